@@ -1,0 +1,141 @@
+"""The command line: flags → config → one function call.
+
+Nothing here imports MPI, scikit-learn or what needs them before a command runs, so that ``--help`` answers at once.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nnmpi import __version__
+from nnmpi.config import Config, flag_of, shown
+from nnmpi.errors import CommandError, InputError
+
+if TYPE_CHECKING:
+    from nnmpi.mpi.world import World
+
+
+class _Parsed(click.ParamType):
+    """A flag whose text a function of `nnmpi.config` reads."""
+
+    def __init__(self, parse: Callable[[str], Any], allowed: str) -> None:
+        self.name = "text"
+        self._parse, self._allowed = parse, allowed
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError:
+            self.fail(f"{value!r} is not allowed; allowed are {self._allowed}", param, ctx)
+
+
+def _train_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `command` a flag for each field of `Config`."""
+    kinds = {"int": int, "int | None": int, "float": float}
+    for f in reversed(fields(Config)):
+        meta, flag = f.metadata, flag_of(f.name)
+        kind: Any = kinds.get(str(getattr(f.type, "__name__", f.type)), str)
+        if meta["choices"]:
+            kind = click.Choice(meta["choices"])
+        elif meta["parse"]:
+            kind = _Parsed(meta["parse"], meta["allowed"])
+        if isinstance(f.default, bool):
+            flag, kind = f"{flag}/--no-{flag[2:]}", bool
+        default = shown(f.default) if meta["parse"] else f.default
+        show = default is not None
+        command = click.option(flag, f.name, type=kind, default=default, show_default=show, help=meta["help"])(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="nnmpi")
+def cli() -> None:
+    """Train neural networks data-parallel over MPI.
+
+    Start it with the launcher of your MPI, for example: mpirun -n 4 nnmpi train
+    """
+
+
+@cli.command()
+@_train_flags
+def train(**settings: Any) -> int:
+    """Train a network; results go to the directory --output."""
+    config = Config(**settings)
+    from nnmpi.train import train
+
+    return _run(lambda world: train(config, world))
+
+
+_model = click.argument("model", type=click.Path(path_type=Path))
+
+
+@cli.command()
+@_model
+@click.option("--data", help="As for train; all its samples.  [default: the test part of what MODEL was trained on]")
+def evaluate(model: Path, data: str | None) -> int:
+    """Score MODEL, the directory of a run or its model.safetensors."""
+    from nnmpi.apply import evaluate_model
+
+    return _run(lambda world: evaluate_model(model, data, world))
+
+
+@cli.command()
+@_model
+@click.option("--data", required=True, help="As for train; a file needs no y.")
+@click.option("--out", type=click.Path(path_type=Path), help="A .csv or .npz file to write instead of the screen.")
+def predict(model: Path, data: str, out: Path | None) -> int:
+    """Predict the class or number of every sample of --data with MODEL."""
+    if out and out.suffix not in (".csv", ".npz"):
+        raise InputError(f"--out {out}: allowed are files that end in .csv or .npz")
+    from nnmpi.apply import predict
+
+    return _run(lambda world: predict(model, data, out, world))
+
+
+@cli.command()
+def info() -> int:
+    """Show what MPI, BLAS, threads, hosts and fault tolerance this command would use."""
+    from nnmpi.info import info
+
+    return _run(info)
+
+
+def _run(work: "Callable[[World], None]") -> int:
+    from nnmpi.mpi.world import run
+
+    return run(work)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Status 0: done. 2: bad usage or bad input, with one line that says what to change. 1: anything else.
+    """
+    try:
+        status = cli.main(arguments, prog_name="nnmpi", standalone_mode=False) or 0
+    except click.exceptions.Exit as stop:
+        status = stop.exit_code
+    except (click.ClickException, CommandError) as error:
+        status = _refuse(error)
+    except click.Abort:
+        status = 130
+    sys.exit(status)
+
+
+def _refuse(error: click.ClickException | CommandError) -> int:
+    """Say what is wrong, once for all ranks: MPI has not started, but the launcher told each its rank."""
+    from nnmpi.mpi.world import launched
+
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        print(error.format_message())
+        return 0
+    if launched()[2] == 0:
+        text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        print(f"nnmpi: {text}", file=sys.stderr)
+    return error.exit_code if isinstance(error, click.ClickException) else error.status

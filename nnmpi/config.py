@@ -1,0 +1,161 @@
+"""What a run was asked to do: one frozen dataclass that checks itself. Its fields are the flags of ``train``."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from nnmpi.data.augment import AUGMENTATIONS
+from nnmpi.errors import InputError
+from nnmpi.nn.layers import ACTIVATIONS
+from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS
+from nnmpi.nn.optim import OPTIMIZERS
+from nnmpi.nn.schedules import SCHEDULES
+
+Check = Callable[[Any], bool]
+
+
+def flag_of(name: str) -> str:
+    """``batch_size`` → ``--batch-size``."""
+    return "--" + name.replace("_", "-")
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """``128,64`` → ``(128, 64)``; ``none`` or nothing → ``()``."""
+    return () if text.strip() in ("", "none") else tuple(int(part) for part in text.split(","))
+
+
+def parse_batch_size(text: str) -> int | Literal["full"]:
+    """``32`` → 32; ``full`` stays."""
+    return "full" if text == "full" else int(text)
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """``shift,noise`` → ``("shift", "noise")``; ``none`` → ``()``."""
+    return () if text.strip() in ("", "none") else tuple(part.strip() for part in text.split(","))
+
+
+def _flag(
+    default: Any,
+    help: str,
+    allowed: str = "",
+    check: Check | None = None,
+    *,
+    choices: tuple[str, ...] = (),
+    parse: Callable[[str], Any] | None = None,
+) -> Any:
+    metadata = {"help": help, "allowed": allowed, "check": check, "choices": choices, "parse": parse}
+    return field(default=default, metadata=metadata)
+
+
+def _whole(low: int) -> tuple[str, Check]:
+    return f"whole numbers from {low}", lambda v: isinstance(v, int) and v >= low
+
+
+def _number(low: float, high: float = math.inf, *, open_low: bool = False) -> tuple[str, Check]:
+    text = f"numbers {'above' if open_low else 'from'} {low:g}"
+    text += f" up to, not including, {high:g}" if high < math.inf else ""
+    return text, lambda v: isinstance(v, int | float) and (low < v if open_low else low <= v) and v < high
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of a training run.
+
+    Raises
+    ------
+    InputError
+        If a setting is out of its bounds or does not go with another.
+    """
+
+    data: str = _flag(
+        "digits",
+        "digits, iris, wine, breast_cancer, diabetes, random:ROWSxFEATURESxCLASSES, or an .npz file with X and y",
+    )
+    hidden: tuple[int, ...] = _flag(
+        (128, 64),
+        "sizes of the hidden layers, or none",
+        "whole numbers from 1, separated by commas",
+        lambda v: all(isinstance(n, int) and n >= 1 for n in v),
+        parse=parse_sizes,
+    )
+    activation: str = _flag("relu", "activation of the hidden layers", choices=tuple(ACTIVATIONS))
+    loss: str = _flag(
+        "auto", "auto is cross-entropy for classes, mse for numbers", choices=("auto", *LOSSES)
+    )
+    output_activation: str = _flag(
+        "auto", "auto is what belongs to the loss", choices=("auto", *OUTPUT_ACTIVATIONS)
+    )
+    epochs: int = _flag(10, "passes over the training set", *_whole(0))
+    batch_size: int | Literal["full"] = _flag(
+        32,
+        "samples of a step over all ranks; full is plain gradient descent",
+        "whole numbers from 1, or full",
+        lambda v: v == "full" or v >= 1,
+        parse=parse_batch_size,
+    )
+    optimizer: str = _flag("sgd", "how a gradient changes the parameters", choices=tuple(OPTIMIZERS))
+    learning_rate: float = _flag(0.01, "initial learning rate", *_number(0, open_low=True))
+    momentum: float = _flag(0.9, "momentum of sgd", *_number(0, 1))
+    nesterov: bool = _flag(True, "look ahead with the momentum")
+    lr_schedule: str = _flag("inverse-time", "how the learning rate changes", choices=tuple(SCHEDULES))
+    lr_decay: float = _flag(1e-6, "inverse-time: learning rate / (1 + decay · updates)", *_number(0))
+    lr_step_epochs: int = _flag(10, "step: epochs between two drops of the learning rate", *_whole(1))
+    lr_step_factor: float = _flag(0.1, "step: factor of each drop", *_number(0, open_low=True))
+    warmup_epochs: float = _flag(0.0, "epochs in which the learning rate rises to its full value", *_number(0))
+    l2: float = _flag(0.0, "λ of the weights' decay: adds λW to the gradient", *_number(0))
+    dropout: float = _flag(0.0, "part of the hidden outputs dropped in training", *_number(0, 1))
+    augment: tuple[str, ...] = _flag(
+        (),
+        "none or, separated by commas: "
+        + "; ".join(f"{name} ({meaning})" for name, meaning in AUGMENTATIONS.items()),
+        f"none, or of {', '.join(AUGMENTATIONS)} each at most once, separated by commas",
+        lambda v: set(v) <= set(AUGMENTATIONS) and len(set(v)) == len(v),
+        parse=parse_names,
+    )
+    early_stopping: int = _flag(
+        0, "stop after so many epochs without a lower validation loss, keep the best; 0 is off", *_whole(0)
+    )
+    validation_fraction: float = _flag(
+        0.1, "part of the training set that early stopping watches", *_number(0, 1, open_low=True)
+    )
+    test_fraction: float = _flag(0.2, "part of the samples kept for testing", *_number(0, 1, open_low=True))
+    stratify: bool = _flag(False, "keep the shares of the classes when splitting")
+    seed: int = _flag(
+        42, "of the split, the initial parameters and all else that is random", "whole numbers from 0 to 4294967295",
+        lambda v: 0 <= v < 2**32,
+    )
+    shards: int | None = _flag(
+        None, "parts that the training set is dealt out in  [default: 8, or more for more ranks]", *_whole(1)
+    )
+    dtype: str = _flag("float32", "precision of all arithmetic", choices=("float32", "float64"))
+    threads: int | None = _flag(None, "BLAS threads of a rank  [default: its share of the cores]", *_whole(1))
+    output: str | None = _flag(None, "directory for the results  [default: runs/ and the name of the data]")
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value, meta = getattr(self, f.name), f.metadata
+            if value is None and f.default is None:
+                continue
+            allowed = ", ".join(meta["choices"]) or meta["allowed"]
+            if value not in meta["choices"] if meta["choices"] else meta["check"] and not meta["check"](value):
+                raise InputError(f"{flag_of(f.name)} is {shown(value)}; allowed are {allowed}")
+        if self.loss == "auto" and self.output_activation in ("auto", "softmax", "identity"):
+            return  # decided when the data is known
+        loss = "mse" if self.loss == "auto" else self.loss
+        if self.output_activation != "auto" and self.output_activation not in LOSSES[loss]:
+            raise InputError(
+                f"--output-activation {self.output_activation} does not go with --loss {self.loss}; "
+                f"allowed are auto, {', '.join(LOSSES[loss])}"
+            )
+
+    def as_json(self) -> dict[str, Any]:
+        """The settings as plain JSON values."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+
+def shown(value: Any) -> str:
+    """A setting as it is written on the command line."""
+    if isinstance(value, tuple):
+        return ",".join(str(v) for v in value) or "none"
+    return str(value)

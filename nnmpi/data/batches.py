@@ -1,0 +1,108 @@
+"""The batches of an epoch, gathered from a rank's samples several steps at a time."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.data.augment import ImageMotion, Noise
+from nnmpi.data.prepare import Part
+from nnmpi.data.scaler import Scaler
+from nnmpi.data.shards import EpochOrder, Layout
+from nnmpi.data.streams import Purpose, stream
+from nnmpi.data.targets import Targets
+
+Array = npt.NDArray[np.floating]
+
+WINDOW_BYTES = 1 << 18  # of samples gathered at once; about what stays in a core's cache until it is used
+
+
+class Batches:
+    """What a rank contributes to each step.
+
+    The samples of the next steps are gathered into a *window*, with one call for all of them where they are small;
+    a batch is then a view of it. Augmentation happens in the window too, from the original features, which is why
+    the samples are standardized here, with `scaler`, when there is any.
+
+    Attributes
+    ----------
+    largest : int
+        The largest number of samples that this rank has in one step.
+    """
+
+    def __init__(
+        self,
+        part: Part,
+        layout: Layout,
+        held: range,
+        targets: Targets,
+        seed: int,
+        augment: Callable[[int], tuple[ImageMotion | None, Noise | None]] | None = None,
+        scaler: Scaler | None = None,
+    ) -> None:
+        self._part, self._held, self._targets, self._seed = part, held, targets, seed
+        self._scaler = scaler if augment else None
+        self._order = EpochOrder(layout, held, seed)
+        self._epoch = -1
+        bounds = self._order.bounds
+        self._first, self._last = bounds[:, 0], bounds[:, -1]
+        self.largest = int(np.max(self._last - self._first))
+
+        x = part.x
+        steps = max(1, min(len(bounds), WINDOW_BYTES // max(1, self.largest * x.shape[1] * x.itemsize)))
+        capacity = steps * self.largest
+        self._steps = steps
+        self._window: Array = np.empty((capacity, x.shape[1]), x.dtype)
+        self._codes = np.empty((capacity, *part.y.shape[1:]), part.y.dtype)
+        self._encoded: Array = np.empty((targets.outputs, capacity), x.dtype)
+        self._scratch = np.zeros((2, capacity), np.intp)
+        self._scratch[0] = np.arange(capacity)
+        self._start = self._end = 0  # the steps in the window
+        self._base = 0  # the place in the epoch of its first sample
+        self._move, self._noise = augment(self.largest) if augment else (None, None)
+
+    def start(self, epoch: int) -> None:
+        """Begin `epoch` (0, 1, …)."""
+        self._order.start(epoch)
+        self._epoch = epoch
+        self._start = self._end = 0
+
+    def batch(self, step: int) -> tuple[Array, Array]:
+        """The inputs, shape (1 + features, b), and targets, shape (outputs, b), of a step."""
+        if not self._start <= step < self._end:
+            self._fill(step)
+        a, b = self._first[step] - self._base, self._last[step] - self._base
+        return self._window[a:b].T, self._encoded[:, a:b]
+
+    def microbatches(self, step: int) -> list[tuple[int, slice]]:
+        """The shards held and the columns of a step's batch that come from each."""
+        bounds = (self._order.bounds[step] - self._first[step]).tolist()
+        return [(s, slice(a, b)) for s, a, b in zip(self._held, bounds, bounds[1:], strict=False)]
+
+    def _fill(self, step: int) -> None:
+        self._start, self._end = step, min(step + self._steps, len(self._first))
+        self._base = int(self._first[step])
+        rows = self._order.order[self._base : self._last[self._end - 1]]
+        n = len(rows)
+        self._part.x.take(rows, axis=0, out=self._window[:n], mode="clip")  # clip: raise would copy `out`
+        self._part.y.take(rows, axis=0, out=self._codes[:n], mode="clip")
+        self._targets.encode(self._codes[:n], self._encoded, self._scratch)
+        if self._scaler:
+            self._augment(self._window[:n, 1:], self._scaler)
+
+    def _augment(self, features: Array, scaler: Scaler) -> None:
+        places = [
+            (stream(self._seed, Purpose.AUGMENTATION, self._epoch, step, shard), features[a:b])
+            for step in range(self._start, self._end)
+            for shard, a, b in zip(
+                self._held,
+                self._order.bounds[step, :-1] - self._base,
+                self._order.bounds[step, 1:] - self._base,
+                strict=True,
+            )
+        ]
+        for generator, x in places if self._move else []:
+            self._move(x, generator)
+        scaler.transform(features)
+        for generator, x in places if self._noise else []:
+            self._noise(x, generator)

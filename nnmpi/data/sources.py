@@ -1,0 +1,191 @@
+"""Where samples come from. A source names all its targets and gives any of its rows on demand.
+
+A rank asks for the rows of its own shards only, so that no rank holds the whole data set.
+"""
+
+import math
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.data.streams import Purpose, stream
+from nnmpi.errors import InputError
+
+Indices = npt.NDArray[np.intp]
+Array = npt.NDArray[np.floating]
+
+BUILT_IN = ("digits", "iris", "wine", "breast_cancer", "diabetes")
+ROWS_AT_ONCE = 4096  # of a random source's block; a part of what its numbers are, never change it
+BYTES_AT_ONCE = 1 << 24  # read from a file
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table of samples.
+
+    Attributes
+    ----------
+    name : str
+        As given by ``--data``.
+    read : function
+        From row numbers, shape (n,), and an array, shape (n, features): writes the features of those rows to it.
+    size, features : int
+    y : array, shape (size,) or (size, outputs), or None
+        Class labels (whole numbers, booleans or strings) or, if floating, numbers to predict.
+    image : (height, width) or None
+        Set where the features are the pixels of an image, row by row.
+    """
+
+    name: str
+    read: Callable[[Indices, Array], None]
+    size: int
+    features: int
+    y: npt.NDArray[Any] | None
+    image: tuple[int, int] | None = None
+
+
+def open_source(name: str, targets: bool = True) -> Source:
+    """The source called `name` (see ``--data``); without `targets` a file may lack ``y``.
+
+    Raises
+    ------
+    InputError
+        If there is no such source or file, or it cannot be used.
+    """
+    if name in BUILT_IN:
+        return _built_in(name)
+    if name.startswith("random:"):
+        return _synthetic(name)
+    path = Path(name)
+    if path.suffix == ".npz" and path.is_file():
+        return _npz(name, targets)
+    if path.suffix == ".npz" or "/" in name:
+        reason = "no such file" if not path.exists() else "not a file that ends in .npz"
+        raise InputError(f"--data {name}: {reason}")
+    raise InputError(
+        f"--data {name}: unknown; allowed are {', '.join(BUILT_IN)}, random:ROWSxFEATURESxCLASSES "
+        "and the path of an .npz file"
+    )
+
+
+def _in_memory(name: str, x: npt.NDArray[Any], y: npt.NDArray[Any] | None, image: Any = None) -> Source:
+    def read(indices: Indices, out: Array) -> None:
+        out[:] = x[indices]
+
+    return Source(name, read, x.shape[0], x.shape[1], y, image)
+
+
+def _built_in(name: str) -> Source:
+    import sklearn.datasets  # here, because it takes longer to import than a small job to run
+
+    table = getattr(sklearn.datasets, f"load_{name}")()
+    return _in_memory(name, table.data, table.target, (8, 8) if name == "digits" else None)
+
+
+def _synthetic(name: str) -> Source:
+    """``random:ROWSxFEATURESxCLASSES``: classes in turn, each a cloud around a centre of its own.
+
+    Rows are made in blocks of `ROWS_AT_ONCE`, each with its own stream, so that any of them can be had without the
+    others being kept.
+    """
+    match = re.fullmatch(r"random:(\d{1,12})x(\d{1,9})x(\d{1,9})", name)
+    size, features, classes = map(int, match.groups()) if match else (0, 0, 0)
+    if features < 1 or classes < 2 or size < classes:
+        raise InputError(
+            f"--data {name}: write random:ROWSxFEATURESxCLASSES in whole numbers, "
+            "with 1 feature, 2 classes and as many rows as classes at the least"
+        )
+    y = np.resize(np.arange(classes, dtype=np.int32), size)
+
+    def read(indices: Indices, out: Array) -> None:
+        centres = stream(0, Purpose.SYNTHETIC).random((classes, features), np.float32)
+        for start, places in _in_pieces(indices, size, ROWS_AT_ONCE):
+            cloud = stream(0, Purpose.SYNTHETIC, epoch=1, step=start)
+            noise = cloud.random((ROWS_AT_ONCE, features), np.float32)
+            wanted = indices[places]
+            out[places] = noise[wanted - start] + centres[y[wanted]]
+
+    return Source(name, read, size, features, y)
+
+
+def _npz(name: str, targets: bool) -> Source:
+    """An ``.npz`` file with ``X``, shape (n, features) or (n, height, width), and ``y``, read without pickle.
+
+    ``X`` is read in pieces of which only the wanted rows are kept.
+    """
+    try:
+        with zipfile.ZipFile(name) as archive:
+            members = set(archive.namelist())
+            for needed in ("X", "y") if targets else ("X",):
+                if f"{needed}.npy" not in members:
+                    raise InputError(f"--data {name}: has no array {needed}")
+            with archive.open("X.npy") as file:
+                shape, fortran_order, dtype = _header(file)
+            y = None
+            if "y.npy" in members:
+                with archive.open("y.npy") as file:
+                    y = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        raise InputError(f"--data {name}: cannot be read ({_first_line(error)})") from None
+    if dtype.kind not in "fiub" or len(shape) not in (2, 3) or fortran_order or 0 in shape:
+        raise InputError(
+            f"--data {name}: X must hold numbers, row by row, of shape (samples, features) or "
+            f"(samples, height, width) and not be empty; it has shape {shape}, type {dtype}"
+            + (" and is in Fortran order" if fortran_order else "")
+        )
+    size, features = shape[0], math.prod(shape[1:])
+    if y is not None:
+        y = _checked_targets(name, y, size)
+
+    def read(indices: Indices, out: Array) -> None:
+        at_once = max(1, BYTES_AT_ONCE // (features * dtype.itemsize))
+        try:
+            with zipfile.ZipFile(name) as archive, archive.open("X.npy") as file:
+                _header(file)
+                for start, places in _in_pieces(indices, size, at_once):
+                    count = min(at_once, size - start) * features
+                    piece = np.frombuffer(file.read(count * dtype.itemsize), dtype, count).reshape(-1, features)
+                    out[places] = piece[indices[places] - start]
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f"--data {name}: cannot be read ({_first_line(error)})") from None
+
+    image = (shape[1], shape[2]) if len(shape) == 3 else None
+    return Source(name, read, size, features, y, image)
+
+
+def _in_pieces(indices: Indices, size: int, at_once: int) -> Iterator[tuple[int, Indices]]:
+    """Each piece ``[start, start + at_once)`` of `size` rows: its start and where in `indices` its rows stand."""
+    ascending = np.argsort(indices)
+    starts = np.arange(0, size, at_once)
+    ends = np.searchsorted(indices, [*starts[1:], size], sorter=ascending)
+    for start, places in zip(starts, np.split(ascending, ends[:-1]), strict=True):
+        yield int(start), places
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _checked_targets(name: str, y: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.dtype.kind not in "fiubU" or len(y) != size or not (y.ndim == 1 or (y.ndim == 2 and y.dtype.kind == "f")):
+        raise InputError(
+            f"--data {name}: y must hold a class (whole number, boolean or string) or a number (floating) for each "
+            f"of the {size} rows of X; it has shape {y.shape}, type {y.dtype}"
+        )
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise InputError(f"--data {name}: y holds NaN or infinite numbers; remove those rows")
+    return y

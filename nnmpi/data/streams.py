@@ -1,0 +1,26 @@
+"""Random numbers that depend on what they are for, never on who draws them or when.
+
+Philox is counter-based: its output is a function of a key and a counter (Salmon et al. 2011). The key holds the seed
+and the purpose, the upper three words of the counter epoch, step and shard. Each stream has 2⁶⁴ blocks to itself.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Purpose(IntEnum):
+    """What a stream of random numbers is for; the values are part of what a seed means, never reuse one."""
+
+    PARAMETERS = 1
+    ORDER = 2
+    DROPOUT = 3
+    AUGMENTATION = 4
+    SYNTHETIC = 5
+
+
+def stream(seed: int, purpose: Purpose, epoch: int = 0, step: int = 0, shard: int = 0) -> np.random.Generator:
+    """The generator for one purpose at one place of a run; seeds may be any whole number below 2⁶⁴."""
+    key = np.array([seed, purpose], np.uint64)
+    counter = np.array([0, shard, step, epoch], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))

@@ -1,0 +1,22 @@
+"""The ways in which a command ends that are not a bug: one line for the user, no traceback."""
+
+
+class CommandError(Exception):
+    """A command cannot go on for a reason that its user can mend.
+
+    ``status`` is the exit status. ``shared`` says that every rank raises the same error at the same place,
+    so that the job may end in good order instead of being torn down.
+    """
+
+    status = 1
+    shared = False
+
+
+class InputError(CommandError):
+    """What the user gave cannot be used; the message says what was given, what is allowed and what to change."""
+
+    status = 2
+
+
+class RunError(CommandError):
+    """A run failed in a way that its user can mend: the loss became NaN, the disk is full."""

@@ -1,0 +1,34 @@
+"""The command ``info``: what a command started in the same way would use."""
+
+from rich.console import Console
+from rich.table import Table
+
+from nnmpi.mpi.world import World, launched
+from nnmpi.run.environment import blas, set_threads, versions
+
+
+def info(world: World) -> None:
+    """Print the table; all ranks take part, rank 0 prints."""
+    threads = world.threads()
+    set_threads(threads)
+    hosts = world.hosts()
+    launcher, promised, _ = launched()
+    started = "not started by a launcher" if launcher is None else f"{launcher}, {promised} processes"
+    if promised != world.size:
+        started += ": NOT of the same MPI as the library; training will be refused"
+    math = blas()
+    rows = {
+        "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+        "MPI library": world.library(),
+        "launcher": started,
+        "world size": str(world.size),
+        "hosts": ", ".join(f"{host} ({hosts.count(host)} ranks)" for host in dict.fromkeys(hosts)),
+        "BLAS": f"{math['library']} {math['version']}, kernel {math['kernel']}",
+        "BLAS threads of a rank": f"{threads} (--threads changes it)",
+        "fault tolerance": "none: a lost rank ends the job",
+    }
+    if world.rank == 0 and launched()[2] == 0:
+        table = Table(show_header=False)
+        for row in rows.items():
+            table.add_row(*row)
+        Console().print(table)

@@ -1,0 +1,1 @@
+"""The one door to MPI: no other package imports mpi4py."""

@@ -1,0 +1,1 @@
+"""The network in NumPy alone: no MPI, no files."""

@@ -1,0 +1,66 @@
+"""Learning-rate schedules: the factor on the initial learning rate for update ``k = 0, 1, …``."""
+
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Settings(Protocol):
+    """The settings that schedules go by, see ``nnmpi train --help``."""
+
+    epochs: int
+    learning_rate: float
+    lr_schedule: str
+    lr_decay: float
+    lr_step_epochs: int
+    lr_step_factor: float
+    warmup_epochs: float
+
+
+class Schedule:
+    """The learning rate of every update of a run of so many updates per epoch.
+
+    The first ``warmup_epochs``, which may be a fraction, let the rate rise linearly to what the schedule says (Goyal
+    et al. 2017).
+    """
+
+    def __init__(self, settings: Settings, updates_per_epoch: int) -> None:
+        self.decay, self.step_factor = settings.lr_decay, settings.lr_step_factor
+        self.step_updates = settings.lr_step_epochs * updates_per_epoch
+        self.updates = settings.epochs * updates_per_epoch
+        self._learning_rate = settings.learning_rate
+        self._warmup = settings.warmup_epochs * updates_per_epoch
+        self._factor = SCHEDULES[settings.lr_schedule]
+
+    def __call__(self, k: int) -> float:
+        """The learning rate of update `k`."""
+        rise = (k + 1) / self._warmup if k + 1 < self._warmup else 1.0
+        return self._learning_rate * rise * self._factor(self, k)
+
+
+def constant(s: Schedule, k: int) -> float:
+    """``1``."""
+    return 1.0
+
+
+def inverse_time(s: Schedule, k: int) -> float:
+    """``1 / (1 + decay k)``, as in Keras' original ``decay``."""
+    return 1.0 / (1.0 + s.decay * k)
+
+
+def step(s: Schedule, k: int) -> float:
+    """``step_factor`` once for every ``step_updates`` updates done."""
+    return s.step_factor ** (k // s.step_updates)
+
+
+def cosine(s: Schedule, k: int) -> float:
+    """``(1 + cos(π k / updates)) / 2``: half a cosine from 1 down to 0 (Loshchilov & Hutter 2017)."""
+    return 0.5 * (1.0 + math.cos(math.pi * min(k / max(s.updates, 1), 1.0)))
+
+
+SCHEDULES: dict[str, Callable[[Schedule, int], float]] = {
+    "inverse-time": inverse_time,
+    "constant": constant,
+    "step": step,
+    "cosine": cosine,
+}

@@ -1,0 +1,152 @@
+"""``model.safetensors``: everything that is needed to use a trained network, and nothing that runs."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.numpy
+
+from nnmpi.data.scaler import Scaler
+from nnmpi.data.targets import Targets
+from nnmpi.errors import InputError
+from nnmpi.nn.layers import ACTIVATIONS
+from nnmpi.nn.losses import LOSSES
+from nnmpi.nn.model import Architecture
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Where the training data came from and how it was split: what draws the same test part again."""
+
+    data: str
+    test_fraction: float
+    seed: int
+    stratify: bool
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network with the scalers of its features and, for a regression, of its targets."""
+
+    architecture: Architecture
+    parameters: npt.NDArray[np.floating]
+    scaler: Scaler
+    target_scaler: Scaler | None
+    targets: Targets
+    recipe: Recipe
+
+
+def write_model(path: Path, model: Model, sync: bool) -> None:
+    """Write `model` so that `path` always holds a whole model, the old one or the new one; see `write_whole`.
+
+    The bytes depend on the model alone: not on the time, the host or the world size.
+    """
+    tensors: dict[str, npt.NDArray[Any]] = {}
+    for i, layer in enumerate(model.architecture.views(model.parameters)):
+        tensors[f"layers.{i}.weight"] = layer[1:]
+        tensors[f"layers.{i}.bias"] = layer[0]
+    for name, scaler in (("scaler", model.scaler), ("target_scaler", model.target_scaler)):
+        if scaler:
+            tensors[f"{name}.mean"], tensors[f"{name}.scale"] = scaler.mean, scaler.scale
+    description = {
+        "format": FORMAT,
+        "architecture": asdict(model.architecture),
+        "targets": model.targets.kind,
+        "classes": None if model.targets.classes is None else model.targets.classes.tolist(),
+        "recipe": asdict(model.recipe),
+    }
+    # one entry: safetensors does not keep the order of several
+    metadata = {"nnmpi": json.dumps(description, sort_keys=True)}
+    data = safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata)
+    write_whole(path, data, sync)
+
+
+def write_whole(path: Path, data: bytes, sync: bool = True) -> None:
+    """Replace `path` by `data` in one move, with `sync` after they have reached the disk."""
+    temporary = path.with_name(f".{path.name}.new")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def read_model(path: Path) -> Model:
+    """Read the model at `path`, a file or the directory of a run.
+
+    Raises
+    ------
+    InputError
+        If there is none or it is damaged.
+    """
+    if path.is_dir():
+        path = path / "model.safetensors"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; MODEL is the directory of a run or its model.safetensors")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: not a whole safetensors file ({error})") from None
+    if "nnmpi" not in metadata:
+        raise InputError(f"{path}: a safetensors file, but not written by nnmpi")
+    try:
+        return _assemble(json.loads(metadata["nnmpi"]), tensors)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path}: its description does not fit its contents ({reason})") from None
+
+
+def _assemble(description: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> Model:
+    if description["format"] != FORMAT:
+        raise ValueError(f"format {description['format']}, this version of nnmpi reads {FORMAT}")
+    told = description["architecture"]
+    architecture = Architecture(**{**told, "sizes": tuple(told["sizes"])})
+    sizes = architecture.sizes
+    if len(sizes) < 2 or not all(isinstance(n, int) and n > 0 for n in sizes):
+        raise ValueError(f"sizes {sizes}")
+    if architecture.activation not in ACTIVATIONS or architecture.dtype not in ("float32", "float64"):
+        raise ValueError(f"{architecture}")
+    LOSSES[architecture.loss][architecture.output_activation]  # a KeyError names what is wrong
+    for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        _expect(tensors, f"layers.{i}.weight", (fan_in, fan_out), architecture.dtype)
+        _expect(tensors, f"layers.{i}.bias", (fan_out,), architecture.dtype)
+    parameters = np.empty(architecture.parameters, architecture.dtype)
+    for i, layer in enumerate(architecture.views(parameters)):
+        layer[1:], layer[0] = tensors[f"layers.{i}.weight"], tensors[f"layers.{i}.bias"]
+    scalers = {}
+    for name, features in (("scaler", sizes[0]), ("target_scaler", sizes[-1])):
+        if name == "scaler" or description["targets"] == "numbers":
+            mean = _expect(tensors, f"{name}.mean", (features,), "float64")
+            scalers[name] = Scaler(mean, _expect(tensors, f"{name}.scale", (features,), "float64"))
+    classes = None if description["classes"] is None else np.array(description["classes"])
+    outputs = sizes[-1]
+    expected = {"numbers": 0, "binary": 2, "one-hot": outputs}[description["targets"]]
+    if (0 if classes is None else len(classes)) != expected or (expected == 2 and outputs > 2):
+        raise ValueError(f"{description['targets']} targets with {outputs} outputs and classes {classes}")
+    return Model(
+        architecture,
+        parameters,
+        scalers["scaler"],
+        scalers.get("target_scaler"),
+        Targets(description["targets"], classes, outputs),
+        Recipe(**description["recipe"]),
+    )
+
+
+def _expect(
+    tensors: dict[str, npt.NDArray[Any]], name: str, shape: tuple[int, ...], dtype: str
+) -> npt.NDArray[Any]:
+    tensor = tensors[name]
+    if tensor.shape != shape or tensor.dtype != dtype:
+        raise ValueError(f"{name} has shape {tensor.shape} and type {tensor.dtype}, not {shape} and {dtype}")
+    return tensor

@@ -1,0 +1,149 @@
+"""From the settings to what a rank works on: the samples of its shards, and the shape of the network."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nnmpi.config import Config
+from nnmpi.data.augment import ImageMotion, Noise
+from nnmpi.data.prepare import Part, Parts, load_part, split
+from nnmpi.data.scaler import Scaler, fit_scaler
+from nnmpi.data.shards import Layout, default_shards, held_shards
+from nnmpi.data.sources import Source, open_source
+from nnmpi.data.targets import Targets, targets_of
+from nnmpi.errors import InputError
+from nnmpi.mpi.world import World
+from nnmpi.nn.losses import LOSSES
+from nnmpi.nn.model import Architecture
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a rank trains on, and what for.
+
+    The parts hold the samples of the shards in ``held``, features and numeric targets standardized; only with
+    augmentation are those of the training part left as they came.
+    """
+
+    source: Source
+    targets: Targets
+    architecture: Architecture
+    layout: Layout
+    held: range
+    training: Part
+    validation: Part | None
+    test: Part
+    scaler: Scaler
+    target_scaler: Scaler | None
+    samples: dict[str, int]
+
+
+def prepare(config: Config, world: World) -> Task:
+    """Open the source, split it and read this rank's shards; all ranks take part.
+
+    Raises
+    ------
+    InputError
+        On all ranks, if the settings do not go with the data or the world size.
+    """
+    with world.together():
+        source = open_source(config.data)
+        targets, architecture = _shape(config, source)
+        validation_fraction = config.validation_fraction if config.early_stopping else 0.0
+        parts = split(source, config.test_fraction, validation_fraction, config.seed, config.stratify)
+        layout = _layout(config, source, parts, world.size)
+        held = held_shards(layout.shards, world.size, world.rank)
+        training, validation, test = (
+            load_part(source, rows, layout.shards, held, targets, config.dtype)
+            for rows in (parts.training, parts.validation, parts.test)
+        )
+    scaler = fit_scaler(training.x[:, 1:], training.sizes, world)
+    target_scaler = None if targets.classes is not None else fit_scaler(training.y, training.sizes, world)
+    for part in (training, validation, test):
+        if part is not training or not config.augment:
+            scaler.transform(part.x[:, 1:])
+        if target_scaler:
+            target_scaler.transform(part.y)
+    return Task(
+        source,
+        targets,
+        architecture,
+        layout,
+        held,
+        training,
+        validation if len(parts.validation) else None,
+        test,
+        scaler,
+        target_scaler,
+        {name: len(rows) for name, rows in vars(parts).items()},
+    )
+
+
+def _shape(config: Config, source: Source) -> tuple[Targets, Architecture]:
+    targets, loss = targets_of(source, config.loss)
+    output_activation = config.output_activation
+    if output_activation == "auto":
+        output_activation = next(iter(LOSSES[loss]))
+    if output_activation not in LOSSES[loss]:
+        raise InputError(
+            f"--output-activation {output_activation} does not go with the loss {loss} of --data {source.name}; "
+            f"allowed are auto, {', '.join(LOSSES[loss])}"
+        )
+    if targets.classes is None and output_activation != "identity":
+        raise InputError(
+            f"--output-activation {output_activation} is for classes, but y of --data {source.name} holds numbers; "
+            "allowed are auto, identity"
+        )
+    if {"shift", "rotate"} & set(config.augment) and source.image is None:
+        raise InputError(
+            f"--augment {','.join(config.augment)} moves images, but the samples of --data {source.name} are none; "
+            "allowed are none, noise"
+        )
+    sizes = (source.features, *config.hidden, targets.outputs)
+    return targets, Architecture(sizes, config.activation, output_activation, loss, config.dtype)
+
+
+def _layout(config: Config, source: Source, parts: Parts, world_size: int) -> Layout:
+    rows = parts.training
+    if source.y is not None and source.y.dtype.kind != "f" and (source.y[rows] == source.y[rows[0]]).all():
+        raise InputError(
+            f"--data {source.name}: the training part has samples of one class only; lower --test-fraction, "
+            "or use --stratify"
+        )
+    batch_size = len(rows) if config.batch_size == "full" else min(config.batch_size, len(rows))
+    shards = config.shards or default_shards(world_size)
+    if world_size > shards:
+        raise InputError(
+            f"{world_size} ranks for --shards {shards}: each rank needs a shard of its own; raise --shards to "
+            f"{world_size} or more, or start at most {shards} ranks"
+        )
+    if shards > batch_size:
+        raise InputError(
+            f"a batch of {batch_size} samples is too small for {shards} shards: lower --shards to {batch_size} or less"
+            + (f", or raise --batch-size to {shards} or more" if len(rows) >= shards else "")
+        )
+    return Layout(len(rows), shards, batch_size)
+
+
+def augmentation(
+    config: Config, source: Source
+) -> Callable[[int], tuple[ImageMotion | None, Noise | None]] | None:
+    """What ``--augment`` names, to be made for the largest number of samples in a call; None if nothing."""
+    names = config.augment
+    if not names:
+        return None
+
+    def make(samples: int) -> tuple[ImageMotion | None, Noise | None]:
+        moves = source.image is not None and {"shift", "rotate"} & set(names)
+        return (
+            ImageMotion(names, source.image, samples) if moves and source.image else None,
+            Noise(source.features, samples) if "noise" in names else None,
+        )
+
+    return make
+
+
+def suggested_shards(shards: int, world_size: int) -> int | None:
+    """A number of shards that gives each rank the same, if the present one costs over 10 % of a step."""
+    most = -(-shards // world_size)
+    return most * world_size if most * world_size > 1.1 * shards else None
+
