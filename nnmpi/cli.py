@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from nnmpi.mpi.world import World
 
 
-class _Parsed(click.ParamType):
+class _Parsed(click.ParamType[Any]):
     """A flag whose text a function of `nnmpi.config` reads."""
 
+    name = "text"
+
     def __init__(self, parse: Callable[[str], Any], allowed: str) -> None:
-        self.name = "text"
         self._parse, self._allowed = parse, allowed
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -35,7 +36,7 @@ class _Parsed(click.ParamType):
             self.fail(f"{value!r} is not allowed; allowed are {self._allowed}", param, ctx)
 
 
-def _train_flags(command: Callable[..., None]) -> Callable[..., None]:
+def _train_flags(command: Callable[..., int]) -> Callable[..., int]:
     """Give `command` a flag for each field of `Config`."""
     kinds = {"int": int, "int | None": int, "float": float}
     for f in reversed(fields(Config)):

@@ -80,12 +80,8 @@ class Config:
         parse=parse_sizes,
     )
     activation: str = _flag("relu", "activation of the hidden layers", choices=tuple(ACTIVATIONS))
-    loss: str = _flag(
-        "auto", "auto is cross-entropy for classes, mse for numbers", choices=("auto", *LOSSES)
-    )
-    output_activation: str = _flag(
-        "auto", "auto is what belongs to the loss", choices=("auto", *OUTPUT_ACTIVATIONS)
-    )
+    loss: str = _flag("auto", "auto is cross-entropy for classes, mse for numbers", choices=("auto", *LOSSES))
+    output_activation: str = _flag("auto", "auto is what belongs to the loss", choices=("auto", *OUTPUT_ACTIVATIONS))
     epochs: int = _flag(10, "passes over the training set", *_whole(0))
     batch_size: int | Literal["full"] = _flag(
         32,
@@ -107,8 +103,7 @@ class Config:
     dropout: float = _flag(0.0, "part of the hidden outputs dropped in training", *_number(0, 1))
     augment: tuple[str, ...] = _flag(
         (),
-        "none or, separated by commas: "
-        + "; ".join(f"{name} ({meaning})" for name, meaning in AUGMENTATIONS.items()),
+        "none or, separated by commas: " + "; ".join(f"{name} ({meaning})" for name, meaning in AUGMENTATIONS.items()),
         f"none, or of {', '.join(AUGMENTATIONS)} each at most once, separated by commas",
         lambda v: set(v) <= set(AUGMENTATIONS) and len(set(v)) == len(v),
         parse=parse_names,
@@ -122,7 +117,9 @@ class Config:
     test_fraction: float = _flag(0.2, "part of the samples kept for testing", *_number(0, 1, open_low=True))
     stratify: bool = _flag(False, "keep the shares of the classes when splitting")
     seed: int = _flag(
-        42, "of the split, the initial parameters and all else that is random", "whole numbers from 0 to 4294967295",
+        42,
+        "of the split, the initial parameters and all else that is random",
+        "whole numbers from 0 to 4294967295",
         lambda v: 0 <= v < 2**32,
     )
     shards: int | None = _flag(

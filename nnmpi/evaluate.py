@@ -79,5 +79,5 @@ def decide(z: npt.NDArray[np.floating]) -> npt.NDArray[np.intp]:
     The output activations keep the order of the logits, and the sigmoid is above ½ where its logit is positive.
     """
     if len(z) == 1:
-        return (z[0] > 0).astype(np.intp)
-    return np.argmax(z, axis=0)
+        return np.asarray(z[0] > 0, np.intp)
+    return np.asarray(np.argmax(z, axis=0), np.intp)

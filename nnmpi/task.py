@@ -1,11 +1,11 @@
 """From the settings to what a rank works on: the samples of its shards, and the shape of the network."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nnmpi.config import Config
-from nnmpi.data.augment import ImageMotion, Noise
-from nnmpi.data.prepare import Part, Parts, load_part, split
+from nnmpi.data.augment import Augmentation
+from nnmpi.data.prepare import Array, Part, Parts, load_part, split
 from nnmpi.data.scaler import Scaler, fit_scaler
 from nnmpi.data.shards import Layout, default_shards, held_shards
 from nnmpi.data.sources import Source, open_source
@@ -34,6 +34,7 @@ class Task:
     test: Part
     scaler: Scaler
     target_scaler: Scaler | None
+    augmentation: Augmentation | None
     samples: dict[str, int]
 
 
@@ -56,8 +57,17 @@ def prepare(config: Config, world: World) -> Task:
             load_part(source, rows, layout.shards, held, targets, config.dtype)
             for rows in (parts.training, parts.validation, parts.test)
         )
-    scaler = fit_scaler(training.x[:, 1:], training.sizes, world)
-    target_scaler = None if targets.classes is not None else fit_scaler(training.y, training.sizes, world)
+    augmentation = Augmentation(config.augment, source.features, source.image, config.seed) if config.augment else None
+
+    def features() -> Iterator[Array]:
+        for shard, samples in zip(held, training.shards(), strict=True):
+            x = training.x[samples, 1:]
+            yield augmentation.moved_once(x, shard) if augmentation else x
+
+    scaler = fit_scaler(features, world)
+    target_scaler = None
+    if targets.classes is None:
+        target_scaler = fit_scaler(lambda: [training.y[samples] for samples in training.shards()], world)
     for part in (training, validation, test):
         if part is not training or not config.augment:
             scaler.transform(part.x[:, 1:])
@@ -74,6 +84,7 @@ def prepare(config: Config, world: World) -> Task:
         test,
         scaler,
         target_scaler,
+        augmentation,
         {name: len(rows) for name, rows in vars(parts).items()},
     )
 
@@ -124,26 +135,7 @@ def _layout(config: Config, source: Source, parts: Parts, world_size: int) -> La
     return Layout(len(rows), shards, batch_size)
 
 
-def augmentation(
-    config: Config, source: Source
-) -> Callable[[int], tuple[ImageMotion | None, Noise | None]] | None:
-    """What ``--augment`` names, to be made for the largest number of samples in a call; None if nothing."""
-    names = config.augment
-    if not names:
-        return None
-
-    def make(samples: int) -> tuple[ImageMotion | None, Noise | None]:
-        moves = source.image is not None and {"shift", "rotate"} & set(names)
-        return (
-            ImageMotion(names, source.image, samples) if moves and source.image else None,
-            Noise(source.features, samples) if "noise" in names else None,
-        )
-
-    return make
-
-
 def suggested_shards(shards: int, world_size: int) -> int | None:
     """A number of shards that gives each rank the same, if the present one costs over 10 % of a step."""
     most = -(-shards // world_size)
     return most * world_size if most * world_size > 1.1 * shards else None
-

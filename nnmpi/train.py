@@ -24,7 +24,7 @@ from nnmpi.nn.schedules import Schedule
 from nnmpi.run.environment import blas, set_threads, versions
 from nnmpi.run.log import RunLog
 from nnmpi.run.modelfile import Model, Recipe, write_model
-from nnmpi.task import Task, augmentation, prepare, suggested_shards
+from nnmpi.task import Task, prepare, suggested_shards
 
 
 def train(config: Config, world: World) -> None:
@@ -48,13 +48,20 @@ def train(config: Config, world: World) -> None:
         log = _open_log(directory, config, task, world, hosts) if world.rank == 0 else None
 
     parameters = glorot_uniform(task.architecture, stream(config.seed, Purpose.PARAMETERS))
-    batches = Batches(
-        task.training, layout, task.held, task.targets, config.seed, augmentation(config, task.source), task.scaler
-    )
+    batches = Batches(task.training, layout, task.held, task.targets, config.seed, task.augmentation, task.scaler)
     network = Network(task.architecture, parameters, max(batches.largest, 1), config.dropout)
     evaluator = Network(task.architecture, parameters, CHUNK)
     optimizer = OPTIMIZERS[config.optimizer](parameters, config.momentum, config.nesterov)
-    schedule = Schedule(config, layout.steps)
+    schedule = Schedule(
+        config.lr_schedule,
+        config.learning_rate,
+        layout.steps,
+        config.epochs,
+        decay=config.lr_decay,
+        step_epochs=config.lr_step_epochs,
+        step_factor=config.lr_step_factor,
+        warmup_epochs=config.warmup_epochs,
+    )
     # what is reduced travels in one vector: sum gradient | loss sum | sample count
     vector: Array = np.zeros(parameters.size + 2, parameters.dtype)
     gradient = vector[:-2]
@@ -160,7 +167,7 @@ def _open_log(directory: Path, config: Config, task: Task, world: World, hosts: 
     }
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        return RunLog(directory, settings, layout.steps, config.epochs)
+        return RunLog(directory, settings, layout.steps, config.epochs, world.shows_terminal())
     except OSError as error:
         raise InputError(f"--output {directory}: cannot be written ({error.strerror}); choose another") from None
 

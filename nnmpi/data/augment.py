@@ -3,18 +3,69 @@
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.data.scaler import Scaler
+from nnmpi.data.streams import Purpose, stream
+
 Array = npt.NDArray[np.floating]
 
 SHIFT = 1  # pixels
-ROTATION = np.deg2rad(15)
+ROTATION = 10  # degrees
 NOISE = 0.1  # standard deviations of the feature
 
 # name → what it does; the order in which they are drawn
 AUGMENTATIONS = {
     "shift": f"images by up to {SHIFT} pixel each way",
-    "rotate": "images by up to 15 degrees",
+    "rotate": f"images by up to {ROTATION} degrees",
     "noise": f"Gaussian, {NOISE} standard deviations, added to each standardized feature",
 }
+
+
+class Augmentation:
+    """What ``--augment`` names, for samples of so many features, images of a shape or not.
+
+    Its random numbers depend on the seed and on epoch, step and shard. No memory is allocated after `reserve`.
+    """
+
+    def __init__(self, names: tuple[str, ...], features: int, image: tuple[int, int] | None, seed: int) -> None:
+        self._names, self._features, self._image, self._seed = names, features, image, seed
+        self._move: ImageMotion | None = None
+        self._noise = np.empty(0)
+
+    def reserve(self, samples: int) -> None:
+        """Be ready for up to so many samples at once."""
+        if self._image and {"shift", "rotate"} & set(self._names):
+            self._move = ImageMotion("shift" in self._names, "rotate" in self._names, self._image, samples)
+        if "noise" in self._names:
+            self._noise = np.empty(samples * self._features)
+
+    def apply(self, microbatches: list[tuple[int, int, int, Array]], all_samples: Array, scaler: Scaler) -> None:
+        """Augment and standardize in place.
+
+        Each microbatch is ``(epoch, step, shard, x)`` with `x`, shape (n, features), a part of `all_samples`.
+        """
+        drawn = [(stream(self._seed, Purpose.AUGMENTATION, *where), x) for *where, x in microbatches if len(x)]
+        if self._move:
+            for generator, x in drawn:
+                self._move(x, generator)
+        scaler.transform(all_samples)
+        if self._noise.size:
+            for generator, x in drawn:
+                noise = self._noise[: x.size].reshape(x.shape)
+                generator.standard_normal(out=noise)
+                np.multiply(noise, NOISE, out=noise)
+                np.add(x, noise, out=x, casting="same_kind")
+
+    def moved_once(self, x: Array, shard: int) -> Array:
+        """The samples of a shard, each moved by one draw of its own, to fit the scaler to what will be seen.
+
+        Without this the scale of a pixel that is nearly always empty would blow up what is moved there.
+        """
+        self.reserve(len(x))
+        if self._move is None:
+            return x
+        moved = x.copy()
+        self._move(moved, stream(self._seed, Purpose.AUGMENTED_SCALER, shard=shard))
+        return moved
 
 
 class ImageMotion:
@@ -23,12 +74,14 @@ class ImageMotion:
     Both moves are one bilinear interpolation, for all images of a call at once.
     """
 
-    def __init__(self, names: tuple[str, ...], shape: tuple[int, int], max_images: int) -> None:
-        from scipy.ndimage import map_coordinates  # scikit-learn brings it; only those who augment wait for it
+    def __init__(self, shift: bool, rotate: bool, shape: tuple[int, int], max_images: int) -> None:
+        from scipy.ndimage import (
+            map_coordinates,
+        )  # scikit-learn brings it; only those who augment wait for it
 
         self._interpolate = map_coordinates
         self._shape = shape
-        self._shift, self._rotate = "shift" in names, "rotate" in names
+        self._shift, self._rotate = shift, rotate
         y, x = np.indices(shape, np.float64).reshape(2, -1)
         self._centre = (shape[0] - 1) / 2, (shape[1] - 1) / 2
         self._y, self._x = y - self._centre[0], x - self._centre[1]
@@ -43,8 +96,6 @@ class ImageMotion:
     def __call__(self, x: Array, generator: np.random.Generator) -> None:
         """Move the images `x`, shape (n, pixels), in place."""
         n, pixels = x.shape
-        if n == 0:
-            return
         uniform = self._uniform[: 3 * n].reshape(3, n, 1)
         generator.random(out=uniform)
         down, right, angle = uniform
@@ -53,7 +104,7 @@ class ImageMotion:
             np.floor(shift, out=shift)
             np.subtract(shift, SHIFT * self._shift, out=shift)
         np.subtract(angle, 0.5, out=angle)
-        np.multiply(angle, 2 * ROTATION * self._rotate, out=angle)
+        np.multiply(angle, 2 * np.deg2rad(ROTATION) * self._rotate, out=angle)
         cos = np.cos(angle, out=self._cos[:n])
         sin = np.sin(angle, out=self._sin[:n])
 
@@ -73,21 +124,5 @@ class ImageMotion:
         images = self._images[: n * pixels].reshape(n, pixels)
         np.copyto(images, x)
         moved = self._moved[: n * pixels]
-        self._interpolate(
-            images.reshape(n, *self._shape), where.reshape(3, -1), output=moved, order=1, prefilter=False
-        )
+        self._interpolate(images.reshape(n, *self._shape), where.reshape(3, -1), output=moved, order=1, prefilter=False)
         np.copyto(x, moved.reshape(n, pixels), casting="same_kind")
-
-
-class Noise:
-    """Adds Gaussian noise to standardized features."""
-
-    def __init__(self, features: int, max_samples: int) -> None:
-        self._noise = np.empty(max_samples * features)
-
-    def __call__(self, x: Array, generator: np.random.Generator) -> None:
-        """Add noise to `x`, shape (n, features), in place."""
-        noise = self._noise[: x.size].reshape(x.shape)
-        generator.standard_normal(out=noise)
-        np.multiply(noise, NOISE, out=noise)
-        np.add(x, noise, out=x, casting="same_kind")

@@ -1,15 +1,12 @@
 """The batches of an epoch, gathered from a rank's samples several steps at a time."""
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.augment import ImageMotion, Noise
+from nnmpi.data.augment import Augmentation
 from nnmpi.data.prepare import Part
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.shards import EpochOrder, Layout
-from nnmpi.data.streams import Purpose, stream
 from nnmpi.data.targets import Targets
 
 Array = npt.NDArray[np.floating]
@@ -37,11 +34,11 @@ class Batches:
         held: range,
         targets: Targets,
         seed: int,
-        augment: Callable[[int], tuple[ImageMotion | None, Noise | None]] | None = None,
-        scaler: Scaler | None = None,
+        augmentation: Augmentation | None,
+        scaler: Scaler,
     ) -> None:
         self._part, self._held, self._targets, self._seed = part, held, targets, seed
-        self._scaler = scaler if augment else None
+        self._augmentation, self._scaler = augmentation, scaler
         self._order = EpochOrder(layout, held, seed)
         self._epoch = -1
         bounds = self._order.bounds
@@ -59,7 +56,8 @@ class Batches:
         self._scratch[0] = np.arange(capacity)
         self._start = self._end = 0  # the steps in the window
         self._base = 0  # the place in the epoch of its first sample
-        self._move, self._noise = augment(self.largest) if augment else (None, None)
+        if augmentation:
+            augmentation.reserve(self.largest)
 
     def start(self, epoch: int) -> None:
         """Begin `epoch` (0, 1, …)."""
@@ -87,22 +85,13 @@ class Batches:
         self._part.x.take(rows, axis=0, out=self._window[:n], mode="clip")  # clip: raise would copy `out`
         self._part.y.take(rows, axis=0, out=self._codes[:n], mode="clip")
         self._targets.encode(self._codes[:n], self._encoded, self._scratch)
-        if self._scaler:
-            self._augment(self._window[:n, 1:], self._scaler)
+        if self._augmentation:
+            self._augment(self._window[:n, 1:], self._augmentation)
 
-    def _augment(self, features: Array, scaler: Scaler) -> None:
-        places = [
-            (stream(self._seed, Purpose.AUGMENTATION, self._epoch, step, shard), features[a:b])
-            for step in range(self._start, self._end)
-            for shard, a, b in zip(
-                self._held,
-                self._order.bounds[step, :-1] - self._base,
-                self._order.bounds[step, 1:] - self._base,
-                strict=True,
-            )
-        ]
-        for generator, x in places if self._move else []:
-            self._move(x, generator)
-        scaler.transform(features)
-        for generator, x in places if self._noise else []:
-            self._noise(x, generator)
+    def _augment(self, features: Array, augmentation: Augmentation) -> None:
+        microbatches = []
+        for step in range(self._start, self._end):
+            bounds = (self._order.bounds[step] - self._base).tolist()
+            for shard, a, b in zip(self._held, bounds, bounds[1:], strict=False):
+                microbatches.append((self._epoch, step, shard, features[a:b]))
+        augmentation.apply(microbatches, features, self._scaler)

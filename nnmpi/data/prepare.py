@@ -24,9 +24,7 @@ class Parts:
     test: Indices
 
 
-def split(
-    source: Source, test_fraction: float, validation_fraction: float, seed: int, stratify: bool
-) -> Parts:
+def split(source: Source, test_fraction: float, validation_fraction: float, seed: int, stratify: bool) -> Parts:
     """Draw the parts with scikit-learn's ``train_test_split``, the validation part from the training part.
 
     Raises
@@ -74,6 +72,11 @@ class Part:
     x: Array
     y: npt.NDArray[Any]
     sizes: list[int]
+
+    def shards(self) -> list[slice]:
+        """Which samples belong to each shard held."""
+        ends = np.cumsum(self.sizes).tolist()
+        return [slice(end - size, end) for end, size in zip(ends, self.sizes, strict=True)]
 
 
 def load_part(

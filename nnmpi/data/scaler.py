@@ -1,5 +1,6 @@
 """Standardization with statistics taken over all ranks."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,28 +24,27 @@ class Scaler:
         np.divide(x, self.scale, out=x, casting="same_kind")
 
 
-def fit_scaler(x: Array, sizes: list[int], world: World) -> Scaler:
+def fit_scaler(shards: Callable[[], Iterable[Array]], world: World) -> Scaler:
     """Mean and population standard deviation over all ranks, equal to the last bit on any number of them.
 
     What scikit-learn's ``StandardScaler`` computes from the whole of the data: a feature without spread gets the
-    scale 1. Each shard's sums are formed by the rank that holds it and added up in the order of the shards.
+    scale 1. Each shard's sums are formed by the rank that holds it and added up in the order of the shards. All ranks
+    take part.
 
     Parameters
     ----------
-    x : array, shape (n, features)
-        The samples of this rank's shards, one shard after the other.
-    sizes : list of int
-        How many samples each of its shards has.
+    shards : function
+        Gives the samples of each shard that this rank holds, shape (n, features); called twice, for the mean and for
+        the deviations from it.
     """
-    pieces = np.split(x, np.cumsum(sizes)[:-1])
-    features = x.shape[1]
 
     def over_shards(sums: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
-        return np.add.reduce(world.gather_rows(np.array(sums).reshape(-1, features)), axis=0)
+        return np.asarray(np.add.reduce(world.gather_rows(np.array(sums)), axis=0))
 
-    count = float(world.sum_exactly(len(x)))
-    mean = over_shards([_sum(piece, None) for piece in pieces]) / count
-    variance = over_shards([_sum(piece, mean) for piece in pieces]) / count
+    sizes_and_sums = [(len(x), _sum(x, None)) for x in shards()]
+    count = world.sum_exactly(sum(size for size, _ in sizes_and_sums))
+    mean = over_shards([total for _, total in sizes_and_sums]) / count
+    variance = over_shards([_sum(x, mean) for x in shards()]) / count
     scale = np.sqrt(variance)
     rounding = count * np.finfo(np.float64).eps  # as in scikit-learn, rounding alone does not count as spread
     scale[variance <= rounding * variance + (rounding * mean) ** 2] = 1.0

@@ -17,6 +17,7 @@ class Purpose(IntEnum):
     DROPOUT = 3
     AUGMENTATION = 4
     SYNTHETIC = 5
+    AUGMENTED_SCALER = 6
 
 
 def stream(seed: int, purpose: Purpose, epoch: int = 0, step: int = 0, shard: int = 0) -> np.random.Generator:

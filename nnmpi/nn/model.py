@@ -1,9 +1,9 @@
 """The network: one flat vector of parameters, layers as views into it."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from nnmpi.nn.layers import Array, Dense
 from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS
@@ -25,12 +25,12 @@ class Architecture:
     @property
     def parameters(self) -> int:
         """The number of parameters."""
-        return sum((1 + i) * o for i, o in zip(self.sizes, self.sizes[1:], strict=False))
+        return sum((1 + i) * o for i, o in pairwise(self.sizes))
 
     def views(self, flat: Array) -> list[Array]:
         """One array of shape (1 + fan_in, fan_out) a layer, bias in row 0, over a flat vector of parameters."""
         views, start = [], 0
-        for fan_in, fan_out in zip(self.sizes, self.sizes[1:], strict=False):
+        for fan_in, fan_out in pairwise(self.sizes):
             end = start + (1 + fan_in) * fan_out
             views.append(flat[start:end].reshape(1 + fan_in, fan_out))
             start = end
@@ -57,9 +57,7 @@ class Network:
     inputs have the shape (1 + features, b) with ones in row 0, outputs and targets (outputs, b).
     """
 
-    def __init__(
-        self, architecture: Architecture, parameters: Array, max_batch: int, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, architecture: Architecture, parameters: Array, max_batch: int, dropout: float = 0.0) -> None:
         self.architecture = architecture
         self.parameters = parameters
         *hidden, last = architecture.views(parameters)
@@ -119,5 +117,3 @@ class Network:
         z = self.forward(x)
         self._output_activation(z, self._scratch[: self._b])
         return z
-
-

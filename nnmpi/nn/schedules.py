@@ -2,19 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Protocol
-
-
-class Settings(Protocol):
-    """The settings that schedules go by, see ``nnmpi train --help``."""
-
-    epochs: int
-    learning_rate: float
-    lr_schedule: str
-    lr_decay: float
-    lr_step_epochs: int
-    lr_step_factor: float
-    warmup_epochs: float
 
 
 class Schedule:
@@ -24,13 +11,24 @@ class Schedule:
     et al. 2017).
     """
 
-    def __init__(self, settings: Settings, updates_per_epoch: int) -> None:
-        self.decay, self.step_factor = settings.lr_decay, settings.lr_step_factor
-        self.step_updates = settings.lr_step_epochs * updates_per_epoch
-        self.updates = settings.epochs * updates_per_epoch
-        self._learning_rate = settings.learning_rate
-        self._warmup = settings.warmup_epochs * updates_per_epoch
-        self._factor = SCHEDULES[settings.lr_schedule]
+    def __init__(
+        self,
+        name: str,
+        learning_rate: float,
+        updates_per_epoch: int,
+        epochs: int,
+        *,
+        decay: float = 0.0,
+        step_epochs: int = 1,
+        step_factor: float = 1.0,
+        warmup_epochs: float = 0.0,
+    ) -> None:
+        self.decay, self.step_factor = decay, step_factor
+        self.step_updates = step_epochs * updates_per_epoch
+        self.updates = epochs * updates_per_epoch
+        self._learning_rate = learning_rate
+        self._warmup = warmup_epochs * updates_per_epoch
+        self._factor = SCHEDULES[name]
 
     def __call__(self, k: int) -> float:
         """The learning rate of update `k`."""

@@ -19,7 +19,12 @@ def blas() -> dict[str, Any]:
     """The BLAS that NumPy calls: library, version, kernel for this CPU, threads."""
     found = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     beside_numpy = [p for p in found if f"{os.sep}numpy" in p["filepath"]] or found or [{}]
-    keys = {"internal_api": "library", "version": "version", "architecture": "kernel", "num_threads": "threads"}
+    keys = {
+        "internal_api": "library",
+        "version": "version",
+        "architecture": "kernel",
+        "num_threads": "threads",
+    }
     return {name: beside_numpy[0].get(key) for key, name in keys.items()}
 
 

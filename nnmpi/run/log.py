@@ -1,7 +1,6 @@
 """What rank 0 writes down and shows while a run goes on."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +11,25 @@ from nnmpi.run.modelfile import write_whole
 
 
 class RunLog:
-    """The directory of a run: ``config.json``, ``metrics.jsonl``, and a line or a progress bar for the terminal."""
+    """The directory of a run: ``config.json``, ``metrics.jsonl``, and a line for each epoch or, `live`, a bar."""
 
-    def __init__(self, directory: Path, settings: dict[str, Any], steps: int, epochs: int) -> None:
+    def __init__(self, directory: Path, settings: dict[str, Any], steps: int, epochs: int, live: bool) -> None:
         write_whole(directory / "config.json", (json.dumps(settings, indent=2) + "\n").encode())
         self._metrics = open(directory / "metrics.jsonl", "w", encoding="utf-8")  # noqa: SIM115 (closed in close)
         self._epochs = epochs
         self._progress: Progress | None = None
-        if sys.stdout.isatty():
-            self._progress = Progress(
-                TextColumn("epoch {task.fields[epoch]}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("steps"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[last]}"),
-                console=Console(),
-                transient=True,
-            )
-            self._task = self._progress.add_task("", total=steps * epochs, epoch="", last="")
+        self._next, self._every = 0, max(1, steps * epochs // 200)
+        if live:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"))
+            self._progress = Progress(*columns, TimeRemainingColumn(), console=Console(), transient=True)
+            self._task = self._progress.add_task(f"epoch 1/{epochs}", total=steps * epochs)
             self._progress.start()
 
     def step(self, done: int) -> None:
-        """Show that `done` steps of the run are done."""
-        if self._progress:
+        """Show that `done` steps of the run are done; most calls do nothing, to stay off the step's path."""
+        if self._progress and done >= self._next:
             self._progress.update(self._task, completed=done)
+            self._next = done + self._every
 
     def epoch(self, metrics: dict[str, Any]) -> None:
         """Append `metrics` as one line of JSON, and show them."""
@@ -49,8 +42,9 @@ class RunLog:
         text += f"test loss {metrics['test_loss']:.4f}, {name.replace('_', ' ')} {metrics[name]:.4f}, "
         text += f"{metrics['samples_per_second']:,.0f} samples/s"
         if self._progress:
-            self._progress.update(self._task, epoch=f"{metrics['epoch']}/{self._epochs}")
-            self._progress.console.print(text, highlight=False)
+            now = min(metrics["epoch"] + 1, self._epochs)
+            self._progress.update(self._task, description=f"epoch {now}/{self._epochs}")
+            self._progress.console.print(text, highlight=False, soft_wrap=True)
         else:
             print(text, flush=True)
 

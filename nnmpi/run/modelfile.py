@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def _assemble(description: dict[str, Any], tensors: dict[str, npt.NDArray[Any]])
     if architecture.activation not in ACTIVATIONS or architecture.dtype not in ("float32", "float64"):
         raise ValueError(f"{architecture}")
     LOSSES[architecture.loss][architecture.output_activation]  # a KeyError names what is wrong
-    for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         _expect(tensors, f"layers.{i}.weight", (fan_in, fan_out), architecture.dtype)
         _expect(tensors, f"layers.{i}.bias", (fan_out,), architecture.dtype)
     parameters = np.empty(architecture.parameters, architecture.dtype)
@@ -143,9 +144,7 @@ def _assemble(description: dict[str, Any], tensors: dict[str, npt.NDArray[Any]])
     )
 
 
-def _expect(
-    tensors: dict[str, npt.NDArray[Any]], name: str, shape: tuple[int, ...], dtype: str
-) -> npt.NDArray[Any]:
+def _expect(tensors: dict[str, npt.NDArray[Any]], name: str, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
     tensor = tensors[name]
     if tensor.shape != shape or tensor.dtype != dtype:
         raise ValueError(f"{name} has shape {tensor.shape} and type {tensor.dtype}, not {shape} and {dtype}")
