@@ -87,6 +87,7 @@ class ImageMotion:
         self._y, self._x = y - self._centre[0], x - self._centre[1]
         n, pixels = max_images, shape[0] * shape[1]
         self._uniform = np.empty(3 * n)
+        self._number = np.arange(n)[:, None]
         self._cos, self._sin = np.empty((n, 1)), np.empty((n, 1))
         self._from = np.empty(3 * n * pixels)
         self._product = np.empty((n, pixels))
@@ -111,7 +112,7 @@ class ImageMotion:
         # which place of the old image each pixel of the new one shows: rotated about the centre, then shifted
         where = self._from[: 3 * n * pixels].reshape(3, n, pixels)
         product = self._product[:n]
-        where[0] = np.arange(n)[:, None]
+        where[0] = self._number[:n]
         np.multiply(cos, self._y, out=where[1])
         np.add(where[1], np.multiply(sin, self._x, out=product), out=where[1])
         np.add(where[1], down, out=where[1])

@@ -5,7 +5,9 @@ A rank asks for the rows of its own shards only, so that no rank holds the whole
 
 import math
 import re
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ Array = npt.NDArray[np.floating]
 BUILT_IN = ("digits", "iris", "wine", "breast_cancer", "diabetes")
 ROWS_AT_ONCE = 4096  # of a random source's block; a part of what its numbers are, never change it
 BYTES_AT_ONCE = 1 << 24  # read from a file
+DAMAGE = (OSError, ValueError, EOFError, MemoryError, RuntimeError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def _npz(name: str, targets: bool) -> Source:
             if "y.npy" in members:
                 with archive.open("y.npy") as file:
                     y = np.lib.format.read_array(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise InputError(f"--data {name}: cannot be read ({_first_line(error)})") from None
     if dtype.kind not in "fiub" or len(shape) not in (2, 3) or fortran_order or 0 in shape:
         raise InputError(
@@ -152,7 +155,9 @@ def _npz(name: str, targets: bool) -> Source:
                     count = min(at_once, size - start) * features
                     piece = np.frombuffer(file.read(count * dtype.itemsize), dtype, count).reshape(-1, features)
                     out[places] = piece[indices[places] - start]
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+                if file.read(1):
+                    raise ValueError("X is longer than its header says")
+        except DAMAGE as error:
             raise InputError(f"--data {name}: cannot be read ({_first_line(error)})") from None
 
     image = (shape[1], shape[2]) if len(shape) == 3 else None
@@ -181,7 +186,8 @@ def _first_line(error: BaseException) -> str:
 def _checked_targets(name: str, y: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
-    if y.dtype.kind not in "fiubU" or len(y) != size or not (y.ndim == 1 or (y.ndim == 2 and y.dtype.kind == "f")):
+    shaped = y.ndim == 1 or (y.ndim == 2 and y.dtype.kind == "f" and y.shape[1] > 0)
+    if y.dtype.kind not in "fiubU" or not shaped or len(y) != size:
         raise InputError(
             f"--data {name}: y must hold a class (whole number, boolean or string) or a number (floating) for each "
             f"of the {size} rows of X; it has shape {y.shape}, type {y.dtype}"

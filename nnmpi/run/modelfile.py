@@ -129,17 +129,23 @@ def _assemble(description: dict[str, Any], tensors: dict[str, npt.NDArray[Any]])
         if name == "scaler" or description["targets"] == "numbers":
             mean = _expect(tensors, f"{name}.mean", (features,), "float64")
             scalers[name] = Scaler(mean, _expect(tensors, f"{name}.scale", (features,), "float64"))
+    if len(tensors) != 2 * len(sizes) - 2 + 2 * len(scalers):
+        raise ValueError("it holds other tensors, too")
+    kind, outputs = description["targets"], sizes[-1]
+    count, outputs_of_kind = {"numbers": (0, outputs), "binary": (2, 1), "one-hot": (outputs, outputs)}[kind]
     classes = None if description["classes"] is None else np.array(description["classes"])
-    outputs = sizes[-1]
-    expected = {"numbers": 0, "binary": 2, "one-hot": outputs}[description["targets"]]
-    if (0 if classes is None else len(classes)) != expected or (expected == 2 and outputs > 2):
-        raise ValueError(f"{description['targets']} targets with {outputs} outputs and classes {classes}")
+    if classes is not None and (classes.dtype.kind not in "biuU" or not np.array_equal(classes, np.unique(classes))):
+        raise ValueError(f"classes {classes}")
+    if (classes is None) != (count == 0) or len(classes if classes is not None else ()) != count:
+        raise ValueError(f"{kind} targets with {outputs} outputs and classes {classes}")
+    if outputs != outputs_of_kind:
+        raise ValueError(f"{kind} targets with {outputs} outputs")
     return Model(
         architecture,
         parameters,
         scalers["scaler"],
         scalers.get("target_scaler"),
-        Targets(description["targets"], classes, outputs),
+        Targets(kind, classes, outputs),
         Recipe(**description["recipe"]),
     )
 
