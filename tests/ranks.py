@@ -1,0 +1,62 @@
+"""Any number of ranks in one process: each is a thread, and a barrier stands where MPI would wait."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from nnmpi.mpi.world import World
+
+
+class ThreadWorld(World):
+    """A rank of a world of threads; what goes through MPI's buffers elsewhere is handed over in `slots`."""
+
+    def __init__(self, rank: int, slots: list[Any], barrier: threading.Barrier) -> None:
+        self.rank, self.size, self.host = rank, len(slots), f"host{rank}"
+        self._slots, self._barrier = slots, barrier
+
+    def _from_all(self, value: Any) -> list[Any]:
+        self._slots[self.rank] = value
+        self._barrier.wait()
+        values = list(self._slots)
+        self._barrier.wait()
+        return values
+
+    def sum_exactly(self, number: int) -> int:
+        return sum(self._from_all(number))
+
+    def gather_rows(self, rows: Any) -> Any:
+        return np.concatenate(self._from_all(rows.copy()))
+
+    def gather_bytes(self, data: bytes) -> list[bytes]:
+        return self._from_all(data)
+
+
+def on_ranks(size: int, work: Callable[[World], Any]) -> list[Any]:
+    """What `work` returns on each rank of a world of `size`; its first error, if one fails."""
+    barrier = threading.Barrier(size, timeout=60)
+    slots: list[Any] = [None] * size
+    results: list[Any] = [None] * size
+    errors: list[BaseException] = []
+
+    def rank(r: int) -> None:
+        try:
+            results[r] = work(ThreadWorld(r, slots, barrier))
+        except BaseException as error:
+            errors.append(error)
+            barrier.abort()
+
+    threads = [threading.Thread(target=rank, args=(r,)) for r in range(size)]
+    with threadpool_limits(1, "blas"):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for error in errors:
+        if not isinstance(error, threading.BrokenBarrierError):
+            raise error
+    if errors:
+        raise errors[0]
+    return results

@@ -1,0 +1,162 @@
+"""A step allocates no array: what Python and NumPy ask for in a step stays below the smallest array of the step."""
+
+import tracemalloc
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from nnmpi.data.augment import Augmentation
+from nnmpi.data.batches import Batches
+from nnmpi.data.prepare import Part
+from nnmpi.data.scaler import Scaler
+from nnmpi.data.shards import Layout
+from nnmpi.data.streams import Purpose, stream
+from nnmpi.data.targets import Targets
+from nnmpi.nn import layers, losses
+from nnmpi.nn.model import Architecture, Network, glorot_uniform
+from nnmpi.nn.optim import OPTIMIZERS, SGD
+from nnmpi.nn.schedules import Schedule
+
+# (batch size, shards, layer sizes, steps of an epoch, steps that are measured); each is large in one thing, so that any
+# temporary of that thing is larger than what a step may ask for: a layer's parameters, a number for each sample
+SHAPES = {
+    "parameters": (32, 8, (256, 512, 256), 40, range(8, 38)),
+    "samples": (100_000, 1, (4, 4, 4, 4), 2, range(2, 6)),
+}
+# Where memory is not contiguous or types differ, NumPy goes through a buffer of 8192 elements for each operand,
+# however large the arrays are: no array of the step, and the only thing that comes near the bound.
+ALLOWED = 4 * 8192 * 8
+CASES = {
+    "no momentum": {"momentum": 0.0, "nesterov": False},
+    "momentum": {"nesterov": False},
+    "nesterov": {},
+    "adam": {"optimizer": "adam"},
+    "dropout": {"dropout": 0.5},
+    "noise": {"augment": ("noise",)},
+    "all augmentation": {"augment": ("shift", "rotate", "noise")},
+    "all at once": {"optimizer": "adam", "dropout": 0.5, "augment": ("shift", "rotate", "noise")},
+    **{name: {"activation": name} for name in layers.ACTIVATIONS},
+    **{f"{loss} {output}": {"pair": (loss, output)} for loss in losses.LOSSES for output in losses.LOSSES[loss]},
+}
+
+
+@dataclass
+class Step:
+    """All that ``train`` makes before its loop, on one rank."""
+
+    shape: str = "parameters"
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    nesterov: bool = True
+    pair: tuple[str, str] = ("cross-entropy", "softmax")
+    activation: str = "relu"
+    dropout: float = 0.0
+    augment: tuple[str, ...] = ()
+    dtype: str = "float32"
+
+    def __post_init__(self):
+        batch_size, shards, sizes, self.steps, self.measured = SHAPES[self.shape]
+        generator = np.random.default_rng(0)
+        rows = batch_size * self.steps
+        loss, output = self.pair
+        outputs = 1 if loss == "binary-cross-entropy" else sizes[-1]
+        kind = {"identity": "numbers"}.get(output, "binary" if outputs == 1 else "one-hot")
+        if kind == "numbers":
+            y, targets = generator.normal(size=(rows, outputs)), Targets(kind, None, outputs)
+        else:
+            classes = np.arange(max(outputs, 2))
+            y, targets = generator.integers(0, len(classes), rows), Targets(kind, classes, outputs)
+        x = np.ones((rows, 1 + sizes[0]), self.dtype)
+        x[:, 1:] = generator.random((rows, sizes[0]))
+        layout = Layout(rows, shards, batch_size)
+        part = Part(x, y, [len(range(s, rows, shards)) for s in range(shards)])
+        image = (int(sizes[0] ** 0.5),) * 2
+        augmentation = Augmentation(self.augment, sizes[0], image, 1) if self.augment else None
+        scaler = Scaler(np.zeros(sizes[0]), np.ones(sizes[0]))
+        self.batches = Batches(part, layout, range(shards), targets, 1, augmentation, scaler)
+        architecture = Architecture((*sizes[:-1], outputs), self.activation, output, loss, self.dtype)
+        parameters = glorot_uniform(architecture, stream(1, Purpose.PARAMETERS))
+        self.network = Network(architecture, parameters, self.batches.largest, self.dropout)
+        self.update = OPTIMIZERS[self.optimizer](parameters, self.momentum, self.nesterov)
+        self.schedule = Schedule("inverse-time", 1e-3, self.steps, 1, decay=1e-3)
+        self.vector = np.zeros(parameters.size + 2, self.dtype)
+        self.views = architecture.views(self.vector[:-2])
+        self.batches.start(0)
+
+    def __call__(self, k):
+        step = k % self.steps
+        x, t = self.batches.batch(step)
+        if self.dropout:
+            for shard, columns in self.batches.microbatches(step):
+                self.network.draw_dropout(x.shape[1], columns, stream(1, Purpose.DROPOUT, 0, step, shard))
+        self.network.forward(x, training=True)
+        self.vector[-2] = self.network.loss(t)
+        self.vector[-1] = x.shape[1]
+        self.network.backward(x, self.views)
+        self.network.add_l2(self.views, 1e-4 * x.shape[1])
+        self.update.update(self.vector[:-2], x.shape[1], self.schedule(k), k)
+
+
+def peak_of(step):
+    """The most bytes that were in use at once during the measured steps, above what was in use before."""
+    with threadpool_limits(1, "blas"):
+        for k in range(step.measured.start):
+            step(k)
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            for k in step.measured:
+                step(k)
+            return tracemalloc.get_traced_memory()[1] - before
+        finally:
+            tracemalloc.stop()
+
+
+def test_every_temporary_would_be_more_than_a_step_may_ask_for():
+    assert min(view.nbytes for view in Step("parameters").views) > ALLOWED
+    assert Step("samples").network._scratch.nbytes > ALLOWED
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("case", CASES)
+def test_step_allocates_no_array(case, shape, dtype):
+    assert peak_of(Step(shape, dtype=dtype, **CASES[case])) < ALLOWED
+
+
+def allocating_relu(z):
+    z[:] = z * (z > 0)
+
+
+def allocating_l2(network, gradient, factor):
+    for layer, out in zip(network.architecture.views(network.parameters), gradient, strict=True):
+        out[1:] += factor * layer[1:]
+
+
+def allocating_update(optimizer, gradient, count, learning_rate, k):
+    optimizer._w -= learning_rate / count * gradient
+
+
+def allocating_cross_entropy(z, t, delta, scratch):
+    np.subtract(z, z.max(axis=0), out=z)  # one number a sample is allocated
+    return losses.cross_entropy(z, t, delta, scratch)
+
+
+@pytest.mark.parametrize(
+    ("shape", "place", "name", "planted"),
+    [
+        ("samples", layers.ACTIVATIONS, "relu", (allocating_relu, layers.relu_backward)),
+        ("samples", losses.LOSSES["cross-entropy"], "softmax", allocating_cross_entropy),
+        ("parameters", Network, "add_l2", allocating_l2),
+        ("parameters", SGD, "update", allocating_update),
+    ],
+    ids=["activation", "loss", "l2", "update"],
+)
+def test_a_planted_allocation_is_caught(shape, place, name, planted, monkeypatch):
+    if isinstance(place, dict):
+        monkeypatch.setitem(place, name, planted)
+    else:
+        monkeypatch.setattr(place, name, planted)
+    assert peak_of(Step(shape)) > ALLOWED

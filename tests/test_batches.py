@@ -1,0 +1,150 @@
+"""The batches of an epoch, row by row, at every world size and however many steps are gathered at once."""
+
+import numpy as np
+import pytest
+
+from nnmpi.data import batches as batches_module
+from nnmpi.data.augment import Augmentation
+from nnmpi.data.batches import Batches
+from nnmpi.data.prepare import load_part
+from nnmpi.data.scaler import Scaler
+from nnmpi.data.shards import Layout, held_shards, shard_rows
+from nnmpi.data.sources import Source
+from nnmpi.data.streams import Purpose, stream
+from nnmpi.data.targets import targets_of
+
+SEED, SAMPLES, FEATURES = 5, 67, 6
+X = np.arange(SAMPLES * FEATURES).reshape(SAMPLES, FEATURES) * 0.5  # exact in float32, no two numbers alike
+LABELS = {
+    "one-hot": (np.arange(SAMPLES) * 7 % 5, "auto"),
+    "binary": (np.arange(SAMPLES) * 7 % 2, "binary-cross-entropy"),
+    "numbers": (np.column_stack([np.arange(SAMPLES), -np.arange(SAMPLES) / 4]), "auto"),
+}
+LAYOUTS = [Layout(SAMPLES, 8, 16), Layout(SAMPLES, 5, 7), Layout(SAMPLES, 1, 10), Layout(SAMPLES, 8, SAMPLES)]
+WINDOWS = {"one step": 1, "a few steps": 3000, "more than the epoch": 1 << 20}
+
+
+def read(indices, out):
+    out[:] = X[indices]
+
+
+def of_a_rank(layout, world_size=1, rank=0, labels="one-hot", augment=()):
+    y, loss = LABELS[labels]
+    source = Source("table", read, SAMPLES, FEATURES, y, (2, 3))
+    targets, _ = targets_of(source, loss)
+    held = held_shards(layout.shards, world_size, rank)
+    part = load_part(source, np.arange(SAMPLES), layout.shards, held, targets, "float32")
+    augmentation = Augmentation(augment, FEATURES, (2, 3), SEED) if augment else None
+    return Batches(part, layout, held, targets, SEED, augmentation, Scaler(np.zeros(FEATURES), np.ones(FEATURES)))
+
+
+def rows_by_definition(layout, epoch, step, shard):
+    rows = shard_rows(np.arange(layout.samples), layout.shards, shard)
+    order = stream(SEED, Purpose.ORDER, epoch, shard=shard).permutation(len(rows))
+    end = min((step + 1) * layout.batch_size, layout.samples)
+    places = [p // layout.shards for p in range(step * layout.batch_size, end) if p % layout.shards == shard]
+    return rows[order[places]]
+
+
+def targets_by_definition(labels, rows):
+    y = LABELS[labels][0][rows]
+    if labels == "one-hot":
+        return np.eye(5)[y].T
+    return y[None] if labels == "binary" else y.T
+
+
+@pytest.fixture(params=WINDOWS.values(), ids=WINDOWS)
+def window(request, monkeypatch):
+    monkeypatch.setattr(batches_module, "WINDOW_BYTES", request.param)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("labels", LABELS)
+@pytest.mark.usefixtures("window")
+def test_every_step_has_the_samples_of_the_definition(layout, labels):
+    for world_size in {1, 2, layout.shards} & set(range(1, layout.shards + 1)):
+        for rank in range(world_size):
+            batches = of_a_rank(layout, world_size, rank, labels)
+            held = held_shards(layout.shards, world_size, rank)
+            for epoch in (0, 1):
+                batches.start(epoch)
+                for step in range(layout.steps):
+                    rows = np.concatenate([rows_by_definition(layout, epoch, step, s) for s in held])
+                    x, t = batches.batch(step)
+                    assert (x == np.vstack([np.ones(len(rows)), X[rows].T])).all()
+                    assert (t == targets_by_definition(labels, rows)).all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_microbatches_are_the_columns_of_their_shards(layout):
+    batches = of_a_rank(layout)
+    batches.start(0)
+    for step in range(layout.steps):
+        x, _ = batches.batch(step)
+        for shard, columns in batches.microbatches(step):
+            assert (x[1:, columns] == X[rows_by_definition(layout, 0, step, shard)].T).all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_largest_is_the_largest_batch_of_the_rank(layout):
+    for rank in range(min(3, layout.shards)):
+        batches = of_a_rank(layout, min(3, layout.shards), rank)
+        batches.start(0)
+        assert batches.largest == max(batches.batch(step)[0].shape[1] for step in range(layout.steps))
+
+
+@pytest.mark.usefixtures("window")
+def test_steps_can_be_asked_for_in_any_order():
+    layout = LAYOUTS[1]
+    batches = of_a_rank(layout)
+    batches.start(0)
+    for step in (5, 0, 9, 4, 5):
+        rows = np.concatenate([rows_by_definition(layout, 0, step, s) for s in range(layout.shards)])
+        assert (batches.batch(step)[0][1:] == X[rows].T).all()
+
+
+def microbatches_of_an_epoch(layout, world_size, epoch=1):
+    """{(step, shard): augmented samples} from all ranks of a world."""
+    found = {}
+    for rank in range(world_size):
+        batches = of_a_rank(layout, world_size, rank, augment=("shift", "rotate", "noise"))
+        batches.start(epoch)
+        for step in range(layout.steps):
+            x, _ = batches.batch(step)
+            for shard, columns in batches.microbatches(step):
+                found[step, shard] = x[:, columns].T.tobytes()
+    return found
+
+
+@pytest.mark.parametrize("layout", LAYOUTS[:2], ids=str)
+@pytest.mark.parametrize("world_size", [2, 3, 5])
+def test_augmented_samples_do_not_depend_on_the_world_size(layout, world_size):
+    assert microbatches_of_an_epoch(layout, world_size) == microbatches_of_an_epoch(layout, 1)
+
+
+@pytest.mark.parametrize("window_bytes", WINDOWS.values(), ids=WINDOWS)
+def test_augmented_samples_do_not_depend_on_the_window(monkeypatch, window_bytes):
+    usual = microbatches_of_an_epoch(LAYOUTS[0], 2)
+    monkeypatch.setattr(batches_module, "WINDOW_BYTES", window_bytes)
+    assert microbatches_of_an_epoch(LAYOUTS[0], 2) == usual
+
+
+def test_augmentation_differs_from_epoch_to_epoch():
+    first, second = (microbatches_of_an_epoch(LAYOUTS[2], 1, epoch) for epoch in (0, 1))
+    assert set(first.values()).isdisjoint(second.values())
+
+
+def test_augmentation_keeps_the_ones():
+    batches = of_a_rank(LAYOUTS[0], augment=("shift", "noise"))
+    batches.start(0)
+    assert all((batches.batch(step)[0][0] == 1).all() for step in range(LAYOUTS[0].steps))
+
+
+def test_samples_are_augmented_from_the_originals_each_time():
+    batches = of_a_rank(LAYOUTS[0], augment=("shift", "rotate", "noise"))
+    batches.start(1)
+    first = batches.batch(0)[0].copy()
+    for epoch in (2, 3, 1):
+        batches.start(epoch)
+        last = batches.batch(0)[0].copy()
+    assert (first == last).all()

@@ -1,0 +1,109 @@
+"""Losses against scikit-learn and SciPy, their derivatives against central differences."""
+
+import numpy as np
+import pytest
+import reference
+from scipy.special import expit, softmax
+from sklearn.metrics import log_loss, mean_squared_error
+
+from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS
+
+SAMPLES = 6
+
+
+def case(loss, output_activation, scale=2.0):
+    """Logits and targets, shape (n, outputs)."""
+    generator = np.random.default_rng(4)
+    t = reference.targets_for(loss, output_activation, SAMPLES, generator)
+    return generator.normal(scale=scale, size=t.shape), t
+
+
+def run(loss, output_activation, z, t):
+    """The loss sum and its derivative, from samples in rows."""
+    delta = np.full(z.T.shape, np.nan, z.dtype)
+    total = LOSSES[loss][output_activation](z.T.copy(), t.T.astype(z.dtype), delta, np.empty(len(z), z.dtype))
+    return total, delta.T
+
+
+def test_reference_has_a_formula_for_every_loss():
+    assert set(reference.PAIRS) == set(reference.LOSS_SUMS)
+
+
+@pytest.mark.parametrize("pair", reference.PAIRS)
+def test_loss_is_its_formula(pair):
+    z, t = case(*pair)
+    assert run(*pair, z, t)[0] == pytest.approx(reference.LOSS_SUMS[pair](z, t), rel=1e-12)
+
+
+@pytest.mark.parametrize("pair", reference.PAIRS)
+def test_derivative_is_the_central_difference(pair):
+    z, t = case(*pair)
+    numeric = np.empty_like(z)
+    for place in np.ndindex(z.shape):
+        up, down = z.copy(), z.copy()
+        up[place] += 1e-5
+        down[place] -= 1e-5
+        numeric[place] = (run(*pair, up, t)[0] - run(*pair, down, t)[0]) / 2e-5
+    np.testing.assert_allclose(run(*pair, z, t)[1], numeric, rtol=1e-6, atol=1e-9)
+
+
+def test_cross_entropy_is_that_of_scikit_learn():
+    z, t = case("cross-entropy", "softmax")
+    expected = log_loss(t.argmax(1), softmax(z, axis=1), normalize=False, labels=[0, 1, 2])
+    assert run("cross-entropy", "softmax", z, t)[0] == pytest.approx(expected, rel=1e-12)
+
+
+def test_binary_cross_entropy_is_that_of_scikit_learn():
+    z, t = case("binary-cross-entropy", "sigmoid")
+    expected = log_loss(t[:, 0], expit(z[:, 0]), normalize=False)
+    assert run("binary-cross-entropy", "sigmoid", z, t)[0] == pytest.approx(expected, rel=1e-12)
+
+
+def test_squared_error_is_that_of_scikit_learn():
+    z, t = case("mse", "identity")
+    assert run("mse", "identity", z, t)[0] / SAMPLES == pytest.approx(mean_squared_error(t, z), rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("pair", [pair for pair in reference.PAIRS if pair != ("mse", "identity")])
+def test_huge_logits_stay_exact_and_quiet(pair, dtype):
+    z, t = case(*pair, scale=1e4)
+    z = np.round(z)  # the same number in both precisions
+    with np.errstate(all="raise", under="ignore"):
+        total, delta = run(*pair, z.astype(dtype), t)
+    assert np.isfinite(delta).all()
+    assert total == pytest.approx(reference.LOSS_SUMS[pair](z, t), rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("pair", [("cross-entropy", "softmax"), ("binary-cross-entropy", "sigmoid")])
+def test_small_losses_keep_their_digits(pair):
+    z = np.full((1, reference.outputs_of(pair[0])), -12.0)
+    z[0, 0] = 12.0
+    t = np.zeros_like(z)
+    t[0, 0] = 1
+    assert run(*pair, z, t)[0] == pytest.approx(reference.LOSS_SUMS[pair](z, t), rel=1e-4)
+
+
+@pytest.mark.parametrize("pair", reference.PAIRS)
+def test_no_samples_have_no_loss(pair):
+    z, t = case(*pair)
+    total, delta = run(*pair, z[:0], t[:0])
+    assert total == 0
+    assert delta.shape == (0, z.shape[1])
+
+
+@pytest.mark.parametrize(("name", "formula"), [("softmax", softmax), ("sigmoid", expit), ("identity", lambda z: z)])
+def test_output_activation_is_its_formula(name, formula):
+    z = np.random.default_rng(5).normal(scale=3, size=(3, 4))
+    expected = formula(z, axis=0) if name == "softmax" else formula(z)
+    OUTPUT_ACTIVATIONS[name](z, np.empty(4))
+    np.testing.assert_allclose(z, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["softmax", "sigmoid"])
+def test_probabilities_of_huge_logits_are_finite(name, dtype):
+    z = np.array([[1e30, -1e30, 1e4], [0, 0, 1e4 + 8]], dtype)
+    with np.errstate(all="raise", under="ignore"):
+        OUTPUT_ACTIVATIONS[name](z, np.empty(3, dtype))
+    assert ((z >= 0) & (z <= 1)).all()

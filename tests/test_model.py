@@ -1,0 +1,213 @@
+"""The network: its gradients against central differences, its outputs against the textbook network."""
+
+import numpy as np
+import pytest
+import reference
+
+from nnmpi.data.streams import Purpose, stream
+from nnmpi.nn.layers import ACTIVATIONS
+from nnmpi.nn.model import Architecture, Network, glorot_uniform
+
+HIDDEN = (6, 5)
+
+
+def architecture(loss="cross-entropy", output="softmax", activation="tanh", hidden=HIDDEN, dtype="float64"):
+    return Architecture((4, *hidden, reference.outputs_of(loss)), activation, output, loss, dtype)
+
+
+def network(shape, max_batch=8, dropout=0.0, seed=0):
+    """A network with biases that are not zero, so that a wrong bias shows."""
+    parameters = np.random.default_rng(seed).normal(scale=0.6, size=shape.parameters).astype(shape.dtype)
+    return Network(shape, parameters, max_batch, dropout)
+
+
+def batch(shape, samples=5, seed=1):
+    generator = np.random.default_rng(seed)
+    x = generator.normal(size=(samples, shape.sizes[0]))
+    t = reference.targets_for(shape.loss, shape.output_activation, samples, generator)
+    return reference.columns(x, shape.dtype), np.ascontiguousarray(t.T, shape.dtype)
+
+
+def loss_and_gradient(net, x, t):
+    gradient = np.full_like(net.parameters, np.nan)
+    net.forward(x, training=True)
+    loss = net.loss(t)
+    net.backward(x, net.architecture.views(gradient))
+    return loss, gradient
+
+
+def numeric_gradient(net, x, t, h=1e-5):
+    w, gradient = net.parameters, np.empty_like(net.parameters)
+    for i, start in enumerate(w.copy()):
+        losses = []
+        for w[i] in (start + h, start - h):
+            net.forward(x, training=True)
+            losses.append(net.loss(t))
+        w[i] = start
+        gradient[i] = (losses[0] - losses[1]) / (2 * h)
+    return gradient
+
+
+def distance_to_kink(net, x):
+    """The smallest pre-activation of the hidden layers."""
+    zs = reference.pre_activations(
+        *reference.weights_and_biases(net.architecture.sizes, net.parameters), x[1:].T, net.architecture.activation
+    )
+    return min(np.abs(z).min() for z in zs[:-1])
+
+
+def relative_errors(net, found, expected):
+    """The error of the gradient of each layer, biases and weights apart, relative to that gradient."""
+    parts = [reference.weights_and_biases(net.architecture.sizes, g) for g in (found, expected)]
+    (fw, fb), (ew, eb) = parts
+    return [np.linalg.norm(f - e) / np.linalg.norm(e) for f, e in zip(fw + fb, ew + eb, strict=True)]
+
+
+@pytest.mark.parametrize("pair", reference.PAIRS, ids="-".join)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradient_is_the_central_difference(activation, pair):
+    net = network(architecture(*pair, activation))
+    x, t = batch(net.architecture)
+    assert activation != "relu" or distance_to_kink(net, x) > 1e-3
+    found = loss_and_gradient(net, x, t)[1]
+    assert max(relative_errors(net, found, numeric_gradient(net, x, t))) <= 1e-6
+
+
+@pytest.mark.parametrize("pair", reference.PAIRS, ids="-".join)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradient_under_dropout_is_the_central_difference(activation, pair):
+    net = network(architecture(*pair, activation), dropout=0.4)
+    x, t = batch(net.architecture)
+    net.draw_dropout(x.shape[1], slice(0, x.shape[1]), np.random.default_rng(3))
+    assert all(0 < np.count_nonzero(layer.mask) < layer.mask.size for layer in net.layers[:-1])
+    found = loss_and_gradient(net, x, t)[1]
+    assert max(relative_errors(net, found, numeric_gradient(net, x, t))) <= 1e-6
+
+
+@pytest.mark.parametrize("pair", reference.PAIRS, ids="-".join)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_loss_is_that_of_the_textbook_network(activation, pair):
+    net = network(architecture(*pair, activation))
+    x, t = batch(net.architecture)
+    zs = reference.pre_activations(
+        *reference.weights_and_biases(net.architecture.sizes, net.parameters), x[1:].T, activation
+    )
+    assert loss_and_gradient(net, x, t)[0] == pytest.approx(reference.LOSS_SUMS[pair](zs[-1], t.T), rel=1e-12)
+
+
+@pytest.mark.parametrize("pair", reference.PAIRS, ids="-".join)
+def test_gradient_without_hidden_layer(pair):
+    net = network(architecture(*pair, hidden=()))
+    x, t = batch(net.architecture)
+    found = loss_and_gradient(net, x, t)[1]
+    assert max(relative_errors(net, found, numeric_gradient(net, x, t))) <= 1e-6
+
+
+def test_gradient_of_a_batch_is_the_sum_over_its_samples():
+    net = network(architecture())
+    x, t = batch(net.architecture)
+    single = [loss_and_gradient(net, x[:, i : i + 1], t[:, i : i + 1])[1] for i in range(5)]
+    np.testing.assert_allclose(loss_and_gradient(net, x, t)[1], np.sum(single, axis=0), rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_batches_of_all_sizes_may_follow_each_other(dropout):
+    shape = architecture()
+    used = network(shape, dropout=dropout)
+    for samples in (8, 3, 1, 0, 5, 8, 2):
+        x, t = batch(shape, samples, seed=samples)
+        fresh = network(shape, dropout=dropout)
+        results = []
+        for net in (used, fresh):
+            if dropout:
+                net.draw_dropout(samples, slice(0, samples), np.random.default_rng(samples))
+            results.append(loss_and_gradient(net, x, t))
+        assert results[0][0] == results[1][0]
+        assert results[0][1].tobytes() == results[1][1].tobytes()
+
+
+@pytest.mark.parametrize("pair", reference.PAIRS, ids="-".join)
+def test_no_samples_have_loss_and_gradient_zero(pair):
+    net = network(architecture(*pair))
+    loss, gradient = loss_and_gradient(net, *batch(net.architecture, samples=0))
+    assert loss == 0
+    assert (gradient == 0).all()
+
+
+def test_dropout_is_off_outside_training():
+    net = network(architecture(), dropout=0.5)
+    x, _ = batch(net.architecture)
+    net.draw_dropout(5, slice(0, 5), np.random.default_rng(3))
+    assert (net.forward(x) == network(architecture()).forward(x)).all()
+
+
+def test_microbatches_draw_the_same_masks_in_any_batch():
+    whole, part = (network(architecture(), dropout=0.5) for _ in range(2))
+    whole.draw_dropout(8, slice(0, 5), stream(0, Purpose.DROPOUT, shard=0))
+    whole.draw_dropout(8, slice(5, 8), stream(0, Purpose.DROPOUT, shard=1))
+    part.draw_dropout(3, slice(0, 3), stream(0, Purpose.DROPOUT, shard=1))
+    for a, b in zip(whole.layers[:-1], part.layers[:-1], strict=True):
+        assert (a.mask[:, 5:] == b.mask).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("pair", [("cross-entropy", "softmax"), ("mse", "softmax")], ids="-".join)
+def test_probabilities_sum_to_one(pair, dtype):
+    net = network(architecture(*pair, dtype=dtype))
+    x, _ = batch(net.architecture, 8)
+    probabilities = net.predict(x)
+    assert (probabilities > 0).all()
+    np.testing.assert_allclose(probabilities.sum(0), 1, rtol=1e-6 if dtype == "float32" else 1e-14)
+
+
+def test_predict_ends_in_the_output_activation():
+    net = network(architecture("binary-cross-entropy", "sigmoid"))
+    x, _ = batch(net.architecture)
+    logits = net.forward(x).copy()
+    np.testing.assert_allclose(net.predict(x), 1 / (1 + np.exp(-logits)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("hidden", [(), (3,), (200, 150)])
+def test_l2_adds_to_weights_and_not_to_biases(hidden):
+    net = network(architecture(hidden=hidden))
+    gradient = np.random.default_rng(7).normal(size=net.parameters.size)
+    weights, biases = reference.weights_and_biases(net.architecture.sizes, gradient)
+    w, _ = reference.weights_and_biases(net.architecture.sizes, net.parameters)
+    expected = reference.flattened([g + 0.3 * v for g, v in zip(weights, w, strict=True)], biases)
+    net.add_l2(net.architecture.views(gradient), 0.3)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-15, atol=1e-15)
+
+
+def test_l2_goes_through_large_layers_in_pieces():
+    net = network(architecture(hidden=(200, 150)))
+    assert net._chunk.size < 200 * 150  # else the test above says nothing about the pieces
+
+
+@pytest.mark.parametrize("sizes", [(3, 2), (64, 128, 64, 10), (1, 1)])
+def test_glorot_weights_fill_their_bounds(sizes):
+    flat = glorot_uniform(Architecture(sizes, "relu", "identity", "mse", "float64"), np.random.default_rng(8))
+    weights, _ = reference.weights_and_biases(sizes, flat)
+    for w in weights:
+        fan_in, fan_out = w.shape
+        limit = np.sqrt(6 / (fan_in + fan_out))
+        assert np.abs(w).max() <= limit
+        if w.size > 500:
+            assert np.abs(w).max() > 0.98 * limit
+            assert np.std(w) == pytest.approx(limit / np.sqrt(3), rel=0.1)
+
+
+def test_initial_biases_are_zero():
+    shape = architecture()
+    flat = glorot_uniform(shape, np.random.default_rng(8))
+    assert all((b == 0).all() for b in reference.weights_and_biases(shape.sizes, flat)[1])
+
+
+def test_both_precisions_start_at_the_same_place():
+    single, double = (
+        glorot_uniform(architecture(dtype=dtype), stream(42, Purpose.PARAMETERS)) for dtype in ("float32", "float64")
+    )
+    assert (single == double.astype(np.float32)).all()
+
+
+def test_parameters_are_counted():
+    assert Architecture((4, 6, 3), "relu", "softmax", "cross-entropy", "float32").parameters == 5 * 6 + 7 * 3

@@ -1,0 +1,127 @@
+"""From labels to codes and to what a network is trained on."""
+
+import numpy as np
+import pytest
+
+from nnmpi.data.sources import Source
+from nnmpi.data.targets import Targets, targets_of
+from nnmpi.errors import InputError
+from nnmpi.nn.losses import LOSSES
+
+
+def source(y):
+    return Source("table.npz", lambda indices, out: None, len(y), 1, np.asarray(y))
+
+
+def encoded(targets, codes, capacity=8, dtype=np.float32):
+    """The targets of `codes`, in a place that held other ones before."""
+    out = np.full((targets.outputs, capacity), 7, dtype)
+    targets.encode(codes, out, np.array([np.arange(capacity), np.zeros(capacity, int)], np.intp))
+    return out[:, : len(codes)]
+
+
+LABELS = {
+    "int": np.array([30, -1, 7, 7]),
+    "uint8": np.array([30, 1, 7, 7], np.uint8),
+    "bool": np.array([True, False, False, True]),
+    "string": np.array(["zebra", "ant", "", "bee"]),
+}
+
+
+@pytest.mark.parametrize("y", LABELS.values(), ids=LABELS)
+def test_codes_are_places_in_the_sorted_classes(y):
+    targets, _ = targets_of(source(y), "auto")
+    assert targets.classes.tolist() == sorted(set(y.tolist()))
+    assert (targets.classes[targets.codes(y)] == y).all()
+
+
+def test_one_hot():
+    targets, _ = targets_of(source([5, 3, 9, 3]), "auto")
+    codes = targets.codes(np.array([9, 3, 5]))
+    assert encoded(targets, codes).T.tolist() == [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
+
+
+def test_binary():
+    targets, _ = targets_of(source(["no", "yes", "no"]), "binary-cross-entropy")
+    codes = targets.codes(np.array(["yes", "no"]))
+    assert encoded(targets, codes).tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize("y", [np.array([1.5, -2.0, 0.25]), np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])])
+def test_numbers(y):
+    targets, _ = targets_of(source(y), "auto")
+    assert encoded(targets, targets.codes(y)).T.tolist() == y.reshape(3, -1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("y", "loss", "kind", "outputs", "meant"),
+    [
+        ([0, 1, 2], "auto", "one-hot", 3, "cross-entropy"),
+        ([0, 1, 2], "cross-entropy", "one-hot", 3, "cross-entropy"),
+        ([0, 1, 2], "mse", "one-hot", 3, "mse"),
+        ([0, 1], "auto", "one-hot", 2, "cross-entropy"),
+        ([0, 1], "binary-cross-entropy", "binary", 1, "binary-cross-entropy"),
+        ([0.0, 1.0], "auto", "numbers", 1, "mse"),
+        ([0.0, 1.0], "mse", "numbers", 1, "mse"),
+        ([[0.0, 1.0]], "auto", "numbers", 2, "mse"),
+    ],
+)
+def test_labels_and_loss_make_the_targets(y, loss, kind, outputs, meant):
+    targets, found = targets_of(source(y), loss)
+    assert (targets.kind, targets.outputs, found) == (kind, outputs, meant)
+    assert found in LOSSES
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "binary-cross-entropy"])
+def test_numbers_are_no_classes(loss):
+    with pytest.raises(InputError, match=rf"--loss {loss} needs classes.*table.npz.*--loss mse"):
+        targets_of(source([0.5, 1.5]), loss)
+
+
+def test_binary_is_for_two_classes():
+    with pytest.raises(InputError, match=r"2 classes.*has 3.*--loss cross-entropy"):
+        targets_of(source([0, 1, 2]), "binary-cross-entropy")
+
+
+@pytest.mark.parametrize("loss", ["auto", *LOSSES])
+def test_one_class_is_not_enough(loss):
+    with pytest.raises(InputError, match="one class, 4; at least 2"):
+        targets_of(source([4, 4]), loss)
+
+
+KNOWN = {"numbers": np.array([1, 3]), "strings": np.array(["bee", "cat"])}
+
+
+@pytest.mark.parametrize(
+    ("known", "y", "unknown"),
+    [
+        ("numbers", [3, 2], "2"),
+        ("numbers", [0], "0"),
+        ("numbers", [99], "99"),
+        ("strings", ["ant"], "ant"),
+        ("strings", ["cat", "zebra"], "zebra"),
+        ("strings", ["bees"], "bees"),
+    ],
+)
+def test_unknown_class_is_named_with_those_known(known, y, unknown):
+    targets = Targets("one-hot", KNOWN[known], 2)
+    with pytest.raises(InputError, match=rf"class .*{unknown}.* the model knows {KNOWN[known][0]}, {KNOWN[known][1]}"):
+        targets.codes(np.array(y))
+
+
+def test_many_known_classes_are_not_all_listed():
+    targets = Targets("one-hot", np.arange(1000), 1000)
+    with pytest.raises(InputError, match=r"0, 1, .*\(1000 in all\)$"):
+        targets.codes(np.array([1000]))
+
+
+@pytest.mark.parametrize(("known", "y"), [("numbers", ["1"]), ("numbers", [1.0]), ("strings", [1]), ("strings", [1.0])])
+def test_classes_of_another_kind_are_refused(known, y):
+    with pytest.raises(InputError, match="model knows classes such as"):
+        Targets("one-hot", KNOWN[known], 2).codes(np.array(y))
+
+
+@pytest.mark.parametrize("y", [[1, 2], ["a", "b"], [[1.0, 2.0], [3.0, 4.0]]], ids=["int", "string", "two"])
+def test_other_targets_than_one_number_are_refused(y):
+    with pytest.raises(InputError, match=r"predicts 1 number"):
+        Targets("numbers", None, 1).codes(np.array(y))
