@@ -28,6 +28,7 @@ def evaluate_model(path: Path, data: str | None, world: World) -> None:
     InputError
         On all ranks, if the model cannot be read or the data do not go with it.
     """
+    world.check_launcher(training=False)
     set_threads(world.threads())
     with world.together():
         model = read_model(path)
@@ -53,6 +54,7 @@ def predict(path: Path, data: str, out: Path | None, world: World) -> None:
     InputError
         On all ranks, if the model or the data cannot be read or `out` cannot be written.
     """
+    world.check_launcher(training=False)
     set_threads(world.threads())
     with world.together():
         model = read_model(path)

@@ -4,6 +4,7 @@ Nothing here imports MPI, scikit-learn or what needs them before a command runs,
 """
 
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -136,7 +137,9 @@ def _refuse(error: click.ClickException | CommandError) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         print(error.format_message())
         return 0
-    if launched()[2] == 0:
+    if launched()[2] > 0:
+        time.sleep(2)  # the launcher ends all ranks when the first exits: let it be rank 0, after it has spoken
+    else:
         text = error.format_message() if isinstance(error, click.ClickException) else str(error)
         print(f"nnmpi: {text}", file=sys.stderr)
     return error.exit_code if isinstance(error, click.ClickException) else error.status

@@ -1,6 +1,7 @@
 """What a run was asked to do: one frozen dataclass that checks itself. Its fields are the flags of ``train``."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
@@ -35,6 +36,23 @@ def parse_names(text: str) -> tuple[str, ...]:
     return () if text.strip() in ("", "none") else tuple(part.strip() for part in text.split(","))
 
 
+def parse_interval(text: str) -> tuple[int, str]:
+    """``500steps`` → ``(500, "steps")``; also epochs and minutes; ``never`` → ``(0, "never")``."""
+    match = re.fullmatch(r"([1-9]\d{0,8})\s*(step|epoch|minute)s?", text)
+    if match:
+        return int(match[1]), match[2] + "s"
+    if text == "never":
+        return 0, text
+    raise ValueError(text)
+
+
+def _is_interval(text: str) -> bool:
+    try:
+        return bool(parse_interval(text))
+    except ValueError:
+        return False
+
+
 def _flag(
     default: Any,
     help: str,
@@ -43,8 +61,9 @@ def _flag(
     *,
     choices: tuple[str, ...] = (),
     parse: Callable[[str], Any] | None = None,
+    free: bool = False,
 ) -> Any:
-    metadata = {"help": help, "allowed": allowed, "check": check, "choices": choices, "parse": parse}
+    metadata = {"help": help, "allowed": allowed, "check": check, "choices": choices, "parse": parse, "free": free}
     return field(default=default, metadata=metadata)
 
 
@@ -82,12 +101,12 @@ class Config:
     activation: str = _flag("relu", "activation of the hidden layers", choices=tuple(ACTIVATIONS))
     loss: str = _flag("auto", "auto is cross-entropy for classes, mse for numbers", choices=("auto", *LOSSES))
     output_activation: str = _flag("auto", "auto is what belongs to the loss", choices=("auto", *OUTPUT_ACTIVATIONS))
-    epochs: int = _flag(10, "passes over the training set", *_whole(0))
+    epochs: int = _flag(10, "passes over the training set", *_whole(0), free=True)
     batch_size: int | Literal["full"] = _flag(
         32,
         "samples of a step over all ranks; full is plain gradient descent",
         "whole numbers from 1, or full",
-        lambda v: v == "full" or v >= 1,
+        lambda v: v == "full" or (isinstance(v, int) and v >= 1),
         parse=parse_batch_size,
     )
     optimizer: str = _flag("sgd", "how a gradient changes the parameters", choices=tuple(OPTIMIZERS))
@@ -120,14 +139,32 @@ class Config:
         42,
         "of the split, the initial parameters and all else that is random",
         "whole numbers from 0 to 4294967295",
-        lambda v: 0 <= v < 2**32,
+        lambda v: isinstance(v, int) and 0 <= v < 2**32,
     )
     shards: int | None = _flag(
         None, "parts that the training set is dealt out in  [default: 8, or more for more ranks]", *_whole(1)
     )
+    deterministic: bool = _flag(False, "the same bits on any number of ranks")
     dtype: str = _flag("float32", "precision of all arithmetic", choices=("float32", "float64"))
-    threads: int | None = _flag(None, "BLAS threads of a rank  [default: its share of the cores]", *_whole(1))
-    output: str | None = _flag(None, "directory for the results  [default: runs/ and the name of the data]")
+    threads: int | None = _flag(
+        None,
+        "BLAS threads of a rank  [default: its share of the cores; 1 if deterministic]",
+        *_whole(1),
+        free=True,
+    )
+    output: str | None = _flag(None, "directory for the results  [default: runs/ and the name of the data]", free=True)
+    checkpoint_every: str = _flag(
+        "10minutes",
+        "write a checkpoint every so many steps, epochs or minutes (500steps, 2epochs, 10minutes), or never",
+        "a whole number from 1 with steps, epochs or minutes, as in 500steps, or never",
+        _is_interval,
+        free=True,
+    )
+    keep: int = _flag(2, "checkpoints to keep", *_whole(1), free=True)
+    resume: bool = _flag(False, "go on from the newest valid checkpoint, if there is one", free=True)
+    verify_replicas: bool = _flag(
+        True, "compare the ranks' parameters after each epoch and at each checkpoint", free=True
+    )
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -150,9 +187,20 @@ class Config:
         """The settings as plain JSON values."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
 
+    def differences(self, before: dict[str, Any]) -> list[str]:
+        """What in these settings differs from those of a run, as JSON, and may not when it is resumed."""
+        now = self.as_json()
+        return [
+            f"{flag_of(f.name)} was {shown(before.get(f.name))}, is {shown(now[f.name])}"
+            for f in fields(self)
+            if not f.metadata["free"] and now[f.name] != before.get(f.name)
+        ]
+
 
 def shown(value: Any) -> str:
     """A setting as it is written on the command line."""
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return ",".join(str(v) for v in value) or "none"
+    if value is None:
+        return "the default"
     return str(value)

@@ -38,8 +38,8 @@ class Task:
     samples: dict[str, int]
 
 
-def prepare(config: Config, world: World) -> Task:
-    """Open the source, split it and read this rank's shards; all ranks take part.
+def prepare(config: Config, world: World, shards: int | None) -> Task:
+    """Open the source, split it and read this rank's part of its `shards`; all ranks take part.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def prepare(config: Config, world: World) -> Task:
         targets, architecture = _shape(config, source)
         validation_fraction = config.validation_fraction if config.early_stopping else 0.0
         parts = split(source, config.test_fraction, validation_fraction, config.seed, config.stratify)
-        layout = _layout(config, source, parts, world.size)
+        layout = _layout(config, source, parts, shards or default_shards(world.size), world.size)
         held = held_shards(layout.shards, world.size, world.rank)
         training, validation, test = (
             load_part(source, rows, layout.shards, held, targets, config.dtype)
@@ -113,7 +113,7 @@ def _shape(config: Config, source: Source) -> tuple[Targets, Architecture]:
     return targets, Architecture(sizes, config.activation, output_activation, loss, config.dtype)
 
 
-def _layout(config: Config, source: Source, parts: Parts, world_size: int) -> Layout:
+def _layout(config: Config, source: Source, parts: Parts, shards: int, world_size: int) -> Layout:
     rows = parts.training
     if source.y is not None and source.y.dtype.kind != "f" and (source.y[rows] == source.y[rows[0]]).all():
         raise InputError(
@@ -121,7 +121,6 @@ def _layout(config: Config, source: Source, parts: Parts, world_size: int) -> La
             "or use --stratify"
         )
     batch_size = len(rows) if config.batch_size == "full" else min(config.batch_size, len(rows))
-    shards = config.shards or default_shards(world_size)
     if world_size > shards:
         raise InputError(
             f"{world_size} ranks for --shards {shards}: each rank needs a shard of its own; raise --shards to "

@@ -5,26 +5,33 @@ import json
 import math
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import numpy as np
 
-from nnmpi.config import Config
+from nnmpi.config import Config, parse_interval
 from nnmpi.data.batches import Batches
 from nnmpi.data.streams import Purpose, stream
-from nnmpi.errors import InputError, RunError
+from nnmpi.errors import RunError
 from nnmpi.evaluate import CHUNK, Scores, evaluate
-from nnmpi.mpi.reduce import native
+from nnmpi.mpi.reduce import reduction
+from nnmpi.mpi.replicas import check_replicas
 from nnmpi.mpi.world import World
-from nnmpi.nn.layers import Array
 from nnmpi.nn.model import Network, glorot_uniform
 from nnmpi.nn.optim import OPTIMIZERS
 from nnmpi.nn.schedules import Schedule
+from nnmpi.output import Output
+from nnmpi.resume import check_data, find_checkpoint, scaler_arrays
+from nnmpi.run.checkpoint import Checkpoint, Progress
 from nnmpi.run.environment import blas, set_threads, versions
-from nnmpi.run.log import RunLog
-from nnmpi.run.modelfile import Model, Recipe, write_model
-from nnmpi.task import Task, prepare, suggested_shards
+from nnmpi.run.signals import Stopped, StopRequest
+from nnmpi.task import Task, prepare
+
+# what is reduced travels in one vector: sum gradient | loss sum | sample count | stop? | checkpoint?
+TAIL = 4
 
 
 def train(config: Config, world: World) -> None:
@@ -35,23 +42,41 @@ def train(config: Config, world: World) -> None:
     InputError
         On all ranks, before anything is written, if the settings do not go with the data or the world.
     RunError
-        On all ranks, if the loss becomes NaN or infinite; the model of the last good epoch is kept.
+        On all ranks, if the loss becomes NaN or infinite (the model of the last good epoch is kept), if a checkpoint
+        cannot be written, or if the replicas are no longer equal.
+    Stopped
+        On all ranks, after a signal and the checkpoint that follows it.
     """
     world.check_launcher()
     world.check_same({"code": _code(), "settings": json.dumps(config.as_json()).encode()})
-    set_threads(config.threads or world.threads())
-    task = prepare(config, world)
-    layout = task.layout
-    directory = Path(config.output) if config.output else Path("runs") / Path(config.data.replace(":", "-")).stem
-    hosts = world.hosts()
-    with world.together():
-        log = _open_log(directory, config, task, world, hosts) if world.rank == 0 else None
+    world.tell_processes()
+    threads = config.threads or (1 if config.deterministic else world.threads())
+    set_threads(threads)
+    resumed = find_checkpoint(config, world) if config.resume else None
+    task = prepare(config, world, resumed.about["shards"] if resumed else config.shards)
+    about = _about(config, task, world)
+    progress = Progress()
+    if resumed:
+        check_data(resumed, task)
+        progress = resumed.progress
+        if world.rank == 0 and config.deterministic and resumed.about["bits"] != about["bits"]:
+            _warn_of_bits(resumed.about["bits"], about["bits"])
+    layout, held, architecture = task.layout, task.held, task.architecture
 
-    parameters = glorot_uniform(task.architecture, stream(config.seed, Purpose.PARAMETERS))
-    batches = Batches(task.training, layout, task.held, task.targets, config.seed, task.augmentation, task.scaler)
-    network = Network(task.architecture, parameters, max(batches.largest, 1), config.dropout)
-    evaluator = Network(task.architecture, parameters, CHUNK)
+    parameters = glorot_uniform(architecture, stream(config.seed, Purpose.PARAMETERS))
     optimizer = OPTIMIZERS[config.optimizer](parameters, config.momentum, config.nesterov)
+    best = parameters.copy() if task.validation else parameters[:0]
+    state = {"parameters": parameters, "optimizer": optimizer.state, "best": best}
+    if resumed:
+        for name, array in state.items():
+            array[:] = resumed.arrays[name]
+    reduce = reduction(world, layout.shards, held, parameters.size + TAIL, config.dtype, config.deterministic)
+    vectors = reduce.vectors
+    layer_gradients = [architecture.views(vector[:-TAIL]) for vector in vectors]
+    batches = Batches(task.training, layout, held, task.targets, config.seed, task.augmentation, task.scaler)
+    largest_block = layout.largest_microbatch * max(block.last - block.first for block in reduce.blocks)
+    network = Network(architecture, parameters, largest_block, config.dropout)
+    evaluator = Network(architecture, parameters, CHUNK)
     schedule = Schedule(
         config.lr_schedule,
         config.learning_rate,
@@ -62,119 +87,144 @@ def train(config: Config, world: World) -> None:
         step_factor=config.lr_step_factor,
         warmup_epochs=config.warmup_epochs,
     )
-    # what is reduced travels in one vector: sum gradient | loss sum | sample count
-    vector: Array = np.zeros(parameters.size + 2, parameters.dtype)
-    gradient = vector[:-2]
-    layer_gradients = task.architecture.views(gradient)
-    reduce = native(world, vector)
+    every, unit = parse_interval(config.checkpoint_every)
+    replicas = {f"layers.{i}": view for i, view in enumerate(architecture.views(parameters))}
+    replicas["the optimizer's state"] = optimizer.state
 
-    def keep(final: bool = False) -> None:
-        if world.rank == 0:
-            write_model(directory / "model.safetensors", _model(config, task, parameters), final)
+    with ExitStack() as stack:
+        with world.together():
+            output = Output(config, task, world, about, resumed) if world.rank == 0 else None
+        if output:
+            stack.callback(output.close)
+            if not resumed:
+                output.model(parameters)
+        stop = stack.enter_context(StopRequest())
+        stack.enter_context(np.errstate(over="ignore", invalid="ignore", divide="ignore"))  # the loss is checked
 
-    keep()
-    scores = evaluate(evaluator, task.test, task.targets, world)
-    best_loss, best_epoch, best_parameters = math.inf, 0, parameters.copy() if task.validation else None
-    update = epoch = 0
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a loss that is not finite is found below
-        while epoch < config.epochs and (not config.early_stopping or epoch - best_epoch < config.early_stopping):
-            started = time.perf_counter()
+        def save(finished: bool = False) -> None:  # all ranks take part
+            if config.verify_replicas:
+                check_replicas(world, replicas)
+            if output and output.checkpoints:
+                head = {name: about[name] for name in ("settings", "samples", "shards", "bits")}
+                arrays = {**state, **scaler_arrays(task)}
+                output.checkpoints.save(Checkpoint(progress, arrays, {**head, "finished": finished}))
+
+        saved = time.monotonic()
+        while progress.epoch < config.epochs and not _stops_early(config, progress):
+            epoch = progress.epoch
+            started = time.perf_counter() - progress.seconds
             batches.start(epoch)
-            loss_sum = samples = learning_rate = 0.0
-            for step in range(layout.steps):
-                x, t = batches.batch(step)
-                if config.dropout:
-                    for shard, columns in batches.microbatches(step):
-                        draw = stream(config.seed, Purpose.DROPOUT, epoch, step, shard)
-                        network.draw_dropout(x.shape[1], columns, draw)
-                network.forward(x, training=True)
-                vector[-2] = network.loss(t)
-                vector[-1] = x.shape[1]
-                network.backward(x, layer_gradients)
-                reduce()
-                loss, count = vector[-2:].tolist()
+            for step in range(progress.step, layout.steps):
+                asked = float(stop.number != 0 or bool(output and output.failed))
+                due = float(unit == "minutes" and world.rank == 0 and time.monotonic() - saved >= 60 * every)
+                for block in reduce.blocks:
+                    x, t = batches.block(step, block.first, block.last)
+                    if config.dropout:
+                        for shard, columns in batches.microbatches(step, block.first, block.last):
+                            draw = stream(config.seed, Purpose.DROPOUT, epoch, step, shard)
+                            network.draw_dropout(x.shape[1], columns, draw)
+                    sums = vectors[block.into]
+                    network.forward(x, training=True)
+                    sums[-4] = network.loss(t)
+                    sums[-3] = x.shape[1]
+                    sums[-2], sums[-1] = asked, due
+                    network.backward(x, layer_gradients[block.into])
+                    for a, b in block.additions:
+                        np.add(vectors[a], vectors[b], out=vectors[a])
+                reduce.reduce()
+                loss, count, stop_asked, checkpoint_due = vectors[0][-TAIL:].tolist()
                 if not math.isfinite(loss):
                     raise _diverged(config, epoch, step)
                 if config.l2:
-                    network.add_l2(layer_gradients, config.l2 * count)
-                learning_rate = schedule(update)
-                optimizer.update(gradient, count, learning_rate, update)
-                update += 1
-                loss_sum += loss
-                samples += count
-                if log:
-                    log.step(update)
-            seconds = time.perf_counter() - started
+                    network.add_l2(layer_gradients[0], config.l2 * count)
+                optimizer.update(vectors[0][:-TAIL], count, schedule(progress.update), progress.update)
+                progress.update += 1
+                progress.step = step + 1
+                progress.loss_sum += loss
+                progress.samples += round(count)
+                if output:
+                    output.log.step(progress.update)
+                if stop_asked or checkpoint_due or (unit == "steps" and progress.update % every == 0):
+                    progress.seconds = time.perf_counter() - started
+                    save()
+                    saved = time.monotonic()
+                    if stop_asked:
+                        raise _stopped(stop, progress, output, world)
+            progress.seconds = time.perf_counter() - started
 
             scores = evaluate(evaluator, task.test, task.targets, world)
             if not (math.isfinite(scores.loss) and math.isfinite(float(np.dot(parameters, parameters)))):
                 raise _diverged(config, epoch, layout.steps - 1)
-            epoch += 1
+            if config.verify_replicas:
+                check_replicas(world, replicas)
             metrics: dict[str, Any] = {
-                "epoch": epoch,
-                "step": update,
-                "samples": round(samples),
-                "seconds": seconds,
-                "samples_per_second": samples / seconds,
-                "learning_rate": learning_rate,
-                "train_loss": loss_sum / samples,
+                "epoch": epoch + 1,
+                "step": progress.update,
+                "samples": progress.samples,
+                "seconds": progress.seconds,
+                "samples_per_second": progress.samples / progress.seconds,
+                "learning_rate": schedule(progress.update - 1),
+                "train_loss": progress.loss_sum / progress.samples,
                 **_named("test", scores),
                 "world_size": world.size,
             }
-            if task.validation and best_parameters is not None:
+            if task.validation:
                 watched = evaluate(evaluator, task.validation, task.targets, world)
                 metrics |= _named("validation", watched)
-                if watched.loss < best_loss:
-                    best_loss, best_epoch = watched.loss, epoch
-                    best_parameters[:] = parameters
-            if best_epoch == epoch or best_parameters is None:
-                keep()
-            if log:
-                log.epoch(metrics)
+                if progress.best_loss is None or watched.loss < progress.best_loss:
+                    progress.best_loss, progress.best_epoch = watched.loss, epoch + 1
+                    best[:] = parameters
+            progress.epoch, progress.step = epoch + 1, 0
+            progress.loss_sum = progress.seconds = 0.0
+            progress.samples = 0
+            if output:
+                output.epoch(metrics)
+                if not task.validation or progress.best_epoch == progress.epoch:
+                    output.model(parameters)
+            if unit == "epochs" and progress.epoch % every == 0:
+                save()
 
-    if best_parameters is not None and best_epoch < epoch:
-        parameters[:] = best_parameters
+        save(finished=True)
+        if task.validation and 0 < progress.best_epoch < progress.epoch:
+            parameters[:] = best
         scores = evaluate(evaluator, task.test, task.targets, world)
-    keep(final=True)
-    if log:
-        log.close()
-        if best_parameters is not None:
-            print(f"best validation loss {best_loss:.4f} after epoch {best_epoch} of {epoch}")
+        with world.together():
+            if output:
+                output.finish(parameters)
+    if world.rank == 0:
+        if task.validation and progress.best_epoch:
+            print(
+                f"best validation loss {progress.best_loss:.4f} after epoch {progress.best_epoch} of {progress.epoch}"
+            )
         print(scores.line("test"), flush=True)
 
 
-def _open_log(directory: Path, config: Config, task: Task, world: World, hosts: list[str]) -> RunLog:
-    layout = task.layout
-    better = suggested_shards(layout.shards, world.size)
-    if better:
-        print(
-            f"nnmpi: note: {layout.shards} shards on {world.size} ranks leave some ranks waiting for others; "
-            f"--shards {better} would fit",
-            file=sys.stderr,
-        )
-    settings = {
+def _stops_early(config: Config, progress: Progress) -> bool:
+    return bool(config.early_stopping) and progress.epoch - progress.best_epoch >= config.early_stopping
+
+
+def _about(config: Config, task: Task, world: World) -> dict[str, Any]:
+    """What ``config.json`` says of a run. Under "bits" stands what its bits depend on, besides the settings."""
+    found = versions()
+    return {
         "settings": config.as_json(),
         "architecture": {**vars(task.architecture), "parameters": task.architecture.parameters},
         "samples": task.samples,
-        "shards": layout.shards,
-        "batch_size": layout.batch_size,
-        "steps_per_epoch": layout.steps,
+        "shards": task.layout.shards,
+        "batch_size": task.layout.batch_size,
+        "steps_per_epoch": task.layout.steps,
         "world_size": world.size,
-        "hosts": hosts,
+        "hosts": world.hosts(),
         "mpi": world.library(),
-        "blas": blas(),
-        "versions": versions(),
+        "versions": found,
+        "bits": {"blas": blas(), "numpy": found["numpy"], "scikit-learn": found["scikit-learn"]},
     }
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        return RunLog(directory, settings, layout.steps, config.epochs, world.shows_terminal())
-    except OSError as error:
-        raise InputError(f"--output {directory}: cannot be written ({error.strerror}); choose another") from None
 
 
-def _model(config: Config, task: Task, parameters: Array) -> Model:
-    recipe = Recipe(config.data, config.test_fraction, config.seed, config.stratify)
-    return Model(task.architecture, parameters, task.scaler, task.target_scaler, task.targets, recipe)
+def _warn_of_bits(before: dict[str, Any], now: dict[str, Any]) -> None:
+    changed = [f"{name} was {before.get(name)}, is {now[name]}" for name in now if before.get(name) != now[name]]
+    text = f"nnmpi: note: the bits may differ from those of an uninterrupted run: {'; '.join(changed)}"
+    print(text, file=sys.stderr, flush=True)
 
 
 def _named(part: str, scores: Scores) -> dict[str, float]:
@@ -189,6 +239,19 @@ def _diverged(config: Config, epoch: int, step: int) -> RunError:
     )
     error.shared = True
     return error
+
+
+def _stopped(stop: StopRequest, progress: Progress, output: Output | None, world: World) -> Stopped:
+    """The error that ends a run on request, after its checkpoint is on the disk; all ranks take part."""
+    with world.together():
+        if output:
+            output.flush()
+    number = world.largest(stop.number)  # the signal may not have reached every rank
+    return Stopped(
+        number,
+        f"stopped by {Signals(number).name} in epoch {progress.epoch + 1} after step {progress.step}; "
+        + ("add --resume to go on" if output and output.checkpoints else "without a checkpoint (--checkpoint-every)"),
+    )
 
 
 def _code() -> bytes:

@@ -75,10 +75,11 @@ class Step:
         image = (int(sizes[0] ** 0.5),) * 2
         augmentation = Augmentation(self.augment, sizes[0], image, 1) if self.augment else None
         scaler = Scaler(np.zeros(sizes[0]), np.ones(sizes[0]))
+        self.shards = shards
         self.batches = Batches(part, layout, range(shards), targets, 1, augmentation, scaler)
         architecture = Architecture((*sizes[:-1], outputs), self.activation, output, loss, self.dtype)
         parameters = glorot_uniform(architecture, stream(1, Purpose.PARAMETERS))
-        self.network = Network(architecture, parameters, self.batches.largest, self.dropout)
+        self.network = Network(architecture, parameters, layout.largest_microbatch * shards, self.dropout)
         self.update = OPTIMIZERS[self.optimizer](parameters, self.momentum, self.nesterov)
         self.schedule = Schedule("inverse-time", 1e-3, self.steps, 1, decay=1e-3)
         self.vector = np.zeros(parameters.size + 2, self.dtype)
@@ -87,9 +88,9 @@ class Step:
 
     def __call__(self, k):
         step = k % self.steps
-        x, t = self.batches.batch(step)
+        x, t = self.batches.block(step, 0, self.shards)
         if self.dropout:
-            for shard, columns in self.batches.microbatches(step):
+            for shard, columns in self.batches.microbatches(step, 0, self.shards):
                 self.network.draw_dropout(x.shape[1], columns, stream(1, Purpose.DROPOUT, 0, step, shard))
         self.network.forward(x, training=True)
         self.vector[-2] = self.network.loss(t)

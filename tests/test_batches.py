@@ -28,6 +28,11 @@ def read(indices, out):
     out[:] = X[indices]
 
 
+def shards_of(batches):
+    """The number of shards that a rank holds."""
+    return batches._order.bounds.shape[1] - 1
+
+
 def of_a_rank(layout, world_size=1, rank=0, labels="one-hot", augment=()):
     y, loss = LABELS[labels]
     source = Source("table", read, SAMPLES, FEATURES, y, (2, 3))
@@ -70,7 +75,7 @@ def test_every_step_has_the_samples_of_the_definition(layout, labels):
                 batches.start(epoch)
                 for step in range(layout.steps):
                     rows = np.concatenate([rows_by_definition(layout, epoch, step, s) for s in held])
-                    x, t = batches.batch(step)
+                    x, t = batches.block(step, 0, shards_of(batches))
                     assert (x == np.vstack([np.ones(len(rows)), X[rows].T])).all()
                     assert (t == targets_by_definition(labels, rows)).all()
 
@@ -80,17 +85,21 @@ def test_microbatches_are_the_columns_of_their_shards(layout):
     batches = of_a_rank(layout)
     batches.start(0)
     for step in range(layout.steps):
-        x, _ = batches.batch(step)
-        for shard, columns in batches.microbatches(step):
+        x, _ = batches.block(step, 0, shards_of(batches))
+        for shard, columns in batches.microbatches(step, 0, shards_of(batches)):
             assert (x[1:, columns] == X[rows_by_definition(layout, 0, step, shard)].T).all()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
-def test_largest_is_the_largest_batch_of_the_rank(layout):
-    for rank in range(min(3, layout.shards)):
-        batches = of_a_rank(layout, min(3, layout.shards), rank)
-        batches.start(0)
-        assert batches.largest == max(batches.batch(step)[0].shape[1] for step in range(layout.steps))
+def test_a_block_is_its_columns_of_the_batch(layout):
+    batches = of_a_rank(layout)
+    batches.start(0)
+    shards = shards_of(batches)
+    for step in range(layout.steps):
+        whole = [part.copy() for part in batches.block(step, 0, shards)]
+        parts = [[part.copy() for part in batches.block(step, s, s + 1)] for s in range(shards)]
+        for i in range(2):
+            assert (np.hstack([part[i] for part in parts]) == whole[i]).all()
 
 
 @pytest.mark.usefixtures("window")
@@ -100,7 +109,7 @@ def test_steps_can_be_asked_for_in_any_order():
     batches.start(0)
     for step in (5, 0, 9, 4, 5):
         rows = np.concatenate([rows_by_definition(layout, 0, step, s) for s in range(layout.shards)])
-        assert (batches.batch(step)[0][1:] == X[rows].T).all()
+        assert (batches.block(step, 0, shards_of(batches))[0][1:] == X[rows].T).all()
 
 
 def microbatches_of_an_epoch(layout, world_size, epoch=1):
@@ -110,8 +119,8 @@ def microbatches_of_an_epoch(layout, world_size, epoch=1):
         batches = of_a_rank(layout, world_size, rank, augment=("shift", "rotate", "noise"))
         batches.start(epoch)
         for step in range(layout.steps):
-            x, _ = batches.batch(step)
-            for shard, columns in batches.microbatches(step):
+            x, _ = batches.block(step, 0, shards_of(batches))
+            for shard, columns in batches.microbatches(step, 0, shards_of(batches)):
                 found[step, shard] = x[:, columns].T.tobytes()
     return found
 
@@ -137,14 +146,14 @@ def test_augmentation_differs_from_epoch_to_epoch():
 def test_augmentation_keeps_the_ones():
     batches = of_a_rank(LAYOUTS[0], augment=("shift", "noise"))
     batches.start(0)
-    assert all((batches.batch(step)[0][0] == 1).all() for step in range(LAYOUTS[0].steps))
+    assert all((batches.block(step, 0, shards_of(batches))[0][0] == 1).all() for step in range(LAYOUTS[0].steps))
 
 
 def test_samples_are_augmented_from_the_originals_each_time():
     batches = of_a_rank(LAYOUTS[0], augment=("shift", "rotate", "noise"))
     batches.start(1)
-    first = batches.batch(0)[0].copy()
+    first = batches.block(0, 0, shards_of(batches))[0].copy()
     for epoch in (2, 3, 1):
         batches.start(epoch)
-        last = batches.batch(0)[0].copy()
+        last = batches.block(0, 0, shards_of(batches))[0].copy()
     assert (first == last).all()

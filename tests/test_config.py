@@ -36,6 +36,11 @@ BOUNDS = {
     "output_activation": (["relu", ""], ["auto"]),
     "optimizer": (["lbfgs", ""], ["sgd", "adam"]),
     "lr_schedule": (["linear", ""], ["inverse-time", "constant", "step", "cosine"]),
+    "keep": ([0, -1], [1, 5]),
+    "checkpoint_every": (
+        ["", "0steps", "5", "steps", "1.5epochs", "-1minutes", "5 hours"],
+        ["1step", "500steps", "2epochs", "10 minutes", "never"],
+    ),
     "dtype": (["float16", "int32"], ["float32", "float64"]),
 }
 REFUSED = [(name, value) for name, (refused, _) in BOUNDS.items() for value in refused]

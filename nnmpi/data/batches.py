@@ -20,11 +20,6 @@ class Batches:
     The samples of the next steps are gathered into a *window*, with one call for all of them where they are small;
     a batch is then a view of it. Augmentation happens in the window too, from the original features, which is why
     the samples are standardized here, with `scaler`, when there is any.
-
-    Attributes
-    ----------
-    largest : int
-        The largest number of samples that this rank has in one step.
     """
 
     def __init__(
@@ -43,11 +38,11 @@ class Batches:
         self._epoch = -1
         bounds = self._order.bounds
         self._first, self._last = bounds[:, 0], bounds[:, -1]
-        self.largest = int(np.max(self._last - self._first))
+        largest = int(np.max(self._last - self._first))
 
         x = part.x
-        steps = max(1, min(len(bounds), WINDOW_BYTES // max(1, self.largest * x.shape[1] * x.itemsize)))
-        capacity = steps * self.largest
+        steps = max(1, min(len(bounds), WINDOW_BYTES // max(1, largest * x.shape[1] * x.itemsize)))
+        capacity = steps * largest
         self._steps = steps
         self._window: Array = np.empty((capacity, x.shape[1]), x.dtype)
         self._codes = np.empty((capacity, *part.y.shape[1:]), part.y.dtype)
@@ -57,7 +52,7 @@ class Batches:
         self._start = self._end = 0  # the steps in the window
         self._base = 0  # the place in the epoch of its first sample
         if augmentation:
-            augmentation.reserve(self.largest)
+            augmentation.reserve(largest)
 
     def start(self, epoch: int) -> None:
         """Begin `epoch` (0, 1, …)."""
@@ -65,17 +60,22 @@ class Batches:
         self._epoch = epoch
         self._start = self._end = 0
 
-    def batch(self, step: int) -> tuple[Array, Array]:
-        """The inputs, shape (1 + features, b), and targets, shape (outputs, b), of a step."""
+    def block(self, step: int, first: int, last: int) -> tuple[Array, Array]:
+        """The inputs, shape (1 + features, b), and targets, shape (outputs, b), of a step.
+
+        Of its microbatches those of the held shards number `first` to `last`, `last` not included.
+        """
         if not self._start <= step < self._end:
             self._fill(step)
-        a, b = self._first[step] - self._base, self._last[step] - self._base
+        bounds = self._order.bounds[step]
+        a, b = bounds[first] - self._base, bounds[last] - self._base
         return self._window[a:b].T, self._encoded[:, a:b]
 
-    def microbatches(self, step: int) -> list[tuple[int, slice]]:
-        """The shards held and the columns of a step's batch that come from each."""
-        bounds = (self._order.bounds[step] - self._first[step]).tolist()
-        return [(s, slice(a, b)) for s, a, b in zip(self._held, bounds, bounds[1:], strict=False)]
+    def microbatches(self, step: int, first: int, last: int) -> list[tuple[int, slice]]:
+        """The shards in a block and the columns that come from each."""
+        bounds = (self._order.bounds[step, first : last + 1] - self._order.bounds[step, first]).tolist()
+        shards = self._held[first:last]
+        return [(s, slice(a, b)) for s, a, b in zip(shards, bounds, bounds[1:], strict=False)]
 
     def _fill(self, step: int) -> None:
         self._start, self._end = step, min(step + self._steps, len(self._first))

@@ -53,6 +53,11 @@ class Layout:
         end = min(start + self.batch_size, self.samples)
         return range(-(-(start - shard) // self.shards), -(-(end - shard) // self.shards))
 
+    @property
+    def largest_microbatch(self) -> int:
+        """The most samples that a shard has in a step."""
+        return -(-self.batch_size // self.shards)
+
     def starts(self, shard: int) -> Indices:
         """Where in the shard's order of an epoch the microbatch of each step begins; shape (steps + 1,)."""
         positions = np.minimum(np.arange(self.steps + 1) * self.batch_size, self.samples)

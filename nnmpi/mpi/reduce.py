@@ -1,25 +1,164 @@
-"""The reduction of a step: from each rank's sums to the sums over all ranks."""
+"""The reduction of a step: from each rank's sums to the sums over all ranks.
 
-from collections.abc import Callable
+Two ways to do it, with one face: the loop fills the `vectors`, `Block` by block, and calls `reduce`; then the sums
+over all ranks are in ``vectors[0]``.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from nnmpi.mpi.world import World
 
+Array = npt.NDArray[np.floating]
 
-def native(world: World, vector: npt.NDArray[np.floating]) -> Callable[[], None]:
-    """A function that replaces `vector` by its sum over all ranks, with one stock ``Allreduce``.
 
-    All ranks call it, once in each step.
+@dataclass(frozen=True)
+class Block:
+    """Samples that go through the network together.
+
+    They are those of the held shards number ``first`` to ``last``; their sums go to ``vectors[into]``. After that
+    ``vectors[a] += vectors[b]`` for each ``(a, b)`` of ``additions``.
     """
-    if world.size == 1:
-        return lambda: None
-    allreduce, in_place = world.comm.Allreduce, world.mpi.IN_PLACE
-    datatype = world.mpi.FLOAT if vector.dtype == np.float32 else world.mpi.DOUBLE
-    buffer = [vector, vector.size, datatype]
 
-    def reduce() -> None:
-        allreduce(in_place, buffer)
+    first: int
+    last: int
+    into: int
+    additions: tuple[tuple[int, int], ...] = ()
 
-    return reduce
+
+class Reduction(Protocol):
+    """What the loop sees of a reduction."""
+
+    blocks: list[Block]
+    vectors: list[Array]
+
+    def reduce(self) -> None:
+        """Bring the sums over all ranks to ``vectors[0]``; all ranks call it, once in each step."""
+
+
+def reduction(world: World, shards: int, held: range, length: int, dtype: str, deterministic: bool) -> Reduction:
+    """The native reduction, or the deterministic one, of vectors of `length` numbers."""
+    if deterministic:
+        return Deterministic(world, shards, held, length, dtype)
+    return Native(world, held, length, dtype)
+
+
+class Native:
+    """One batch a rank and one stock ``Allreduce``: fast, and its rounding depends on the number of ranks."""
+
+    def __init__(self, world: World, held: range, length: int, dtype: str) -> None:
+        self.blocks = [Block(0, len(held), 0)]
+        self.vectors: list[Array] = [np.zeros(length, dtype)]
+        self._alone = world.size == 1
+        self._allreduce, self._in_place = world.comm.Allreduce, world.mpi.IN_PLACE
+        self._buffer = [self.vectors[0], length, datatype(world, dtype)]
+
+    def reduce(self) -> None:
+        """One ``Allreduce`` of the whole vector."""
+        if not self._alone:
+            self._allreduce(self._in_place, self._buffer)
+
+
+Node = tuple[int, int]  # the shards [low, high) below a node of the tree
+
+
+def children(node: Node) -> tuple[Node, Node]:
+    """The two nodes below `node`: it is split at the largest power of two below its size."""
+    low, high = node
+    middle = low + (1 << (high - low - 1).bit_length() - 1)
+    return (low, middle), (middle, high)
+
+
+def subtrees(node: Node, held: range) -> list[Node]:
+    """The largest whole subtrees of `node` of which all shards are among `held`, in order."""
+    low, high = node
+    if held.start <= low and high <= held.stop:
+        return [node]
+    if high <= held.start or held.stop <= low:
+        return []
+    left, right = children(node)
+    return subtrees(left, held) + subtrees(right, held)
+
+
+class Deterministic:
+    """Each shard's microbatch by itself, and all sums in the order of one fixed binary tree over the shards.
+
+    A sum of floating numbers depends on its order. Here the order is that of a tree over all shards, which is the
+    same at every world size. A rank adds up the whole subtrees that it holds. Then the ranks exchange slices: rank
+    ``j`` gets the ``j``-th slice of every subtree (``Alltoallv``), adds them up in the order of the tree, and hands
+    its slice of the result to all (``Allgatherv``). Where each rank holds one subtree (the world size is a power of two
+    and divides the shards) this moves the bytes of an ordinary allreduce, ``2 (R-1)/R`` of the vector in and out of
+    each rank; elsewhere those of a few subtrees more.
+    """
+
+    def __init__(self, world: World, shards: int, held: range, length: int, dtype: str) -> None:
+        root = (0, shards)
+        holdings = [
+            subtrees(root, range(shards * r // world.size, shards * (r + 1) // world.size)) for r in range(world.size)
+        ]
+        mine = holdings[world.rank]
+        self._alone = world.size == 1
+        self.blocks: list[Block] = []
+        for i, node in enumerate(mine):
+            self._plan(node, i, len(mine), held.start)
+        count = 1 + max(max((b.into, *(a for pair in b.additions for a in pair))) for b in self.blocks)
+        self.vectors: list[Array] = [np.zeros(length, dtype) for _ in range(max(count, len(mine)))]
+        self._exchange(world, holdings, length, dtype)
+        self._additions: list[tuple[Array, Array]] = []
+        self._combine(root, {node: row for row, node in enumerate(n for nodes in holdings for n in nodes)})
+
+    def _plan(self, node: Node, into: int, spare: int, first: int, last: tuple[tuple[int, int], ...] = ()) -> None:
+        """Append the blocks that sum `node` to ``vectors[into]``, with vectors from `spare` on as scratch."""
+        low, high = node
+        if high - low == 1:
+            self.blocks.append(Block(low - first, high - first, into, last))
+            return
+        left, right = children(node)
+        self._plan(left, into, spare, first)
+        self._plan(right, spare, spare + 1, first, ((into, spare), *last))
+
+    def _exchange(self, world: World, holdings: list[list[Node]], length: int, dtype: str) -> None:
+        """Prepare the messages: round ``i`` sends the slices of every rank's ``i``-th subtree."""
+        size, rank = world.size, world.rank
+        ends = [length * (j + 1) // size for j in range(size)]
+        starts = [0, *ends[:-1]]
+        counts = [end - start for start, end in zip(starts, ends, strict=True)]
+        width = counts[rank]
+        self._rows: Array = np.zeros((sum(map(len, holdings)), width), dtype)
+        kind = datatype(world, dtype)
+        first_row = np.cumsum([0, *map(len, holdings)]).tolist()
+        self._rounds: list[tuple[Any, Any]] = []
+        for i in range(max(map(len, holdings))):
+            sends = counts if i < len(holdings[rank]) else [0] * size
+            source = self.vectors[min(i, len(self.vectors) - 1)]
+            takes = [width if i < len(nodes) else 0 for nodes in holdings]
+            places = [width * (row + i) if take else 0 for row, take in zip(first_row, takes, strict=False)]
+            self._rounds.append(([source, sends, starts, kind], [self._rows, takes, places, kind]))
+        self._result = ([self._rows[:1], width, kind], [self.vectors[0], counts, starts, kind])
+        self._alltoallv, self._allgatherv = world.comm.Alltoallv, world.comm.Allgatherv
+
+    def _combine(self, node: Node, row_of: dict[Node, int]) -> int:
+        """List the additions of received rows that sum `node`; returns the row where the sum will be."""
+        if node in row_of:
+            return row_of[node]
+        left, right = (self._combine(child, row_of) for child in children(node))
+        self._additions.append((self._rows[left], self._rows[right]))
+        return left
+
+    def reduce(self) -> None:
+        """Exchange slices of subtrees, add them in the order of the tree, hand round the sums."""
+        if self._alone:
+            return
+        for send, receive in self._rounds:
+            self._alltoallv(send, receive)
+        for total, more in self._additions:
+            np.add(total, more, out=total)
+        self._allgatherv(*self._result)
+
+
+def datatype(world: World, dtype: str) -> Any:
+    """The MPI datatype of a NumPy floating type."""
+    return world.mpi.FLOAT if np.dtype(dtype) == np.float32 else world.mpi.DOUBLE

@@ -47,6 +47,32 @@ def _load() -> Any:
     return MPI
 
 
+def _library(mpi: Any) -> str:
+    """``Open MPI v5.0.11``, ``MPICH Version: 5.0.2``, …; may be called before MPI is started."""
+    first = str(mpi.Get_library_version()).strip("\x00").splitlines()[0]
+    return " ".join(first.split(",")[0].split())
+
+
+def _check_family(mpi: Any) -> None:
+    """Refuse what would die while MPI starts: a library of MPICH's family under the launcher of Open MPI.
+
+    What starts, but as many worlds of one rank, is found later, see `World.check_launcher`.
+
+    Raises
+    ------
+    InputError
+        With the remedy, on all ranks.
+    """
+    name, size, _ = launched()
+    if name == LAUNCHERS[0][0] and _library(mpi).startswith(("MPICH", "Intel")):
+        problem = InputError(
+            f"{name} started {size} processes, but the MPI library is {_library(mpi)}: launcher and library are not "
+            "of the same MPI; use the library's own launcher"
+        )
+        problem.shared = True
+        raise problem
+
+
 def _share_cores() -> None:
     """Let waiting ranks of MPICH sleep where they are more than the cores; Open MPI's launcher sees to it itself.
 
@@ -97,6 +123,22 @@ class World:
         ends = np.cumsum(lengths)
         return [bytes(out[e - n : e]) for e, n in zip(ends, lengths, strict=True)]
 
+    def largest(self, number: int) -> int:
+        """The largest of one whole number from each rank."""
+        return int(self.gather_rows(np.array([[number]])).max())
+
+    def broadcast_bytes(self, data: bytes | None) -> bytes:
+        """A string of bytes from rank 0; the other ranks give None."""
+        length = np.array(len(data or b""), np.int64)
+        self.comm.Bcast(length)
+        out = bytearray(data or bytes(int(length)))
+        self.comm.Bcast([out, self.mpi.BYTE])
+        return bytes(out)
+
+    def broadcast(self, array: npt.NDArray[Any]) -> None:
+        """Overwrite a contiguous `array` by that of rank 0."""
+        self.comm.Bcast([array.reshape(-1).view(np.uint8), self.mpi.BYTE])
+
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """Do something that may fail on some ranks only: what is wrong on one becomes the same error on all.
@@ -109,6 +151,8 @@ class World:
             yield
         except CommandError as error:
             problem, status = str(error), error.status
+        except MemoryError:
+            problem, status = "there is not enough memory for this; use less data, or more hosts", 2
         except OSError as error:
             problem, status = f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), 2
         problems = self.gather_bytes(f"{status} {problem}".encode() if status else b"")
@@ -121,8 +165,10 @@ class World:
             agreed.shared = True
             raise agreed
 
-    def check_launcher(self) -> None:
+    def check_launcher(self, training: bool = True) -> None:
         """Refuse to go on where each process is a world of its own, the sign of a launcher of another MPI.
+
+        Slurm's variables stand in a batch script, too, where a single process may well use a model, but hardly train.
 
         Raises
         ------
@@ -130,7 +176,7 @@ class World:
             With the remedy.
         """
         name, size, _ = launched()
-        if size != self.size:
+        if size != self.size and (training or name != "Slurm"):
             problem = InputError(
                 f"{name} started {size} processes, but MPI sees a world of {self.size}: launcher and MPI library are "
                 f"not of the same MPI. The library is {self.library()}; use its own launcher, with Slurm the right "
@@ -158,6 +204,16 @@ class World:
                 problem.shared = True
                 raise problem
 
+    def tell_processes(self) -> None:
+        """Say which process each rank is, where the launcher will name a dead one by its process only.
+
+        Hydra does; Open MPI's and Slurm's name the rank. All ranks take part.
+        """
+        processes = [p.decode() for p in self.gather_bytes(f"{os.getpid()} on {self.host}".encode())]
+        if self.rank == 0 and launched()[0] == LAUNCHERS[1][0] and 1 < self.size <= 64:
+            ranks = ", ".join(f"rank {rank} is PID {process}" for rank, process in enumerate(processes))
+            print(f"nnmpi: note: {ranks}", file=sys.stderr, flush=True)
+
     def hosts(self) -> list[str]:
         """The host name of each rank."""
         return [name.decode(errors="replace") for name in self.gather_bytes(self.host.encode())]
@@ -170,7 +226,7 @@ class World:
 
     def library(self) -> str:
         """The MPI library in use, in a line."""
-        return str(self.mpi.Get_library_version()).splitlines()[0].split(",")[0].strip("\x00 ")
+        return _library(self.mpi)
 
     def shows_terminal(self) -> bool:
         """Whether what this rank prints goes straight to a terminal.
@@ -191,7 +247,7 @@ class World:
     def fail(self, message: str, status: int) -> None:
         """Print `message` and end the job on all ranks at once. Any rank may call it at any time; never returns."""
         sys.stdout.flush()
-        time.sleep(0.05 * min(self.rank, 20))  # if all ranks fail alike, rank 0 speaks and ends the others in time
+        time.sleep(0.3 * min(self.rank, 8))  # if all fail alike, rank 0 speaks, and ends the others before they do
         print(message, file=sys.stderr, flush=True)
         self.comm.Abort(status)
 
@@ -203,7 +259,10 @@ def run(work: Callable[[World], None]) -> int:
     once on every rank, after a message that names the rank: the others may be waiting for this one.
     """
     mpi = _load()
+    _check_family(mpi)
     _share_cores()
+    if launched()[0] is None:
+        os.environ.setdefault("OMPI_MCA_btl", "self")  # Open MPI spends a second on networks that one rank never uses
     mpi.Init_thread(mpi.THREAD_FUNNELED)
     world = World(mpi)
     status = 0
@@ -215,6 +274,8 @@ def run(work: Callable[[World], None]) -> int:
             world.fail(f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {error}", status)
         if world.rank == 0 and launched()[2] == 0:
             print(f"nnmpi: {error}", file=sys.stderr, flush=True)
+        elif world.size == 1:
+            time.sleep(2)  # the launcher ends all when the first exits: let it be the one that speaks
     except BaseException as error:
         status = 130 if isinstance(error, KeyboardInterrupt) else 1
         name = f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {type(error).__name__}: {error}"

@@ -11,11 +11,18 @@ from nnmpi.run.modelfile import write_whole
 
 
 class RunLog:
-    """The directory of a run: ``config.json``, ``metrics.jsonl``, and a line for each epoch or, `live`, a bar."""
+    """The directory of a run: ``config.json``, ``metrics.jsonl``, and a line for each epoch or, `live`, a bar.
 
-    def __init__(self, directory: Path, settings: dict[str, Any], steps: int, epochs: int, live: bool) -> None:
+    Of an earlier log the lines of the first `done` epochs are kept: those that a resumed run does not do again.
+    """
+
+    def __init__(
+        self, directory: Path, settings: dict[str, Any], steps: int, epochs: int, done: int, live: bool
+    ) -> None:
         write_whole(directory / "config.json", (json.dumps(settings, indent=2) + "\n").encode())
-        self._metrics = open(directory / "metrics.jsonl", "w", encoding="utf-8")  # noqa: SIM115 (closed in close)
+        path = directory / "metrics.jsonl"
+        write_whole(path, b"".join(_first_epochs(path, done)))
+        self._metrics = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed in close)
         self._epochs = epochs
         self._progress: Progress | None = None
         self._next, self._every = 0, max(1, steps * epochs // 200)
@@ -53,3 +60,16 @@ class RunLog:
         if self._progress:
             self._progress.stop()
         self._metrics.close()
+
+
+def _first_epochs(path: Path, epochs: int) -> list[bytes]:
+    """The lines of the epochs from 1 to `epochs`; one that was not written to its end belongs to none."""
+    lines = path.read_bytes().splitlines(keepends=True) if epochs and path.is_file() else []
+    kept = []
+    for line in lines:
+        try:
+            if json.loads(line)["epoch"] <= epochs and line.endswith(b"\n"):
+                kept.append(line)
+        except (ValueError, KeyError, TypeError):
+            continue
+    return kept

@@ -72,12 +72,22 @@ def write_model(path: Path, model: Model, sync: bool) -> None:
 def write_whole(path: Path, data: bytes, sync: bool = True) -> None:
     """Replace `path` by `data` in one move, with `sync` after they have reached the disk."""
     temporary = path.with_name(f".{path.name}.new")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        if sync:
-            file.flush()
-            os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    if sync:
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)  # the new name, too, has to reach the disk
+        finally:
+            os.close(directory)
 
 
 def read_model(path: Path) -> Model:

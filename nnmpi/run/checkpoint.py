@@ -1,0 +1,194 @@
+"""Checkpoints: all that a run needs to go on as if it had not been interrupted.
+
+One checkpoint is two files in ``checkpoints/``: ``N.safetensors`` with the arrays and ``N.json`` with everything else,
+N being the number of updates done. The JSON file names the SHA-256 of the other and of itself. It is written last: a
+checkpoint without it does not exist.
+"""
+
+import hashlib
+import json
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
+
+from nnmpi.errors import RunError
+from nnmpi.run.modelfile import write_whole
+
+Arrays = dict[str, npt.NDArray[Any]]
+LARGEST_JSON = 1 << 24  # bytes; ours are a few thousand
+
+
+@dataclass
+class Progress:
+    """Where a run stands.
+
+    ``epoch`` epochs are finished, ``step`` steps of the next one, ``update`` updates in all. The sums are those of the
+    unfinished epoch, ``seconds`` its training time so far.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    update: int = 0
+    loss_sum: float = 0.0
+    samples: int = 0
+    seconds: float = 0.0
+    best_loss: float | None = None
+    best_epoch: int = 0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in memory; ``about`` is what else the run wants to know when it resumes."""
+
+    progress: Progress
+    arrays: Arrays
+    about: dict[str, Any]
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def write(directory: Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint` to `directory`; it counts from the moment in which all of it is on the disk."""
+    path = directory / f"{checkpoint.progress.update:012d}.safetensors"
+    data = safetensors.numpy.save(checkpoint.arrays)
+    content = {"progress": asdict(checkpoint.progress), "about": checkpoint.about, "sha256": _digest(data)}
+    text = json.dumps(content, sort_keys=True)
+    write_whole(path, data)
+    write_whole(path.with_suffix(".json"), json.dumps({"sha256": _digest(text.encode()), "content": text}).encode())
+
+
+def read(path: Path) -> Checkpoint:
+    """Read the checkpoint whose JSON file is `path`.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged; nothing of a damaged file is interpreted.
+    """
+    try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise ValueError("the JSON file is too large")
+        outer = json.loads(path.read_bytes())
+        text = outer["content"]
+        if _digest(text.encode()) != outer["sha256"]:
+            raise ValueError("the JSON file does not have its checksum")
+        content = json.loads(text)
+        data = path.with_suffix(".safetensors").read_bytes()
+        if _digest(data) != content["sha256"]:
+            raise ValueError("the safetensors file does not have its checksum")
+        return Checkpoint(Progress(**content["progress"]), safetensors.numpy.load(data), content["about"])
+    except OSError as error:
+        raise ValueError(f"{path.stem}: {error.strerror}") from None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, safetensors.SafetensorError) as error:
+        raise ValueError(f"{path.stem}: {error or type(error).__name__}") from None
+
+
+def newest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest valid checkpoint in `directory`, if any, and what is wrong with those that are newer."""
+    damaged: list[str] = []
+    for path in sorted(directory.glob("*.json"), reverse=True):
+        try:
+            return read(path), damaged
+        except ValueError as error:
+            damaged.append(str(error))
+    return None, damaged
+
+
+class CheckpointWriter:
+    """Writes checkpoints in a thread of its own, so that training goes on while the disk works.
+
+    If checkpoints come faster than the disk takes them, the newest waits and those before it are not written.
+    """
+
+    def __init__(self, directory: Path, keep: int, resumed_at: int | None) -> None:
+        self._directory, self._keep = directory, keep
+        # damaged files may be newer than what the run resumed from: they are neither counted nor removed
+        self._written = [] if resumed_at is None else [u for u in map(int, self._found()) if u <= resumed_at]
+        for unfinished in directory.glob(".*.new"):
+            unfinished.unlink()
+        self._wake = threading.Condition()
+        self._waiting: Checkpoint | None = None
+        self._busy = self._closing = False
+        self.error: OSError | None = None
+        self._thread = threading.Thread(target=self._work, name="checkpoints")
+        self._thread.start()
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Hand over a checkpoint; copies its arrays and returns."""
+        copied = Checkpoint(
+            Progress(**asdict(checkpoint.progress)),
+            {name: np.array(array) for name, array in checkpoint.arrays.items()},
+            dict(checkpoint.about),
+        )
+        with self._wake:
+            self._waiting = copied
+            self._wake.notify_all()
+
+    def flush(self) -> None:
+        """Wait until all that was handed over is on the disk.
+
+        Raises
+        ------
+        RunError
+            If a checkpoint could not be written.
+        """
+        with self._wake:
+            self._wake.wait_for(lambda: self.error or not (self._busy or self._waiting))
+        if self.error:
+            raise RunError(
+                f"a checkpoint could not be written to {self._directory} ({self.error.strerror}); "
+                "those before it are kept: make room and go on with --resume"
+            )
+
+    def close(self) -> None:
+        """End the thread after what it has to write."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                self._busy = False
+                self._wake.notify_all()
+                self._wake.wait_for(lambda: self._waiting or self._closing)
+                checkpoint, self._waiting = self._waiting, None
+                self._busy = checkpoint is not None
+            if checkpoint is None:
+                return
+            if self.error:  # the run is about to end; do not make it worse
+                continue
+            try:
+                write(self._directory, checkpoint)
+                self._remove_old(checkpoint.progress.update)
+            except OSError as error:
+                self.error = error
+
+    def _remove_old(self, update: int) -> None:
+        self._written = [*(u for u in self._written if u != update), update]
+        for old in self._written[: -self._keep]:
+            remove(self._directory, old)
+        self._written = self._written[-self._keep :]
+
+    def _found(self) -> list[str]:
+        return sorted(path.stem for path in self._directory.glob("[0-9]*.json") if path.stem.isdigit())
+
+
+def remove(directory: Path, update: int) -> None:
+    """Remove a checkpoint, its JSON file first: a part of it must not be taken for the whole."""
+    for suffix in (".json", ".safetensors"):
+        (directory / f"{update:012d}").with_suffix(suffix).unlink(missing_ok=True)
+
+
+def remove_all(directory: Path) -> None:
+    """Remove the checkpoints of an earlier run."""
+    for path in [*directory.glob("*.json"), *directory.glob("*.safetensors")]:
+        path.unlink()

@@ -1,0 +1,44 @@
+"""Signals that ask a run to stop: what a terminal, a scheduler or a user sends."""
+
+import signal
+from types import FrameType
+from typing import Any
+
+from nnmpi.errors import CommandError
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+class Stopped(CommandError):
+    """A run ended early because a signal asked for it; exit status 128 + the signal's number, as in a shell."""
+
+    shared = True
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.status = 128 + number
+
+
+class StopRequest:
+    """While entered, SIGTERM, SIGINT and SIGUSR1 are noted in ``number`` (0: none yet) instead of ending the process.
+
+    A second SIGINT ends it at once, also where Python is not running.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopRequest":
+        for number in SIGNALS:
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.number = self.number or number
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,0 +1,39 @@
+"""Fixtures for the tests that start nnmpi in processes of its own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from jobs import CommandServer, Environment, Run, needed
+from jobs import run as start
+
+
+@pytest.fixture(scope="session")
+def nnmpi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandServer]:
+    """``nnmpi(*arguments)``: the command line at one rank."""
+    server = CommandServer(tmp_path_factory.mktemp("commands"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["openmpi", "mpich"])
+def mpi(request: pytest.FixtureRequest) -> Environment:
+    """An environment with an MPI; the test runs once with each."""
+    return needed(request.param)
+
+
+@pytest.fixture(scope="session")
+def train(nnmpi: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
+    """``train(*flags, mpi=…, ranks=…)``: a run of ``nnmpi train`` that succeeded; the same run is made only once."""
+    runs: dict[tuple[object, ...], Run] = {}
+
+    def train(*flags: str, mpi: str | None = None, ranks: int = 1) -> Run:
+        key = (flags, mpi, ranks)
+        if key not in runs:
+            directory: Path = tmp_path_factory.mktemp("run") / "output"
+            arguments = ("train", *flags, "--output", str(directory))
+            done = start(needed(mpi).nnmpi(ranks, *arguments), directory.parent) if mpi else nnmpi(*arguments)
+            runs[key] = Run(done.succeeded(), directory)
+        return runs[key]
+
+    return train

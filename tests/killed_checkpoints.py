@@ -1,0 +1,56 @@
+"""Kills a training with a checkpoint at every step, again and again: ``killed_checkpoints.py KILLS SEED DIRECTORY``.
+
+Each training is a child made by fork, for speed, that goes on with ``--resume`` and is killed -9 at a random moment
+after it has begun to write. Prints one JSON object for each kill: the updates of the newest complete checkpoint on the
+disk before the child started, and after it was killed, and what the next child said on stderr.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import sklearn.datasets
+import sklearn.model_selection  # noqa: F401
+
+import nnmpi.train  # noqa: F401 (each child would have to import them)
+from nnmpi.cli import main
+from nnmpi.run.checkpoint import newest
+
+kills, seed, directory = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+TRAIN = ("train", "--data", "iris", "--hidden", "4", "--epochs", "1000000", "--resume", "--checkpoint-every", "1steps")
+checkpoints = directory / "run/checkpoints"
+draw = random.Random(seed)
+
+
+def updates() -> set[int]:
+    return {int(path.stem) for path in checkpoints.glob("*.json")}
+
+
+def start() -> int:
+    pid = os.fork()
+    if pid == 0:
+        output = os.open(directory / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        main([*TRAIN, "--output", str(directory / "run")])
+    return pid
+
+
+for _ in range(kills):
+    before = max(updates(), default=0)
+    pid = start()
+    deadline = time.monotonic() + 30
+    while max(updates(), default=0) <= before:  # it is up, and writes
+        assert os.waitpid(pid, os.WNOHANG)[0] == 0, (directory / "output").read_text()
+        assert time.monotonic() < deadline, "no checkpoint in 30 s"
+        time.sleep(0.001)
+    time.sleep(draw.uniform(0, 0.05))
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    found, damaged = newest(checkpoints)
+    told = {"before": before, "complete": max(updates()), "newest": found and found.progress.update}
+    print(json.dumps({**told, "damaged": damaged, "said": (directory / "output").read_text()}), flush=True)

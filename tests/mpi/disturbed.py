@@ -1,0 +1,41 @@
+"""A training to which something happens: ``disturbed.py WHAT UPDATE RANK nnmpi-arguments…``.
+
+Before update number UPDATE, rank RANK gets a signal (WHAT is its number), a bit of its parameters flips (``flip``), or
+no file that it writes may be larger than 1 MB from then on (``full``), which stands for a full disk.
+"""
+
+import os
+import resource
+import sys
+
+import numpy as np
+
+import nnmpi.cli
+from nnmpi.mpi.world import World
+from nnmpi.nn.optim import SGD
+
+what, update, rank = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+original_update, original_init = SGD.update, World.__init__
+here = -1
+
+
+def init(self: World, mpi: object) -> None:
+    global here
+    original_init(self, mpi)
+    here = self.rank
+
+
+def disturbed_update(self: SGD, gradient: np.ndarray, count: float, learning_rate: float, k: int) -> None:
+    if k == update and here == rank:
+        if what == "flip":
+            self._w[-1:].view(np.uint8)[0] ^= 1  # the last bias of the last layer
+        elif what == "full":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+        else:
+            os.kill(os.getpid(), int(what))
+    original_update(self, gradient, count, learning_rate, k)
+
+
+World.__init__ = init  # type: ignore[method-assign]
+SGD.update = disturbed_update  # type: ignore[method-assign]
+nnmpi.cli.main(sys.argv[4:])

@@ -1,0 +1,40 @@
+"""Several trainings in one job, which saves starting MPI for each: ``many.py [plain] JSON``, a list of command lines.
+
+With ``plain`` the deterministic reduction is replaced by what it must not be, a sum in the order of the ranks.
+"""
+
+import json
+import sys
+from typing import Any
+
+import numpy as np
+
+import nnmpi.cli
+from nnmpi.mpi.reduce import Deterministic, subtrees
+from nnmpi.mpi.world import World, run
+
+
+def make_plain(world: World) -> None:
+    prepare = Deterministic.__init__
+
+    def init(self: Deterministic, world: World, shards: int, held: range, *more: Any) -> None:
+        prepare(self, world, shards, held, *more)
+        self.roots = self.vectors[: len(subtrees((0, shards), held))]
+
+    def reduce(self: Deterministic) -> None:
+        for root in self.roots[1:]:
+            np.add(self.vectors[0], root, out=self.vectors[0])
+        world.comm.Allreduce(world.mpi.IN_PLACE, self.vectors[0])
+
+    Deterministic.__init__, Deterministic.reduce = init, reduce  # type: ignore[method-assign]
+
+
+def work(world: World) -> None:
+    if sys.argv[1] == "plain":
+        make_plain(world)
+    nnmpi.cli._run = lambda command: command(world) or 0  # type: ignore[assignment]
+    for arguments in json.loads(sys.argv[-1]):
+        nnmpi.cli.cli.main(arguments, standalone_mode=False)
+
+
+sys.exit(run(work))

@@ -1,0 +1,66 @@
+"""``--deterministic``: the same bits on any number of ranks, with both MPIs."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobs import needed, read_metrics, run
+
+pytestmark = [pytest.mark.mpi, pytest.mark.slow]
+
+MANY = str(Path(__file__).with_name("many.py"))
+EVERYTHING = ("--deterministic", "--epochs", "3", "--dropout", "0.2", "--early-stopping", "2")
+RUNS = {
+    f"{data}-{batch_size}": (*EVERYTHING, "--data", data, "--augment", augment, "--batch-size", str(batch_size))
+    for data, augment in (("digits", "shift,rotate,noise"), ("breast_cancer", "noise"))
+    for batch_size in (32, 50, 5000)
+}
+PLAIN = {"digits-50": ("--deterministic", "--epochs", "1", "--batch-size", "50")}
+CHANGING = {"seconds", "samples_per_second", "world_size"}
+
+Result = tuple[str, list[dict[str, Any]]]
+Train = Callable[..., dict[str, Result]]
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory: pytest.TempPathFactory) -> Train:
+    """The SHA-256 of the model and the metrics of each of `RUNS`; a world runs them once."""
+    done: dict[tuple[Any, ...], dict[str, Result]] = {}
+
+    def train(mpi: str, ranks: int, runs: dict[str, tuple[str, ...]], *how: str) -> dict[str, Result]:
+        key = (mpi, ranks, tuple(runs), how)
+        if key not in done:
+            directory = tmp_path_factory.mktemp("runs")
+            commands = [["train", *flags, "--output", str(directory / name)] for name, flags in runs.items()]
+            environment = needed(mpi)
+            job = [environment.program("python"), MANY, *how, json.dumps(commands)]
+            run(environment.mpiexec(ranks, *job), directory, timeout=240).succeeded()
+            done[key] = {name: result(directory / name) for name in runs}
+        return done[key]
+
+    return train
+
+
+def result(directory: Path) -> Result:
+    metrics = [{k: v for k, v in m.items() if k not in CHANGING} for m in read_metrics(directory)]
+    return hashlib.sha256((directory / "model.safetensors").read_bytes()).hexdigest(), metrics
+
+
+@pytest.mark.parametrize("mpi", ["openmpi", "mpich"])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4, 5, 8])
+def test_same_bits_on_any_number_of_ranks(train: Train, mpi: str, ranks: int) -> None:
+    assert train(mpi, ranks, RUNS) == train("openmpi", 1, RUNS)
+
+
+def test_native_order_would_give_other_bits(train: Train) -> None:
+    """The test above can fail: with a plain Allreduce in the place of the tree, it does."""
+    hashes = [train("openmpi", ranks, PLAIN, "plain")["digits-50"][0] for ranks in (2, 3, 4)]
+    assert len({train("openmpi", 1, PLAIN)["digits-50"][0], *hashes}) > 1
+
+
+def test_shards_and_ranks_that_are_no_powers_of_two(train: Train) -> None:
+    runs = {"wine": ("--deterministic", "--data", "wine", "--shards", "13", "--epochs", "3", "--dtype", "float64")}
+    assert train("openmpi", 3, runs) == train("openmpi", 1, runs)

@@ -1,0 +1,118 @@
+"""Nothing hangs: whatever happens to a rank, the job ends soon and says why, once."""
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jobs import CommandServer, Done, Environment, Job, Run, read_metrics, run
+
+pytestmark = pytest.mark.mpi
+
+SOON = 5.0  # seconds
+FAILING = str(Path(__file__).with_name("failing.py"))
+LONG = ("train", "--data", "random:20000x64x10", "--epochs", "100000")
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+@pytest.mark.slow
+def test_killed_rank_ends_the_job(mpi: Environment, rank: int, tmp_path: Path) -> None:
+    with Job(mpi.nnmpi(3, *LONG, "--output", "run"), tmp_path) as job:
+        deadline = time.monotonic() + 60
+        while not ((tmp_path / "run/metrics.jsonl").exists() and read_metrics(tmp_path / "run")):
+            assert job.process.poll() is None, job.output()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(job.rank_pid(rank), signal.SIGKILL)
+        killed = time.monotonic()
+        done = job.wait(30)
+        assert time.monotonic() - killed < SOON
+    assert done.status != 0
+    # the launcher says who died; MPICH's only that one did, and not always which process
+    told = f"rank {rank}" if mpi.mpi == "openmpi" else "Killed (signal 9)"
+    assert re.search(rf"{re.escape(told)}(?!\d)", done.out + done.err)
+    assert "Traceback" not in done.err
+
+
+def fail(mpi: Environment, how: str, directory: Path) -> Done:
+    """What a job of 3 ranks does that `failing` makes fail; starting it takes about a second."""
+    return run(mpi.mpiexec(3, mpi.program("python"), FAILING, how), directory)
+
+
+def test_exception_on_one_rank_ends_the_job(mpi: Environment, tmp_path: Path) -> None:
+    done = fail(mpi, "one", tmp_path)
+    assert done.status == 1
+    assert done.seconds < SOON
+    assert len(done.messages) == 1
+    assert re.fullmatch(r"nnmpi: rank 1 of 3 on \S+: ValueError: one of us fails", done.messages[0])
+    assert done.err.count("Traceback (most recent call last)") == 1
+    assert "failing.py" in done.err
+
+
+@pytest.mark.slow
+def test_exception_on_all_ranks_is_told_once(mpi: Environment, tmp_path: Path) -> None:
+    done = fail(mpi, "all", tmp_path)
+    assert done.status == 1
+    assert done.seconds < SOON
+    assert len(done.messages) == 1
+    assert re.fullmatch(r"nnmpi: rank \d of 3 on \S+: ValueError: all of us fail", done.messages[0])
+    assert done.err.count("Traceback (most recent call last)") == 1
+
+
+@pytest.mark.slow
+def test_command_error_on_one_rank_ends_the_job(mpi: Environment, tmp_path: Path) -> None:
+    done = fail(mpi, "input", tmp_path)
+    assert done.status == 2
+    assert done.seconds < SOON
+    assert len(done.messages) == 1
+    assert re.fullmatch(r"nnmpi: rank 1 of 3 on \S+: only one of us noticed", done.messages[0])
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.slow
+def test_what_is_wrong_on_one_rank_becomes_an_error_of_all(mpi: Environment, tmp_path: Path) -> None:
+    done = fail(mpi, "shared", tmp_path)
+    assert done.status == 2
+    assert done.messages == ["nnmpi: rank 1 read something bad (on rank 1 of 3)"]
+    assert "Traceback" not in done.err
+
+
+# each with the number of good epochs
+DIVERGING = {
+    "at once": (("--learning-rate", "1000", "--loss", "mse"), 0),
+    "later": (("--lr-schedule", "step", "--lr-step-epochs", "2", "--lr-step-factor", "1e9", "--loss", "mse"), 2),
+}
+
+
+def check_divergence(done: Done, directory: Path, good_epochs: int) -> None:
+    assert done.status == 1
+    assert len(done.messages) == 1
+    assert "--learning-rate" in done.messages[0]
+    assert f"epoch {good_epochs + 1}," in done.messages[0]
+    assert "Traceback" not in done.err
+    assert "Warning" not in done.err
+    diverged = Run(done, directory)
+    assert np.isfinite(diverged.parameters).all()
+    assert [m["epoch"] for m in diverged.metrics] == list(range(1, good_epochs + 1))
+
+
+@pytest.mark.parametrize("when", DIVERGING)
+def test_divergence_keeps_the_last_good_model(nnmpi: CommandServer, when: str, tmp_path: Path) -> None:
+    flags, good_epochs = DIVERGING[when]
+    done = nnmpi("train", "--epochs", "5", *flags, "--output", "run", cwd=tmp_path)
+    check_divergence(done, tmp_path / "run", good_epochs)
+    assert len(done.err.splitlines()) == 1
+    nnmpi("train", "--epochs", str(good_epochs), *flags, "--output", "good", cwd=tmp_path).succeeded()
+    kept, good = (Run(done, tmp_path / name) for name in ("run", "good"))
+    np.testing.assert_array_equal(kept.parameters, good.parameters)
+
+
+@pytest.mark.parametrize("when", DIVERGING)
+@pytest.mark.slow
+def test_divergence_on_three_ranks(mpi: Environment, when: str, tmp_path: Path) -> None:
+    flags, good_epochs = DIVERGING[when]
+    done = run(mpi.nnmpi(3, "train", "--epochs", "5", *flags, "--output", "run"), tmp_path)
+    check_divergence(done, tmp_path / "run", good_epochs)

@@ -1,0 +1,99 @@
+"""Ranks that do not belong together are refused before they train."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from jobs import ROOT, CommandServer, Environment, needed, run, unchanged
+
+TRAIN = ("train", "--data", "iris", "--epochs", "1", "--output", "run")
+
+
+@pytest.mark.mpi
+@pytest.mark.slow
+@pytest.mark.parametrize(("library", "launcher"), [("openmpi", "mpich"), ("mpich", "openmpi")])
+def test_launcher_of_another_mpi_is_refused(library: str, launcher: str, tmp_path: Path) -> None:
+    with unchanged(tmp_path):
+        done = run(needed(launcher).mpiexec(2, needed(library).program("nnmpi"), *TRAIN), tmp_path)
+    assert done.status == 2
+    (message,) = done.messages
+    assert "2 processes" in message
+    assert "own launcher" in message
+    assert {"openmpi": "Open MPI v", "mpich": "MPICH"}[library] in message
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.mpi
+@pytest.mark.slow
+def test_evaluate_under_the_launcher_of_another_mpi_is_refused(nnmpi: CommandServer, tmp_path: Path) -> None:
+    nnmpi(*TRAIN, cwd=tmp_path).succeeded()
+    done = run(needed("mpich").mpiexec(2, needed("openmpi").program("nnmpi"), "evaluate", "run"), tmp_path)
+    assert done.status == 2
+    assert len(done.messages) == 1
+
+
+def test_slurm_tasks_that_are_no_ranks_are_refused(nnmpi: CommandServer, tmp_path: Path) -> None:
+    with unchanged(tmp_path):
+        done = nnmpi(*TRAIN, cwd=tmp_path, SLURM_NTASKS="4", SLURM_PROCID="0")
+    assert done.status == 2
+    (message,) = done.err.splitlines()
+    assert "Slurm started 4 processes" in message
+    assert "srun --mpi=" in message
+
+
+def test_only_the_first_of_slurms_tasks_speaks(nnmpi: CommandServer, tmp_path: Path) -> None:
+    done = nnmpi(*TRAIN, cwd=tmp_path, SLURM_NTASKS="4", SLURM_PROCID="3")
+    assert (done.status, done.out, done.err) == (2, "", "")
+
+
+@pytest.mark.mpi
+@pytest.mark.slow
+def test_mpiexec_counts_more_than_slurm(mpi: Environment, tmp_path: Path) -> None:
+    run(mpi.nnmpi(2, *TRAIN), tmp_path, SLURM_NTASKS="4").succeeded()
+
+
+@pytest.mark.mpi
+@pytest.mark.slow
+def test_different_settings_are_refused(mpi: Environment, tmp_path: Path) -> None:
+    one, other = ([mpi.program("nnmpi"), *TRAIN, "--seed", seed] for seed in ("1", "2"))
+    with unchanged(tmp_path):
+        done = run(mpi.mpiexec_each(one, one, other), tmp_path)
+    assert done.status == 2
+    (message,) = done.messages
+    assert "rank 2 and rank 0 run with different settings" in message
+
+
+@pytest.mark.mpi
+@pytest.mark.slow
+def test_different_code_is_refused(mpi: Environment, tmp_path: Path) -> None:
+    copy = tmp_path / "copy/nnmpi"
+    shutil.copytree(ROOT / "nnmpi", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    with open(copy / "nn/layers.py", "a") as file:
+        file.write("# another comment\n")
+    command = [mpi.program("nnmpi"), *TRAIN]
+    here = tmp_path / "here"
+    here.mkdir()
+    with unchanged(here):
+        done = run(
+            mpi.mpiexec_each(command, ["env", f"PYTHONPATH={copy.parent}", "PYTHONDONTWRITEBYTECODE=1", *command]), here
+        )
+    assert done.status == 2
+    (message,) = done.messages
+    assert "rank 1 and rank 0 run with different code" in message
+
+
+def test_no_mpi_library_is_told_in_one_line(tmp_path: Path) -> None:
+    stub = tmp_path / "stub/mpi4py"
+    stub.mkdir(parents=True)
+    (stub / "__init__.py").write_text("class rc: pass\n")
+    (stub / "MPI.py").write_text('raise RuntimeError("cannot load MPI library\\nas was tried in many places")\n')
+    nnmpi = str(Path(sys.executable).with_name("nnmpi"))
+    here = tmp_path / "here"
+    here.mkdir()
+    with unchanged(here):
+        done = run([nnmpi, *TRAIN], here, PYTHONPATH=str(stub.parent))
+    assert done.status == 2
+    (message,) = done.err.splitlines()
+    assert "cannot load MPI library" in message
+    assert "pip install" in message

@@ -1,0 +1,83 @@
+"""The same answer on any number of ranks, with both MPIs."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from jobs import Run
+
+pytestmark = pytest.mark.mpi
+
+TRAINED = ("--epochs", "3", "--batch-size", "50")  # of digits' 1437 samples 37 are left for the last step
+EVERYTHING = (
+    *("--dropout", "0.2", "--augment", "shift,rotate,noise", "--l2", "1e-3"),
+    *("--early-stopping", "2", "--warmup-epochs", "0.5"),
+)
+DEVIATION = {"float64": 1e-9, "float32": 1e-3}
+KEYS = {
+    *("epoch", "step", "samples", "seconds", "samples_per_second", "learning_rate", "train_loss", "test_loss"),
+    *("test_accuracy", "world_size"),
+}
+
+slow = pytest.mark.slow
+worlds = [
+    pytest.param("openmpi", 2, "float64"),
+    pytest.param("mpich", 3, "float64", marks=slow),
+    *(pytest.param("openmpi", ranks, "float64", marks=slow) for ranks in (1, 3, 4, 8)),
+    *(pytest.param("mpich", ranks, "float64", marks=slow) for ranks in (1, 2, 4, 8)),
+    *(pytest.param("openmpi", ranks, "float32", marks=slow) for ranks in (1, 2, 3, 4, 8)),
+    *(pytest.param("mpich", ranks, "float32", marks=slow) for ranks in (1, 2, 3, 4)),
+]
+
+Train = Callable[..., Run]
+
+
+def deviation(run: Run, reference: Run) -> float:
+    """The largest difference of a parameter, relative to the largest parameter."""
+    return float(np.abs(run.parameters - reference.parameters).max() / np.abs(reference.parameters).max())
+
+
+@pytest.mark.parametrize(("mpi", "ranks", "dtype"), worlds)
+def test_parameters_agree_with_one_rank(train: Train, mpi: str, ranks: int, dtype: str) -> None:
+    flags = (*TRAINED, "--dtype", dtype)
+    run, reference = train(*flags, mpi=mpi, ranks=ranks), train(*flags)
+    assert deviation(run, reference) <= DEVIATION[dtype]
+    assert [m["test_accuracy"] for m in run.metrics] == [m["test_accuracy"] for m in reference.metrics]
+    np.testing.assert_allclose(
+        [m["train_loss"] for m in run.metrics], [m["train_loss"] for m in reference.metrics], DEVIATION[dtype]
+    )
+
+
+@pytest.mark.parametrize(("mpi", "ranks", "dtype"), worlds)
+def test_each_sample_is_seen_once_an_epoch_and_all_is_recorded(train: Train, mpi: str, ranks: int, dtype: str) -> None:
+    run = train(*TRAINED, "--dtype", dtype, mpi=mpi, ranks=ranks)
+    assert run.config["samples"] == {"training": 1437, "validation": 0, "test": 360}
+    assert [m["samples"] for m in run.metrics] == 3 * [1437]
+    assert [m["epoch"] for m in run.metrics] == [1, 2, 3]
+    assert [m["step"] for m in run.metrics] == [29, 58, 87]
+    assert all(m.keys() >= KEYS and m["world_size"] == ranks for m in run.metrics)
+    assert run.config["world_size"] == ranks == len(run.config["hosts"])
+    assert all(run.config["hosts"])
+    assert run.config["settings"]["dtype"] == dtype
+    assert {"nnmpi", "numpy", "python", "mpi4py"} <= run.config["versions"].keys()
+    assert {"openmpi": "open mpi", "mpich": "mpich"}[mpi] in run.config["mpi"].lower()
+
+
+@pytest.mark.parametrize(("mpi", "ranks"), [*(("openmpi", n) for n in (2, 3, 4, 8)), *(("mpich", n) for n in (2, 3))])
+@pytest.mark.slow
+def test_parameters_agree_with_everything_on(train: Train, mpi: str, ranks: int) -> None:
+    flags = (*TRAINED, "--dtype", "float64", *EVERYTHING)
+    run, reference = train(*flags, mpi=mpi, ranks=ranks), train(*flags)
+    assert deviation(run, reference) <= DEVIATION["float64"]
+    for name in ("samples", "test_accuracy", "validation_accuracy"):
+        assert [m[name] for m in run.metrics] == [m[name] for m in reference.metrics]
+    assert deviation(reference, train(*TRAINED, "--dtype", "float64")) > 1e-2  # it makes a difference
+
+
+@pytest.mark.slow
+def test_ranks_that_have_no_sample_in_a_step_take_part(train: Train) -> None:
+    # 120 samples in batches of 17: the last step has one sample, which one of four ranks holds
+    flags = ("--data", "iris", "--epochs", "3", "--batch-size", "17", "--dtype", "float64")
+    run, reference = train(*flags, mpi="openmpi", ranks=4), train(*flags)
+    assert deviation(run, reference) <= DEVIATION["float64"]
+    assert [m["samples"] for m in run.metrics] == 3 * [120]

@@ -1,0 +1,175 @@
+"""Checkpoints: whole or not there at all."""
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nnmpi.errors import RunError
+from nnmpi.run import checkpoint as module
+from nnmpi.run.checkpoint import Checkpoint, CheckpointWriter, Progress, newest, read, write
+
+
+def checkpoint(update: int) -> Checkpoint:
+    arrays = {"parameters": np.arange(50, dtype=np.float32) * update, "optimizer": np.full(50, update, np.float32)}
+    progress = Progress(epoch=1, step=2, update=update, loss_sum=0.1 + update, samples=64, best_loss=1 / 3)
+    return Checkpoint(progress, arrays, {"settings": {"hidden": [3]}, "finished": False})
+
+
+def same(a: Checkpoint | None, b: Checkpoint) -> bool:
+    assert a is not None
+    return (a.progress, a.about) == (b.progress, b.about) and all(
+        np.array_equal(a.arrays[name], b.arrays[name]) for name in {*a.arrays, *b.arrays}
+    )
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    write(tmp_path, checkpoint(7))
+    assert same(read(tmp_path / "000000000007.json"), checkpoint(7))
+
+
+def test_newest_of_none(tmp_path: Path) -> None:
+    assert newest(tmp_path) == (None, [])
+    assert newest(tmp_path / "missing") == (None, [])
+
+
+def test_newest_goes_by_updates(tmp_path: Path) -> None:
+    for update in (9, 10, 100):
+        write(tmp_path, checkpoint(update))
+    assert same(newest(tmp_path)[0], checkpoint(100))
+
+
+def test_arrays_without_their_json_are_no_checkpoint(tmp_path: Path) -> None:
+    write(tmp_path, checkpoint(1))
+    write(tmp_path, checkpoint(2))
+    (tmp_path / "000000000002.json").unlink()
+    assert same(newest(tmp_path)[0], checkpoint(1))
+
+
+@pytest.mark.parametrize("suffix", ["json", "safetensors"])
+@pytest.mark.parametrize("length", [0, 1, 7, 100, -1])
+def test_truncated_file_is_named_skipped_and_left(suffix: str, length: int, tmp_path: Path) -> None:
+    write(tmp_path, checkpoint(1))
+    write(tmp_path, checkpoint(2))
+    path = tmp_path / f"000000000002.{suffix}"
+    path.write_bytes(path.read_bytes()[:length])
+    left = path.read_bytes()
+    found, damaged = newest(tmp_path)
+    assert same(found, checkpoint(1))
+    assert len(damaged) == 1
+    assert "000000000002" in damaged[0]
+    assert path.read_bytes() == left
+
+
+@given(suffix=st.sampled_from(["json", "safetensors"]), data=st.data())
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_flipped_bit_is_noticed(suffix: str, data: st.DataObject, tmp_path: Path) -> None:
+    write(tmp_path, checkpoint(2))
+    path = tmp_path / f"000000000002.{suffix}"
+    content = bytearray(path.read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content)
+    try:
+        found = read(path.with_suffix(".json"))
+    except ValueError:
+        return
+    assert suffix == "json"  # white space around the checked text may change, its meaning may not
+    assert same(found, checkpoint(2))
+
+
+def test_huge_declared_header_is_not_believed(tmp_path: Path) -> None:
+    write(tmp_path, checkpoint(2))
+    path = tmp_path / "000000000002.safetensors"
+    path.write_bytes((1 << 62).to_bytes(8, "little") + path.read_bytes()[8:])
+    with pytest.raises(ValueError, match="checksum"):
+        read(path.with_suffix(".json"))
+
+
+def test_huge_json_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "000000000001.json"
+    with open(path, "wb") as file:
+        file.truncate(module.LARGEST_JSON + 1)  # a hole: takes no space
+    with pytest.raises(ValueError, match="too large"):
+        read(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"sha256": 1, "content": 2}', "[" * 100_000, '"\ud800"'])
+def test_foreign_json_is_damaged(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "000000000001.json"
+    path.write_bytes(text.encode(errors="surrogatepass"))
+    with pytest.raises(ValueError, match=r"\w"):
+        read(path)
+
+
+def written(directory: Path) -> list[int]:
+    return sorted(int(path.stem) for path in directory.glob("*.json"))
+
+
+def save_each(directory: Path, keep: int, updates: list[int], resumed_at: int | None = None) -> None:
+    writer = CheckpointWriter(directory, keep, resumed_at)
+    for update in updates:
+        writer.save(checkpoint(update))
+        writer.flush()
+    writer.close()
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_newest_are_kept(keep: int, tmp_path: Path) -> None:
+    save_each(tmp_path, keep, [1, 2, 3, 4])
+    assert written(tmp_path) == [1, 2, 3, 4][-keep:]
+    assert len(list(tmp_path.iterdir())) == 2 * keep
+
+
+def test_damaged_ones_neither_count_nor_go(tmp_path: Path) -> None:
+    save_each(tmp_path, 2, [1, 2, 30])
+    save_each(tmp_path, 2, [3, 4], resumed_at=2)  # as if 30 had been found damaged
+    assert written(tmp_path) == [3, 4, 30]
+
+
+def test_arrays_are_copied_before_training_goes_on(tmp_path: Path) -> None:
+    writer, given_ = CheckpointWriter(tmp_path, 2, None), checkpoint(5)
+    writer.save(given_)
+    given_.arrays["parameters"][:] = -1
+    given_.progress.update = 6
+    writer.flush()
+    writer.close()
+    assert same(newest(tmp_path)[0], checkpoint(5))
+
+
+def test_last_checkpoint_is_written_however_fast_they_come(tmp_path: Path) -> None:
+    writer = CheckpointWriter(tmp_path, 2, None)
+    for update in range(1, 200):
+        writer.save(checkpoint(update))
+    writer.flush()
+    writer.close()
+    assert same(newest(tmp_path)[0], checkpoint(199))
+
+
+def test_full_disk_leaves_the_good_ones_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = CheckpointWriter(tmp_path, 1, None)
+    writer.save(checkpoint(1))
+    writer.flush()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    writer.save(checkpoint(2))
+    with pytest.raises(RunError, match="No space left on device"):
+        writer.flush()
+    writer.close()
+    assert same(newest(tmp_path)[0], checkpoint(1))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["000000000001.json", "000000000001.safetensors"]
+
+
+def test_json_says_what_it_is(tmp_path: Path) -> None:
+    write(tmp_path, checkpoint(3))
+    content: dict[str, Any] = json.loads(json.loads((tmp_path / "000000000003.json").read_text())["content"])
+    assert content["progress"]["update"] == 3
+    assert content["about"]["settings"] == {"hidden": [3]}

@@ -1,0 +1,78 @@
+"""Checkpoints of whole runs: killed while writing, on a full disk, resumed as they may be or not."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jobs import CommandServer, read_metrics, run, unchanged
+
+
+@pytest.mark.slow
+def test_two_hundred_kills(tmp_path: Path) -> None:
+    program = Path(__file__).with_name("killed_checkpoints.py")
+    done = run([sys.executable, str(program), "200", "1", str(tmp_path)], tmp_path, timeout=400).succeeded()
+    kills = [json.loads(line) for line in done.out.splitlines()]
+    assert len(kills) == 200
+    for kill in kills:
+        assert kill["damaged"] == []
+        assert kill["newest"] == kill["complete"] > kill["before"]  # the next run goes on from the last complete one
+    for kill in kills[1:]:
+        assert "starting from the beginning" not in kill["said"]
+
+
+def test_unfinished_run_is_not_overwritten(nnmpi: CommandServer, tmp_path: Path) -> None:
+    train = ("train", "--data", "iris", "--epochs", "3", "--output", "run")
+    nnmpi(*train, "--checkpoint-every", "1steps", cwd=tmp_path).succeeded()
+    checkpoints = tmp_path / "run/checkpoints"
+    for path in sorted(checkpoints.glob("*"))[-2:]:
+        path.unlink()  # the last checkpoint, which says that the run was finished
+    with unchanged(tmp_path):
+        done = nnmpi(*train, cwd=tmp_path)
+    assert done.status == 2
+    assert "--resume" in done.messages[0]
+
+
+def test_finished_run_can_be_done_again_or_prolonged(nnmpi: CommandServer, tmp_path: Path) -> None:
+    train = ("train", "--data", "iris", "--output", "run")
+    first = nnmpi(*train, "--epochs", "2", cwd=tmp_path).succeeded()
+    assert nnmpi(*train, "--epochs", "2", cwd=tmp_path).succeeded().out.splitlines()[-1] == first.out.splitlines()[-1]
+    longer = nnmpi(*train, "--epochs", "5", "--resume", cwd=tmp_path).succeeded()
+    straight = nnmpi(*train, "--epochs", "5", "--output", "other", cwd=tmp_path).succeeded()
+    assert longer.out.splitlines()[-1] == straight.out.splitlines()[-1]
+    assert [m["epoch"] for m in read_metrics(tmp_path / "run")] == [1, 2, 3, 4, 5]
+
+
+def test_resuming_with_other_settings_lists_the_differences(nnmpi: CommandServer, tmp_path: Path) -> None:
+    train = ("train", "--data", "iris", "--epochs", "2", "--output", "run")
+    nnmpi(*train, cwd=tmp_path).succeeded()
+    with unchanged(tmp_path):
+        done = nnmpi(*train, "--resume", "--hidden", "9,8", "--l2", "0.1", cwd=tmp_path)
+    assert done.status == 2
+    (message,) = done.messages
+    assert "--hidden was 128,64, is 9,8" in message
+    assert "--l2 was 0.0, is 0.1" in message
+
+
+def test_resuming_with_other_data_under_the_same_name_is_refused(nnmpi: CommandServer, tmp_path: Path) -> None:
+    train = ("train", "--data", "table.npz", "--epochs", "2", "--output", "run")
+    x, y = np.random.default_rng(0).random((100, 3)), np.arange(100) % 2
+    np.savez(tmp_path / "table.npz", X=x, y=y)
+    nnmpi(*train, cwd=tmp_path).succeeded()
+    np.savez(tmp_path / "table.npz", X=x + 1, y=y)
+    done = nnmpi(*train, "--resume", cwd=tmp_path)
+    assert done.status == 2
+    assert "is not what the run was trained on" in done.messages[0]
+
+
+def test_what_the_bits_depend_on_is_recorded_and_compared(nnmpi: CommandServer, tmp_path: Path) -> None:
+    train = ("train", "--data", "iris", "--epochs", "2", "--deterministic", "--output", "run")
+    nnmpi(*train, "--threads", "1", cwd=tmp_path).succeeded()
+    bits = json.loads((tmp_path / "run/config.json").read_text())["bits"]
+    assert bits["blas"]["threads"] == 1
+    assert all(bits["blas"].values())
+    assert bits["numpy"] == np.__version__
+    done = nnmpi(*train, "--resume", "--threads", "2", cwd=tmp_path).succeeded()
+    assert "the bits may differ" in done.err
+    assert "'threads': 1" in done.err
