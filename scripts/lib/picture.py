@@ -24,7 +24,9 @@ for ranks, style in ((1, {"lw": 6, "alpha": 0.25}), (2, {"lw": 3, "alpha": 0.5})
     model = hashlib.sha256((runs / str(ranks) / "model.safetensors").read_bytes()).hexdigest()
     x = [e["epoch"] for e in epochs]
     loss.plot(x, [e["test_loss"] for e in epochs], **style)
-    accuracy.plot(x, [e["test_accuracy"] for e in epochs], label=f"{ranks} rank{'s' * (ranks > 1)}: {model[:12]}…", **style)
+    accuracy.plot(
+        x, [e["test_accuracy"] for e in epochs], label=f"{ranks} rank{'s' * (ranks > 1)}: {model[:12]}…", **style
+    )
 loss.set(ylabel="test loss", ylim=(0, None))
 accuracy.set(ylabel="test accuracy", xlabel="epoch", xticks=range(0, len(x) + 1, 5))
 accuracy.legend(title="SHA-256 of model.safetensors", loc="lower right")
