@@ -109,7 +109,7 @@ def info() -> int:
 
 
 def _run(work: "Callable[[World], None]") -> int:
-    from nnmpi.mpi.world import run
+    from nnmpi.mpi.job import run
 
     return run(work)
 
@@ -132,7 +132,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _refuse(error: click.ClickException | CommandError) -> int:
     """Say what is wrong, once for all ranks: MPI has not started, but the launcher told each its rank."""
-    from nnmpi.mpi.world import launched
+    from nnmpi.mpi.launcher import launched
 
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         print(error.format_message())

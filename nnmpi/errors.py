@@ -9,7 +9,10 @@ class CommandError(Exception):
     """
 
     status = 1
-    shared = False
+
+    def __init__(self, message: str, shared: bool = False) -> None:
+        super().__init__(message)
+        self.shared = shared
 
 
 class InputError(CommandError):

@@ -51,14 +51,14 @@ def evaluate(network: Network, part: Part, targets: Targets, world: World) -> Sc
             b = min(a + CHUNK, start + size)
             codes, t = part.y[a:b], encoded[:, : b - a]
             targets.encode(codes, encoded, scratch)
-            z = network.forward(part.x[a:b].T)
+            (z,) = network.forward([part.x[a:b].T])
             row[0] += b - a
             if targets.classes is None:
                 error, y = z - t, t.astype(np.float64)
                 row[3:] += np.concatenate([np.square(error, dtype=np.float64).sum(1), y.sum(1), np.square(y).sum(1)])
             else:
                 row[2] += np.count_nonzero(decide(z) == codes)
-            row[1] += network.loss(t)
+            row[1] += network.loss([t])[0]
         start += size
     count, loss, correct, *rest = np.add.reduce(world.gather_rows(sums), axis=0).tolist()
     accuracy = r2 = None

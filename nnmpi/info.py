@@ -3,7 +3,8 @@
 from rich.console import Console
 from rich.table import Table
 
-from nnmpi.mpi.world import World, launched
+from nnmpi.mpi.launcher import launched
+from nnmpi.mpi.world import World
 from nnmpi.run.environment import blas, set_threads, versions
 
 

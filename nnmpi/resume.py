@@ -70,11 +70,10 @@ def check_data(checkpoint: Checkpoint, task: Task) -> None:
         before = checkpoint.arrays.get(name)
         same = same and before is not None and before.shape == now.shape and np.allclose(before, now, rtol=1e-9)
     if not same:
-        error = InputError(
-            f"--resume: --data {task.source.name} is not what the run was trained on: samples or features differ"
+        raise InputError(
+            f"--resume: --data {task.source.name} is not what the run was trained on: samples or features differ",
+            shared=True,
         )
-        error.shared = True
-        raise error
     for name, now in scaler_arrays(task).items():
         now[:] = checkpoint.arrays[name]
 

@@ -73,9 +73,14 @@ def train(config: Config, world: World) -> None:
     reduce = reduction(world, layout.shards, held, parameters.size + TAIL, config.dtype, config.deterministic)
     vectors = reduce.vectors
     layer_gradients = [architecture.views(vector[:-TAIL]) for vector in vectors]
+    tails = [vector[-TAIL:] for vector in vectors]
+    destinations = [
+        (layer_gradients[block.into], [(layer_gradients[i], layer_gradients[j]) for i, j in block.additions])
+        for block in reduce.blocks
+    ]
     batches = Batches(task.training, layout, held, task.targets, config.seed, task.augmentation, task.scaler)
-    largest_block = layout.largest_microbatch * max(block.last - block.first for block in reduce.blocks)
-    network = Network(architecture, parameters, largest_block, config.dropout)
+    largest = layout.largest_microbatch * (1 if reduce.by_shard else len(held))
+    network = Network(architecture, parameters, largest, len(reduce.blocks), config.dropout)
     evaluator = Network(architecture, parameters, CHUNK)
     schedule = Schedule(
         config.lr_schedule,
@@ -117,22 +122,21 @@ def train(config: Config, world: World) -> None:
             for step in range(progress.step, layout.steps):
                 asked = float(stop.number != 0 or bool(output and output.failed))
                 due = float(unit == "minutes" and world.rank == 0 and time.monotonic() - saved >= 60 * every)
-                for block in reduce.blocks:
-                    x, t = batches.block(step, block.first, block.last)
-                    if config.dropout:
-                        for shard, columns in batches.microbatches(step, block.first, block.last):
-                            draw = stream(config.seed, Purpose.DROPOUT, epoch, step, shard)
-                            network.draw_dropout(x.shape[1], columns, draw)
-                    sums = vectors[block.into]
-                    network.forward(x, training=True)
-                    sums[-4] = network.loss(t)
-                    sums[-3] = x.shape[1]
-                    sums[-2], sums[-1] = asked, due
-                    network.backward(x, layer_gradients[block.into])
-                    for a, b in block.additions:
-                        np.add(vectors[a], vectors[b], out=vectors[a])
+                inputs, targets = batches.blocks(step, reduce.by_shard)
+                if config.dropout:
+                    network.resize([x.shape[1] for x in inputs])
+                    for shard, b, columns in batches.columns(step, reduce.by_shard):
+                        draw = stream(config.seed, Purpose.DROPOUT, epoch, step, shard)
+                        network.draw_dropout(b, columns, draw)
+                network.forward(inputs, training=True)
+                losses = network.loss(targets)
+                network.backward(destinations)
+                for block, x, loss in zip(reduce.blocks, inputs, losses, strict=True):
+                    tails[block.into][:] = loss, x.shape[1], asked, due
+                    for i, j in block.additions:
+                        np.add(tails[i], tails[j], out=tails[i])
                 reduce.reduce()
-                loss, count, stop_asked, checkpoint_due = vectors[0][-TAIL:].tolist()
+                loss, count, stop_asked, checkpoint_due = tails[0].tolist()
                 if not math.isfinite(loss):
                     raise _diverged(config, epoch, step)
                 if config.l2:
@@ -233,12 +237,11 @@ def _named(part: str, scores: Scores) -> dict[str, float]:
 
 
 def _diverged(config: Config, epoch: int, step: int) -> RunError:
-    error = RunError(
+    return RunError(
         f"the loss is no longer finite in epoch {epoch + 1}, step {step + 1}: lower --learning-rate "
-        f"(it is {config.learning_rate:g}), or add --warmup-epochs; the last good model, that of epoch {epoch}, is kept"
+        f"(it is {config.learning_rate:g}), or add --warmup-epochs; the last good model, of epoch {epoch}, is kept",
+        shared=True,
     )
-    error.shared = True
-    return error
 
 
 def _stopped(stop: StopRequest, progress: Progress, output: Output | None, world: World) -> Stopped:

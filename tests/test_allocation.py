@@ -37,6 +37,8 @@ CASES = {
     "noise": {"augment": ("noise",)},
     "all augmentation": {"augment": ("shift", "rotate", "noise")},
     "all at once": {"optimizer": "adam", "dropout": 0.5, "augment": ("shift", "rotate", "noise")},
+    "deterministic": {"by_shard": True},
+    "deterministic, all at once": {"by_shard": True, "dropout": 0.5, "augment": ("shift", "rotate", "noise")},
     **{name: {"activation": name} for name in layers.ACTIVATIONS},
     **{f"{loss} {output}": {"pair": (loss, output)} for loss in losses.LOSSES for output in losses.LOSSES[loss]},
 }
@@ -55,6 +57,7 @@ class Step:
     dropout: float = 0.0
     augment: tuple[str, ...] = ()
     dtype: str = "float32"
+    by_shard: bool = False
 
     def __post_init__(self):
         batch_size, shards, sizes, self.steps, self.measured = SHAPES[self.shape]
@@ -75,29 +78,32 @@ class Step:
         image = (int(sizes[0] ** 0.5),) * 2
         augmentation = Augmentation(self.augment, sizes[0], image, 1) if self.augment else None
         scaler = Scaler(np.zeros(sizes[0]), np.ones(sizes[0]))
-        self.shards = shards
         self.batches = Batches(part, layout, range(shards), targets, 1, augmentation, scaler)
         architecture = Architecture((*sizes[:-1], outputs), self.activation, output, loss, self.dtype)
         parameters = glorot_uniform(architecture, stream(1, Purpose.PARAMETERS))
-        self.network = Network(architecture, parameters, layout.largest_microbatch * shards, self.dropout)
+        largest, blocks = (layout.largest_microbatch, shards) if self.by_shard else (batch_size, 1)
+        self.network = Network(architecture, parameters, largest, blocks, self.dropout)
         self.update = OPTIMIZERS[self.optimizer](parameters, self.momentum, self.nesterov)
         self.schedule = Schedule("inverse-time", 1e-3, self.steps, 1, decay=1e-3)
         self.vector = np.zeros(parameters.size + 2, self.dtype)
-        self.views = architecture.views(self.vector[:-2])
+        self.views = [architecture.views(v[:-2]) for v in (self.vector, np.zeros_like(self.vector))]
         self.batches.start(0)
 
     def __call__(self, k):
         step = k % self.steps
-        x, t = self.batches.block(step, 0, self.shards)
+        inputs, targets = self.batches.blocks(step, self.by_shard)
         if self.dropout:
-            for shard, columns in self.batches.microbatches(step, 0, self.shards):
-                self.network.draw_dropout(x.shape[1], columns, stream(1, Purpose.DROPOUT, 0, step, shard))
-        self.network.forward(x, training=True)
-        self.vector[-2] = self.network.loss(t)
-        self.vector[-1] = x.shape[1]
-        self.network.backward(x, self.views)
-        self.network.add_l2(self.views, 1e-4 * x.shape[1])
-        self.update.update(self.vector[:-2], x.shape[1], self.schedule(k), k)
+            self.network.resize([x.shape[1] for x in inputs])
+            for shard, block, columns in self.batches.columns(step, self.by_shard):
+                self.network.draw_dropout(block, columns, stream(1, Purpose.DROPOUT, 0, step, shard))
+        self.network.forward(inputs, training=True)
+        count = sum(x.shape[1] for x in inputs)
+        self.vector[-2] = sum(self.network.loss(targets))
+        self.vector[-1] = count
+        first, more = self.views
+        self.network.backward([(first, []), *((more, [(first, more)]) for _ in inputs[1:])])
+        self.network.add_l2(first, 1e-4 * count)
+        self.update.update(self.vector[:-2], count, self.schedule(k), k)
 
 
 def peak_of(step):
@@ -116,7 +122,7 @@ def peak_of(step):
 
 
 def test_every_temporary_would_be_more_than_a_step_may_ask_for():
-    assert min(view.nbytes for view in Step("parameters").views) > ALLOWED
+    assert min(view.nbytes for view in Step("parameters").views[0]) > ALLOWED
     assert Step("samples").network._scratch.nbytes > ALLOWED
 
 
@@ -140,9 +146,9 @@ def allocating_update(optimizer, gradient, count, learning_rate, k):
     optimizer._w -= learning_rate / count * gradient
 
 
-def allocating_cross_entropy(z, t, delta, scratch):
+def allocating_cross_entropy(z, t, delta, scratch, work):
     np.subtract(z, z.max(axis=0), out=z)  # one number a sample is allocated
-    return losses.cross_entropy(z, t, delta, scratch)
+    return losses.cross_entropy(z, t, delta, scratch, work)
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,10 @@ def read(indices, out):
     out[:] = X[indices]
 
 
-def shards_of(batches):
-    """The number of shards that a rank holds."""
-    return batches._order.bounds.shape[1] - 1
+def batch_of(batches, step):
+    """The inputs and targets of a step, as one block."""
+    (x,), (t,) = batches.blocks(step, by_shard=False)
+    return x, t
 
 
 def of_a_rank(layout, world_size=1, rank=0, labels="one-hot", augment=()):
@@ -75,7 +76,7 @@ def test_every_step_has_the_samples_of_the_definition(layout, labels):
                 batches.start(epoch)
                 for step in range(layout.steps):
                     rows = np.concatenate([rows_by_definition(layout, epoch, step, s) for s in held])
-                    x, t = batches.block(step, 0, shards_of(batches))
+                    x, t = batch_of(batches, step)
                     assert (x == np.vstack([np.ones(len(rows)), X[rows].T])).all()
                     assert (t == targets_by_definition(labels, rows)).all()
 
@@ -85,21 +86,25 @@ def test_microbatches_are_the_columns_of_their_shards(layout):
     batches = of_a_rank(layout)
     batches.start(0)
     for step in range(layout.steps):
-        x, _ = batches.block(step, 0, shards_of(batches))
-        for shard, columns in batches.microbatches(step, 0, shards_of(batches)):
+        x, _ = batch_of(batches, step)
+        for shard, _, columns in batches.columns(step, by_shard=False):
             assert (x[1:, columns] == X[rows_by_definition(layout, 0, step, shard)].T).all()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
-def test_a_block_is_its_columns_of_the_batch(layout):
+def test_shards_come_one_by_one_or_side_by_side(layout):
     batches = of_a_rank(layout)
     batches.start(0)
-    shards = shards_of(batches)
     for step in range(layout.steps):
-        whole = [part.copy() for part in batches.block(step, 0, shards)]
-        parts = [[part.copy() for part in batches.block(step, s, s + 1)] for s in range(shards)]
-        for i in range(2):
-            assert (np.hstack([part[i] for part in parts]) == whole[i]).all()
+        x, t = (part.copy() for part in batch_of(batches, step))
+        xs, ts = batches.blocks(step, by_shard=True)
+        assert (np.hstack(xs) == x).all()
+        assert (np.hstack(ts) == t).all()
+        beside, alone = batches.columns(step, by_shard=False), batches.columns(step, by_shard=True)
+        for (shard, _, columns), (same, block, own) in zip(beside, alone, strict=True):
+            assert shard == same
+            assert (xs[block][:, own] == x[:, columns]).all()
+            assert xs[block][:, own].shape == xs[block].shape
 
 
 @pytest.mark.usefixtures("window")
@@ -109,7 +114,7 @@ def test_steps_can_be_asked_for_in_any_order():
     batches.start(0)
     for step in (5, 0, 9, 4, 5):
         rows = np.concatenate([rows_by_definition(layout, 0, step, s) for s in range(layout.shards)])
-        assert (batches.block(step, 0, shards_of(batches))[0][1:] == X[rows].T).all()
+        assert (batch_of(batches, step)[0][1:] == X[rows].T).all()
 
 
 def microbatches_of_an_epoch(layout, world_size, epoch=1):
@@ -119,8 +124,8 @@ def microbatches_of_an_epoch(layout, world_size, epoch=1):
         batches = of_a_rank(layout, world_size, rank, augment=("shift", "rotate", "noise"))
         batches.start(epoch)
         for step in range(layout.steps):
-            x, _ = batches.block(step, 0, shards_of(batches))
-            for shard, columns in batches.microbatches(step, 0, shards_of(batches)):
+            x, _ = batch_of(batches, step)
+            for shard, _, columns in batches.columns(step, by_shard=False):
                 found[step, shard] = x[:, columns].T.tobytes()
     return found
 
@@ -146,14 +151,14 @@ def test_augmentation_differs_from_epoch_to_epoch():
 def test_augmentation_keeps_the_ones():
     batches = of_a_rank(LAYOUTS[0], augment=("shift", "noise"))
     batches.start(0)
-    assert all((batches.block(step, 0, shards_of(batches))[0][0] == 1).all() for step in range(LAYOUTS[0].steps))
+    assert all((batch_of(batches, step)[0][0] == 1).all() for step in range(LAYOUTS[0].steps))
 
 
 def test_samples_are_augmented_from_the_originals_each_time():
     batches = of_a_rank(LAYOUTS[0], augment=("shift", "rotate", "noise"))
     batches.start(1)
-    first = batches.block(0, 0, shards_of(batches))[0].copy()
+    first = batch_of(batches, 0)[0].copy()
     for epoch in (2, 3, 1):
         batches.start(epoch)
-        last = batches.block(0, 0, shards_of(batches))[0].copy()
+        last = batch_of(batches, 0)[0].copy()
     assert (first == last).all()

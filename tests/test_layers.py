@@ -12,7 +12,7 @@ HUGE = np.array([[-1e30, -800.0, -90.0, 90.0, 800.0, 1e30]])
 
 def dense(activation="relu", fan_in=3, fan_out=5, max_batch=8, dropout=0.0, dtype=np.float64):
     parameters = np.random.default_rng(1).normal(size=(1 + fan_in, fan_out)).astype(dtype)
-    return parameters, Dense(parameters, activation, max_batch, dropout)
+    return parameters, Dense(parameters, activation, max_batch, dropout=dropout)
 
 
 def test_reference_has_a_formula_for_every_activation():
@@ -29,7 +29,7 @@ def test_activation_is_its_formula(name):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_backward_multiplies_by_the_derivative(name):
     h, delta = reference.ACTIVATIONS[name](Z), np.full_like(Z, 3.0)
-    ACTIVATIONS[name][1](h, delta)
+    ACTIVATIONS[name][1](h, delta, np.empty(h.shape, bool))
     np.testing.assert_allclose(delta, 3 * reference.DERIVATIVES[name](Z), rtol=1e-12)
 
 
@@ -44,7 +44,7 @@ def test_bounded_activations_do_not_overflow(name, dtype):
 
 def test_relu_backward_lets_nothing_through_where_the_unit_is_off():
     delta = np.array([[5.0, 5.0]])
-    ACTIVATIONS["relu"][1](np.array([[0.0, 1e-300]]), delta)
+    ACTIVATIONS["relu"][1](np.array([[0.0, 1e-300]]), delta, np.empty((1, 2), bool))
     assert delta.tolist() == [[0.0, 5.0]]
 
 
@@ -67,57 +67,57 @@ def test_buffer_without_ones_is_the_body_alone():
 def test_dense_is_f_of_weights_times_inputs_plus_bias(name):
     parameters, layer = dense(name)
     x = np.random.default_rng(2).normal(size=(4, 3))
-    layer.resize(4)
-    layer.forward(reference.columns(x), training=False)
+    layer.resize([4])
+    layer.forward([reference.columns(x)], training=False)
     expected = reference.ACTIVATIONS[name](x @ parameters[1:] + parameters[0])
-    np.testing.assert_allclose(layer.output.T, expected, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(layer.blocks[0].output.T, expected, rtol=1e-12, atol=1e-15)
 
 
 def test_dense_hands_its_outputs_on_under_a_row_of_ones():
     _, layer = dense()
-    layer.resize(4)
-    layer.forward(reference.columns(np.ones((4, 3))), training=False)
-    assert (layer.output_with_ones[0] == 1).all()
-    assert (layer.output_with_ones[1:] == layer.output).all()
+    layer.resize([4])
+    layer.forward([reference.columns(np.ones((4, 3)))], training=False)
+    assert (layer.blocks[0].output_with_ones[0] == 1).all()
+    assert (layer.blocks[0].output_with_ones[1:] == layer.blocks[0].output).all()
 
 
 @pytest.mark.parametrize("dropout", [0.1, 0.5, 0.75])
 def test_mask_drops_the_asked_part_and_scales_the_rest(dropout):
     _, layer = dense(fan_out=100, max_batch=400, dropout=dropout)
-    layer.resize(400)
-    layer.draw_mask(slice(0, 400), np.random.default_rng(3))
-    kept = layer.mask > 0
-    np.testing.assert_allclose(layer.mask[kept], 1 / (1 - dropout))
+    layer.resize([400])
+    layer.draw_mask(0, slice(0, 400), np.random.default_rng(3))
+    kept = layer.blocks[0].mask > 0
+    np.testing.assert_allclose(layer.blocks[0].mask[kept], 1 / (1 - dropout))
     deviation = np.sqrt(dropout * (1 - dropout) / kept.size)
     assert abs(np.mean(~kept) - dropout) < 5 * deviation
 
 
 def test_mask_of_a_microbatch_touches_its_columns_only():
     _, layer = dense(dropout=0.5)
-    layer.resize(6)
-    layer.mask.fill(9)
-    layer.draw_mask(slice(2, 4), np.random.default_rng(3))
-    assert (layer.mask[:, [0, 1, 4, 5]] == 9).all()
-    assert (layer.mask[:, 2:4] != 9).all()
+    layer.resize([6])
+    layer.blocks[0].mask.fill(9)
+    layer.draw_mask(0, slice(2, 4), np.random.default_rng(3))
+    assert (layer.blocks[0].mask[:, [0, 1, 4, 5]] == 9).all()
+    assert (layer.blocks[0].mask[:, 2:4] != 9).all()
 
 
 def test_mask_of_a_microbatch_does_not_depend_on_the_batch_around_it():
     _, layer = dense(dropout=0.5)
-    layer.resize(8)
-    layer.draw_mask(slice(5, 8), np.random.default_rng(3))
-    inside = layer.mask[:, 5:8].copy()
-    layer.resize(3)
-    layer.draw_mask(slice(0, 3), np.random.default_rng(3))
-    assert (layer.mask == inside).all()
+    layer.resize([8])
+    layer.draw_mask(0, slice(5, 8), np.random.default_rng(3))
+    inside = layer.blocks[0].mask[:, 5:8].copy()
+    layer.resize([3])
+    layer.draw_mask(0, slice(0, 3), np.random.default_rng(3))
+    assert (layer.blocks[0].mask == inside).all()
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_the_mask_is_used_in_training_only(training):
     parameters, layer = dense("sigmoid", dropout=0.5)
-    layer.resize(8)
-    layer.draw_mask(slice(0, 8), np.random.default_rng(3))
-    mask = layer.mask.copy() if training else 1.0
+    layer.resize([8])
+    layer.draw_mask(0, slice(0, 8), np.random.default_rng(3))
+    mask = layer.blocks[0].mask.copy() if training else 1.0
     x = np.random.default_rng(2).normal(size=(8, 3))
-    layer.forward(reference.columns(x), training)
+    layer.forward([reference.columns(x)], training)
     expected = reference.ACTIVATIONS["sigmoid"](x @ parameters[1:] + parameters[0]).T * mask
-    np.testing.assert_allclose(layer.output, expected, rtol=1e-12)
+    np.testing.assert_allclose(layer.blocks[0].output, expected, rtol=1e-12)

@@ -21,7 +21,8 @@ def case(loss, output_activation, scale=2.0):
 def run(loss, output_activation, z, t):
     """The loss sum and its derivative, from samples in rows."""
     delta = np.full(z.T.shape, np.nan, z.dtype)
-    total = LOSSES[loss][output_activation](z.T.copy(), t.T.astype(z.dtype), delta, np.empty(len(z), z.dtype))
+    scratch, work = np.empty(len(z), z.dtype), np.empty_like(delta)
+    total = LOSSES[loss][output_activation](z.T.copy(), t.T.astype(z.dtype), delta, scratch, work)
     return total, delta.T
 
 

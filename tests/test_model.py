@@ -18,7 +18,7 @@ def architecture(loss="cross-entropy", output="softmax", activation="tanh", hidd
 def network(shape, max_batch=8, dropout=0.0, seed=0):
     """A network with biases that are not zero, so that a wrong bias shows."""
     parameters = np.random.default_rng(seed).normal(scale=0.6, size=shape.parameters).astype(shape.dtype)
-    return Network(shape, parameters, max_batch, dropout)
+    return Network(shape, parameters, max_batch, max_blocks=3, dropout=dropout)
 
 
 def batch(shape, samples=5, seed=1):
@@ -30,9 +30,9 @@ def batch(shape, samples=5, seed=1):
 
 def loss_and_gradient(net, x, t):
     gradient = np.full_like(net.parameters, np.nan)
-    net.forward(x, training=True)
-    loss = net.loss(t)
-    net.backward(x, net.architecture.views(gradient))
+    net.forward([x], training=True)
+    (loss,) = net.loss([t])
+    net.backward([(net.architecture.views(gradient), [])])
     return loss, gradient
 
 
@@ -41,8 +41,8 @@ def numeric_gradient(net, x, t, h=1e-5):
     for i, start in enumerate(w.copy()):
         losses = []
         for w[i] in (start + h, start - h):
-            net.forward(x, training=True)
-            losses.append(net.loss(t))
+            net.forward([x], training=True)
+            losses += net.loss([t])
         w[i] = start
         gradient[i] = (losses[0] - losses[1]) / (2 * h)
     return gradient
@@ -78,8 +78,9 @@ def test_gradient_is_the_central_difference(activation, pair):
 def test_gradient_under_dropout_is_the_central_difference(activation, pair):
     net = network(architecture(*pair, activation), dropout=0.4)
     x, t = batch(net.architecture)
-    net.draw_dropout(x.shape[1], slice(0, x.shape[1]), np.random.default_rng(3))
-    assert all(0 < np.count_nonzero(layer.mask) < layer.mask.size for layer in net.layers[:-1])
+    net.resize([x.shape[1]])
+    net.draw_dropout(0, slice(0, x.shape[1]), np.random.default_rng(3))
+    assert all(0 < np.count_nonzero(layer.blocks[0].mask) < layer.blocks[0].mask.size for layer in net.layers[:-1])
     found = loss_and_gradient(net, x, t)[1]
     assert max(relative_errors(net, found, numeric_gradient(net, x, t))) <= 1e-6
 
@@ -120,7 +121,8 @@ def test_batches_of_all_sizes_may_follow_each_other(dropout):
         results = []
         for net in (used, fresh):
             if dropout:
-                net.draw_dropout(samples, slice(0, samples), np.random.default_rng(samples))
+                net.resize([samples])
+                net.draw_dropout(0, slice(0, samples), np.random.default_rng(samples))
             results.append(loss_and_gradient(net, x, t))
         assert results[0][0] == results[1][0]
         assert results[0][1].tobytes() == results[1][1].tobytes()
@@ -137,17 +139,20 @@ def test_no_samples_have_loss_and_gradient_zero(pair):
 def test_dropout_is_off_outside_training():
     net = network(architecture(), dropout=0.5)
     x, _ = batch(net.architecture)
-    net.draw_dropout(5, slice(0, 5), np.random.default_rng(3))
-    assert (net.forward(x) == network(architecture()).forward(x)).all()
+    net.resize([5])
+    net.draw_dropout(0, slice(0, 5), np.random.default_rng(3))
+    assert (net.forward([x])[0] == network(architecture()).forward([x])[0]).all()
 
 
 def test_microbatches_draw_the_same_masks_in_any_batch():
     whole, part = (network(architecture(), dropout=0.5) for _ in range(2))
-    whole.draw_dropout(8, slice(0, 5), stream(0, Purpose.DROPOUT, shard=0))
-    whole.draw_dropout(8, slice(5, 8), stream(0, Purpose.DROPOUT, shard=1))
-    part.draw_dropout(3, slice(0, 3), stream(0, Purpose.DROPOUT, shard=1))
+    whole.resize([8])
+    whole.draw_dropout(0, slice(0, 5), stream(0, Purpose.DROPOUT, shard=0))
+    whole.draw_dropout(0, slice(5, 8), stream(0, Purpose.DROPOUT, shard=1))
+    part.resize([5, 3])
+    part.draw_dropout(1, slice(0, 3), stream(0, Purpose.DROPOUT, shard=1))
     for a, b in zip(whole.layers[:-1], part.layers[:-1], strict=True):
-        assert (a.mask[:, 5:] == b.mask).all()
+        assert (a.blocks[0].mask[:, 5:] == b.blocks[1].mask).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -163,7 +168,7 @@ def test_probabilities_sum_to_one(pair, dtype):
 def test_predict_ends_in_the_output_activation():
     net = network(architecture("binary-cross-entropy", "sigmoid"))
     x, _ = batch(net.architecture)
-    logits = net.forward(x).copy()
+    logits = net.forward([x])[0].copy()
     np.testing.assert_allclose(net.predict(x), 1 / (1 + np.exp(-logits)), rtol=1e-12)
 
 
@@ -211,3 +216,33 @@ def test_both_precisions_start_at_the_same_place():
 
 def test_parameters_are_counted():
     assert Architecture((4, 6, 3), "relu", "softmax", "cross-entropy", "float32").parameters == 5 * 6 + 7 * 3
+
+
+@pytest.mark.parametrize("pair", reference.PAIRS, ids="-".join)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_blocks_have_the_bits_that_they_have_alone(activation, pair):
+    """Whatever else is in the batch: this is what makes the deterministic reduction possible."""
+    shape, sizes = architecture(*pair, activation, dtype="float32"), [3, 1, 0]
+    together, alone = network(shape), network(shape)
+    blocks = [batch(shape, samples, seed=samples) for samples in sizes]
+    gradients = [np.empty(shape.parameters, shape.dtype) for _ in sizes]
+    together.forward([x for x, _ in blocks], training=True)
+    losses = together.loss([t for _, t in blocks])
+    together.backward([(shape.views(gradient), []) for gradient in gradients])
+    for (x, t), loss, gradient in zip(blocks, losses, gradients, strict=True):
+        expected_loss, expected = loss_and_gradient(alone, x, t)
+        assert loss == expected_loss
+        assert gradient.tobytes() == expected.tobytes()
+
+
+def test_additions_follow_their_blocks_in_order():
+    shape = architecture(dtype="float32")
+    net = network(shape)
+    blocks = [batch(shape, samples, seed=samples) for samples in (4, 2, 3)]
+    a, b, c = (loss_and_gradient(net, x, t)[1] for x, t in blocks)
+    first, second = (np.empty_like(a) for _ in range(2))
+    v, w = shape.views(first), shape.views(second)
+    net.forward([x for x, _ in blocks], training=True)
+    net.loss([t for _, t in blocks])
+    net.backward([(v, []), (w, [(v, w)]), (w, [(v, w)])])
+    assert first.tobytes() == ((a + b) + c).tobytes()

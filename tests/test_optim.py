@@ -149,9 +149,9 @@ def test_twenty_updates_are_those_of_the_textbook(pair, activation, momentum, ne
     views = network.architecture.views(gradient)
     columns, targets = reference.columns(x), np.ascontiguousarray(t.T)
     for k in range(20):
-        network.forward(columns, training=True)
-        network.loss(targets)
-        network.backward(columns, views)
+        network.forward([columns], training=True)
+        network.loss([targets])
+        network.backward([(views, [])])
         network.add_l2(views, l2 * 30)
         optimizer.update(gradient, 30, schedule(k), k)
         textbook.update(x, t, k)

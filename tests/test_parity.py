@@ -40,9 +40,9 @@ def ours(
     gradient = np.empty_like(parameters)
     layers = architecture.views(gradient)
     for k in range(UPDATES):
-        network.forward(inputs, training=True)
-        network.loss(t)
-        network.backward(inputs, layers)
+        network.forward([inputs], training=True)
+        network.loss([t])
+        network.backward([(layers, [])])
         network.add_l2(layers, l2 * len(x))
         update.update(gradient, len(x), eta, k)
     return architecture.views(parameters)

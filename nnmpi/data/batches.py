@@ -1,5 +1,7 @@
 """The batches of an epoch, gathered from a rank's samples several steps at a time."""
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -60,22 +62,26 @@ class Batches:
         self._epoch = epoch
         self._start = self._end = 0
 
-    def block(self, step: int, first: int, last: int) -> tuple[Array, Array]:
+    def blocks(self, step: int, by_shard: bool) -> tuple[list[Array], list[Array]]:
         """The inputs, shape (1 + features, b), and targets, shape (outputs, b), of a step.
 
-        Of its microbatches those of the held shards number `first` to `last`, `last` not included.
+        In one block for each shard held, or in one for all.
         """
         if not self._start <= step < self._end:
             self._fill(step)
-        bounds = self._order.bounds[step]
-        a, b = bounds[first] - self._base, bounds[last] - self._base
-        return self._window[a:b].T, self._encoded[:, a:b]
+        ends = (self._order.bounds[step] - self._base).tolist()
+        if not by_shard:
+            ends = [ends[0], ends[-1]]
+        places = [slice(*ab) for ab in pairwise(ends)]
+        return [self._window[ab].T for ab in places], [self._encoded[:, ab] for ab in places]
 
-    def microbatches(self, step: int, first: int, last: int) -> list[tuple[int, slice]]:
-        """The shards in a block and the columns that come from each."""
-        bounds = (self._order.bounds[step, first : last + 1] - self._order.bounds[step, first]).tolist()
-        shards = self._held[first:last]
-        return [(s, slice(a, b)) for s, a, b in zip(shards, bounds, bounds[1:], strict=False)]
+    def columns(self, step: int, by_shard: bool) -> list[tuple[int, int, slice]]:
+        """Where each shard's samples of a step are: shard, block, columns of the block."""
+        bounds = (self._order.bounds[step] - self._first[step]).tolist()
+        places = zip(self._held, pairwise(bounds), strict=True)
+        if by_shard:
+            return [(shard, block, slice(0, b - a)) for block, (shard, (a, b)) in enumerate(places)]
+        return [(shard, 0, slice(a, b)) for shard, (a, b) in places]
 
     def _fill(self, step: int) -> None:
         self._start, self._end = step, min(step + self._steps, len(self._first))

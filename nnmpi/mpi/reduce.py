@@ -17,21 +17,19 @@ Array = npt.NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Block:
-    """Samples that go through the network together.
+    """Samples that go through the network together: those of one shard, or of all that the rank holds.
 
-    They are those of the held shards number ``first`` to ``last``; their sums go to ``vectors[into]``. After that
-    ``vectors[a] += vectors[b]`` for each ``(a, b)`` of ``additions``.
+    Their sums go to ``vectors[into]``; after that ``vectors[a] += vectors[b]`` for each ``(a, b)`` of ``additions``.
     """
 
-    first: int
-    last: int
     into: int
     additions: tuple[tuple[int, int], ...] = ()
 
 
 class Reduction(Protocol):
-    """What the loop sees of a reduction."""
+    """What the loop sees of a reduction; there is a block for each shard held, or, not `by_shard`, one for all."""
 
+    by_shard: bool
     blocks: list[Block]
     vectors: list[Array]
 
@@ -43,14 +41,16 @@ def reduction(world: World, shards: int, held: range, length: int, dtype: str, d
     """The native reduction, or the deterministic one, of vectors of `length` numbers."""
     if deterministic:
         return Deterministic(world, shards, held, length, dtype)
-    return Native(world, held, length, dtype)
+    return Native(world, length, dtype)
 
 
 class Native:
     """One batch a rank and one stock ``Allreduce``: fast, and its rounding depends on the number of ranks."""
 
-    def __init__(self, world: World, held: range, length: int, dtype: str) -> None:
-        self.blocks = [Block(0, len(held), 0)]
+    by_shard = False
+
+    def __init__(self, world: World, length: int, dtype: str) -> None:
+        self.blocks = [Block(0)]
         self.vectors: list[Array] = [np.zeros(length, dtype)]
         self._alone = world.size == 1
         self._allreduce, self._in_place = world.comm.Allreduce, world.mpi.IN_PLACE
@@ -94,6 +94,8 @@ class Deterministic:
     each rank; elsewhere those of a few subtrees more.
     """
 
+    by_shard = True
+
     def __init__(self, world: World, shards: int, held: range, length: int, dtype: str) -> None:
         root = (0, shards)
         holdings = [
@@ -103,22 +105,22 @@ class Deterministic:
         self._alone = world.size == 1
         self.blocks: list[Block] = []
         for i, node in enumerate(mine):
-            self._plan(node, i, len(mine), held.start)
+            self._plan(node, i, len(mine))
         count = 1 + max(max((b.into, *(a for pair in b.additions for a in pair))) for b in self.blocks)
         self.vectors: list[Array] = [np.zeros(length, dtype) for _ in range(max(count, len(mine)))]
         self._exchange(world, holdings, length, dtype)
         self._additions: list[tuple[Array, Array]] = []
         self._combine(root, {node: row for row, node in enumerate(n for nodes in holdings for n in nodes)})
 
-    def _plan(self, node: Node, into: int, spare: int, first: int, last: tuple[tuple[int, int], ...] = ()) -> None:
+    def _plan(self, node: Node, into: int, spare: int, last: tuple[tuple[int, int], ...] = ()) -> None:
         """Append the blocks that sum `node` to ``vectors[into]``, with vectors from `spare` on as scratch."""
         low, high = node
         if high - low == 1:
-            self.blocks.append(Block(low - first, high - first, into, last))
+            self.blocks.append(Block(into, last))
             return
         left, right = children(node)
-        self._plan(left, into, spare, first)
-        self._plan(right, spare, spare + 1, first, ((into, spare), *last))
+        self._plan(left, into, spare)
+        self._plan(right, spare, spare + 1, ((into, spare), *last))
 
     def _exchange(self, world: World, holdings: list[list[Node]], length: int, dtype: str) -> None:
         """Prepare the messages: round ``i`` sends the slices of every rank's ``i``-th subtree."""

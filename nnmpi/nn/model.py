@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from nnmpi.nn.layers import Array, Dense
+from nnmpi.nn.layers import Array, Buffer, Dense
 from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS
 
 
@@ -50,58 +50,79 @@ def glorot_uniform(architecture: Architecture, generator: np.random.Generator) -
     return flat
 
 
-class Network:
-    """A network of dense layers over `parameters`, for batches of up to `max_batch` samples.
+# where the gradient of a block goes, and the additions (total, part) that follow; all views of flat vectors
+Destination = tuple[list[Array], list[tuple[list[Array], list[Array]]]]
 
-    All its memory is allocated here, or when a batch size is met for the first time. Samples come as columns:
-    inputs have the shape (1 + features, b) with ones in row 0, outputs and targets (outputs, b).
+
+class Network:
+    """A network of dense layers over `parameters`, for batches of up to `max_blocks` blocks of `max_block` samples.
+
+    All its memory is allocated here, or when a block size is met for the first time. Samples come as columns: a block
+    of inputs has the shape (1 + features, b) with ones in row 0, of outputs or targets (outputs, b).
     """
 
-    def __init__(self, architecture: Architecture, parameters: Array, max_batch: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        parameters: Array,
+        max_block: int,
+        max_blocks: int = 1,
+        dropout: float = 0.0,
+    ) -> None:
         self.architecture = architecture
         self.parameters = parameters
         *hidden, last = architecture.views(parameters)
-        self.layers = [Dense(layer, architecture.activation, max_batch, dropout) for layer in hidden]
-        self.layers.append(Dense(last, "identity", max_batch))
+        self.layers = [Dense(layer, architecture.activation, max_block, max_blocks, dropout) for layer in hidden]
+        self.layers.append(Dense(last, "identity", max_block, max_blocks))
         self._loss = LOSSES[architecture.loss][architecture.output_activation]
         self._output_activation = OUTPUT_ACTIVATIONS[architecture.output_activation]
-        self._scratch: Array = np.empty(max_batch, parameters.dtype)
+        self._scratch: Array = np.empty(max_block, parameters.dtype)
+        self._work = Buffer(architecture.sizes[-1], max_block, parameters.dtype)
         self._chunk: Array = np.empty(min(parameters.size, 16384), parameters.dtype)
-        self._b = 0
+        self._sizes: list[int] = []
+        self._inputs: list[Array] = []
 
-    def resize(self, b: int) -> None:
-        """Prepare for batches of `b` samples."""
-        if b != self._b:
-            self._b = b
+    def resize(self, sizes: list[int]) -> None:
+        """Prepare for a batch of blocks of these sizes."""
+        if sizes != self._sizes:
+            self._sizes = sizes
             for layer in self.layers:
-                layer.resize(b)
+                layer.resize(sizes)
 
-    def draw_dropout(self, b: int, columns: slice, generator: np.random.Generator) -> None:
-        """Draw which hidden outputs the samples in `columns` of the next training pass, over `b`, keep."""
-        self.resize(b)
+    def draw_dropout(self, block: int, columns: slice, generator: np.random.Generator) -> None:
+        """Draw which hidden outputs the samples in `columns` of a block keep in training; after `resize`."""
         for layer in self.layers[:-1]:
-            layer.draw_mask(columns, generator)
+            layer.draw_mask(block, columns, generator)
 
-    def forward(self, x: Array, training: bool = False) -> Array:
-        """The logits, shape (outputs, b), of the inputs `x`; valid until the next call of any method."""
-        self.resize(x.shape[1])
+    def forward(self, inputs: list[Array], training: bool = False) -> list[Array]:
+        """The logits of each block of `inputs`, shape (outputs, b); valid until the next call of any method."""
+        self.resize([x.shape[1] for x in inputs])
+        self._inputs = inputs
         for layer in self.layers:
-            layer.forward(x, training)
-            x = layer.output_with_ones
-        return self.layers[-1].output
+            inputs = layer.forward(inputs, training)
+        return [block.output for block in self.layers[-1].blocks]
 
-    def loss(self, t: Array) -> float:
-        """The sum of the losses of the samples that went forward last, against the targets `t`."""
-        last = self.layers[-1]
-        return self._loss(last.output, t, last.delta, self._scratch[: self._b])
+    def loss(self, targets: list[Array]) -> list[float]:
+        """The sum of the losses over each block that went forward last, against its targets, (outputs, b)."""
+        return [
+            self._loss(block.output, t, block.delta, self._scratch[: t.shape[1]], self._work.view(t.shape[1])[0])
+            for block, t in zip(self.layers[-1].blocks, targets, strict=True)
+        ]
 
-    def backward(self, x: Array, gradient: list[Array]) -> None:
-        """After `forward` and `loss`: write the sum gradient of all layers to the views `gradient`."""
-        for i in range(len(self.layers) - 1, 0, -1):
-            layer, below = self.layers[i], self.layers[i - 1]
-            layer.gradient(below.output_with_ones, gradient[i])
-            layer.backward(below)
-        self.layers[0].gradient(x, gradient[0])
+    def backward(self, destinations: list[Destination]) -> None:
+        """After `forward` and `loss`: write the sum gradient over each block to its views, one array for each layer.
+
+        Next, ``total += part`` for the block's additions.
+        """
+        for i in range(len(self.layers) - 1, -1, -1):
+            layer = self.layers[i]
+            inputs = [block.output_with_ones for block in self.layers[i - 1].blocks] if i else self._inputs
+            for block, (gradient, additions) in enumerate(destinations):
+                layer.gradient(inputs, block, gradient[i])
+                for total, part in additions:
+                    np.add(total[i], part[i], out=total[i])
+            if i:
+                layer.backward(self.layers[i - 1])
 
     def add_l2(self, gradient: list[Array], factor: float) -> None:
         """``gradient += factor · W`` for the weights; biases are not decayed."""
@@ -114,6 +135,6 @@ class Network:
 
     def predict(self, x: Array) -> Array:
         """The outputs after the output activation, shape (outputs, b): probabilities or numbers."""
-        z = self.forward(x)
-        self._output_activation(z, self._scratch[: self._b])
+        (z,) = self.forward([x])
+        self._output_activation(z, self._scratch[: z.shape[1]])
         return z

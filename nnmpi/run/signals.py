@@ -12,10 +12,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 class Stopped(CommandError):
     """A run ended early because a signal asked for it; exit status 128 + the signal's number, as in a shell."""
 
-    shared = True
-
     def __init__(self, number: int, message: str) -> None:
-        super().__init__(message)
+        super().__init__(message, shared=True)
         self.status = 128 + number
 
 

@@ -1,12 +1,14 @@
 """A training to which something happens: ``disturbed.py WHAT UPDATE RANK nnmpi-arguments…``.
 
 Before update number UPDATE, rank RANK gets a signal (WHAT is its number), a bit of its parameters flips (``flip``), or
-no file that it writes may be larger than 1 MB from then on (``full``), which stands for a full disk.
+no file that it writes may be larger than 1 MB from then on (``full``), which stands for a full disk, or it takes a
+minute's rest (``sleep``).
 """
 
 import os
 import resource
 import sys
+import time
 
 import numpy as np
 
@@ -31,6 +33,8 @@ def disturbed_update(self: SGD, gradient: np.ndarray, count: float, learning_rat
             self._w[-1:].view(np.uint8)[0] ^= 1  # the last bias of the last layer
         elif what == "full":
             resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+        elif what == "sleep":
+            time.sleep(60)
         else:
             os.kill(os.getpid(), int(what))
     original_update(self, gradient, count, learning_rate, k)

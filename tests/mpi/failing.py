@@ -3,7 +3,8 @@
 import sys
 
 from nnmpi.errors import InputError
-from nnmpi.mpi.world import World, run
+from nnmpi.mpi.job import run
+from nnmpi.mpi.world import World
 
 
 def work(world: World) -> None:

