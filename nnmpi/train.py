@@ -49,7 +49,6 @@ def train(config: Config, world: World) -> None:
     """
     world.check_launcher()
     world.check_same({"code": _code(), "settings": json.dumps(config.as_json()).encode()})
-    world.tell_processes()
     threads = config.threads or (1 if config.deterministic else world.threads())
     set_threads(threads)
     resumed = find_checkpoint(config, world) if config.resume else None

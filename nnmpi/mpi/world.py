@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.errors import CommandError, InputError
-from nnmpi.mpi.launcher import LAUNCHERS, cores, launched, library
+from nnmpi.mpi.launcher import cores, launched, library
 
 
 class World:
@@ -125,16 +125,6 @@ class World:
                     "give all ranks the same command line and the same installation",
                     shared=True,
                 )
-
-    def tell_processes(self) -> None:
-        """Say which process each rank is, where the launcher will name a dead one by its process only.
-
-        Hydra does; Open MPI's and Slurm's name the rank. All ranks take part.
-        """
-        processes = [p.decode() for p in self.gather_bytes(f"{os.getpid()} on {self.host}".encode())]
-        if self.rank == 0 and launched()[0] == LAUNCHERS[1][0] and 1 < self.size <= 64:
-            ranks = ", ".join(f"rank {rank} is PID {process}" for rank, process in enumerate(processes))
-            print(f"nnmpi: note: {ranks}", file=sys.stderr, flush=True)
 
     def hosts(self) -> list[str]:
         """The host name of each rank."""
