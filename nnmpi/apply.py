@@ -14,10 +14,10 @@ from nnmpi.data.shards import default_shards, held_shards
 from nnmpi.data.sources import Source, open_source
 from nnmpi.errors import InputError
 from nnmpi.evaluate import CHUNK, decide, evaluate
+from nnmpi.modelfile import Model, read_model
 from nnmpi.mpi.world import World
 from nnmpi.nn.model import Network
 from nnmpi.run.environment import set_threads
-from nnmpi.run.modelfile import Model, read_model
 
 
 def evaluate_model(path: Path, data: str | None, world: World) -> None:
@@ -112,7 +112,7 @@ def _write(model: Model, outputs: npt.NDArray[Any], codes: npt.NDArray[np.intp],
         return
     try:
         if out.suffix == ".npz":
-            np.savez(out, allow_pickle=False, **table)
+            np.savez(out, **table)  # type: ignore[arg-type] (no name in table is an option of savez)
         else:
             with open(out, "w", newline="", encoding="utf-8") as file:
                 _write_csv(table, file)

@@ -9,12 +9,12 @@ from typing import Any
 
 from nnmpi.config import Config, parse_interval
 from nnmpi.errors import InputError, RunError
+from nnmpi.modelfile import Model, Recipe, write_model
 from nnmpi.mpi.world import World
 from nnmpi.nn.layers import Array
 from nnmpi.run import checkpoint
 from nnmpi.run.checkpoint import Checkpoint, CheckpointWriter, Progress
 from nnmpi.run.log import RunLog
-from nnmpi.run.modelfile import Model, Recipe, write_model
 from nnmpi.task import Task, suggested_shards
 
 
@@ -41,7 +41,7 @@ class Output:
         self._directory = directory_of(config)
         checkpoints = self._directory / "checkpoints"
         try:
-            if not resumed and checkpoints.is_dir():
+            if not config.resume and checkpoints.is_dir():
                 _make_way(checkpoints)
             for name in ("config.json", "metrics.jsonl", "model.safetensors"):
                 if (self._directory / name).is_dir():

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.targets import Targets
 from nnmpi.errors import InputError
+from nnmpi.modelfile import Model, Recipe, read_model, write_model, write_whole
 from nnmpi.nn.model import Architecture
-from nnmpi.run import modelfile
-from nnmpi.run.modelfile import Model, Recipe, read_model, write_model, write_whole
+from nnmpi.run import files
 
 search = settings(max_examples=300, deadline=None, derandomize=True)
 
@@ -161,7 +161,7 @@ def test_a_write_that_fails_leaves_the_old_file(path, monkeypatch, fails):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(modelfile.os, fails, full)
+    monkeypatch.setattr(files.os, fails, full)
     with pytest.raises(OSError, match="No space left"):
         write_model(path, MODELS["binary"], True)
     assert_equal(read_model(path), MODELS["int classes"])

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import safetensors.numpy
 
 from nnmpi.errors import RunError
-from nnmpi.run.modelfile import write_whole
+from nnmpi.run.files import write_whole
 
 Arrays = dict[str, npt.NDArray[Any]]
 LARGEST_JSON = 1 << 24  # bytes; ours are a few thousand

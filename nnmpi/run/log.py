@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nnmpi.run.modelfile import write_whole
+from nnmpi.run.files import write_whole
 
 
 class RunLog:

@@ -122,6 +122,18 @@ def test_resuming_on_more_ranks_than_shards_is_refused(tmp_path: Path) -> None:
     assert "3 ranks for --shards 2" in done.messages[0]
 
 
+def test_with_damaged_checkpoints_alone_a_run_starts_anew_and_leaves_them(nnmpi: CommandServer, tmp_path: Path) -> None:
+    train = ("train", "--data", "iris", "--epochs", "3", "--output", "run")
+    first = nnmpi(*train, cwd=tmp_path).succeeded()
+    (only,) = (tmp_path / "run/checkpoints").glob("*.json")
+    damaged = only.rename(only.with_name("000000000999.json"))
+    done = nnmpi(*train, "--resume", cwd=tmp_path).succeeded()
+    assert "damaged checkpoint skipped: 000000000999" in done.err
+    assert "starting from the beginning" in done.err
+    assert damaged.exists()
+    assert done.out.splitlines()[-1] == first.out.splitlines()[-1]
+
+
 def test_damaged_checkpoint_is_named_skipped_and_left(nnmpi: CommandServer, tmp_path: Path) -> None:
     train = ("train", "--data", "iris", "--epochs", "4", "--checkpoint-every", "1epochs", "--output", "run")
     nnmpi(*train, cwd=tmp_path).succeeded()

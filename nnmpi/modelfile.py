@@ -1,7 +1,6 @@
 """``model.safetensors``: everything that is needed to use a trained network, and nothing that runs."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +17,7 @@ from nnmpi.errors import InputError
 from nnmpi.nn.layers import ACTIVATIONS
 from nnmpi.nn.losses import LOSSES
 from nnmpi.nn.model import Architecture
+from nnmpi.run.files import write_whole
 
 FORMAT = 1
 
@@ -67,27 +67,6 @@ def write_model(path: Path, model: Model, sync: bool) -> None:
     metadata = {"nnmpi": json.dumps(description, sort_keys=True)}
     data = safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata)
     write_whole(path, data, sync)
-
-
-def write_whole(path: Path, data: bytes, sync: bool = True) -> None:
-    """Replace `path` by `data` in one move, with `sync` after they have reached the disk."""
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    if sync:
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)  # the new name, too, has to reach the disk
-        finally:
-            os.close(directory)
 
 
 def read_model(path: Path) -> Model:
