@@ -112,7 +112,7 @@ def _write(model: Model, outputs: npt.NDArray[Any], codes: npt.NDArray[np.intp],
         return
     try:
         if out.suffix == ".npz":
-            np.savez(out, **table)  # type: ignore[arg-type] (no name in table is an option of savez)
+            np.savez(out, **table)  # type: ignore[arg-type]  # no name is an option of savez
         else:
             with open(out, "w", newline="", encoding="utf-8") as file:
                 _write_csv(table, file)
