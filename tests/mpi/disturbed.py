@@ -2,7 +2,7 @@
 
 Before update number UPDATE, rank RANK gets a signal (WHAT is its number), a bit of its parameters flips (``flip``), or
 no file that it writes may be larger than 1 MB from then on (``full``), which stands for a full disk, or it takes a
-minute's rest (``sleep``).
+minute's rest (``sleep``). Checkpoints are waited for, so that a slow disk does not decide which of them there are.
 """
 
 import os
@@ -15,9 +15,10 @@ import numpy as np
 import nnmpi.cli
 from nnmpi.mpi.world import World
 from nnmpi.nn.optim import SGD
+from nnmpi.run.checkpoint import Checkpoint, CheckpointWriter
 
 what, update, rank = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-original_update, original_init = SGD.update, World.__init__
+original_update, original_init, original_save = SGD.update, World.__init__, CheckpointWriter.save
 here = -1
 
 
@@ -40,6 +41,13 @@ def disturbed_update(self: SGD, gradient: np.ndarray, count: float, learning_rat
     original_update(self, gradient, count, learning_rate, k)
 
 
+def save_and_wait(self: CheckpointWriter, checkpoint: Checkpoint) -> None:
+    original_save(self, checkpoint)
+    with self._wake:
+        self._wake.wait_for(lambda: self.error or not (self._busy or self._waiting))
+
+
+CheckpointWriter.save = save_and_wait  # type: ignore[method-assign]
 World.__init__ = init  # type: ignore[method-assign]
 SGD.update = disturbed_update  # type: ignore[method-assign]
 nnmpi.cli.main(sys.argv[4:])
