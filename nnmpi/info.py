@@ -26,7 +26,9 @@ def info(world: World) -> None:
         "hosts": ", ".join(f"{host} ({hosts.count(host)} ranks)" for host in dict.fromkeys(hosts)),
         "BLAS": f"{math['library']} {math['version']}, kernel {math['kernel']}",
         "BLAS threads of a rank": f"{threads} (--threads changes it)",
-        "fault tolerance": "none: a lost rank ends the job",
+        "fault tolerance": "on: training goes on without ranks that die"
+        if world.recovers
+        else "off: a lost rank ends the job (Open MPI: mpirun --with-ft ulfm)",
     }
     if world.rank == 0 and launched()[2] == 0:
         table = Table(show_header=False)

@@ -35,21 +35,28 @@ class Output:
     """
 
     def __init__(
-        self, config: Config, task: Task, world: World, about: dict[str, Any], resumed: Checkpoint | None
+        self,
+        config: Config,
+        task: Task,
+        world: World,
+        about: dict[str, Any],
+        resumed: Checkpoint | None,
+        epochs: list[dict[str, Any]],
     ) -> None:
         self._config, self._task = config, task
         self._directory = directory_of(config)
         checkpoints = self._directory / "checkpoints"
         try:
-            if not config.resume and checkpoints.is_dir():
+            if not (config.resume or resumed) and checkpoints.is_dir():
                 _make_way(checkpoints)
             for name in ("config.json", "metrics.jsonl", "model.safetensors"):
                 if (self._directory / name).is_dir():
                     raise IsADirectoryError(errno.EISDIR, f"{name} is a directory")
             checkpoints.mkdir(parents=True, exist_ok=True)
             progress = resumed.progress if resumed else Progress()
+            steps = task.layout.steps
             self.log = RunLog(
-                self._directory, about, task.layout.steps, config.epochs, progress.epoch, world.shows_terminal()
+                self._directory, about, steps, config.epochs, progress.epoch, epochs, world.shows_terminal()
             )
         except OSError as error:
             raise InputError(
@@ -102,7 +109,7 @@ class Output:
             self.checkpoints.flush()
 
     def finish(self, parameters: Array) -> None:
-        """Write the final model, after the last checkpoint.
+        """Write the final model, after the last checkpoint, and that the run is finished.
 
         Raises
         ------
@@ -111,6 +118,8 @@ class Output:
         """
         self.flush()
         self.model(parameters, final=True)
+        with self._writing():
+            self.log.finished()
 
     def close(self) -> None:
         """End the progress bar, the files, and the writing of checkpoints."""

@@ -1,8 +1,10 @@
-"""Going on from a checkpoint: which one, and whether it belongs to what was asked for."""
+"""Going on from a checkpoint on the disk, or from what the survivors of a rank's death hold."""
 
 import dataclasses
 import json
 import sys
+import time
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,6 @@ def find_checkpoint(config: Config, world: World) -> Checkpoint | None:
         On all ranks, if the run had other settings; it lists the differences.
     """
     found: Checkpoint | None = None
-    head: bytes | None = None
     with world.together():
         if world.rank == 0:
             directory = directory_of(config) / "checkpoints"
@@ -36,7 +37,6 @@ def find_checkpoint(config: Config, world: World) -> Checkpoint | None:
                 print(f"nnmpi: damaged checkpoint skipped: {problem}", file=sys.stderr, flush=True)
             if found is None:
                 print(f"nnmpi: no checkpoint in {directory}; starting from the beginning", file=sys.stderr, flush=True)
-                head = b""
             else:
                 differences = config.differences(found.about["settings"])
                 if differences:
@@ -44,17 +44,70 @@ def find_checkpoint(config: Config, world: World) -> Checkpoint | None:
                         f"--resume: the run in {directory.parent} had other settings: {'; '.join(differences)}. "
                         "Give the same, or start a run of its own with another --output"
                     )
-                shapes = {name: (array.shape, array.dtype.str) for name, array in found.arrays.items()}
-                head = json.dumps([dataclasses.asdict(found.progress), found.about, shapes]).encode()
-    head = world.broadcast_bytes(head)
+    return _hand_round(found, 0, world)
+
+
+def _hand_round(checkpoint: Checkpoint | None, root: int, world: World) -> Checkpoint | None:
+    """The `checkpoint` of rank `root`, on all ranks."""
+    head = b""
+    if world.rank == root and checkpoint:
+        shapes = {name: (array.shape, array.dtype.str) for name, array in checkpoint.arrays.items()}
+        head = json.dumps([dataclasses.asdict(checkpoint.progress), checkpoint.about, shapes]).encode()
+    head = world.broadcast_bytes(head if world.rank == root else None, root)
     if not head:
         return None
     progress, about, shapes = json.loads(head)
-    arrays = found.arrays if found else {name: np.empty(shape, dtype) for name, (shape, dtype) in shapes.items()}
-    for name in shapes:
-        arrays[name] = np.ascontiguousarray(arrays[name])
-        world.broadcast(arrays[name])
+    if world.rank == root and checkpoint:
+        arrays = {name: np.ascontiguousarray(array) for name, array in checkpoint.arrays.items()}
+    else:
+        arrays = {name: np.empty(shape, dtype) for name, (shape, dtype) in shapes.items()}
+    for array in arrays.values():
+        world.broadcast(array, root)
     return Checkpoint(Progress(**progress), arrays, about)
+
+
+@dataclass
+class Standing:
+    """Where a run stands, on this rank: what outlives the death of other ranks.
+
+    Attributes
+    ----------
+    checkpoint : Checkpoint or None
+        The live arrays and progress; None before training begins. ``about["epoch"]`` has the metrics of the last epoch.
+    epochs : list of dict
+        The metrics of each epoch that this process took part in, for a rank that has to take over the log.
+    started : float
+        The clock at which the unfinished epoch began, or would have without interruptions.
+    told : bool
+        Whether this rank has printed the final scores.
+    """
+
+    checkpoint: Checkpoint | None = None
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    started: float = 0.0
+    told: bool = False
+
+    def agree(self, world: World) -> None:
+        """Take over the standing of the most advanced survivor; all of them take part.
+
+        Ranks differ by one step or the end of one epoch at most, as all take part in each.
+        """
+        mine = self.checkpoint
+        if mine:
+            mine.progress.seconds = time.perf_counter() - self.started
+            mine.about["epoch"] = self.epochs[-1] if self.epochs else None
+        place = (mine.progress.epoch, mine.progress.update) if mine else (-1, -1)
+        places = [tuple(row) for row in world.gather_rows(np.array([place])).tolist()]
+        if min(places) < max(places):
+            self.checkpoint = _hand_round(mine, places.index(max(places)), world)
+            last = self.checkpoint and self.checkpoint.about["epoch"]
+            if last and last not in self.epochs:
+                self.epochs.append(last)
+        if world.rank == 0:
+            now = self.checkpoint.progress if self.checkpoint else Progress()
+            where = f"epoch {now.epoch + 1} after step {now.step}" if self.checkpoint else "the preparations"
+            dead = f"{world.name(world.lost)} died"
+            print(f"nnmpi: note: {dead}; {world.size} go on, in {where}", file=sys.stderr, flush=True)
 
 
 def check_data(checkpoint: Checkpoint, task: Task) -> None:

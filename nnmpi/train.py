@@ -14,9 +14,11 @@ import numpy as np
 
 from nnmpi.config import Config, parse_interval
 from nnmpi.data.batches import Batches
+from nnmpi.data.shards import default_shards
 from nnmpi.data.streams import Purpose, stream
 from nnmpi.errors import RunError
 from nnmpi.evaluate import CHUNK, Scores, evaluate
+from nnmpi.mpi.recover import recovering
 from nnmpi.mpi.reduce import reduction
 from nnmpi.mpi.replicas import check_replicas
 from nnmpi.mpi.world import World
@@ -24,7 +26,7 @@ from nnmpi.nn.model import Network, glorot_uniform
 from nnmpi.nn.optim import OPTIMIZERS
 from nnmpi.nn.schedules import Schedule
 from nnmpi.output import Output
-from nnmpi.resume import check_data, find_checkpoint, scaler_arrays
+from nnmpi.resume import Standing, check_data, find_checkpoint, scaler_arrays
 from nnmpi.run.checkpoint import Checkpoint, Progress
 from nnmpi.run.environment import blas, set_threads, versions
 from nnmpi.run.signals import Stopped, StopRequest
@@ -47,12 +49,21 @@ def train(config: Config, world: World) -> None:
     Stopped
         On all ranks, after a signal and the checkpoint that follows it.
     """
+    standing, stop = Standing(), StopRequest()
+    recovering(world, lambda: _train(config, world, standing, stop), lambda: standing.agree(world))
+
+
+def _train(config: Config, world: World, standing: Standing, stop: StopRequest) -> None:
+    """Train from where the run stands to its end, with the ranks there are."""
     world.check_launcher()
+    world.hosts()
     world.check_same({"code": _code(), "settings": json.dumps(config.as_json()).encode()})
     threads = config.threads or (1 if config.deterministic else world.threads())
     set_threads(threads)
-    resumed = find_checkpoint(config, world) if config.resume else None
-    task = prepare(config, world, resumed.about["shards"] if resumed else config.shards)
+    survived = standing.checkpoint is not None
+    resumed = standing.checkpoint or (find_checkpoint(config, world) if config.resume else None)
+    shards = resumed.about["shards"] if resumed else config.shards or default_shards(world.started)
+    task = prepare(config, world, shards)
     about = _about(config, task, world)
     progress = Progress()
     if resumed:
@@ -69,6 +80,8 @@ def train(config: Config, world: World) -> None:
     if resumed:
         for name, array in state.items():
             array[:] = resumed.arrays[name]
+    state |= scaler_arrays(task)
+    head = {name: about[name] for name in ("settings", "samples", "shards", "bits")}
     reduce = reduction(world, layout.shards, held, parameters.size + TAIL, config.dtype, config.deterministic)
     vectors = reduce.vectors
     layer_gradients = [architecture.views(vector[:-TAIL]) for vector in vectors]
@@ -97,26 +110,27 @@ def train(config: Config, world: World) -> None:
 
     with ExitStack() as stack:
         with world.together():
-            output = Output(config, task, world, about, resumed) if world.rank == 0 else None
+            output = Output(config, task, world, about, resumed, standing.epochs) if world.rank == 0 else None
         if output:
             stack.callback(output.close)
             if not resumed:
                 output.model(parameters)
-        stop = stack.enter_context(StopRequest())
+        stack.enter_context(stop)
         stack.enter_context(np.errstate(over="ignore", invalid="ignore", divide="ignore"))  # the loss is checked
 
         def save(finished: bool = False) -> None:  # all ranks take part
             if config.verify_replicas:
                 check_replicas(world, replicas)
             if output and output.checkpoints:
-                head = {name: about[name] for name in ("settings", "samples", "shards", "bits")}
-                arrays = {**state, **scaler_arrays(task)}
-                output.checkpoints.save(Checkpoint(progress, arrays, {**head, "finished": finished}))
+                output.checkpoints.save(Checkpoint(progress, state, {**head, "finished": finished}))
 
+        standing.checkpoint = Checkpoint(progress, state, {**head})  # from here on survivors go on from what they hold
+        if survived:
+            save()
         saved = time.monotonic()
         while progress.epoch < config.epochs and not _stops_early(config, progress):
             epoch = progress.epoch
-            started = time.perf_counter() - progress.seconds
+            standing.started = time.perf_counter() - progress.seconds
             batches.start(epoch)
             for step in range(progress.step, layout.steps):
                 asked = float(stop.number != 0 or bool(output and output.failed))
@@ -148,12 +162,12 @@ def train(config: Config, world: World) -> None:
                 if output:
                     output.log.step(progress.update)
                 if stop_asked or checkpoint_due or (unit == "steps" and progress.update % every == 0):
-                    progress.seconds = time.perf_counter() - started
+                    progress.seconds = time.perf_counter() - standing.started
                     save()
                     saved = time.monotonic()
                     if stop_asked:
                         raise _stopped(stop, progress, output, world)
-            progress.seconds = time.perf_counter() - started
+            progress.seconds = time.perf_counter() - standing.started
 
             scores = evaluate(evaluator, task.test, task.targets, world)
             if not (math.isfinite(scores.loss) and math.isfinite(float(np.dot(parameters, parameters)))):
@@ -177,6 +191,7 @@ def train(config: Config, world: World) -> None:
                 if progress.best_loss is None or watched.loss < progress.best_loss:
                     progress.best_loss, progress.best_epoch = watched.loss, epoch + 1
                     best[:] = parameters
+            standing.epochs.append(metrics)
             progress.epoch, progress.step = epoch + 1, 0
             progress.loss_sum = progress.seconds = 0.0
             progress.samples = 0
@@ -194,12 +209,13 @@ def train(config: Config, world: World) -> None:
         with world.together():
             if output:
                 output.finish(parameters)
-    if world.rank == 0:
+    if world.rank == 0 and not standing.told:
         if task.validation and progress.best_epoch:
-            print(
-                f"best validation loss {progress.best_loss:.4f} after epoch {progress.best_epoch} of {progress.epoch}"
-            )
+            best_loss = f"best validation loss {progress.best_loss:.4f}"
+            print(f"{best_loss} after epoch {progress.best_epoch} of {progress.epoch}")
         print(scores.line("test"), flush=True)
+        standing.told = True
+    world.settle()
 
 
 def _stops_early(config: Config, progress: Progress) -> bool:
@@ -210,6 +226,7 @@ def _about(config: Config, task: Task, world: World) -> dict[str, Any]:
     """What ``config.json`` says of a run. Under "bits" stands what its bits depend on, besides the settings."""
     found = versions()
     return {
+        "finished": False,
         "settings": config.as_json(),
         "architecture": {**vars(task.architecture), "parameters": task.architecture.parameters},
         "samples": task.samples,
@@ -217,6 +234,7 @@ def _about(config: Config, task: Task, world: World) -> dict[str, Any]:
         "batch_size": task.layout.batch_size,
         "steps_per_epoch": task.layout.steps,
         "world_size": world.size,
+        "lost_ranks": world.lost,
         "hosts": world.hosts(),
         "mpi": world.library(),
         "versions": found,

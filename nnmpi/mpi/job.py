@@ -1,11 +1,12 @@
 """How a job starts and ends on all its ranks."""
 
+import contextlib
 import os
 import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from nnmpi.errors import CommandError, InputError
 from nnmpi.mpi.launcher import LAUNCHERS, cores, launched, library
@@ -83,14 +84,26 @@ def run(work: Callable[[World], None]) -> int:
         status = error.status
         if not error.shared:
             world.fail(f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {error}", status)
-        if world.rank == 0 and launched()[2] == 0:
+        if world.rank == 0 and launched()[2] == world.origin[0]:
             print(f"nnmpi: {error}", file=sys.stderr, flush=True)
-        elif world.size == 1:
-            time.sleep(2)  # the launcher ends all when the first exits: let it be the one that speaks
+        elif world.size == 1 or world.recovers:
+            # the launcher ends all when the first exits: let it be the one that speaks
+            time.sleep(2 if world.size == 1 else 0.5)
     except BaseException as error:
         status = 130 if isinstance(error, KeyboardInterrupt) else 1
         name = f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {type(error).__name__}: {error}"
         world.fail(name if status == 130 else f"{traceback.format_exc()}{name}", status)
     sys.stdout.flush()
+    if world.recovers:
+        _leave(world, status)
     mpi.Finalize()
     return status
+
+
+def _leave(world: World, status: int) -> NoReturn:
+    """Leave without ending MPI, which would wait for ever for a rank that dies meanwhile (open-mpi/ompi#11404)."""
+    if status == 0:
+        with contextlib.suppress(world.mpi.Exception):
+            world.settle()
+    sys.stderr.flush()
+    os._exit(status)

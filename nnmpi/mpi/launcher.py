@@ -25,6 +25,12 @@ def library(mpi: Any) -> str:
     return " ".join(first.split(",")[0].split())
 
 
+def fault_tolerant(mpi: Any) -> bool:
+    """Whether ranks can go on after the death of others: Open MPI, started with ``--with-ft ulfm``."""
+    asked = os.environ.get("OMPI_MCA_mpi_ft_enable")  # noqa: SIM112 (their name)
+    return asked in ("1", "true") and library(mpi).startswith("Open MPI")
+
+
 def cores() -> list[int]:
     """The cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

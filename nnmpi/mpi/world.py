@@ -13,11 +13,23 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.errors import CommandError, InputError
-from nnmpi.mpi.launcher import cores, launched, library
+from nnmpi.mpi.launcher import cores, fault_tolerant, launched, library
 
 
 class World:
-    """The ranks that train together, in buffers only: nothing is ever pickled."""
+    """The ranks that train together, in buffers only: nothing is ever pickled.
+
+    When ranks die and the others go on (`nnmpi.mpi.recover`), the world gets smaller and its ranks other numbers.
+
+    Attributes
+    ----------
+    rank, size : int
+        As in MPI, of the ranks that are left.
+    origin : list of int
+        What number each of them had at the start.
+    recovers : bool
+        Whether the others can go on when a rank dies.
+    """
 
     def __init__(self, mpi: Any) -> None:
         self.mpi = mpi
@@ -25,6 +37,26 @@ class World:
         self.rank: int = self.comm.Get_rank()
         self.size: int = self.comm.Get_size()
         self.host = socket.gethostname()
+        self.started = self.size
+        self.origin = list(range(self.size))
+        self.recovers = fault_tolerant(mpi)
+        self._hosts: list[str] = []  # of the ranks at the start
+
+    def adopt(self, comm: Any) -> None:
+        """Take `comm`, made of ranks of this world, in the place of its communicator."""
+        kept = comm.group.Translate_ranks(list(range(comm.size)), self.comm.group)
+        self.origin = [self.origin[rank] for rank in kept]
+        self.comm, self.rank, self.size = comm, comm.Get_rank(), comm.Get_size()
+
+    @property
+    def lost(self) -> list[int]:
+        """The ranks of the start that are no longer there."""
+        return [rank for rank in range(self.started) if rank not in self.origin]
+
+    def settle(self) -> None:
+        """Agree that all is done. Where ranks may die, this succeeds on all that are left, or on none."""
+        if self.recovers:
+            self.comm.Agree(1)
 
     def sum_exactly(self, number: int) -> int:
         """The sum of a whole number over all ranks."""
@@ -53,17 +85,17 @@ class World:
         """The largest of one whole number from each rank."""
         return int(self.gather_rows(np.array([[number]])).max())
 
-    def broadcast_bytes(self, data: bytes | None) -> bytes:
-        """A string of bytes from rank 0; the other ranks give None."""
+    def broadcast_bytes(self, data: bytes | None, root: int = 0) -> bytes:
+        """A string of bytes from rank `root`; the other ranks give None."""
         length = np.array(len(data or b""), np.int64)
-        self.comm.Bcast(length)
+        self.comm.Bcast(length, root)
         out = bytearray(data or bytes(int(length)))
-        self.comm.Bcast([out, self.mpi.BYTE])
+        self.comm.Bcast([out, self.mpi.BYTE], root)
         return bytes(out)
 
-    def broadcast(self, array: npt.NDArray[Any]) -> None:
-        """Overwrite a contiguous `array` by that of rank 0."""
-        self.comm.Bcast([array.reshape(-1).view(np.uint8), self.mpi.BYTE])
+    def broadcast(self, array: npt.NDArray[Any], root: int = 0) -> None:
+        """Overwrite a contiguous `array` by that of rank `root`."""
+        self.comm.Bcast([array.reshape(-1).view(np.uint8), self.mpi.BYTE], root)
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -100,10 +132,10 @@ class World:
             With the remedy.
         """
         name, size, _ = launched()
-        if size != self.size and (training or name != "Slurm"):
+        if size != self.started and (training or name != "Slurm"):
             raise InputError(
-                f"{name} started {size} processes, but MPI sees a world of {self.size}: launcher and MPI library are "
-                f"not of the same MPI. The library is {self.library()}; use its own launcher, with Slurm the right "
+                f"{name} started {size} processes, but MPI sees a world of {self.started}: launcher and MPI library "
+                f"are not of the same MPI. The library is {self.library()}; use its own launcher, with Slurm the right "
                 "srun --mpi=… (nnmpi info shows both)",
                 shared=True,
             )
@@ -128,7 +160,24 @@ class World:
 
     def hosts(self) -> list[str]:
         """The host name of each rank."""
-        return [name.decode(errors="replace") for name in self.gather_bytes(self.host.encode())]
+        if not self._hosts:
+            hosts = [""] * self.started
+            for rank, name in zip(self.origin, self.gather_bytes(self.host.encode()), strict=True):
+                hosts[rank] = name.decode(errors="replace")
+            self._hosts = hosts
+        return [self._hosts[rank] for rank in self.origin]
+
+    def host_of(self, rank: int) -> str:
+        """The host of a rank of the start, alive or not; "" if it died before it could tell."""
+        if self._hosts:
+            return self._hosts[rank]
+        return self.host if os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == str(self.started) else ""
+
+    def name(self, ranks: list[int]) -> str:
+        """``rank 1 of 4 on host``, or ``ranks 1, 3 of 4 on …``, with their numbers of the start."""
+        numbers = ", ".join(map(str, ranks))
+        hosts = ", ".join(dict.fromkeys(filter(None, map(self.host_of, ranks))))
+        return f"rank{'s' * (len(ranks) > 1)} {numbers} of {self.started}" + (f" on {hosts}" if hosts else "")
 
     def threads(self) -> int:
         """How many threads each rank should give to BLAS: the cores it may use, shared with whom it shares them."""

@@ -13,15 +13,25 @@ from nnmpi.run.files import write_whole
 class RunLog:
     """The directory of a run: ``config.json``, ``metrics.jsonl``, and a line for each epoch or, `live`, a bar.
 
-    Of an earlier log the lines of the first `done` epochs are kept: those that a resumed run does not do again.
+    Of an earlier log the lines of the first `done` epochs are kept: those that a resumed run does not do again. What
+    it lacks of them is taken from `history`, the metrics of epochs that this rank took part in while another wrote.
     """
 
     def __init__(
-        self, directory: Path, settings: dict[str, Any], steps: int, epochs: int, done: int, live: bool
+        self,
+        directory: Path,
+        settings: dict[str, Any],
+        steps: int,
+        epochs: int,
+        done: int,
+        history: list[dict[str, Any]],
+        live: bool,
     ) -> None:
-        write_whole(directory / "config.json", (json.dumps(settings, indent=2) + "\n").encode())
+        self._config, self._settings = directory / "config.json", settings
+        self._write_config()
         path = directory / "metrics.jsonl"
-        write_whole(path, b"".join(_first_epochs(path, done)))
+        kept = _first_epochs(path, done)
+        write_whole(path, b"".join(kept))
         self._metrics = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed in close)
         self._epochs = epochs
         self._progress: Progress | None = None
@@ -31,6 +41,12 @@ class RunLog:
             self._progress = Progress(*columns, TimeRemainingColumn(), console=Console(), transient=True)
             self._task = self._progress.add_task(f"epoch 1/{epochs}", total=steps * epochs)
             self._progress.start()
+        for metrics in history:
+            if len(kept) < metrics["epoch"] <= done:
+                self.epoch(metrics)
+
+    def _write_config(self) -> None:
+        write_whole(self._config, (json.dumps(self._settings, indent=2) + "\n").encode())
 
     def step(self, done: int) -> None:
         """Show that `done` steps of the run are done; most calls do nothing, to stay off the step's path."""
@@ -54,6 +70,11 @@ class RunLog:
             self._progress.console.print(text, highlight=False, soft_wrap=True)
         else:
             print(text, flush=True)
+
+    def finished(self) -> None:
+        """Note in ``config.json`` that the run came to its end."""
+        self._settings["finished"] = True
+        self._write_config()
 
     def close(self) -> None:
         """End the progress bar and the files."""

@@ -1,0 +1,70 @@
+"""Going on after ranks died, with Open MPI's ULFM (``mpirun --with-ft ulfm``).
+
+A collective in which a rank is dead raises an error on some of the others and may succeed on the rest, so that ranks
+can differ by what one collective decides. Whoever gets an error revokes the communicator, which makes everybody else
+get one, too; then all that are left build a new communicator and agree on where they stand (Bland et al. 2013).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from nnmpi.errors import RunError
+from nnmpi.mpi.world import World
+
+
+def recovering(world: World, attempt: Callable[[], None], agree: Callable[[], None]) -> None:
+    """Call `attempt` until no rank dies while it runs; before each further one the survivors call `agree`.
+
+    All ranks call this. `attempt` has to stand anything that an earlier one left behind, and to end with
+    `World.settle`. Without ULFM an error of MPI is raised as it is.
+
+    Raises
+    ------
+    RunError
+        On all ranks of a part of the world that must not go on, see `shrink`.
+    """
+    agreed = world.origin
+    died = False
+    while True:
+        try:
+            if died:
+                shrink(world, agreed)
+                agree()
+                agreed, died = world.origin, False
+            attempt()
+            return
+        except world.mpi.Exception as error:
+            if not (world.recovers and _tells_of_death(world.mpi, error)):
+                raise
+            died = True
+
+
+def shrink(world: World, agreed: list[int]) -> None:
+    """Go on with the ranks that are left of `agreed`, the ranks of the last world that all its ranks agreed on.
+
+    A rank that was lost on a host where others are alive is dead. Where nobody is left on its host it may only be cut
+    off, and believe the same of us: then only one part may go on, the one with more than half of the `agreed` ranks,
+    or, of two halves, that with the lowest rank.
+
+    Raises
+    ------
+    RunError
+        If this part may not go on.
+    """
+    world.comm.Revoke()
+    world.adopt(world.comm.Shrink())
+    left = world.origin
+    lost = [rank for rank in agreed if rank not in left]
+    ours = {world.host_of(rank) for rank in left}
+    cut = [rank for rank in lost if world.host_of(rank) not in ours]
+    halves = 2 * len(left) - len(agreed)
+    if cut and (halves < 0 or (halves == 0 and agreed[0] not in left)):
+        raise RunError(
+            f"{world.name(lost)} cannot be reached, and may be going on without us: this part, {len(left)} of "
+            f"{len(agreed)} ranks, is the smaller one; it stops, and writes nothing",
+            shared=True,
+        )
+
+
+def _tells_of_death(mpi: Any, error: Any) -> bool:
+    return error.Get_error_class() in (mpi.ERR_PROC_FAILED, mpi.ERR_PROC_FAILED_PENDING, mpi.ERR_REVOKED)
