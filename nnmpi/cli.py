@@ -69,9 +69,13 @@ def cli() -> None:
 def train(**settings: Any) -> int:
     """Train a network; results go to the directory --output."""
     config = Config(**settings)
-    from nnmpi.train import train
 
-    return _run(lambda world: train(config, world))
+    def work(world: "World") -> None:
+        from nnmpi.train import train  # after MPI has started: a rank that dies before cannot be done without
+
+        train(config, world)
+
+    return _run(work)
 
 
 _model = click.argument("model", type=click.Path(path_type=Path))

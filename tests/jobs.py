@@ -124,7 +124,8 @@ class Job:
         texts = []
         for file in self.files:
             file.seek(0)
-            texts.append(file.read())
+            # Open MPI's launcher passes on zeros when rank 0, which has a pseudo-terminal, is killed
+            texts.append(file.read().replace("\0", ""))
         return texts
 
     def kill(self) -> None:
