@@ -8,6 +8,10 @@ from jobs import CommandServer, Environment, Run, needed
 from jobs import run as start
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--chaos-runs", type=int, default=6, help="how many random disturbances test_chaos tries")
+
+
 @pytest.fixture(scope="session")
 def nnmpi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandServer]:
     """``nnmpi(*arguments)``: the command line at one rank."""
