@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from nnmpi.errors import CommandError, InputError
-from nnmpi.mpi.launcher import LAUNCHERS, cores, launched, library
+from nnmpi.mpi.launcher import LAUNCHERS, cores, fault_tolerant, launched, library
+from nnmpi.mpi.startup import guarded
 from nnmpi.mpi.world import World
 
 
@@ -75,7 +76,8 @@ def run(work: Callable[[World], None]) -> int:
     _check_family(mpi)
     _share_cores()
     _skip_networks()
-    mpi.Init_thread(mpi.THREAD_FUNNELED)
+    with guarded() if fault_tolerant(mpi) else contextlib.nullcontext():
+        mpi.Init_thread(mpi.THREAD_FUNNELED)
     world = World(mpi)
     status = 0
     try:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import nnmpi.cli
+import nnmpi.mpi.job
 import nnmpi.mpi.recover
 import nnmpi.output
 import nnmpi.resume
@@ -22,6 +23,7 @@ from nnmpi.nn.optim import SGD
 from nnmpi.run.log import RunLog
 
 PLACES: dict[str, list[tuple[Any, str]]] = {
+    "start": [(nnmpi.mpi.job, "_check_family")],  # before MPI starts
     "prepare": [(nnmpi.train, "prepare")],
     "output": [(nnmpi.train, "Output")],
     "reduce": [(Deterministic, "reduce"), (Native, "reduce")],

@@ -124,6 +124,13 @@ def test_resumed_run_survives(train: Callable[..., Run], tmp_path: Path) -> None
     same_bits(done, tmp_path, 3, train(*FLAGS, "--deterministic"))
 
 
+@pytest.mark.parametrize("rank", [0, 2])
+def test_death_before_mpi_has_started_ends_the_job(rank: int, tmp_path: Path) -> None:
+    done = dying(f"start:1:{rank}", tmp_path, ranks=3)
+    assert done.status == 1
+    assert f"nnmpi: rank {rank} of 3 died while MPI started" in done.err
+
+
 def test_without_fault_tolerance_the_job_ends(tmp_path: Path) -> None:
     mpi = needed("openmpi")
     job = [mpi.program("python"), DYING, "reduce:50:1", "train", *FLAGS, "--output", "run"]
