@@ -1,0 +1,99 @@
+"""Who may go on after ranks were lost, and what counts as a loss; the rest is seen in mpi/test_recovery.py."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from nnmpi.errors import RunError
+from nnmpi.mpi.recover import recovering, shrink
+from nnmpi.mpi.world import World
+
+
+class Small(World):
+    """A world whose next communicator holds the ranks in `left`."""
+
+    def __init__(self, hosts: str, left: list[int]) -> None:
+        self.host, self.rank, self.size, self.started = hosts[left[0]], 0, len(hosts), len(hosts)
+        self.origin, self._hosts, self.recovers = list(range(len(hosts))), list(hosts), True
+        self.comm = SimpleNamespace(Revoke=lambda: None, Shrink=lambda: left)
+
+    def adopt(self, comm: list[int]) -> None:
+        self.origin, self.size = comm, len(comm)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "left"),
+    [
+        ("AAAA", [3]),  # on one host who is lost is dead
+        ("AAAB", [0, 1, 2]),  # more than half
+        ("AABB", [0, 1]),  # a half, with the lowest rank
+        ("AABB", [1, 2]),  # of each host somebody is left: the others are dead
+        ("ABCD", [1, 2, 3]),
+        ("AAB", [0, 2]),
+    ],
+)
+def test_these_go_on(hosts: str, left: list[int]) -> None:
+    world = Small(hosts, left)
+    shrink(world, list(range(len(hosts))))
+    assert world.origin == left
+    assert world.lost == [rank for rank in range(len(hosts)) if rank not in left]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "left"), [("AABB", [2, 3]), ("AAAB", [3]), ("ABCD", [0]), ("ABCD", [2, 3]), ("AABBC", [0, 4])]
+)
+def test_these_stop_as_others_may_go_on(hosts: str, left: list[int]) -> None:
+    world = Small(hosts, left)
+    with pytest.raises(RunError, match="stops, and writes nothing") as error:
+        shrink(world, list(range(len(hosts))))
+    assert error.value.shared
+
+
+def test_the_quorum_is_of_the_last_world_that_agreed() -> None:
+    """Two losses before the survivors could agree: what was left in between does not count as a world."""
+    world = Small("ABCD", [0, 1, 2])
+    shrink(world, [0, 1, 2, 3])
+    world.comm = SimpleNamespace(Revoke=lambda: None, Shrink=lambda: [1, 2])
+    with pytest.raises(RunError):
+        shrink(world, [0, 1, 2, 3])
+    world.comm.Shrink = lambda: [0, 2]
+    shrink(world, [0, 1, 2, 3])
+
+
+class MPIError(Exception):
+    def Get_error_class(self) -> int:
+        return int(self.args[0])
+
+
+MPI = SimpleNamespace(Exception=MPIError, ERR_PROC_FAILED=75, ERR_PROC_FAILED_PENDING=76, ERR_REVOKED=77)
+
+
+@pytest.mark.parametrize("kind", [75, 76, 77])
+def test_attempts_go_on_until_one_ends(kind: int) -> None:
+    world, done = Small("AAA", [0, 1]), []
+    world.mpi = MPI
+
+    def attempt() -> None:
+        done.append("attempt")
+        if done.count("attempt") < 3:
+            raise MPIError(kind)
+
+    def agree() -> None:
+        done.append("agree")
+        if done.count("agree") == 1:
+            raise MPIError(kind)
+
+    recovering(world, attempt, agree)
+    assert done == ["attempt", "agree", "agree", "attempt", "agree", "attempt"]
+
+
+@pytest.mark.parametrize(("kind", "recovers"), [(16, True), (75, False)])
+def test_other_errors_are_raised(kind: int, recovers: bool) -> None:
+    world = Small("AAA", [0, 1])
+    world.mpi, world.recovers = MPI, recovers
+
+    def attempt() -> None:
+        raise MPIError(kind)
+
+    with pytest.raises(MPIError):
+        recovering(world, attempt, lambda: None)
