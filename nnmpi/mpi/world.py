@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.errors import CommandError, InputError
+from nnmpi.mpi.here import Here
 from nnmpi.mpi.launcher import cores, launched, library
+from nnmpi.run.timeline import Timeline
 
 
 class World:
@@ -25,27 +27,39 @@ class World:
         self.rank: int = self.comm.Get_rank()
         self.size: int = self.comm.Get_size()
         self.host = socket.gethostname()
+        self.here = Here()
+        self._bind()
+
+    def _bind(self) -> None:
+        comm, counted = self.comm, self.here.counted
+        self._allgather, self._allgatherv = counted(comm.Allgather), counted(comm.Allgatherv)
+        self._allreduce, self._broadcast = counted(comm.Allreduce), counted(comm.Bcast)
+
+    def record(self, timeline: Timeline | None) -> None:
+        """Let the collectives, those of a `reduction` made later, too, and the phases leave rows in `timeline`."""
+        self.here.timeline = timeline
+        self._bind()
 
     def sum_exactly(self, number: int) -> int:
         """The sum of a whole number over all ranks."""
         total = np.array(number, np.int64)
-        self.comm.Allreduce(self.mpi.IN_PLACE, total)
+        self._allreduce(self.mpi.IN_PLACE, total)
         return int(total)
 
     def gather_rows(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The rows of all ranks in the order of the ranks, which is that of the shards; on every rank."""
         counts = np.empty(self.size, np.int64)
-        self.comm.Allgather(np.array(rows.size, np.int64), counts)
+        self._allgather(np.array(rows.size, np.int64), counts)
         out = np.empty((int(counts.sum()) // max(1, rows.shape[1]), rows.shape[1]), rows.dtype)
-        self.comm.Allgatherv(np.ascontiguousarray(rows), [out, counts])
+        self._allgatherv(np.ascontiguousarray(rows), [out, counts])
         return out
 
     def gather_bytes(self, data: bytes) -> list[bytes]:
         """A string of bytes from every rank, on every rank."""
         lengths = np.empty(self.size, np.int64)
-        self.comm.Allgather(np.array(len(data), np.int64), lengths)
+        self._allgather(np.array(len(data), np.int64), lengths)
         out = bytearray(int(lengths.sum()))
-        self.comm.Allgatherv([data, self.mpi.BYTE], [out, lengths, self.mpi.BYTE])
+        self._allgatherv([data, self.mpi.BYTE], [out, lengths, self.mpi.BYTE])
         ends = np.cumsum(lengths)
         return [bytes(out[e - n : e]) for e, n in zip(ends, lengths, strict=True)]
 
@@ -56,14 +70,14 @@ class World:
     def broadcast_bytes(self, data: bytes | None) -> bytes:
         """A string of bytes from rank 0; the other ranks give None."""
         length = np.array(len(data or b""), np.int64)
-        self.comm.Bcast(length)
+        self._broadcast(length)
         out = bytearray(data or bytes(int(length)))
-        self.comm.Bcast([out, self.mpi.BYTE])
+        self._broadcast([out, self.mpi.BYTE])
         return bytes(out)
 
     def broadcast(self, array: npt.NDArray[Any]) -> None:
         """Overwrite a contiguous `array` by that of rank 0."""
-        self.comm.Bcast([array.reshape(-1).view(np.uint8), self.mpi.BYTE])
+        self._broadcast([array.reshape(-1).view(np.uint8), self.mpi.BYTE])
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
