@@ -6,10 +6,10 @@ from nnmpi.mpi.here import place
 from nnmpi.mpi.sidechannel import Report
 
 STATES = {
-    "T": "is stopped (SIGSTOP)",
-    "t": "is stopped (by a debugger)",
-    "D": "hangs in the operating system, perhaps on a file",
-    None: "is dead",
+    "T": "stopped by a signal",
+    "t": "stopped by a debugger",
+    "D": "hanging in the operating system, perhaps on a file",
+    None: "dead",
 }
 
 
@@ -49,7 +49,7 @@ def verdict(
         groups: dict[tuple[str, str], list[int]] = {}
         for rank in missing:
             groups.setdefault((hosts[rank], told[rank]), []).append(rank)
-        text += " for " + "; ".join(f"{ranks(group)} on {host}: {fate}" for (host, fate), group in groups.items())
+        text += ", for " + ", ".join(f"{ranks(group)} on {host} ({fate})" for (host, fate), group in groups.items())
     else:
         text += "; all have arrived there, so MPI itself or the network hangs"
     them = "it" if len(missing) == 1 else "them"
@@ -61,10 +61,10 @@ def _fate(rank: int, answers: dict[int, Report], states: dict[int, str | None], 
         report = answers[rank]
         return f"still busy in {place(report.phase, report.epoch, report.step)}"
     if rank in states:
-        return STATES.get(states[rank], "is alive, but too busy to answer")
+        return STATES.get(states[rank], "alive, but too busy to answer")
     if rank in unreached:
-        return "never answered; perhaps its host's firewall stops UDP"
-    return "does not answer: stopped, dead, or its host is cut off"
+        return "never answered, perhaps a firewall stops UDP"
+    return "no answer: stopped, dead, or its host is cut off"
 
 
 def ranks(numbers: list[int]) -> str:

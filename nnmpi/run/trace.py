@@ -107,9 +107,9 @@ def _calls(rows: Rows, last: dict[int, int]) -> Iterator[Slice]:
 
 def _phases(rows: Rows) -> Iterator[Slice]:
     """A phase goes on until the next; it stands in the rows more than once where they were put aside in between."""
-    if not len(rows):
-        return
     begins = np.unique(rows[np.isin(rows[:, 0], PHASES)][:, 1::-1], axis=0)  # (start, kind), in order
+    if not len(begins):
+        return
     ends = [*begins[1:, 0].tolist(), int(rows[:, 1:3].max())]
     for (start, kind), end in zip(begins.tolist(), ends, strict=True):
         yield Slice(NAMES[kind], "phase", start, end, {})
