@@ -49,8 +49,8 @@ def said(answers: dict[int, Report], states: dict[int, str | None], unreached: s
 def test_stopped_and_silent_ranks_are_told_from_busy_ones() -> None:
     assert said({0: BUSY, 3: WAITING}, {2: "T"}, set()) == (
         "no progress for 300 s: ranks 1, 3 wait in training, epoch 3, step 12, for rank 0 on a (still busy in "
-        "training, epoch 3, step 11), rank 2 on a (stopped by a signal), rank 4 on b (no answer: stopped, dead, or its host is "
-        "cut off). The job ends"
+        "training, epoch 3, step 11), rank 2 on a (stopped by a signal), rank 4 on b (no answer: stopped, dead, or "
+        "its host is cut off). The job ends"
     )
 
 

@@ -2,7 +2,8 @@
 
 Before update number UPDATE, rank RANK gets a signal (WHAT is its number), a bit of its parameters flips (``flip``), or
 no file that it writes may be larger than 1 MB from then on (``full``), which stands for a full disk, or it takes a
-minute's rest (``sleep``), or stops for a second (``pause``). Checkpoints are waited for, so that a slow disk does not decide which of them there are.
+minute's rest (``sleep``), or stops for a second (``pause``). Checkpoints are waited for, so that a slow disk does not
+decide which of them there are.
 """
 
 import os
@@ -13,7 +14,7 @@ import sys
 import time
 
 import numpy as np
-import sklearn.model_selection  # noqa: F401 (in the first place: on a busy machine the ranks take unequally long for it)
+import sklearn.model_selection  # noqa: F401 (before MPI: on a busy machine it takes the ranks unequally long)
 
 import nnmpi.cli
 from nnmpi.mpi.world import World
