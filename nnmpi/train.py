@@ -17,17 +17,20 @@ from nnmpi.data.batches import Batches
 from nnmpi.data.streams import Purpose, stream
 from nnmpi.errors import RunError
 from nnmpi.evaluate import CHUNK, Scores, evaluate
-from nnmpi.mpi.reduce import reduction
+from nnmpi.mpi.reduce import Reduction, reduction
 from nnmpi.mpi.replicas import check_replicas
+from nnmpi.mpi.watchdog import Watchdog
 from nnmpi.mpi.world import World
 from nnmpi.nn.model import Network, glorot_uniform
-from nnmpi.nn.optim import OPTIMIZERS
+from nnmpi.nn.optim import OPTIMIZERS, Optimizer
 from nnmpi.nn.schedules import Schedule
 from nnmpi.output import Output
+from nnmpi.recording import recorded
 from nnmpi.resume import check_data, find_checkpoint, scaler_arrays
 from nnmpi.run.checkpoint import Checkpoint, Progress
 from nnmpi.run.environment import blas, set_threads, versions
 from nnmpi.run.signals import Stopped, StopRequest
+from nnmpi.run.timeline import Timeline
 from nnmpi.task import Task, prepare
 
 # what is reduced travels in one vector: sum gradient | loss sum | sample count | stop? | checkpoint?
@@ -49,6 +52,11 @@ def train(config: Config, world: World) -> None:
     """
     world.check_launcher()
     world.check_same({"code": _code(), "settings": json.dumps(config.as_json()).encode()})
+    with Watchdog(world, config.stall_timeout), recorded(config.timeline, world) as timeline:
+        _train(config, world, timeline)
+
+
+def _train(config: Config, world: World, timeline: Timeline | None) -> None:
     threads = config.threads or (1 if config.deterministic else world.threads())
     set_threads(threads)
     resumed = find_checkpoint(config, world) if config.resume else None
@@ -60,6 +68,7 @@ def train(config: Config, world: World) -> None:
         progress = resumed.progress
         if world.rank == 0 and config.deterministic and resumed.about["bits"] != about["bits"]:
             _warn_of_bits(resumed.about["bits"], about["bits"])
+    world.here.epoch_and_step = lambda: (progress.epoch, progress.step)
     layout, held, architecture = task.layout, task.held, task.architecture
 
     parameters = glorot_uniform(architecture, stream(config.seed, Purpose.PARAMETERS))
@@ -105,7 +114,11 @@ def train(config: Config, world: World) -> None:
         stop = stack.enter_context(StopRequest())
         stack.enter_context(np.errstate(over="ignore", invalid="ignore", divide="ignore"))  # the loss is checked
 
+        if timeline:
+            _record(timeline, progress, batches, network, optimizer, reduce, output)
+
         def save(finished: bool = False) -> None:  # all ranks take part
+            world.here.enter("checkpoint")
             if config.verify_replicas:
                 check_replicas(world, replicas)
             if output and output.checkpoints:
@@ -117,6 +130,7 @@ def train(config: Config, world: World) -> None:
         while progress.epoch < config.epochs and not _stops_early(config, progress):
             epoch = progress.epoch
             started = time.perf_counter() - progress.seconds
+            world.here.enter("training")
             batches.start(epoch)
             for step in range(progress.step, layout.steps):
                 asked = float(stop.number != 0 or bool(output and output.failed))
@@ -153,8 +167,10 @@ def train(config: Config, world: World) -> None:
                     saved = time.monotonic()
                     if stop_asked:
                         raise _stopped(stop, progress, output, world)
+                    world.here.enter("training")
             progress.seconds = time.perf_counter() - started
 
+            world.here.enter("evaluation")
             scores = evaluate(evaluator, task.test, task.targets, world)
             if not (math.isfinite(scores.loss) and math.isfinite(float(np.dot(parameters, parameters)))):
                 raise _diverged(config, epoch, layout.steps - 1)
@@ -188,6 +204,7 @@ def train(config: Config, world: World) -> None:
                 save()
 
         save(finished=True)
+        world.here.enter("end")
         if task.validation and 0 < progress.best_epoch < progress.epoch:
             parameters[:] = best
         scores = evaluate(evaluator, task.test, task.targets, world)
@@ -200,6 +217,28 @@ def train(config: Config, world: World) -> None:
                 f"best validation loss {progress.best_loss:.4f} after epoch {progress.best_epoch} of {progress.epoch}"
             )
         print(scores.line("test"), flush=True)
+
+
+def _record(
+    timeline: Timeline,
+    progress: Progress,
+    batches: Batches,
+    network: Network,
+    optimizer: Optimizer,
+    reduce: Reduction,
+    output: Output | None,
+) -> None:
+    """Let the parts of a step, and what rank 0 writes, leave rows in the timeline."""
+    timeline.time_steps(batches, lambda: progress.update)
+    timeline.time(network, draw_dropout="dropout", forward="forward", loss="loss", backward="backward", add_l2="l2")
+    timeline.time(optimizer, update="update")
+    timeline.time(reduce, reduce="reduce")
+    if output:
+        timeline.time(output, model="write a model")
+        timeline.time(output.log, step="log", epoch="log")
+        if output.checkpoints:
+            timeline.time(output.checkpoints, save="copy for a checkpoint")
+            timeline.time_thread(output.checkpoints, write="write a checkpoint")
 
 
 def _stops_early(config: Config, progress: Progress) -> bool:
