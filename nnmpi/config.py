@@ -166,6 +166,16 @@ class Config:
         True, "compare the ranks' parameters after each epoch and at each checkpoint", free=True
     )
 
+    stall_timeout: float = _flag(
+        300.0,
+        "end the job if ranks wait so many seconds for others that are stopped or hung; 0 is off",
+        *_number(0),
+        free=True,
+    )
+    timeline: str | None = _flag(
+        None, "file for a timeline of all ranks, which ui.perfetto.dev and chrome://tracing open", free=True
+    )
+
     def __post_init__(self) -> None:
         for f in fields(self):
             value, meta = getattr(self, f.name), f.metadata

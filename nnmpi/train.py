@@ -19,17 +19,20 @@ from nnmpi.data.streams import Purpose, stream
 from nnmpi.errors import RunError
 from nnmpi.evaluate import CHUNK, Scores, evaluate
 from nnmpi.mpi.recover import recovering
-from nnmpi.mpi.reduce import reduction
+from nnmpi.mpi.reduce import Reduction, reduction
 from nnmpi.mpi.replicas import check_replicas
+from nnmpi.mpi.watchdog import Watchdog
 from nnmpi.mpi.world import World
 from nnmpi.nn.model import Network, glorot_uniform
-from nnmpi.nn.optim import OPTIMIZERS
+from nnmpi.nn.optim import OPTIMIZERS, Optimizer
 from nnmpi.nn.schedules import Schedule
 from nnmpi.output import Output
+from nnmpi.recording import recorded
 from nnmpi.resume import Standing, check_data, find_checkpoint, scaler_arrays
 from nnmpi.run.checkpoint import Checkpoint, Progress
 from nnmpi.run.environment import blas, set_threads, versions
 from nnmpi.run.signals import Stopped, StopRequest
+from nnmpi.run.timeline import Timeline
 from nnmpi.task import Task, prepare
 
 # what is reduced travels in one vector: sum gradient | loss sum | sample count | stop? | checkpoint?
@@ -50,14 +53,22 @@ def train(config: Config, world: World) -> None:
         On all ranks, after a signal and the checkpoint that follows it.
     """
     standing, stop = Standing(), StopRequest()
-    recovering(world, lambda: _train(config, world, standing, stop), lambda: standing.agree(world))
+    with Watchdog(world, config.stall_timeout) as watchdog:
+
+        def attempt() -> None:
+            world.check_launcher()
+            world.hosts()
+            watchdog.start()
+            world.check_same({"code": _code(), "settings": json.dumps(config.as_json()).encode()})
+            with recorded(config.timeline, world) as timeline:
+                _train(config, world, standing, stop, timeline)
+            world.settle()
+
+        recovering(world, attempt, lambda: standing.agree(world))
 
 
-def _train(config: Config, world: World, standing: Standing, stop: StopRequest) -> None:
+def _train(config: Config, world: World, standing: Standing, stop: StopRequest, timeline: Timeline | None) -> None:
     """Train from where the run stands to its end, with the ranks there are."""
-    world.check_launcher()
-    world.hosts()
-    world.check_same({"code": _code(), "settings": json.dumps(config.as_json()).encode()})
     threads = config.threads or (1 if config.deterministic else world.threads())
     set_threads(threads)
     survived = standing.checkpoint is not None
@@ -71,6 +82,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest) 
         progress = resumed.progress
         if world.rank == 0 and config.deterministic and resumed.about["bits"] != about["bits"]:
             _warn_of_bits(resumed.about["bits"], about["bits"])
+    world.here.epoch_and_step = lambda: (progress.epoch, progress.step)
     layout, held, architecture = task.layout, task.held, task.architecture
 
     parameters = glorot_uniform(architecture, stream(config.seed, Purpose.PARAMETERS))
@@ -118,7 +130,11 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest) 
         stack.enter_context(stop)
         stack.enter_context(np.errstate(over="ignore", invalid="ignore", divide="ignore"))  # the loss is checked
 
+        if timeline:
+            _record(timeline, progress, batches, network, optimizer, reduce, output)
+
         def save(finished: bool = False) -> None:  # all ranks take part
+            world.here.enter("checkpoint")
             if config.verify_replicas:
                 check_replicas(world, replicas)
             if output and output.checkpoints:
@@ -131,6 +147,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest) 
         while progress.epoch < config.epochs and not _stops_early(config, progress):
             epoch = progress.epoch
             standing.started = time.perf_counter() - progress.seconds
+            world.here.enter("training")
             batches.start(epoch)
             for step in range(progress.step, layout.steps):
                 asked = float(stop.number != 0 or bool(output and output.failed))
@@ -167,8 +184,10 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest) 
                     saved = time.monotonic()
                     if stop_asked:
                         raise _stopped(stop, progress, output, world)
+                    world.here.enter("training")
             progress.seconds = time.perf_counter() - standing.started
 
+            world.here.enter("evaluation")
             scores = evaluate(evaluator, task.test, task.targets, world)
             if not (math.isfinite(scores.loss) and math.isfinite(float(np.dot(parameters, parameters)))):
                 raise _diverged(config, epoch, layout.steps - 1)
@@ -203,6 +222,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest) 
                 save()
 
         save(finished=True)
+        world.here.enter("end")
         if task.validation and 0 < progress.best_epoch < progress.epoch:
             parameters[:] = best
         scores = evaluate(evaluator, task.test, task.targets, world)
@@ -215,7 +235,28 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest) 
             print(f"{best_loss} after epoch {progress.best_epoch} of {progress.epoch}")
         print(scores.line("test"), flush=True)
         standing.told = True
-    world.settle()
+
+
+def _record(
+    timeline: Timeline,
+    progress: Progress,
+    batches: Batches,
+    network: Network,
+    optimizer: Optimizer,
+    reduce: Reduction,
+    output: Output | None,
+) -> None:
+    """Let the parts of a step, and what rank 0 writes, leave rows in the timeline."""
+    timeline.time_steps(batches, lambda: progress.update)
+    timeline.time(network, draw_dropout="dropout", forward="forward", loss="loss", backward="backward", add_l2="l2")
+    timeline.time(optimizer, update="update")
+    timeline.time(reduce, reduce="reduce")
+    if output:
+        timeline.time(output, model="write a model")
+        timeline.time(output.log, step="log", epoch="log")
+        if output.checkpoints:
+            timeline.time(output.checkpoints, save="copy for a checkpoint")
+            timeline.time_thread(output.checkpoints, write="write a checkpoint")
 
 
 def _stops_early(config: Config, progress: Progress) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from nnmpi.mpi.here import Here
 from nnmpi.mpi.world import World
 
 
@@ -14,7 +15,9 @@ class ThreadWorld(World):
     """A rank of a world of threads; what goes through MPI's buffers elsewhere is handed over in `slots`."""
 
     def __init__(self, rank: int, slots: list[Any], barrier: threading.Barrier) -> None:
-        self.rank, self.size, self.host = rank, len(slots), f"host{rank}"
+        self.rank, self.size, self.host, self.here = rank, len(slots), f"host{rank}", Here()
+        self.started, self.origin, self.recovers = self.size, list(range(self.size)), False
+        self._hosts: list[str] = []
         self._slots, self._barrier = slots, barrier
 
     def _from_all(self, value: Any) -> list[Any]:

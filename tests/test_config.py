@@ -36,6 +36,7 @@ BOUNDS = {
     "output_activation": (["relu", ""], ["auto"]),
     "optimizer": (["lbfgs", ""], ["sgd", "adam"]),
     "lr_schedule": (["linear", ""], ["inverse-time", "constant", "step", "cosine"]),
+    "stall_timeout": ([-1, NAN, INF], [0, 0.5, 300]),
     "keep": ([0, -1], [1, 5]),
     "checkpoint_every": (
         ["", "0steps", "5", "steps", "1.5epochs", "-1minutes", "5 hours"],

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from nnmpi.errors import RunError
+from nnmpi.mpi.here import Here
 from nnmpi.mpi.recover import recovering, shrink
 from nnmpi.mpi.world import World
 
@@ -15,6 +16,7 @@ class Small(World):
     def __init__(self, hosts: str, left: list[int]) -> None:
         self.host, self.rank, self.size, self.started = hosts[left[0]], 0, len(hosts), len(hosts)
         self.origin, self._hosts, self.recovers = list(range(len(hosts))), list(hosts), True
+        self.here = Here()
         self.comm = SimpleNamespace(Revoke=lambda: None, Shrink=lambda: left)
 
     def adopt(self, comm: list[int]) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnmpi.data.shards import held_shards
+from nnmpi.mpi.here import Here
 from nnmpi.mpi.reduce import Deterministic, Node, children, subtrees
 
 
@@ -35,7 +36,7 @@ def local_sums(shards: int, world_size: int, rank: int) -> list[Any]:
     """What a rank has added up before it exchanges anything, by carrying out its blocks."""
     mpi = SimpleNamespace(FLOAT=None, DOUBLE=None)
     comm = SimpleNamespace(Alltoallv=None, Allgatherv=None)
-    world: Any = SimpleNamespace(size=world_size, rank=rank, mpi=mpi, comm=comm)
+    world: Any = SimpleNamespace(size=world_size, rank=rank, mpi=mpi, comm=comm, here=Here())
     held = held_shards(shards, world_size, rank)
     plan = Deterministic(world, shards, held, 100, "float32")
     vectors: list[Any] = [None] * len(plan.vectors)

@@ -51,7 +51,9 @@ def shrink(world: World, agreed: list[int]) -> None:
     RunError
         If this part may not go on.
     """
+    world.here.enter("recovery")
     world.comm.Revoke()
+    world.here.collectives |= 1
     world.adopt(world.comm.Shrink())
     left = world.origin
     lost = [rank for rank in agreed if rank not in left]

@@ -53,7 +53,8 @@ class Native:
         self.blocks = [Block(0)]
         self.vectors: list[Array] = [np.zeros(length, dtype)]
         self._alone = world.size == 1
-        self._allreduce, self._in_place = world.comm.Allreduce, world.mpi.IN_PLACE
+        self._allreduce = world.here.counted(world.comm.Allreduce, "reduction")
+        self._in_place = world.mpi.IN_PLACE
         self._buffer = [self.vectors[0], length, datatype(world, dtype)]
 
     def reduce(self) -> None:
@@ -140,7 +141,8 @@ class Deterministic:
             places = [width * (row + i) if take else 0 for row, take in zip(first_row, takes, strict=False)]
             self._rounds.append(([source, sends, starts, kind], [self._rows, takes, places, kind]))
         self._result = ([self._rows[:1], width, kind], [self.vectors[0], counts, starts, kind])
-        self._alltoallv, self._allgatherv = world.comm.Alltoallv, world.comm.Allgatherv
+        self._alltoallv = world.here.counted(world.comm.Alltoallv, "reduction")
+        self._allgatherv = world.here.counted(world.comm.Allgatherv, "reduction")
 
     def _combine(self, node: Node, row_of: dict[Node, int]) -> int:
         """List the additions of received rows that sum `node`; returns the row where the sum will be."""

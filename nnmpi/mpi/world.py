@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.errors import CommandError, InputError
+from nnmpi.mpi.here import Here
 from nnmpi.mpi.launcher import cores, fault_tolerant, launched, library
+from nnmpi.run.timeline import Timeline
 
 
 class World:
@@ -41,12 +43,16 @@ class World:
         self.origin = list(range(self.size))
         self.recovers = fault_tolerant(mpi)
         self._hosts: list[str] = []  # of the ranks at the start
+        self.here = Here()
+        self._bind()
 
     def adopt(self, comm: Any) -> None:
         """Take `comm`, made of ranks of this world, in the place of its communicator."""
         kept = comm.group.Translate_ranks(list(range(comm.size)), self.comm.group)
         self.origin = [self.origin[rank] for rank in kept]
         self.comm, self.rank, self.size = comm, comm.Get_rank(), comm.Get_size()
+        self.here.collectives = len(self.lost) << 40  # they may have counted differently: the same for all again
+        self._bind()
 
     @property
     def lost(self) -> list[int]:
@@ -56,28 +62,38 @@ class World:
     def settle(self) -> None:
         """Agree that all is done. Where ranks may die, this succeeds on all that are left, or on none."""
         if self.recovers:
-            self.comm.Agree(1)
+            self.here.counted(self.comm.Agree)(1)
+
+    def _bind(self) -> None:
+        comm, counted = self.comm, self.here.counted
+        self._allgather, self._allgatherv = counted(comm.Allgather), counted(comm.Allgatherv)
+        self._allreduce, self._broadcast = counted(comm.Allreduce), counted(comm.Bcast)
+
+    def record(self, timeline: Timeline | None) -> None:
+        """Let the collectives, those of a `reduction` made later, too, and the phases leave rows in `timeline`."""
+        self.here.timeline = timeline
+        self._bind()
 
     def sum_exactly(self, number: int) -> int:
         """The sum of a whole number over all ranks."""
         total = np.array(number, np.int64)
-        self.comm.Allreduce(self.mpi.IN_PLACE, total)
+        self._allreduce(self.mpi.IN_PLACE, total)
         return int(total)
 
     def gather_rows(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The rows of all ranks in the order of the ranks, which is that of the shards; on every rank."""
         counts = np.empty(self.size, np.int64)
-        self.comm.Allgather(np.array(rows.size, np.int64), counts)
+        self._allgather(np.array(rows.size, np.int64), counts)
         out = np.empty((int(counts.sum()) // max(1, rows.shape[1]), rows.shape[1]), rows.dtype)
-        self.comm.Allgatherv(np.ascontiguousarray(rows), [out, counts])
+        self._allgatherv(np.ascontiguousarray(rows), [out, counts])
         return out
 
     def gather_bytes(self, data: bytes) -> list[bytes]:
         """A string of bytes from every rank, on every rank."""
         lengths = np.empty(self.size, np.int64)
-        self.comm.Allgather(np.array(len(data), np.int64), lengths)
+        self._allgather(np.array(len(data), np.int64), lengths)
         out = bytearray(int(lengths.sum()))
-        self.comm.Allgatherv([data, self.mpi.BYTE], [out, lengths, self.mpi.BYTE])
+        self._allgatherv([data, self.mpi.BYTE], [out, lengths, self.mpi.BYTE])
         ends = np.cumsum(lengths)
         return [bytes(out[e - n : e]) for e, n in zip(ends, lengths, strict=True)]
 
@@ -88,14 +104,14 @@ class World:
     def broadcast_bytes(self, data: bytes | None, root: int = 0) -> bytes:
         """A string of bytes from rank `root`; the other ranks give None."""
         length = np.array(len(data or b""), np.int64)
-        self.comm.Bcast(length, root)
+        self._broadcast(length, root)
         out = bytearray(data or bytes(int(length)))
-        self.comm.Bcast([out, self.mpi.BYTE], root)
+        self._broadcast([out, self.mpi.BYTE], root)
         return bytes(out)
 
     def broadcast(self, array: npt.NDArray[Any], root: int = 0) -> None:
         """Overwrite a contiguous `array` by that of rank `root`."""
-        self.comm.Bcast([array.reshape(-1).view(np.uint8), self.mpi.BYTE], root)
+        self._broadcast([array.reshape(-1).view(np.uint8), self.mpi.BYTE], root)
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:

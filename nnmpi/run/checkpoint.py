@@ -167,10 +167,14 @@ class CheckpointWriter:
             if self.error:  # the run is about to end; do not make it worse
                 continue
             try:
-                write(self._directory, checkpoint)
-                self._remove_old(checkpoint.progress.update)
+                self.write(checkpoint)
             except OSError as error:
                 self.error = error
+
+    def write(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint and remove those that are not to be kept; called in the thread."""
+        write(self._directory, checkpoint)
+        self._remove_old(checkpoint.progress.update)
 
     def _remove_old(self, update: int) -> None:
         self._written = [*(u for u in self._written if u != update), update]

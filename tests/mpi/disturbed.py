@@ -2,15 +2,19 @@
 
 Before update number UPDATE, rank RANK gets a signal (WHAT is its number), a bit of its parameters flips (``flip``), or
 no file that it writes may be larger than 1 MB from then on (``full``), which stands for a full disk, or it takes a
-minute's rest (``sleep``). Checkpoints are waited for, so that a slow disk does not decide which of them there are.
+minute's rest (``sleep``), or stops for a second (``pause``). Checkpoints are waited for, so that a slow disk does not
+decide which of them there are.
 """
 
 import os
 import resource
+import signal
+import subprocess
 import sys
 import time
 
 import numpy as np
+import sklearn.model_selection  # noqa: F401 (before MPI: on a busy machine it takes the ranks unequally long)
 
 import nnmpi.cli
 from nnmpi.mpi.world import World
@@ -36,6 +40,9 @@ def disturbed_update(self: SGD, gradient: np.ndarray, count: float, learning_rat
             resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
         elif what == "sleep":
             time.sleep(60)
+        elif what == "pause":
+            subprocess.Popen(["/bin/sh", "-c", f"sleep 1; kill -CONT {os.getpid()}"])
+            os.kill(os.getpid(), signal.SIGSTOP)
         else:
             os.kill(os.getpid(), int(what))
     original_update(self, gradient, count, learning_rate, k)

@@ -1,0 +1,39 @@
+"""What tells whether two processes share a host, a clock, a network, or a table of processes."""
+
+import os
+import socket
+from pathlib import Path
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return socket.gethostname()
+
+
+def _namespace(name: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/ns/{name}")
+    except OSError:
+        return ""
+
+
+def clock_of() -> str:
+    """The same for two processes that share a monotonic clock."""
+    return f"{_read('/proc/sys/kernel/random/boot_id')} {_namespace('time')}"
+
+
+def machine() -> str:
+    """The same for two processes that can reach each other on 127.0.0.1 and see each other's process numbers."""
+    return f"{socket.gethostname()} {clock_of()} {_namespace('net')} {_namespace('pid')}"
+
+
+def process(pid: int) -> tuple[str, int] | None:
+    """State (``R``, ``S``, ``T`` for stopped, …) and start time of a process; None if it is dead."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()  # the name before it may hold anything
+    return None if fields[0] in "ZX" else (fields[0], int(fields[19]))

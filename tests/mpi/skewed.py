@@ -1,0 +1,23 @@
+"""A training whose ranks have clocks of their own, as on several hosts: rank 1's is 5 s ahead and runs too fast."""
+
+import sys
+import time
+
+import nnmpi.cli
+import nnmpi.mpi.clocks
+import nnmpi.recording
+from nnmpi.mpi.launcher import launched
+from nnmpi.run import timeline
+
+rank = launched()[2]
+started = time.perf_counter_ns()
+
+
+def clock() -> int:
+    now = time.perf_counter_ns()
+    return now + rank * (5_000_000_000 + (now - started) // 1000)
+
+
+timeline.clock = nnmpi.recording.clock = clock
+nnmpi.mpi.clocks.clock_of = lambda: f"clock {rank}"
+nnmpi.cli.main(sys.argv[1:])

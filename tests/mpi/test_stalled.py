@@ -1,0 +1,99 @@
+"""Stopped and hung ranks, which no MPI reports: the job ends and says whom it waited for."""
+
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jobs import Done, Environment, Job, Run, needed
+
+pytestmark = [pytest.mark.mpi, pytest.mark.slow]
+
+DISTURBED = str(Path(__file__).with_name("disturbed.py"))
+TIMEOUT = 4  # seconds; ranks that start on a busy machine may wait for each other for less
+ENDS = 15.0  # seconds after which a stalled job has ended at the latest
+STEPS = 45  # of an epoch of digits
+RANKS = 3
+
+
+def stalled(mpi: Environment, what: int | str, rank: int, cwd: Path, *launcher: str) -> Done:
+    """A training in which something happens to a rank in epoch 2, before update 50; nothing may be left of it."""
+    train = ("train", "--epochs", "1000", "--output", "run", "--stall-timeout", str(TIMEOUT))
+    command = mpi.mpiexec(RANKS, mpi.program("python"), DISTURBED, str(what), "50", str(rank), *train)
+    command[1:1] = launcher
+    with Job(command, cwd) as job:
+        while not (cwd / "run/metrics.jsonl").exists():  # all ranks are there
+            assert job.process.poll() is None, job.output()
+            time.sleep(0.05)
+        pids = [job.rank_pid(r) for r in range(RANKS)]
+        started = time.monotonic()
+        done = job.wait()
+        assert time.monotonic() - started < TIMEOUT + ENDS
+    end = time.monotonic() + 5
+    while left := [pid for pid in pids if b"disturbed.py" in command_line(pid)]:
+        assert time.monotonic() < end, left
+        time.sleep(0.05)
+    return done
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def check(done: Done, rank: int, fate: str) -> None:
+    others = ", ".join(str(r) for r in range(RANKS) if r != rank)
+    (message,) = done.messages
+    # before update 50 it is in step 6 of epoch 2, of which the reduction is done: the others wait in that of step 7
+    assert re.fullmatch(
+        rf"nnmpi: no progress for \d+ s: ranks {others} wait in training, epoch 2, step 7, for rank {rank} on \S+ "
+        rf"\({re.escape(fate)}\). The job ends \(--stall-timeout {TIMEOUT}, 0 is off\)",
+        message,
+    )
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_stopped_rank_is_named_and_the_job_ends(mpi: Environment, rank: int, tmp_path: Path) -> None:
+    done = stalled(mpi, int(signal.SIGSTOP), rank, tmp_path)
+    check(done, rank, "stopped by a signal")
+    # MPICH's launcher kills what is left and combines the statuses of all: 1 and 9
+    assert done.status in ((1,) if mpi.mpi == "openmpi" else (1, 9))
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_others_go_on_without_a_stopped_rank(rank: int, train: Callable[..., Run], tmp_path: Path) -> None:
+    """Where the others can go on without it, the stopped rank is killed, and what is left ends with the same bits."""
+    flags = ("--epochs", "2", "--deterministic")
+    mpi = needed("openmpi")
+    job = [mpi.program("python"), DISTURBED, str(int(signal.SIGSTOP)), "50", str(rank), "train", *flags]
+    command = [mpi.program("mpiexec"), "--with-ft", "ulfm", "-n", str(RANKS), *job]
+    with Job([*command, "--output", "run", "--stall-timeout", str(TIMEOUT)], tmp_path) as running:
+        done = running.wait(120)
+    assert f"for rank {rank} on " in done.messages[0]
+    assert "(stopped by a signal). The others go on without it" in done.messages[0]
+    assert f"nnmpi: note: rank {rank} of {RANKS} on " in done.err
+    model = "model.safetensors"
+    assert (tmp_path / "run" / model).read_bytes() == (train(*flags).directory / model).read_bytes()
+    assert done.succeeded().out.splitlines()[-1] == train(*flags).last_line
+
+
+def test_hung_rank_is_named_with_the_place_where_it_hangs(tmp_path: Path) -> None:
+    done = stalled(needed("openmpi"), "sleep", 2, tmp_path)
+    check(done, 2, "still busy in training, epoch 2, step 6")
+    assert done.status == 1
+
+
+def test_short_stop_changes_no_bit(mpi: Environment, train: Callable[..., Run], tmp_path: Path) -> None:
+    rank = {"openmpi": "0", "mpich": "1"}[mpi.mpi]
+    flags = ("--epochs", "2", "--deterministic")
+    job = [mpi.program("python"), DISTURBED, "pause", "50", rank, "train", *flags, "--output", "run"]
+    with Job(mpi.mpiexec(RANKS, *job, "--stall-timeout", "30"), tmp_path) as running:
+        done = running.wait()
+    assert done.succeeded().messages == []
+    model = "model.safetensors"
+    assert (tmp_path / "run" / model).read_bytes() == (train(*flags).directory / model).read_bytes()

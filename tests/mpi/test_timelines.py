@@ -1,0 +1,97 @@
+"""The timeline of a real job: every rank is there, and what they do together lies one above the other."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobs import CommandServer, Done, Environment, needed, run, unchanged
+from test_timeline import check_tracks
+
+pytestmark = [pytest.mark.mpi, pytest.mark.slow]
+
+SKEWED = str(Path(__file__).with_name("skewed.py"))
+STEPS = 45  # of an epoch of digits
+TRAIN = ("train", "--epochs", "2", "--output", "run", "--checkpoint-every", "30steps", "--timeline", "lines/t.json")
+
+
+def slices(path: Path) -> list[dict[str, Any]]:
+    told = json.loads(path.read_text())
+    assert told["otherData"]["left_out"] is None
+    found = [e for e in told["traceEvents"] if e["ph"] == "X"]
+    check_tracks(found)
+    return found
+
+
+def collectives(events: list[dict[str, Any]], rank: int) -> dict[int, tuple[float, float]]:
+    """From when to when a rank was in each collective, in µs."""
+    spans: dict[int, tuple[float, float]] = {}
+    for e in events:
+        if e["pid"] == rank and "args" in e:
+            number = e["args"]["collective"]
+            start, end = spans.get(number, (float("inf"), 0.0))
+            spans[number] = min(start, e["ts"]), max(end, e["ts"] + e["dur"])
+    return spans
+
+
+def check_overlap(events: list[dict[str, Any]], ranks: int, slack: float) -> None:
+    """Nobody leaves a reduction before all have entered it; `slack` in µs."""
+    spans = [collectives(events, rank) for rank in range(ranks)]
+    reductions = {e["args"]["collective"] for e in events if e["name"] == "reduction"}
+    assert len(reductions) >= 2 * STEPS
+    for number in reductions:
+        entered = max(span[number][0] for span in spans)
+        left = min(span[number][1] for span in spans)
+        assert left >= entered - slack
+
+
+def check_ranks(done: Done, events: list[dict[str, Any]], ranks: int) -> None:
+    assert not done.messages
+    names = [f"step {step}" for step in range(1, 2 * STEPS + 1)]
+    for rank in range(ranks):
+        main = [e["name"] for e in events if e["pid"] == rank and e["tid"] == 0]
+        assert [name for name in main if name.startswith("step ")] == names
+        for name in ("batch", "forward", "loss", "backward", "reduce", "update"):
+            assert main.count(name) == 2 * STEPS
+        phases = [e["name"] for e in events if e["pid"] == rank and e.get("cat") == "phase"]
+        around = ["training", "checkpoint", "training"]  # after steps 30, 60 and 90
+        assert phases == [
+            *("start-up", *around, "evaluation", *around, "checkpoint", "training", "evaluation", "checkpoint", "end")
+        ]
+    assert {(e["pid"], e["name"]) for e in events if e["tid"] == 1} == {(0, "write a checkpoint")}
+    assert {"log", "write a model", "copy for a checkpoint"} <= {e["name"] for e in events if e["pid"] == 0}
+
+
+@pytest.mark.parametrize("more", [(), ("--deterministic",)], ids=["native", "deterministic"])
+def test_every_rank_and_step_is_there(mpi: Environment, more: tuple[str, ...], tmp_path: Path) -> None:
+    done = run(mpi.nnmpi(3, *TRAIN, *more), tmp_path).succeeded()
+    events = slices(tmp_path / "lines/t.json")
+    check_ranks(done, events, 3)
+    check_overlap(events, 3, 0.0)  # one host, one clock
+
+
+def test_clocks_of_several_hosts_are_brought_together(tmp_path: Path) -> None:
+    mpi = needed("openmpi")
+    done = run(mpi.mpiexec(2, mpi.program("python"), SKEWED, *TRAIN), tmp_path).succeeded()
+    events = slices(tmp_path / "lines/t.json")
+    check_ranks(done, events, 2)
+    check_overlap(events, 2, 200_000.0)  # of 5 s; how near it comes depends on how busy this machine is
+
+
+def test_run_that_diverges_leaves_its_timeline(tmp_path: Path) -> None:
+    train = (*TRAIN, "--learning-rate", "1000", "--loss", "mse")
+    done = run(needed("openmpi").nnmpi(2, *train), tmp_path)
+    assert done.status == 1
+    assert len(done.messages) == 1
+    assert {e["pid"] for e in slices(tmp_path / "lines/t.json") if e["name"] == "step 1"} == {0, 1}
+
+
+@pytest.mark.parametrize("where", ["taken", "file/t.json"])
+def test_place_that_cannot_be_written_is_refused_at_once(nnmpi: CommandServer, where: str, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "file").touch()
+    with unchanged(tmp_path):
+        done = nnmpi("train", "--output", "run", "--timeline", where, cwd=tmp_path)
+    assert done.status == 2
+    (message,) = done.err.splitlines()
+    assert message.startswith(f"nnmpi: --timeline {where}: cannot be written (")

@@ -1,0 +1,229 @@
+"""Watchdogs that ask each other over real sockets; the ranks are threads, and ending a rank is only written down."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from ranks import ThreadWorld, on_ranks
+
+from nnmpi.mpi import sidechannel
+from nnmpi.mpi.sidechannel import SideChannel
+from nnmpi.mpi.watchdog import Watchdog
+from nnmpi.mpi.world import World
+
+TIMEOUT = 0.3
+LONG = 15.0  # seconds in which all must have happened
+
+
+class Recorder:
+    """What the watchdogs of a job did: the lines they wrote, who left, who was sent which signal."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.lines: list[str] = []
+        self.left: set[int] = set()
+        self.signals: list[int] = []
+        monkeypatch.setattr(os, "write", lambda _, text: self.lines.append(text.decode()))
+        monkeypatch.setattr(os, "kill", lambda _, number: self.signals.append(number))
+        monkeypatch.setattr(sidechannel, "machine", lambda: "here")
+        monkeypatch.setattr(Watchdog, "_leave", lambda dog: self.leave(dog))
+
+    def leave(self, dog: Any) -> None:
+        self.left.add(dog._world.rank)
+        dog._closing.set()
+
+    def wait_for(self, what: Callable[[], bool]) -> None:
+        end = time.monotonic() + LONG
+        while not what():
+            assert time.monotonic() < end, (self.lines, self.left, self.signals)
+            time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def watching(world: World, timeout: float, recovers: bool = False) -> Iterator[Watchdog]:
+    world.recovers = recovers
+    with Watchdog(world, timeout) as dog:
+        dog.start()
+        yield dog
+
+
+@pytest.fixture
+def job(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    return Recorder(monkeypatch)
+
+
+def at(world: World, collectives: int, phase: str = "training", epoch: int = 2, step: int = 11) -> None:
+    world.here.collectives, world.here.phase = collectives, phase
+    world.here.epoch_and_step = lambda: (epoch, step)
+
+
+def test_rank_that_is_busy_elsewhere_is_named_once(job: Recorder) -> None:
+    def rank(world: World) -> None:
+        with watching(world, TIMEOUT):
+            if world.rank == 2:
+                at(world, 20, "evaluation", 1, 45)
+            else:
+                at(world, 21)
+            job.wait_for(lambda: job.left == {0, 1, 2, 3})
+
+    on_ranks(4, rank)
+    (line,) = job.lines
+    assert line.startswith(
+        "nnmpi: no progress for 0 s: ranks 0, 1, 3 wait in training, epoch 3, step 12, for rank 2 on "
+    )
+    assert "(still busy in evaluation, after epoch 2, step 45)" in line
+    assert line.endswith("The job ends (--stall-timeout 0.3, 0 is off)\n")
+
+
+def test_rank_that_does_not_answer_is_named(job: Recorder) -> None:
+    def rank(world: World) -> None:
+        if world.rank == 0:
+            channel = SideChannel(world)
+            job.wait_for(lambda: job.left == {1, 2})
+            channel.close()
+            return
+        with watching(world, TIMEOUT):
+            at(world, 21)
+            job.wait_for(lambda: job.left == {1, 2})
+
+    on_ranks(3, rank)
+    (line,) = job.lines
+    assert "ranks 1, 2 wait" in line
+    assert "for rank 0 on host0 (alive, but too busy to answer)" in line
+    assert not job.signals
+
+
+def test_recoverable_job_goes_on_without_the_missing(job: Recorder) -> None:
+    def rank(world: World) -> None:
+        if world.rank == 1:
+            channel = SideChannel(world)
+            job.wait_for(lambda: len(job.signals) == 2)
+            channel.close()
+            return
+        with watching(world, TIMEOUT, recovers=True):
+            at(world, 20 if world.rank == 3 else 21)
+            job.wait_for(lambda: len(job.signals) == 2)
+            world.here.collectives = 22
+
+    on_ranks(4, rank)
+    assert job.signals == [signal.SIGKILL, signal.SIGKILL]  # of rank 1 by another, of rank 3 by itself
+    assert not job.left
+    (line,) = job.lines
+    assert "The others go on without them" in line
+
+
+def test_recoverable_job_ends_where_the_missing_may_only_be_cut_off(
+    job: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = threading.local()
+    monkeypatch.setattr(sidechannel, "machine", lambda: hosts.name)
+    monkeypatch.setattr(sidechannel, "_own_address", lambda others: "127.0.0.1")
+
+    def rank(world: World) -> None:
+        hosts.name = "there" if world.rank == 2 else "here"
+        if world.rank == 2:
+            channel = SideChannel(world)
+            job.wait_for(lambda: job.left == {0, 1})
+            channel.close()
+            return
+        with watching(world, TIMEOUT, recovers=True):
+            at(world, 21)
+            job.wait_for(lambda: job.left == {0, 1})
+
+    on_ranks(3, rank)
+    assert not job.signals
+    (line,) = job.lines
+    assert "rank 2 on host2 (never answered, perhaps a firewall stops UDP). The job ends" in line
+
+
+def test_all_have_arrived_but_it_does_not_end(job: Recorder) -> None:
+    def rank(world: World) -> None:
+        with watching(world, TIMEOUT):
+            at(world, 21)
+            job.wait_for(lambda: job.left == {0, 1})
+
+    on_ranks(2, rank)
+    (line,) = job.lines
+    assert "all have arrived there, so MPI itself or the network hangs" in line
+
+
+def still(job: Recorder, ranks: int, rank: Callable[[World], None]) -> None:
+    on_ranks(ranks, rank)
+    assert (job.lines, job.left, job.signals) == ([], set(), [])
+
+
+def test_ranks_that_move_give_no_alarm(job: Recorder) -> None:
+    def rank(world: World) -> None:
+        with watching(world, TIMEOUT):
+            at(world, 1)
+            end = time.monotonic() + 4 * TIMEOUT
+            while time.monotonic() < end:
+                world.here.collectives += 2
+                time.sleep(0.01)
+
+    still(job, 2, rank)
+
+
+def test_computing_is_no_stall(job: Recorder) -> None:
+    def rank(world: World) -> None:
+        with watching(world, TIMEOUT):
+            at(world, 20)
+            time.sleep(4 * TIMEOUT)
+
+    still(job, 2, rank)
+
+
+def test_time_in_which_the_watchdog_itself_did_not_run_does_not_count(
+    job: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a suspended host or SIGCONT: the clock jumps by an hour."""
+    jump = [0.0]
+    now = time.monotonic
+    monkeypatch.setattr("nnmpi.mpi.watchdog.time.monotonic", lambda: now() + jump[0])
+
+    def rank(world: World) -> None:
+        with watching(world, 30.0):
+            at(world, 21)
+            time.sleep(0.1)
+            if world.rank == 0:
+                jump[0] = 3600.0
+            time.sleep(0.5)
+
+    still(job, 2, rank)
+
+
+@pytest.mark.parametrize(("timeout", "size"), [(0.0, 2), (5.0, 1)])
+def test_no_thread_where_there_is_nothing_to_watch(timeout: float, size: int) -> None:
+    world = ThreadWorld(0, [None] * size, threading.Barrier(1))
+    before = threading.active_count()
+    with watching(world, timeout):
+        assert threading.active_count() == before
+
+
+def test_leaving_ends_the_thread_at_once() -> None:
+    def rank(world: World) -> float:
+        with watching(world, 300.0):
+            entered = time.monotonic()
+        return time.monotonic() - entered
+
+    assert max(on_ranks(3, rank)) < 4.0  # it looks every 5 s
+    assert not [thread for thread in threading.enumerate() if thread.name == "watchdog"]
+
+
+def test_forged_order_to_leave_is_ignored(job: Recorder) -> None:
+    def rank(world: World) -> None:
+        with watching(world, TIMEOUT) as dog:
+            at(world, 20)
+            if world.rank == 0:
+                channel = dog._channel
+                key, channel._key = channel._key, b"x" * 32
+                for kind in sidechannel.Kind:
+                    channel.send(kind, 1, dog._report())
+                channel._key = key
+            time.sleep(2 * TIMEOUT)
+
+    still(job, 2, rank)
