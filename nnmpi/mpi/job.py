@@ -9,6 +9,7 @@ from typing import Any
 
 from nnmpi.errors import CommandError, InputError
 from nnmpi.mpi.launcher import LAUNCHERS, cores, launched, library
+from nnmpi.mpi.witness import Witness
 from nnmpi.mpi.world import World
 
 
@@ -74,14 +75,17 @@ def run(work: Callable[[World], None]) -> int:
     _check_family(mpi)
     _share_cores()
     _skip_networks()
+    witness = Witness(launched()[1] if library(mpi).startswith("MPICH") else 1)
     mpi.Init_thread(mpi.THREAD_FUNNELED)
     world = World(mpi)
+    witness.watch(world.rank)
     status = 0
     try:
         work(world)
     except CommandError as error:
         status = error.status
         if not error.shared:
+            witness.leave()
             world.fail(f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {error}", status)
         if world.rank == 0 and launched()[2] == 0:
             print(f"nnmpi: {error}", file=sys.stderr, flush=True)
@@ -90,7 +94,9 @@ def run(work: Callable[[World], None]) -> int:
     except BaseException as error:
         status = 130 if isinstance(error, KeyboardInterrupt) else 1
         name = f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {type(error).__name__}: {error}"
+        witness.leave()
         world.fail(name if status == 130 else f"{traceback.format_exc()}{name}", status)
     sys.stdout.flush()
+    witness.leave()
     mpi.Finalize()
     return status
