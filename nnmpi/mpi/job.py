@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from nnmpi.errors import CommandError, InputError
 from nnmpi.mpi.launcher import LAUNCHERS, cores, fault_tolerant, launched, library
 from nnmpi.mpi.startup import guarded
+from nnmpi.mpi.witness import Witness
 from nnmpi.mpi.world import World
 
 
@@ -76,9 +77,12 @@ def run(work: Callable[[World], None]) -> int:
     _check_family(mpi)
     _share_cores()
     _skip_networks()
+    witness = Witness(launched()[1] if library(mpi).startswith("MPICH") else 1)
     with guarded() if fault_tolerant(mpi) else contextlib.nullcontext():
         mpi.Init_thread(mpi.THREAD_FUNNELED)
     world = World(mpi)
+    witness.watch(world.rank)
+    world.farewell = witness.leave
     status = 0
     try:
         work(world)
@@ -96,6 +100,7 @@ def run(work: Callable[[World], None]) -> int:
         name = f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {type(error).__name__}: {error}"
         world.fail(name if status == 130 else f"{traceback.format_exc()}{name}", status)
     sys.stdout.flush()
+    world.farewell()
     if world.recovers:
         _leave(world, status)
     mpi.Finalize()

@@ -205,4 +205,5 @@ class Watchdog:
             for rank, peer in peers.items():
                 if peer.machine == peers[self._me].machine and self._state(rank) in ("T", "t"):
                     self._kill(rank)
+        self._world.farewell()
         os._exit(1)

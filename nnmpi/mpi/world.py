@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ class World:
         What number each of them had at the start.
     recovers : bool
         Whether the others can go on when a rank dies.
+    farewell : function()
+        To be called before this process ends on purpose.
     """
 
     def __init__(self, mpi: Any) -> None:
@@ -42,6 +44,7 @@ class World:
         self.started = self.size
         self.origin = list(range(self.size))
         self.recovers = fault_tolerant(mpi)
+        self.farewell: Callable[[], None] = lambda: None
         self._hosts: list[str] = []  # of the ranks at the start
         self.here = Here()
         self._bind()
@@ -226,4 +229,5 @@ class World:
         sys.stdout.flush()
         time.sleep(0.3 * min(self.rank, 8))  # if all fail alike, rank 0 speaks, and ends the others before they do
         print(message, file=sys.stderr, flush=True)
+        self.farewell()
         self.comm.Abort(status)

@@ -1,6 +1,11 @@
-"""A job whose ranks fail as told: ``failing.py one|all|input|shared``. Started by the tests under mpiexec."""
+"""A job whose ranks fail as told, started by the tests under mpiexec.
 
+``failing.py one|all|input|shared|leave|abort``
+"""
+
+import os
 import sys
+import time
 
 from nnmpi.errors import InputError
 from nnmpi.mpi.job import run
@@ -15,9 +20,16 @@ def work(world: World) -> None:
         with world.together():
             if world.rank == 1:
                 raise InputError("rank 1 read something bad")
+    if how in ("leave", "abort"):
+        world.sum_exactly(1)
+        time.sleep(2)  # the witness, if there is one, has seen us all
     if world.rank == 1:
         if how == "input":
             raise InputError("only one of us noticed")
+        if how == "leave":
+            os._exit(3)
+        if how == "abort":
+            world.comm.Abort(4)
         raise ValueError("one of us fails")
     while True:
         world.sum_exactly(1)  # without the one that failed this never ends

@@ -1,45 +1,120 @@
 """Nothing hangs: whatever happens to a rank, the job ends soon and says why, once."""
 
+import contextlib
 import os
 import re
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs import CommandServer, Done, Environment, Job, Run, read_metrics, run
+from jobs import CommandServer, Done, Environment, Job, Run, needed, read_metrics, run
 
 pytestmark = pytest.mark.mpi
 
 SOON = 5.0  # seconds
 FAILING = str(Path(__file__).with_name("failing.py"))
-LONG = ("train", "--data", "random:20000x64x10", "--epochs", "100000")
+LONG = ("train", "--data", "random:2000x64x10", "--epochs", "100000")
+
+
+@contextlib.contextmanager
+def training(mpi: Environment, ranks: int, directory: Path) -> Iterator[Job]:
+    """A long training on its way, one epoch being done."""
+    with Job(mpi.nnmpi(ranks, *LONG, "--output", "run"), directory, **mark(directory)) as job:
+        deadline = time.monotonic() + 60
+        while not ((directory / "run/metrics.jsonl").exists() and read_metrics(directory / "run")):
+            assert job.process.poll() is None, job.output()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield job
+
+
+def mark(directory: Path) -> dict[str, str]:
+    """A variable in the environment of all processes of a job."""
+    return {"NNMPI_TEST_OF": str(directory)}
+
+
+def check_all_ended(directory: Path) -> None:
+    """No process of a job that had this mark goes on; those that still end get a moment."""
+    ((name, value),) = mark(directory).items()
+    deadline = time.monotonic() + SOON
+    while True:
+        left = []
+        for environ in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if f"{name}={value}".encode() in environ.read_bytes().split(b"\0"):
+                    left.append((environ.parent / "cmdline").read_text())
+        if not left:
+            return
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("rank", [0, 2])
 @pytest.mark.slow
 def test_killed_rank_ends_the_job(mpi: Environment, rank: int, tmp_path: Path) -> None:
-    with Job(mpi.nnmpi(3, *LONG, "--output", "run"), tmp_path) as job:
-        deadline = time.monotonic() + 60
-        while not ((tmp_path / "run/metrics.jsonl").exists() and read_metrics(tmp_path / "run")):
-            assert job.process.poll() is None, job.output()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    check_killed(mpi, 3, rank, tmp_path)
+
+
+@pytest.mark.slow
+def test_killed_rank_of_eight_is_named(tmp_path: Path) -> None:
+    check_killed(needed("mpich"), 8, 5, tmp_path)
+
+
+def check_killed(mpi: Environment, ranks: int, rank: int, tmp_path: Path) -> None:
+    with training(mpi, ranks, tmp_path) as job:
         os.kill(job.rank_pid(rank), signal.SIGKILL)
         killed = time.monotonic()
         done = job.wait(30)
         assert time.monotonic() - killed < SOON
     assert done.status != 0
-    # the launcher says who died; MPICH's only that one did, and not always which process
-    told = f"rank {rank}" if mpi.mpi == "openmpi" else "Killed (signal 9)"
-    assert re.search(rf"{re.escape(told)}(?!\d)", done.out + done.err)
     assert "Traceback" not in done.err
+    if mpi.mpi == "openmpi":  # its launcher says who died
+        assert re.search(rf"rank {rank}(?!\d)", done.out + done.err)
+    else:
+        (message,) = done.messages
+        assert re.match(rf"nnmpi: rank {rank} of {ranks} on \S+ was killed by SIGKILL \(", message)
+        assert "--resume" in message
+    check_all_ended(tmp_path)
+
+
+@pytest.mark.slow
+def test_ranks_that_the_launcher_ends_are_not_named(tmp_path: Path) -> None:
+    done = fail(needed("mpich"), "abort", tmp_path)
+    assert done.status == 4
+    assert not done.messages
+    check_all_ended(tmp_path)
+
+
+@pytest.mark.slow
+def test_killed_launcher_leaves_nothing_behind(tmp_path: Path) -> None:
+    with training(needed("mpich"), 2, tmp_path) as job:
+        job.process.kill()
+        job.wait()
+    check_all_ended(tmp_path)
+
+
+@pytest.mark.slow
+def test_nothing_is_left_behind(mpi: Environment, tmp_path: Path) -> None:
+    done = run(mpi.nnmpi(2, "info"), tmp_path, **mark(tmp_path)).succeeded()
+    assert not done.messages
+    check_all_ended(tmp_path)
+
+
+@pytest.mark.slow
+def test_rank_that_just_leaves_is_named(tmp_path: Path) -> None:
+    done = fail(needed("mpich"), "leave", tmp_path)
+    assert done.status != 0
+    (message,) = done.messages
+    assert re.match(r"nnmpi: rank 1 of 3 on \S+ ended with status 3;", message)
+    check_all_ended(tmp_path)
 
 
 def fail(mpi: Environment, how: str, directory: Path) -> Done:
     """What a job of 3 ranks does that `failing` makes fail; starting it takes about a second."""
-    return run(mpi.mpiexec(3, mpi.program("python"), FAILING, how), directory)
+    return run(mpi.mpiexec(3, mpi.program("python"), FAILING, how), directory, **mark(directory))
 
 
 def test_exception_on_one_rank_ends_the_job(mpi: Environment, tmp_path: Path) -> None:
@@ -50,6 +125,7 @@ def test_exception_on_one_rank_ends_the_job(mpi: Environment, tmp_path: Path) ->
     assert re.fullmatch(r"nnmpi: rank 1 of 3 on \S+: ValueError: one of us fails", done.messages[0])
     assert done.err.count("Traceback (most recent call last)") == 1
     assert "failing.py" in done.err
+    check_all_ended(tmp_path)
 
 
 @pytest.mark.slow
