@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,8 +26,8 @@ class Clock:
         return self.now
 
 
-def run_of(steps: int, size: int, monkeypatch: pytest.MonkeyPatch, first: int = 0) -> Timeline:
-    """A timeline with a batch and an update in each step."""
+def run_of(steps: int, size: int, monkeypatch: pytest.MonkeyPatch, first: int = 0, epoch: int = 10**9) -> Timeline:
+    """A timeline with a batch and an update in each step, and now and then a new phase."""
     monkeypatch.setattr(timeline, "clock", Clock())
     recorded = Timeline(size)
     progress = SimpleNamespace(update=first)
@@ -34,8 +35,9 @@ def run_of(steps: int, size: int, monkeypatch: pytest.MonkeyPatch, first: int = 
     optimizer = SimpleNamespace(update=lambda: None)
     recorded.time_steps(batches, lambda: progress.update)
     recorded.time(optimizer, update="update")
-    recorded.phase("training")
     for step in range(first, first + steps):
+        if (step - first) % epoch == 0:
+            recorded.phase("training")
         assert batches.blocks(step, False) == [step]
         optimizer.update()
         progress.update += 1
@@ -74,9 +76,15 @@ def test_of_a_long_run_the_middle_is_left_out_and_told(size: int, monkeypatch: p
 
 
 def test_the_phase_is_known_after_what_was_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    events = page([rank_rows(0, rows_of(run_of(20_000, 1, monkeypatch)))])
-    (training,) = [e for e in events if e["name"] == "training"]
-    assert training["dur"] > 0.9 * max(e["ts"] + e["dur"] for e in events)
+    """Steps 2,000 to 17,799 are left out, and in them the phase began which goes on after them."""
+    recorded = run_of(20_000, 1, monkeypatch, epoch=7500)
+    assert recorded.left_out
+    events = page([rank_rows(0, rows_of(recorded))])
+    phases = [(e["ts"], e["ts"] + e["dur"]) for e in events if e["name"] == "training"]
+    (after,) = [e["ts"] for e in events if e["name"] == f"step {recorded.left_out[1] + 1}"]
+    assert len(phases) == 2
+    assert phases[1][0] < after < phases[1][1]
+    assert phases[1][0] > 0.7 * phases[1][1]
 
 
 def test_what_raises_leaves_a_row_too() -> None:
@@ -105,8 +113,8 @@ def check_tracks(events: list[dict[str, Any]]) -> None:
         around: list[tuple[int, int]] = []
         before = 0
         for event in (e for e in events if (e["pid"], e["tid"]) == track):
-            start = round(event["ts"] * 1000)
-            end = start + round(event["dur"] * 1000)
+            start = int(event["ts"] * 1000)  # as Perfetto does it
+            end = start + int(event["dur"] * 1000)
             assert before <= start <= end
             before = start
             while around and around[-1][1] <= start:
@@ -147,12 +155,12 @@ def test_step_goes_on_to_its_last_call_and_the_writer_has_a_track_of_its_own() -
         *(row("evaluation", 250), row("exchange", 260, 270, 9), row("end", 300), row("log", 310, 330)),
     ]
     events = page([rank_rows(0, main, [row("write a checkpoint", 140, 400)])])
-    times = {e["name"]: (e["ts"] * 1000, (e["ts"] + e["dur"]) * 1000) for e in events if e["tid"] == 0}
-    assert times["step 42"] == pytest.approx((110, 150))
-    assert times["step 43"] == pytest.approx((160, 190))
-    assert times["training"] == pytest.approx((100, 250))
-    assert times["evaluation"] == pytest.approx((250, 300))
-    assert times["end"] == pytest.approx((300, 330))
+    times = {e["name"]: (round(e["ts"] * 1000), round((e["ts"] + e["dur"]) * 1000)) for e in events if e["tid"] == 0}
+    assert times["step 42"] == (110, 150)
+    assert times["step 43"] == (160, 190)
+    assert times["training"] == (100, 250)
+    assert times["evaluation"] == (250, 300)
+    assert times["end"] == (300, 330)
     assert [e["name"] for e in events if e["tid"] == 1] == ["write a checkpoint"]
 
 
@@ -167,6 +175,15 @@ def test_names_of_ranks_and_threads() -> None:
         ("thread_name", 3, 0, "main"),
         ("thread_name", 3, 1, "checkpoints"),
     }
+
+
+def test_slices_that_touch_do_not_overlap_however_a_viewer_reads_them() -> None:
+    times = 10**15 + np.cumsum(np.random.default_rng(1).integers(1, 10**6, 5000))
+    names = ("batch", "forward", "backward", "update")
+    rows = [row(names[i % 4], a, b, i // 4) for i, (a, b) in enumerate(pairwise(times.tolist()))]
+    events = page([rank_rows(0, [row("training", int(times[0])), *rows])])
+    found = [int(e["ts"] * 1000) for e in events if e["cat"] == "compute"]
+    assert found == (times[:-1] - times[0]).tolist()
 
 
 @given(st.integers(0, 10**17))

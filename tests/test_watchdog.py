@@ -12,7 +12,7 @@ import pytest
 from ranks import ThreadWorld, on_ranks
 
 from nnmpi.mpi import sidechannel
-from nnmpi.mpi.sidechannel import SideChannel
+from nnmpi.mpi.sidechannel import Kind, Report, SideChannel
 from nnmpi.mpi.watchdog import Watchdog
 from nnmpi.mpi.world import World
 
@@ -95,6 +95,30 @@ def test_rank_that_does_not_answer_is_named(job: Recorder) -> None:
     assert "ranks 1, 2 wait" in line
     assert "for rank 0 on host0 (alive, but too busy to answer)" in line
     assert not job.signals
+
+
+def test_of_those_who_notice_the_lowest_rank_speaks(job: Recorder) -> None:
+    """Rank 0 is played here: it gives the alarm, too, but never speaks, until rank 1 has waited for it long enough."""
+    times: list[float] = []
+
+    def rank(world: World) -> None:
+        if world.rank == 1:
+            with watching(world, TIMEOUT):
+                at(world, 21)
+                job.wait_for(lambda: bool(job.lines))
+                times.append(time.monotonic())
+            return
+        channel = SideChannel(world)
+        while not job.lines:
+            packet = channel.receive(0.05)
+            if packet and world.rank == 0:
+                times.append(time.monotonic())
+                for kind in (Kind.ANSWER, Kind.ALARM):
+                    channel.send(kind, 1, Report(0, 21, 1.0, 2, 11, "training"))
+        channel.close()
+
+    on_ranks(3, rank)
+    assert times[-1] - times[0] > 2.5  # a second for the answers, two for rank 0
 
 
 def test_recoverable_job_goes_on_without_the_missing(job: Recorder) -> None:
@@ -186,12 +210,11 @@ def test_time_in_which_the_watchdog_itself_did_not_run_does_not_count(
     monkeypatch.setattr("nnmpi.mpi.watchdog.time.monotonic", lambda: now() + jump[0])
 
     def rank(world: World) -> None:
-        with watching(world, 30.0):
-            at(world, 21)
-            time.sleep(0.1)
-            if world.rank == 0:
-                jump[0] = 3600.0
-            time.sleep(0.5)
+        with watching(world, 6.0):  # it looks every 0.6 s
+            at(world, 21 - world.rank)
+            time.sleep(0.7)
+            jump[0] = 3600.0
+            time.sleep(1.8)
 
     still(job, 2, rank)
 

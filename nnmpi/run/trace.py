@@ -51,7 +51,11 @@ def aligned(rows: Rows, readings: list[tuple[int, int]]) -> Rows:
 
 
 def trace(ranks: list[RankRows], about: dict[str, Any]) -> bytes:
-    """The JSON text; `about` is said of it in ``otherData``."""
+    """The JSON text; `about` is said of it in ``otherData``.
+
+    Viewers read a time as a binary fraction, and cut it off to whole ns: the digits after those of the ns, 3 of a start
+    and 1 of a length, see to it that this is exact, so that slices which touch do not overlap.
+    """
     last = last_arrivals(ranks)
     zero = min(int(rank.main[:, 1].min()) for rank in ranks)
     events = []
@@ -69,7 +73,7 @@ def trace(ranks: list[RankRows], about: dict[str, Any]) -> bytes:
             events.append(json.dumps({"name": "thread_name", **head, "args": {"name": name}}))
             for s in sorted(found, key=lambda s: (s.start, -s.end)):
                 text = f'{{"name":"{s.name}","cat":"{s.kind}","ph":"X","pid":{rank.rank},"tid":{thread},'
-                text += f'"ts":{microseconds(s.start - zero)},"dur":{microseconds(s.end - s.start)}'
+                text += f'"ts":{microseconds(s.start - zero)}3,"dur":{microseconds(s.end - s.start)}1'
                 events.append(text + (f',"args":{json.dumps(s.arguments)}}}' if s.arguments else "}"))
     lines = ",\n".join(events)
     return f'{{"displayTimeUnit":"ns","otherData":{json.dumps(about)},"traceEvents":[\n{lines}\n]}}\n'.encode()
