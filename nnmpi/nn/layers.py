@@ -20,18 +20,21 @@ Array = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
 
 
-def relu(z: Array) -> None:
-    """``max(z, 0)``, in place."""
-    np.maximum(z, 0, out=z)
+ZERO = np.zeros((), np.float32)  # the number 0 would be converted anew by each call, for 0.4 µs
+
+
+def relu(z: Array, zeros: Array) -> None:
+    """``max(z, 0)``, in place. With an array of zeros NumPy takes a quarter of the time that it takes with one 0."""
+    np.maximum(z, zeros, out=z)
 
 
 def relu_backward(h: Array, delta: Array, positive: Mask) -> None:
     """``delta *= h > 0``. Not by ``np.sign``, which branches and takes six times as long on real activations."""
-    np.greater(h, 0, out=positive)
+    np.greater(h, ZERO, out=positive)
     np.multiply(delta, positive, out=delta)
 
 
-def sigmoid(z: Array) -> None:
+def sigmoid(z: Array, zeros: Array | None = None) -> None:
     """``1 / (1 + exp(-z)) = (1 + tanh(z/2)) / 2``, in place; the second form cannot overflow."""
     np.multiply(z, 0.5, out=z)
     np.tanh(z, out=z)
@@ -46,7 +49,7 @@ def sigmoid_backward(h: Array, delta: Array, scratch: Mask) -> None:
     np.multiply(delta, h, out=delta)
 
 
-def tanh(z: Array) -> None:
+def tanh(z: Array, zeros: Array) -> None:
     """``tanh(z)``, in place."""
     np.tanh(z, out=z)
 
@@ -58,7 +61,7 @@ def tanh_backward(h: Array, delta: Array, scratch: Mask) -> None:
     np.multiply(delta, h, out=delta)
 
 
-def identity(z: Array) -> None:
+def identity(z: Array, zeros: Array) -> None:
     """``z``."""
 
 
@@ -66,8 +69,9 @@ def identity_backward(h: Array, delta: Array, scratch: Mask) -> None:
     """``delta *= 1``."""
 
 
-# name → (f in place, the backward pass through f from its own output, with a scratch array of booleans)
-ACTIVATIONS: dict[str, tuple[Callable[[Array], None], Callable[[Array, Array, Mask], None]]] = {
+# name → (f in place, given an array of zeros; the backward pass through f from its own output, with a scratch array of
+# booleans)
+ACTIVATIONS: dict[str, tuple[Callable[[Array, Array], None], Callable[[Array, Array, Mask], None]]] = {
     "relu": (relu, relu_backward),
     "sigmoid": (sigmoid, sigmoid_backward),
     "tanh": (tanh, tanh_backward),
@@ -105,6 +109,7 @@ class Block(NamedTuple):
     delta_transposed: Array
     mask: Array  # (fan_out, b), of dropout
     positive: Mask  # (fan_out, b), scratch
+    zeros: Array  # (fan_out, b)
 
 
 class Dense:
@@ -144,6 +149,7 @@ class Dense:
             )
             for _ in range(max_blocks)
         ]
+        self._zeros = Buffer(self.fan_out, max_block, dtype)
         self._blocks: dict[tuple[int, int], Block] = {}
         self.blocks: list[Block] = []
 
@@ -154,7 +160,8 @@ class Dense:
     def _make(self, block: int, b: int) -> Block:
         output, delta, mask, positive = self._buffers[block]
         d = delta.view(b)[0]
-        made = Block(*output.view(b), d, d.T, mask.view(b)[0] if self._drops else d, positive.view(b)[0])
+        m = mask.view(b)[0] if self._drops else d
+        made = Block(*output.view(b), d, d.T, m, positive.view(b)[0], self._zeros.view(b)[0])
         self._blocks[block, b] = made
         return made
 
@@ -170,20 +177,20 @@ class Dense:
     def forward(self, inputs: list[Array], training: bool) -> list[Array]:
         """From the blocks of inputs, each of shape (1 + fan_in, b), to those of outputs with ones on top."""
         for x, block in zip(inputs, self.blocks, strict=True):
-            np.matmul(self._transposed, x, out=block.output)
-            self._f(block.output)
+            np.dot(self._transposed, x, out=block.output)  # matmul takes 0.7 µs longer
+            self._f(block.output, block.zeros)
             if training and self._drops:
                 np.multiply(block.output, block.mask, out=block.output)
         return [block.output_with_ones for block in self.blocks]
 
     def gradient(self, inputs: list[Array], block: int, out: Array) -> None:
         """Write the sum gradient over the samples of a block, shape (1 + fan_in, fan_out), to `out`."""
-        np.matmul(inputs[block], self.blocks[block].delta_transposed, out=out)
+        np.dot(inputs[block], self.blocks[block].delta_transposed, out=out)
 
     def backward(self, below: "Dense") -> None:
         """Hand the blocks' ``delta`` down to the layer `below`; uses up its outputs."""
         for block, lower in zip(self.blocks, below.blocks, strict=True):
-            np.matmul(self._weight, block.delta, out=lower.delta)
+            np.dot(self._weight, block.delta, out=lower.delta)
             if below._drops:
                 np.multiply(lower.delta, lower.mask, out=lower.delta)
                 np.multiply(lower.output, below._keep, out=lower.output)  # f' is a function of f, not of f · mask

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from nnmpi.nn.layers import Array, Buffer, Dense
-from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS
+from nnmpi.nn.layers import Array, Dense
+from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS, Memory
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,7 @@ class Network:
         self.layers.append(Dense(last, "identity", max_block, max_blocks))
         self._loss = LOSSES[architecture.loss][architecture.output_activation]
         self._output_activation = OUTPUT_ACTIVATIONS[architecture.output_activation]
-        self._scratch: Array = np.empty(max_block, parameters.dtype)
-        self._work = Buffer(architecture.sizes[-1], max_block, parameters.dtype)
+        self._memory = Memory(architecture.sizes[-1], max_block, parameters.dtype)
         self._chunk: Array = np.empty(min(parameters.size, 16384), parameters.dtype)
         self._sizes: list[int] = []
         self._inputs: list[Array] = []
@@ -105,7 +104,7 @@ class Network:
     def loss(self, targets: list[Array]) -> list[float]:
         """The sum of the losses over each block that went forward last, against its targets, (outputs, b)."""
         return [
-            self._loss(block.output, t, block.delta, self._scratch[: t.shape[1]], self._work.view(t.shape[1])[0])
+            self._loss(block.output, t, block.delta, self._memory.scratch(t.shape[1]))
             for block, t in zip(self.layers[-1].blocks, targets, strict=True)
         ]
 
@@ -136,5 +135,5 @@ class Network:
     def predict(self, x: Array) -> Array:
         """The outputs after the output activation, shape (outputs, b): probabilities or numbers."""
         (z,) = self.forward([x])
-        self._output_activation(z, self._scratch[: z.shape[1]])
+        self._output_activation(z, self._memory.scratch(z.shape[1]).sums)
         return z
