@@ -53,6 +53,7 @@ class Batches:
         self._scratch[0] = np.arange(capacity)
         self._start = self._end = 0  # the steps in the window
         self._base = 0  # the place in the epoch of its first sample
+        self._ends: list[list[int]] = []  # for each step in the window: where its microbatches begin, where it ends
         if augmentation:
             augmentation.reserve(largest)
 
@@ -69,11 +70,11 @@ class Batches:
         """
         if not self._start <= step < self._end:
             self._fill(step)
-        ends = (self._order.bounds[step] - self._base).tolist()
+        ends = self._ends[step - self._start]
         if not by_shard:
             ends = [ends[0], ends[-1]]
-        places = [slice(*ab) for ab in pairwise(ends)]
-        return [self._window[ab].T for ab in places], [self._encoded[:, ab] for ab in places]
+        window, encoded = self._window, self._encoded
+        return [window[a:b].T for a, b in pairwise(ends)], [encoded[:, a:b] for a, b in pairwise(ends)]
 
     def columns(self, step: int, by_shard: bool) -> list[tuple[int, int, slice]]:
         """Where each shard's samples of a step are: shard, block, columns of the block."""
@@ -86,6 +87,7 @@ class Batches:
     def _fill(self, step: int) -> None:
         self._start, self._end = step, min(step + self._steps, len(self._first))
         self._base = int(self._first[step])
+        self._ends = (self._order.bounds[step : self._end] - self._base).tolist()
         rows = self._order.order[self._base : self._last[self._end - 1]]
         n = len(rows)
         self._part.x.take(rows, axis=0, out=self._window[:n], mode="clip")  # clip: raise would copy `out`
@@ -96,8 +98,7 @@ class Batches:
 
     def _augment(self, features: Array, augmentation: Augmentation) -> None:
         microbatches = []
-        for step in range(self._start, self._end):
-            bounds = (self._order.bounds[step] - self._base).tolist()
-            for shard, a, b in zip(self._held, bounds, bounds[1:], strict=False):
+        for step, ends in enumerate(self._ends, self._start):
+            for shard, (a, b) in zip(self._held, pairwise(ends), strict=True):
                 microbatches.append((self._epoch, step, shard, features[a:b]))
         augmentation.apply(microbatches, features, self._scaler)
