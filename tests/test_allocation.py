@@ -143,7 +143,7 @@ def allocating_l2(network, gradient, factor):
 
 
 def allocating_update(optimizer, gradient, count, learning_rate, k):
-    optimizer._w -= learning_rate / count * gradient
+    optimizer.state -= learning_rate / count * gradient
 
 
 def allocating_cross_entropy(z, t, delta, scratch):

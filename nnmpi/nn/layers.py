@@ -152,10 +152,12 @@ class Dense:
         self._zeros = Buffer(self.fan_out, max_block, dtype)
         self._blocks: dict[tuple[int, int], Block] = {}
         self.blocks: list[Block] = []
+        self.outputs: list[Array] = []  # of the blocks, with ones on top
 
     def resize(self, sizes: list[int]) -> None:
         """Prepare for a batch of blocks of these sizes; the views of each size are made once and kept."""
         self.blocks = [self._blocks.get(key) or self._make(*key) for key in enumerate(sizes)]
+        self.outputs = [block.output_with_ones for block in self.blocks]
 
     def _make(self, block: int, b: int) -> Block:
         output, delta, mask, positive = self._buffers[block]
@@ -181,7 +183,7 @@ class Dense:
             self._f(block.output, block.zeros)
             if training and self._drops:
                 np.multiply(block.output, block.mask, out=block.output)
-        return [block.output_with_ones for block in self.blocks]
+        return self.outputs
 
     def gradient(self, inputs: list[Array], block: int, out: Array) -> None:
         """Write the sum gradient over the samples of a block, shape (1 + fan_in, fan_out), to `out`."""

@@ -115,7 +115,7 @@ class Network:
         """
         for i in range(len(self.layers) - 1, -1, -1):
             layer = self.layers[i]
-            inputs = [block.output_with_ones for block in self.layers[i - 1].blocks] if i else self._inputs
+            inputs = self.layers[i - 1].outputs if i else self._inputs
             for block, (gradient, additions) in enumerate(destinations):
                 layer.gradient(inputs, block, gradient[i])
                 for total, part in additions:

@@ -10,7 +10,6 @@ import numpy as np
 
 from nnmpi.nn.layers import Array
 
-
 # Vectors are updated in pieces that stay in the cache between one operation and the next: an update of 5.8 million
 # parameters then takes half of the time.
 PIECE = 1 << 17
