@@ -73,6 +73,11 @@ class Batches:
         blocks = self._blocks[step - self._start]
         return [self._window[a:b].T for a, b in blocks], [self._encoder.view(a, b) for a, b in blocks]
 
+    def whole(self, step: int) -> Array:
+        """The inputs of all blocks of a step side by side, shape (1 + features, b); after `blocks`."""
+        ends = self._ends[step - self._start]
+        return self._window[ends[0] : ends[-1]].T
+
     def columns(self, step: int, by_shard: bool) -> list[tuple[int, int, slice]]:
         """Where each shard's samples of a step are: shard, block, columns of the block."""
         bounds = (self._order.bounds[step] - self._first[step]).tolist()
