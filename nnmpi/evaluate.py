@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.data.prepare import Part
-from nnmpi.data.targets import Targets
+from nnmpi.data.targets import Encoder, Targets
 from nnmpi.mpi.world import World
 from nnmpi.nn.model import Network
 
@@ -41,16 +41,14 @@ def evaluate(network: Network, part: Part, targets: Targets, world: World) -> Sc
     outputs of ``1 - Σ(y-ŷ)² / Σ(y-ȳ)²``, as scikit-learn's ``r2_score``. All ranks take part.
     """
     k = targets.outputs
-    scratch = np.zeros((2, CHUNK), np.intp)
-    scratch[0] = np.arange(CHUNK)
-    encoded = np.empty((k, CHUNK), part.x.dtype)
+    encoder = Encoder(targets, CHUNK, part.x.dtype)
     sums = np.zeros((len(part.sizes), 3 + 3 * k))  # count, loss, correct, then Σ(y-ŷ)², Σy, Σy² of each output
     start = 0
     for row, size in zip(sums, part.sizes, strict=True):
         for a in range(start, start + size, CHUNK):
             b = min(a + CHUNK, start + size)
-            codes, t = part.y[a:b], encoded[:, : b - a]
-            targets.encode(codes, encoded, scratch)
+            codes, t = part.y[a:b], encoder.view(0, b - a)
+            encoder.encode(codes, [(0, b - a)])
             (z,) = network.forward([part.x[a:b].T])
             row[0] += b - a
             if targets.classes is None:

@@ -104,7 +104,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
     ]
     batches = Batches(task.training, layout, held, task.targets, config.seed, task.augmentation, task.scaler)
     largest = layout.largest_microbatch * (1 if reduce.by_shard else len(held))
-    network = Network(architecture, parameters, largest, len(reduce.blocks), config.dropout)
+    network = Network(architecture, parameters, largest, len(reduce.blocks), config.dropout, join=True)
     evaluator = Network(architecture, parameters, CHUNK)
     schedule = Schedule(
         config.lr_schedule,
@@ -158,7 +158,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
                     for shard, b, columns in batches.columns(step, reduce.by_shard):
                         draw = stream(config.seed, Purpose.DROPOUT, epoch, step, shard)
                         network.draw_dropout(b, columns, draw)
-                network.forward(inputs, training=True)
+                network.forward(inputs, training=True, whole=batches.whole(step) if reduce.by_shard else None)
                 losses = network.loss(targets)
                 network.backward(destinations)
                 for block, x, loss in zip(reduce.blocks, inputs, losses, strict=True):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nnmpi.errors import RunError
+from nnmpi.errors import InputError, RunError
 from nnmpi.run import checkpoint as module
 from nnmpi.run.checkpoint import Checkpoint, CheckpointWriter, Progress, newest, read, write
 
@@ -173,3 +173,10 @@ def test_json_says_what_it_is(tmp_path: Path) -> None:
     content: dict[str, Any] = json.loads(json.loads((tmp_path / "000000000003.json").read_text())["content"])
     assert content["progress"]["update"] == 3
     assert content["about"]["settings"] == {"hidden": [3]}
+
+
+def test_a_checkpoint_of_another_format_is_refused_not_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, checkpoint(1))
+    monkeypatch.setattr(module, "FORMAT", module.FORMAT + 1)
+    with pytest.raises(InputError, match="another version of nnmpi"):
+        newest(tmp_path)

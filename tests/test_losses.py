@@ -6,7 +6,7 @@ import reference
 from scipy.special import expit, softmax
 from sklearn.metrics import log_loss, mean_squared_error
 
-from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS
+from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS, Memory
 
 SAMPLES = 6
 
@@ -21,8 +21,8 @@ def case(loss, output_activation, scale=2.0):
 def run(loss, output_activation, z, t):
     """The loss sum and its derivative, from samples in rows."""
     delta = np.full(z.T.shape, np.nan, z.dtype)
-    scratch, work = np.empty(len(z), z.dtype), np.empty_like(delta)
-    total = LOSSES[loss][output_activation](z.T.copy(), t.T.astype(z.dtype), delta, scratch, work)
+    scratch = Memory(z.shape[1], SAMPLES + 1, z.dtype).scratch(len(z))
+    total = LOSSES[loss][output_activation](z.T.copy(), t.T.astype(z.dtype), delta, scratch)
     return total, delta.T
 
 

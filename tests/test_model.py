@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import reference
+from threadpoolctl import threadpool_limits
 
 from nnmpi.data.streams import Purpose, stream
 from nnmpi.nn.layers import ACTIVATIONS
@@ -246,3 +247,50 @@ def test_additions_follow_their_blocks_in_order():
     net.loss([t for _, t in blocks])
     net.backward([(v, []), (w, [(v, w)]), (w, [(v, w)])])
     assert first.tobytes() == ((a + b) + c).tobytes()
+
+
+def gradients_of_blocks(network, blocks, whole, targets):
+    """The logits, losses and gradients of each block, as bytes, after one step."""
+    logits = [z.tobytes() for z in network.forward(blocks, training=True, whole=whole)]
+    losses = network.loss(targets)
+    vectors = [np.zeros_like(network.parameters) for _ in blocks]
+    network.backward([(network.architecture.views(vector), []) for vector in vectors])
+    return logits, losses, [vector.tobytes() for vector in vectors]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", [(64, 32, 10), (64, 128, 64, 10), (100, 300, 200, 10), (30, 64, 1), (5, 3)])
+@pytest.mark.parametrize("b", [1, 3, 4, 6, 16, 64])
+def test_joined_blocks_have_the_bits_of_each_block_alone(b, sizes, dtype):
+    with threadpool_limits(1, "blas"):
+        generator = np.random.default_rng(0)
+        loss, output = ("cross-entropy", "softmax") if sizes[-1] > 1 else ("binary-cross-entropy", "sigmoid")
+        shape = Architecture(sizes, "relu", output, loss, dtype)
+        parameters = glorot_uniform(shape, generator)
+        x = np.ones((3 * b, 1 + sizes[0]), dtype)
+        x[:, 1:] = generator.random((3 * b, sizes[0]))
+        t = [np.eye(max(2, sizes[-1]), dtype=dtype)[: sizes[-1], generator.integers(0, 2, b)] for _ in range(3)]
+        blocks = [x[i * b : (i + 1) * b].T for i in range(3)]
+        joined = Network(shape, parameters, b, 3, join=True)
+        alone = Network(shape, parameters, b)
+        expected = [
+            gradients_of_blocks(alone, [block], None, [target]) for block, target in zip(blocks, t, strict=True)
+        ]
+        for _ in range(2):
+            found = gradients_of_blocks(joined, blocks, x.T, t)
+            assert found == tuple([part[0] for part in parts] for parts in zip(*expected, strict=True))
+
+
+def test_blocks_are_joined_only_where_a_trial_changes_no_bit(monkeypatch):
+    shape = architecture()
+    network = Network(shape, glorot_uniform(shape, np.random.default_rng(0)), 4, 2, join=True)
+    for differ, expected in (
+        ((), (True, True)),
+        (((True, True),), (True, False)),
+        (((True, True), (True, False)), (False, False)),
+    ):
+        monkeypatch.setattr(Network, "_trial", lambda self, sizes, how, *rest, differ=differ: [how in differ])
+        network._joined.clear()
+        network._sizes = []
+        network.resize([3, 4])
+        assert network._now == expected

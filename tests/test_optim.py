@@ -5,6 +5,7 @@ import pytest
 import reference
 from scipy.special import expit, softmax
 
+from nnmpi.nn import optim
 from nnmpi.nn.model import Architecture, Network
 from nnmpi.nn.optim import OPTIMIZERS, SGD, Adam
 from nnmpi.nn.schedules import Schedule
@@ -84,6 +85,21 @@ def test_an_optimizer_goes_on_from_its_state(name):
             second.state[:] = first.state
         (first if k < 3 else second).update(gradient.copy(), 3, 0.1, k)
     assert whole.tobytes() == halves.tobytes()
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_vector_of_many_pieces_is_updated_as_one(name, nesterov, monkeypatch):
+    gradients = np.random.default_rng(0).normal(size=(3, 11))
+    whole, in_pieces = np.ones(11), np.ones(11)
+    one = OPTIMIZERS[name](whole, 0.9, nesterov)
+    monkeypatch.setattr(optim, "PIECE", 4)
+    many = OPTIMIZERS[name](in_pieces, 0.9, nesterov)
+    for k, gradient in enumerate(gradients):
+        one.update(gradient.copy(), 3, 0.1, k)
+        many.update(gradient.copy(), 3, 0.1, k)
+    assert whole.tobytes() == in_pieces.tobytes()
+    assert one.state.tobytes() == many.state.tobytes()
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

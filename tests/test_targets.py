@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nnmpi.data.sources import Source
-from nnmpi.data.targets import Targets, targets_of
+from nnmpi.data.targets import Encoder, Targets, targets_of
 from nnmpi.errors import InputError
 from nnmpi.nn.losses import LOSSES
 
@@ -15,9 +15,10 @@ def source(y):
 
 def encoded(targets, codes, capacity=8, dtype=np.float32):
     """The targets of `codes`, in a place that held other ones before."""
-    out = np.full((targets.outputs, capacity), 7, dtype)
-    targets.encode(codes, out, np.array([np.arange(capacity), np.zeros(capacity, int)], np.intp))
-    return out[:, : len(codes)]
+    encoder = Encoder(targets, capacity, dtype)
+    encoder.view(0, capacity).fill(7)
+    encoder.encode(codes, [(0, len(codes))])
+    return encoder.view(0, len(codes))
 
 
 LABELS = {
@@ -125,3 +126,15 @@ def test_classes_of_another_kind_are_refused(known, y):
 def test_other_targets_than_one_number_are_refused(y):
     with pytest.raises(InputError, match=r"predicts 1 number"):
         Targets("numbers", None, 1).codes(np.array(y))
+
+
+@pytest.mark.parametrize("y", [np.arange(9) % 4, np.column_stack([np.arange(9.0), -np.arange(9.0)])])
+def test_each_block_is_a_contiguous_array_of_its_own(y):
+    targets, _ = targets_of(source(y), "auto")
+    codes, encoder = targets.codes(y), Encoder(targets, 10, np.float32)
+    for blocks in ([(0, 3), (3, 3), (3, 7)], [(0, 3), (3, 3), (3, 7)], [(0, 9)], [(0, 1), (1, 9)]):
+        encoder.encode(codes[: blocks[-1][1]], blocks)
+        for a, b in blocks:
+            block = encoder.view(a, b)
+            assert block.flags.c_contiguous
+            assert block.T.tolist() == (np.eye(4)[codes[a:b]] if y.ndim == 1 else codes[a:b]).tolist()

@@ -1,6 +1,6 @@
 """The batches of an epoch, gathered from a rank's samples several steps at a time."""
 
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,7 @@ from nnmpi.data.augment import Augmentation
 from nnmpi.data.prepare import Part
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.shards import EpochOrder, Layout
-from nnmpi.data.targets import Targets
+from nnmpi.data.targets import Encoder, Targets
 
 Array = npt.NDArray[np.floating]
 
@@ -34,7 +34,7 @@ class Batches:
         augmentation: Augmentation | None,
         scaler: Scaler,
     ) -> None:
-        self._part, self._held, self._targets, self._seed = part, held, targets, seed
+        self._part, self._held, self._seed = part, held, seed
         self._augmentation, self._scaler = augmentation, scaler
         self._order = EpochOrder(layout, held, seed)
         self._epoch = -1
@@ -48,11 +48,12 @@ class Batches:
         self._steps = steps
         self._window: Array = np.empty((capacity, x.shape[1]), x.dtype)
         self._codes = np.empty((capacity, *part.y.shape[1:]), part.y.dtype)
-        self._encoded: Array = np.empty((targets.outputs, capacity), x.dtype)
-        self._scratch = np.zeros((2, capacity), np.intp)
-        self._scratch[0] = np.arange(capacity)
+        self._encoder = Encoder(targets, capacity, x.dtype)
+        self._by_shard = False
         self._start = self._end = 0  # the steps in the window
         self._base = 0  # the place in the epoch of its first sample
+        self._ends: list[list[int]] = []  # for each step in the window: where its microbatches begin, where it ends
+        self._blocks: list[list[tuple[int, int]]] = []  # for each step in the window: where its blocks begin and end
         if augmentation:
             augmentation.reserve(largest)
 
@@ -67,13 +68,15 @@ class Batches:
 
         In one block for each shard held, or in one for all.
         """
-        if not self._start <= step < self._end:
-            self._fill(step)
-        ends = (self._order.bounds[step] - self._base).tolist()
-        if not by_shard:
-            ends = [ends[0], ends[-1]]
-        places = [slice(*ab) for ab in pairwise(ends)]
-        return [self._window[ab].T for ab in places], [self._encoded[:, ab] for ab in places]
+        if not self._start <= step < self._end or by_shard != self._by_shard:
+            self._fill(step, by_shard)
+        blocks = self._blocks[step - self._start]
+        return [self._window[a:b].T for a, b in blocks], [self._encoder.view(a, b) for a, b in blocks]
+
+    def whole(self, step: int) -> Array:
+        """The inputs of all blocks of a step side by side, shape (1 + features, b); after `blocks`."""
+        ends = self._ends[step - self._start]
+        return self._window[ends[0] : ends[-1]].T
 
     def columns(self, step: int, by_shard: bool) -> list[tuple[int, int, slice]]:
         """Where each shard's samples of a step are: shard, block, columns of the block."""
@@ -83,21 +86,23 @@ class Batches:
             return [(shard, block, slice(0, b - a)) for block, (shard, (a, b)) in enumerate(places)]
         return [(shard, 0, slice(a, b)) for shard, (a, b) in places]
 
-    def _fill(self, step: int) -> None:
+    def _fill(self, step: int, by_shard: bool) -> None:
+        self._by_shard = by_shard
         self._start, self._end = step, min(step + self._steps, len(self._first))
         self._base = int(self._first[step])
+        self._ends = (self._order.bounds[step : self._end] - self._base).tolist()
+        self._blocks = [list(pairwise(ends)) if by_shard else [(ends[0], ends[-1])] for ends in self._ends]
         rows = self._order.order[self._base : self._last[self._end - 1]]
         n = len(rows)
         self._part.x.take(rows, axis=0, out=self._window[:n], mode="clip")  # clip: raise would copy `out`
         self._part.y.take(rows, axis=0, out=self._codes[:n], mode="clip")
-        self._targets.encode(self._codes[:n], self._encoded, self._scratch)
+        self._encoder.encode(self._codes[:n], list(chain(*self._blocks)))
         if self._augmentation:
             self._augment(self._window[:n, 1:], self._augmentation)
 
     def _augment(self, features: Array, augmentation: Augmentation) -> None:
         microbatches = []
-        for step in range(self._start, self._end):
-            bounds = (self._order.bounds[step] - self._base).tolist()
-            for shard, a, b in zip(self._held, bounds, bounds[1:], strict=False):
+        for step, ends in enumerate(self._ends, self._start):
+            for shard, (a, b) in zip(self._held, pairwise(ends), strict=True):
                 microbatches.append((self._epoch, step, shard, features[a:b]))
         augmentation.apply(microbatches, features, self._scaler)

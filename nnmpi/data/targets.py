@@ -50,20 +50,41 @@ class Targets:
             raise InputError(f"y holds the class {unknown[0]!r}, the model knows {_listed(self.classes)}")
         return codes.astype(np.intp, copy=False)
 
-    def encode(self, codes: npt.NDArray[Any], out: Array, scratch: Indices) -> None:
-        """Write the targets of `codes` to the first columns of `out`, shape (outputs, capacity).
 
-        `scratch` has the shape (2, capacity), and 0, 1, … in its first row.
-        """
+class Encoder:
+    """Memory for the targets of up to `capacity` samples, block by block.
+
+    The array of a block is contiguous, which halves the time of what the loss does with a few samples.
+    """
+
+    def __init__(self, targets: Targets, capacity: int, dtype: npt.DTypeLike) -> None:
+        self._kind, self._outputs = targets.kind, targets.outputs
+        self._memory: Array = np.zeros(targets.outputs * capacity, dtype)
+        # the 1 of sample i of a block of b samples from a on is at outputs · a + code · b + (i - a)
+        self._factor, self._start, self._places = np.zeros((3, capacity), np.intp)
+        self._blocks: list[tuple[int, int]] = []
+
+    def view(self, a: int, b: int) -> Array:
+        """The targets of the block of the samples ``[a, b)``, shape (outputs, b - a)."""
+        return self._memory[self._outputs * a : self._outputs * b].reshape(self._outputs, b - a)
+
+    def encode(self, codes: npt.NDArray[Any], blocks: list[tuple[int, int]]) -> None:
+        """Write the targets of `codes`, the samples of all `blocks` in order."""
+        if self._kind != "one-hot":
+            for a, b in blocks:
+                self.view(a, b)[:] = codes[a:b].T
+            return
+        if blocks != self._blocks:  # seldom: steps are alike
+            self._blocks = blocks
+            for a, b in blocks:
+                self._factor[a:b] = b - a
+                self._start[a:b] = np.arange(self._outputs * a, self._outputs * a + b - a)
         n = len(codes)
-        if self.kind == "one-hot":
-            places = scratch[1, :n]
-            np.multiply(codes, out.shape[1], out=places)
-            np.add(places, scratch[0, :n], out=places)
-            out.fill(0)
-            np.put(out, places, 1)
-        else:
-            out[:, :n] = codes.T
+        places = self._places[:n]
+        np.multiply(codes, self._factor[:n], out=places)
+        np.add(places, self._start[:n], out=places)
+        self._memory[: self._outputs * n].fill(0)
+        np.put(self._memory, places, 1)
 
 
 def _listed(classes: npt.NDArray[Any]) -> str:

@@ -5,12 +5,14 @@ Elementwise functions then work on contiguous memory, and sums over the classes 
 feeds a layer starts with a row of ones, so that the bias is row 0 of the layer's parameters and forward and
 backward need one matrix product each for weights and bias together.
 
-A batch comes in one or more *blocks* of samples, each with arrays of its own, so that the bits of a block depend on
-nothing but the block. A layer goes through all blocks before the next layer's turn, because its weights then stay in
-the cache.
+A batch comes in one or more *blocks* of samples, whose bits must depend on nothing but the block. A layer goes through
+all blocks before the next layer's turn, because its weights then stay in the cache. Each block has arrays of its own,
+or the blocks are *joined*: they lie side by side in arrays of the whole batch, and one matrix product can serve them
+all. Whether that leaves their bits alone is for the network to find out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,18 +22,21 @@ Array = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
 
 
-def relu(z: Array) -> None:
-    """``max(z, 0)``, in place."""
-    np.maximum(z, 0, out=z)
+ZERO = np.zeros((), np.float32)  # the number 0 would be converted anew by each call, for 0.4 µs
+
+
+def relu(z: Array, zeros: Array) -> None:
+    """``max(z, 0)``, in place. With an array of zeros NumPy takes a quarter of the time that it takes with one 0."""
+    np.maximum(z, zeros, out=z)
 
 
 def relu_backward(h: Array, delta: Array, positive: Mask) -> None:
     """``delta *= h > 0``. Not by ``np.sign``, which branches and takes six times as long on real activations."""
-    np.greater(h, 0, out=positive)
+    np.greater(h, ZERO, out=positive)
     np.multiply(delta, positive, out=delta)
 
 
-def sigmoid(z: Array) -> None:
+def sigmoid(z: Array, zeros: Array | None = None) -> None:
     """``1 / (1 + exp(-z)) = (1 + tanh(z/2)) / 2``, in place; the second form cannot overflow."""
     np.multiply(z, 0.5, out=z)
     np.tanh(z, out=z)
@@ -46,7 +51,7 @@ def sigmoid_backward(h: Array, delta: Array, scratch: Mask) -> None:
     np.multiply(delta, h, out=delta)
 
 
-def tanh(z: Array) -> None:
+def tanh(z: Array, zeros: Array) -> None:
     """``tanh(z)``, in place."""
     np.tanh(z, out=z)
 
@@ -58,7 +63,7 @@ def tanh_backward(h: Array, delta: Array, scratch: Mask) -> None:
     np.multiply(delta, h, out=delta)
 
 
-def identity(z: Array) -> None:
+def identity(z: Array, zeros: Array) -> None:
     """``z``."""
 
 
@@ -66,8 +71,9 @@ def identity_backward(h: Array, delta: Array, scratch: Mask) -> None:
     """``delta *= 1``."""
 
 
-# name → (f in place, the backward pass through f from its own output, with a scratch array of booleans)
-ACTIVATIONS: dict[str, tuple[Callable[[Array], None], Callable[[Array, Array, Mask], None]]] = {
+# name → (f in place, given an array of zeros; the backward pass through f from its own output, with a scratch array of
+# booleans)
+ACTIVATIONS: dict[str, tuple[Callable[[Array, Array], None], Callable[[Array, Array, Mask], None]]] = {
     "relu": (relu, relu_backward),
     "sigmoid": (sigmoid, sigmoid_backward),
     "tanh": (tanh, tanh_backward),
@@ -105,6 +111,13 @@ class Block(NamedTuple):
     delta_transposed: Array
     mask: Array  # (fan_out, b), of dropout
     positive: Mask  # (fan_out, b), scratch
+    zeros: Array  # (fan_out, b)
+
+    def columns(self, place: slice) -> "Block":
+        """The arrays of some of the samples."""
+        output, with_ones, delta, _, mask, positive, zeros = self
+        d = delta[:, place]
+        return Block(output[:, place], with_ones[:, place], d, d.T, mask[:, place], positive[:, place], zeros[:, place])
 
 
 class Dense:
@@ -128,6 +141,7 @@ class Dense:
     def __init__(
         self, parameters: Array, activation: str, max_block: int, max_blocks: int = 1, dropout: float = 0.0
     ) -> None:
+        self.parameters = parameters
         self.fan_in, self.fan_out = parameters.shape[0] - 1, parameters.shape[1]
         self._transposed = parameters.T  # (fan_out, 1 + fan_in)
         self._weight = parameters[1:]  # (fan_in, fan_out)
@@ -135,55 +149,77 @@ class Dense:
         dtype = parameters.dtype
         self._keep = dtype.type(1.0 - dropout)
         self._drops = dropout > 0
-        self._buffers = [
-            (
-                Buffer(self.fan_out, max_block, dtype, ones=True),
-                Buffer(self.fan_out, max_block, dtype),
-                Buffer(self.fan_out, max_block if dropout else 0, dtype),
-                Buffer(self.fan_out, max_block, np.bool_),
-            )
-            for _ in range(max_blocks)
+        self._max_block, self._max_blocks = max_block, max_blocks
+        self._buffers = [self._allocate(max_block) for _ in range(max_blocks)]
+        self._joined = self._allocate(max_block * max_blocks) if max_blocks > 1 else self._buffers[0]
+        self._made: dict[tuple[tuple[int, ...], bool], tuple[list[Block], list[Block]]] = {}
+        self._product: Callable[..., Any] = np.dot
+
+    def _allocate(self, size: int) -> list[Buffer]:
+        """The memory of a `Block`; what is not used is not touched, and costs nothing."""
+        dtype = self._weight.dtype
+        return [
+            Buffer(self.fan_out, size, dtype, ones=True),
+            Buffer(self.fan_out, size, dtype),
+            Buffer(self.fan_out, size if self._drops else 0, dtype),
+            Buffer(self.fan_out, size, np.bool_),
+            Buffer(self.fan_out, size, dtype),
         ]
-        self._blocks: dict[tuple[int, int], Block] = {}
-        self.blocks: list[Block] = []
 
-    def resize(self, sizes: list[int]) -> None:
-        """Prepare for a batch of blocks of these sizes; the views of each size are made once and kept."""
-        self.blocks = [self._blocks.get(key) or self._make(*key) for key in enumerate(sizes)]
+    def resize(self, sizes: Sequence[int], joined: bool = False, contiguous: bool = True) -> None:
+        """Prepare for a batch of blocks of these sizes; the views of each batch are made once and kept.
 
-    def _make(self, block: int, b: int) -> Block:
-        output, delta, mask, positive = self._buffers[block]
+        After that ``blocks`` are the arrays of each block. Elementwise functions go through ``runs``: the same, or,
+        `joined`, one for all. `contiguous` says that this layer and the one below are not joined.
+        """
+        key = tuple(sizes), joined
+        if key not in self._made:
+            self._made[key] = self._make(*key)
+        self.blocks, self.runs = self._made[key]
+        self.outputs = [block.output_with_ones for block in self.blocks]
+        self._product = np.dot if contiguous else np.matmul  # dot, 0.7 µs faster, would copy what is not contiguous
+
+    def _make(self, sizes: tuple[int, ...], joined: bool) -> tuple[list[Block], list[Block]]:
+        if not joined:
+            blocks = [self._block(buffers, b) for buffers, b in zip(self._buffers, sizes, strict=False)]
+            return blocks, blocks
+        whole = self._block(self._joined, sum(sizes))
+        places = [slice(end - b, end) for b, end in zip(sizes, accumulate(sizes), strict=True)]
+        return [whole.columns(place) for place in places], [whole]
+
+    def _block(self, buffers: list[Buffer], b: int) -> Block:
+        output, delta, mask, positive, zeros = buffers
         d = delta.view(b)[0]
-        made = Block(*output.view(b), d, d.T, mask.view(b)[0] if self._drops else d, positive.view(b)[0])
-        self._blocks[block, b] = made
-        return made
+        m = mask.view(b)[0] if self._drops else d
+        return Block(*output.view(b), d, d.T, m, positive.view(b)[0], zeros.view(b)[0])
 
     def draw_mask(self, block: int, columns: slice, generator: np.random.Generator) -> None:
         """Draw which outputs of the samples in `columns` of a block the next forward pass keeps."""
         mask = self.blocks[block].mask[:, columns]
-        scratch = self.blocks[block].delta.reshape(-1)  # delta is written later
+        scratch = self._buffers[block][1].view(mask.shape[1])[0].reshape(-1)  # of delta, which is written later
         uniform = scratch[: mask.size].reshape(mask.shape)
         generator.random(out=uniform, dtype=uniform.dtype.type)
         np.less(uniform, self._keep, out=mask, casting="unsafe")
         np.divide(mask, self._keep, out=mask)
 
-    def forward(self, inputs: list[Array], training: bool) -> list[Array]:
-        """From the blocks of inputs, each of shape (1 + fan_in, b), to those of outputs with ones on top."""
-        for x, block in zip(inputs, self.blocks, strict=True):
-            np.matmul(self._transposed, x, out=block.output)
-            self._f(block.output)
+    def forward(self, inputs: list[Array], training: bool) -> None:
+        """From the inputs of each of the ``runs``, shape (1 + fan_in, b), to their outputs."""
+        for x, run in zip(inputs, self.runs, strict=True):
+            self._product(self._transposed, x, out=run.output)
+            self._f(run.output, run.zeros)
             if training and self._drops:
-                np.multiply(block.output, block.mask, out=block.output)
-        return [block.output_with_ones for block in self.blocks]
+                np.multiply(run.output, run.mask, out=run.output)
 
     def gradient(self, inputs: list[Array], block: int, out: Array) -> None:
         """Write the sum gradient over the samples of a block, shape (1 + fan_in, fan_out), to `out`."""
-        np.matmul(inputs[block], self.blocks[block].delta_transposed, out=out)
+        self._product(inputs[block], self.blocks[block].delta_transposed, out=out)
 
-    def backward(self, below: "Dense") -> None:
-        """Hand the blocks' ``delta`` down to the layer `below`; uses up its outputs."""
-        for block, lower in zip(self.blocks, below.blocks, strict=True):
-            np.matmul(self._weight, block.delta, out=lower.delta)
+    def backward(self, below: "Dense", joined: bool = False) -> None:
+        """Hand the blocks' ``delta`` down to the layer `below`, in one product if `joined`; uses up its outputs."""
+        mine, lowers = (self.runs, below.runs) if joined else (self.blocks, below.blocks)
+        for block, lower in zip(mine, lowers, strict=True):
+            self._product(self._weight, block.delta, out=lower.delta)
+        for lower in below.runs:
             if below._drops:
                 np.multiply(lower.delta, lower.mask, out=lower.delta)
                 np.multiply(lower.output, below._keep, out=lower.output)  # f' is a function of f, not of f · mask

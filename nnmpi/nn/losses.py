@@ -1,15 +1,48 @@
 """Losses with the output activation they end in.
 
-Each function takes the logits `z`, the targets `t`, room for the result and a scratch array, all of shape
-``(outputs, b)``, and a scratch vector of shape ``(b,)``. It returns the *sum* of the sample losses and writes the
-derivative of that sum with respect to the logits to `delta`. The logits are used up.
+Each function takes the logits `z`, the targets `t` and room for the result, all of shape ``(outputs, b)``, and scratch
+arrays. It returns the *sum* of the sample losses and writes the derivative of that sum with respect to the logits to
+`delta`. The logits are used up.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from nnmpi.nn.layers import Array, sigmoid
+from nnmpi.nn.layers import Array, Buffer, sigmoid
+
+
+class Scratch(NamedTuple):
+    """What a loss needs for a block of ``b`` samples, besides what it gets and gives."""
+
+    sums: Array  # (b,), a number for each sample
+    work: Array  # (outputs, b)
+    flat: Array  # (outputs * b,), the same memory
+    # Products with ones are sums; for a few samples BLAS takes a third of the time of np.add.reduce, 6 µs less in all.
+    ones: Array  # (outputs,)
+    ones_b: Array  # (b,)
+    ones_flat: Array  # (outputs * b,)
+
+
+class Memory:
+    """The memory of `Scratch` arrays for blocks of up to `max_block` samples; those of each size are made once."""
+
+    def __init__(self, outputs: int, max_block: int, dtype: npt.DTypeLike) -> None:
+        self._outputs = outputs
+        self._sums: Array = np.empty(max_block, dtype)
+        self._work = Buffer(outputs, max_block, dtype)
+        self._ones: Array = np.ones(outputs * max(1, max_block), dtype)
+        self._made: dict[int, Scratch] = {}
+
+    def scratch(self, b: int) -> Scratch:
+        """The arrays for `b` samples."""
+        if b not in self._made:
+            work, _ = self._work.view(b)
+            ones, n = self._ones, self._outputs
+            self._made[b] = Scratch(self._sums[:b], work, work.reshape(-1), ones[:n], ones[:b], ones[: n * b])
+        return self._made[b]
 
 
 def softmax(z: Array, scratch: Array) -> None:
@@ -29,72 +62,72 @@ OUTPUT_ACTIVATIONS: dict[str, Callable[[Array, Array], None]] = {
 }
 
 
-def cross_entropy(z: Array, t: Array, delta: Array, scratch: Array, work: Array) -> float:
+def cross_entropy(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
     """``-Σ t log softmax(z) = Σ_samples log Σ exp(z) - Σ t z``; the derivative is ``softmax(z) - t``."""
-    np.maximum.reduce(z, axis=0, out=scratch)
-    np.subtract(z, scratch, out=z)
+    sums = scratch.sums
+    np.maximum.reduce(z, axis=0, out=sums)
+    np.subtract(z, sums, out=z)
     np.exp(z, out=delta)
-    np.add.reduce(delta, axis=0, out=scratch)
-    np.divide(delta, scratch, out=delta)
+    np.dot(scratch.ones, delta, out=sums)
+    np.divide(delta, sums, out=delta)
     np.subtract(delta, t, out=delta)
-    np.log(scratch, out=scratch)
-    log_sums = float(np.add.reduce(scratch))
-    np.multiply(z, t, out=z)
-    return log_sums - total(z, scratch)
+    np.log(sums, out=sums)
+    np.multiply(z, t, out=scratch.work)
+    return float(sums.dot(scratch.ones_b)) - total(scratch)
 
 
-def binary_cross_entropy(z: Array, t: Array, delta: Array, scratch: Array, work: Array) -> float:
+def binary_cross_entropy(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
     """``Σ log(1 + exp(z)) - t z``, written ``max(z, 0) - t z + log(1 + exp(-|z|))``; derivative ``σ(z) - t``."""
+    sums, work = scratch.sums, scratch.work
     np.copyto(delta, z)
     sigmoid(delta)
     np.subtract(delta, t, out=delta)
     np.multiply(z, t, out=work)
-    np.maximum(z, 0, out=scratch[None])  # one output
-    np.subtract(scratch, work[0], out=scratch)
+    np.maximum(z, 0, out=sums[None])  # one output
+    np.subtract(sums, work[0], out=sums)
     np.abs(z, out=z)
     np.negative(z, out=z)
     np.exp(z, out=z)
     np.log1p(z, out=z)
-    np.add(scratch, z[0], out=scratch)
-    return float(np.add.reduce(scratch))
+    np.add(sums, z[0], out=sums)
+    return float(sums.dot(scratch.ones_b))
 
 
-def squared_error(z: Array, t: Array, delta: Array, scratch: Array, work: Array) -> float:
+def squared_error(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
     """The mean over the outputs of ``(z - t)²``; derivative ``2 (z - t) / outputs``; leaves `z` as it is."""
     np.subtract(z, t, out=delta)
-    np.square(delta, out=work)
+    np.square(delta, out=scratch.work)
     np.multiply(delta, 2 / len(z), out=delta)
-    return total(work, scratch) / len(z)
+    return total(scratch) / len(z)
 
 
-def sigmoid_squared_error(z: Array, t: Array, delta: Array, scratch: Array, work: Array) -> float:
+def sigmoid_squared_error(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
     """`squared_error` of ``p = σ(z)``; the derivative gains the factor ``p (1 - p)``."""
     sigmoid(z)
-    loss = squared_error(z, t, delta, scratch, work)
+    loss = squared_error(z, t, delta, scratch)
     np.multiply(delta, z, out=delta)
     np.subtract(1, z, out=z)
     np.multiply(delta, z, out=delta)
     return loss
 
 
-def softmax_squared_error(z: Array, t: Array, delta: Array, scratch: Array, work: Array) -> float:
+def softmax_squared_error(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
     """`squared_error` of ``p = softmax(z)``; with its derivative ``g`` to ``p``: ``p (g - Σ_k g_k p_k)``."""
-    softmax(z, scratch)
-    loss = squared_error(z, t, delta, scratch, work)
-    np.multiply(delta, z, out=work)
-    np.add.reduce(work, axis=0, out=scratch)
-    np.subtract(delta, scratch, out=delta)
+    softmax(z, scratch.sums)
+    loss = squared_error(z, t, delta, scratch)
+    np.multiply(delta, z, out=scratch.work)
+    np.dot(scratch.ones, scratch.work, out=scratch.sums)
+    np.subtract(delta, scratch.sums, out=delta)
     np.multiply(delta, z, out=delta)
     return loss
 
 
-def total(a: Array, scratch: Array) -> float:
-    """The sum of `a`, over the outputs first."""
-    np.add.reduce(a, axis=0, out=scratch)
-    return float(np.add.reduce(scratch))
+def total(scratch: Scratch) -> float:
+    """The sum over ``work``."""
+    return float(scratch.flat.dot(scratch.ones_flat))
 
 
-Loss = Callable[[Array, Array, Array, Array, Array], float]
+Loss = Callable[[Array, Array, Array, Scratch], float]
 
 # loss → output activation → function; the first output activation of each loss is what ``auto`` means
 LOSSES: dict[str, dict[str, Loss]] = {

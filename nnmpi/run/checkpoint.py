@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 
-from nnmpi.errors import RunError
+from nnmpi.errors import InputError, RunError
 from nnmpi.run.files import write_whole
 
 Arrays = dict[str, npt.NDArray[Any]]
+FORMAT = 2  # 1: the state of SGD was v, not μv
 LARGEST_JSON = 1 << 24  # bytes; ours are a few thousand
 
 
@@ -58,8 +59,8 @@ def write(directory: Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint` to `directory`; it counts from the moment in which all of it is on the disk."""
     path = directory / f"{checkpoint.progress.update:012d}.safetensors"
     data = safetensors.numpy.save(checkpoint.arrays)
-    content = {"progress": asdict(checkpoint.progress), "about": checkpoint.about, "sha256": _digest(data)}
-    text = json.dumps(content, sort_keys=True)
+    content = {"format": FORMAT, "progress": asdict(checkpoint.progress), "about": checkpoint.about}
+    text = json.dumps(content | {"sha256": _digest(data)}, sort_keys=True)
     write_whole(path, data)
     write_whole(path.with_suffix(".json"), json.dumps({"sha256": _digest(text.encode()), "content": text}).encode())
 
@@ -71,6 +72,8 @@ def read(path: Path) -> Checkpoint:
     ------
     ValueError
         If it is damaged; nothing of a damaged file is interpreted.
+    InputError
+        If another version of nnmpi wrote it, in another format.
     """
     try:
         if path.stat().st_size > LARGEST_JSON:
@@ -80,6 +83,12 @@ def read(path: Path) -> Checkpoint:
         if _digest(text.encode()) != outer["sha256"]:
             raise ValueError("the JSON file does not have its checksum")
         content = json.loads(text)
+        if content.get("format", 1) != FORMAT:
+            raise InputError(
+                f"--resume: the checkpoint {path} was written by another version of nnmpi (format "
+                f"{content.get('format', 1)}, this version reads {FORMAT}): go on with that version, or start a run of "
+                "its own with another --output"
+            )
         data = path.with_suffix(".safetensors").read_bytes()
         if _digest(data) != content["sha256"]:
             raise ValueError("the safetensors file does not have its checksum")
@@ -91,7 +100,13 @@ def read(path: Path) -> Checkpoint:
 
 
 def newest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest valid checkpoint in `directory`, if any, and what is wrong with those that are newer."""
+    """The newest valid checkpoint in `directory`, if any, and what is wrong with those that are newer.
+
+    Raises
+    ------
+    InputError
+        If another version of nnmpi wrote it, in another format.
+    """
     damaged: list[str] = []
     for path in sorted(directory.glob("*.json"), reverse=True):
         try:
