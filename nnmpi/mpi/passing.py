@@ -28,7 +28,7 @@ class Passing:
 
     def __enter__(self) -> "Passing":
         for number in SIGNALS:
-            if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores it
                 self._before[number] = signal.signal(number, self._note)
         self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._kill)
         return self
