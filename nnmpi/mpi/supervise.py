@@ -61,7 +61,7 @@ def supervise(launcher: Launcher, job: Job, hosts: list[Host], restarts: int, di
                 attempt = replace(attempt, hostfile=Path(scratch) / "hosts", ranks=ranks_left(job.ranks, hosts, left))
             status = shell_status(launcher, passing.run(command(launcher, attempt, left)))
             seen = trace(directory, before)
-            if seen.begun and (status == 0 if seen.finished is None else seen.finished):
+            if seen.finished:
                 if status:
                     _note(f"the training finished; the launcher ended with status {status} all the same")
                 return 0

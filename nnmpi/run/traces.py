@@ -14,11 +14,11 @@ Stamp = tuple[int, int] | None
 class Trace:
     """How far a run came: `epoch` epochs and `step` steps of the next one, `update` updates in all, for all we know.
 
-    ``begun`` says whether it wrote anything, ``finished`` what its ``config.json`` says of that, None if nothing.
+    ``begun`` says whether it wrote anything, ``finished`` whether it wrote everything.
     """
 
     begun: bool
-    finished: bool | None = None
+    finished: bool = False
     epoch: int = 0
     step: int = 0
     update: int = 0
@@ -46,21 +46,24 @@ def trace(directory: Path, before: Stamp) -> Trace:
     """
     if stamp(directory) in (None, before):
         return Trace(False)
-    finished = _json((directory / "config.json").read_bytes()).get("finished")
+    finished = _json(_read(directory / "config.json")).get("finished") is True
     found, _ = newest(directory / "checkpoints")
     ends = [(0, 0, 0)]
     if found:
         ends.append((found.progress.update, found.progress.epoch, found.progress.step))
-    try:
-        lines = (directory / "metrics.jsonl").read_bytes().splitlines()
-    except OSError:
-        lines = []
-    for line in lines[-2:]:  # the last one may have been cut off
+    for line in _read(directory / "metrics.jsonl").splitlines()[-2:]:  # the last one may have been cut off
         metrics = _json(line)
         if isinstance(metrics.get("epoch"), int) and isinstance(metrics.get("step"), int):
             ends.append((metrics["step"], metrics["epoch"], 0))
     update, epoch, step = max(ends)
-    return Trace(True, finished if isinstance(finished, bool) else None, epoch, step, update)
+    return Trace(True, finished, epoch, step, update)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def _json(data: bytes) -> dict[str, Any]:
