@@ -151,9 +151,10 @@ def test_without_any_host_it_ends(play: Play, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize("number", ["INT", "TERM", "USR1", "HUP"])
-def test_a_signal_is_passed_on_and_ends_it(play: Play, number: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_is_passed_on_and_ends_it(play: Play, number: str) -> None:
     """The training ends on the signal that is passed on, as it does after a checkpoint, and is not started again."""
-    script = f"trap 'exit 138' USR1; trap 'touch ended; exit 1' TERM INT; {BEGIN}; kill -{number} $PPID; while :; do sleep 0.1; done"
+    traps = "trap 'exit 138' USR1; trap 'touch ended; exit 1' TERM INT"
+    script = f"{traps}; {BEGIN}; kill -{number} $PPID; while :; do sleep 0.1; done"
     expected = {"INT": 130, "TERM": 143, "USR1": 138, "HUP": 129}
     assert play(script) == expected[number]
     assert len(play.calls) == 1
