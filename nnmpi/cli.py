@@ -149,8 +149,9 @@ def launch(
     nnmpi launch -n 4 --restarts 3 -- train --data digits
     """
     from nnmpi.mpi.hostfile import read_hostfile
-    from nnmpi.mpi.launch import Job, check_outermost, find_launcher
+    from nnmpi.mpi.launch import Job
     from nnmpi.mpi.launch import command as build
+    from nnmpi.mpi.mpiexec import check_outermost, find_launcher
 
     directory = _training_directory(context, command)
     if restarts and not directory:

@@ -4,8 +4,8 @@ from rich.console import Console
 from rich.table import Table
 
 from nnmpi.errors import InputError
-from nnmpi.mpi.launch import find_launcher
 from nnmpi.mpi.launcher import launched
+from nnmpi.mpi.mpiexec import find_launcher
 from nnmpi.mpi.world import World
 from nnmpi.run.environment import blas, set_threads, versions
 

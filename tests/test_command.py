@@ -11,7 +11,8 @@ from jobs import LAUNCHER_VARIABLES, CommandServer, unchanged
 from nnmpi.errors import InputError
 from nnmpi.mpi import launch
 from nnmpi.mpi.hostfile import Host
-from nnmpi.mpi.launch import Command, Job, Launcher, command, find_launcher, ranks_left
+from nnmpi.mpi.launch import Command, Job, command, ranks_left
+from nnmpi.mpi.mpiexec import Launcher, find_launcher
 
 OPEN_MPI = Launcher("/x/mpiexec", "Open MPI", "5.0.11", True)
 PLAIN_OPEN_MPI = Launcher("/x/mpiexec", "Open MPI", "4.1.4", False)

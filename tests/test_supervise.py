@@ -7,7 +7,8 @@ import pytest
 
 from nnmpi.mpi import supervise as module
 from nnmpi.mpi.hostfile import Host
-from nnmpi.mpi.launch import Job, Launcher
+from nnmpi.mpi.launch import Job
+from nnmpi.mpi.mpiexec import Launcher
 from nnmpi.mpi.passing import Passing
 from nnmpi.mpi.supervise import supervise
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1
 
 from nnmpi.mpi.hostfile import Host, write_hostfile
-from nnmpi.mpi.launch import Command, Job, Launcher, call, command, ranks_left
+from nnmpi.mpi.launch import Command, Job, call, command, ranks_left
+from nnmpi.mpi.mpiexec import Launcher
 from nnmpi.mpi.passing import Passing, start
 from nnmpi.run.traces import Trace, stamp, trace
 
