@@ -51,7 +51,7 @@ def test_after_a_killed_rank_a_restart_ends_with_the_same_bits(
 ) -> None:
     flags = ("-n", "3", "--restarts", "2", *(["--no-fault-tolerance"] * (mpi.mpi == "openmpi")))
     killed = happening(tmp_path, int(signal.SIGKILL), 1)
-    done = run(launch(mpi, *flags, "--", *TRAIN, "run"), tmp_path, **killed).succeeded()
+    done = run(launch(mpi, *flags, "--", *TRAIN, "run"), tmp_path, timeout=180, **killed).succeeded()
     notes = [line for line in said(done.err) if "restart" in line]
     assert notes == [
         "nnmpi: note: the training failed in epoch 2 after step 25 or later, the launcher's exit status was 137; "
@@ -64,7 +64,7 @@ def test_after_a_killed_rank_a_restart_ends_with_the_same_bits(
 
 def test_with_fault_tolerance_a_killed_rank_needs_no_restart(undisturbed: bytes, tmp_path: Path) -> None:
     killed = happening(tmp_path, int(signal.SIGKILL), 1)
-    done = run(launch(needed("openmpi"), "-n", "3", "--", *TRAIN, "run"), tmp_path, **killed).succeeded()
+    done = run(launch(needed("openmpi"), "-n", "3", "--", *TRAIN, "run"), tmp_path, timeout=180, **killed).succeeded()
     assert (tmp_path / "happened").read_text() == "x"
     assert "restart" not in done.err
     assert model(tmp_path / "run") == undisturbed
@@ -72,7 +72,7 @@ def test_with_fault_tolerance_a_killed_rank_needs_no_restart(undisturbed: bytes,
 
 def test_a_crash_that_repeats_is_not_restarted_again(mpi: Environment, tmp_path: Path) -> None:
     always = happening(tmp_path, "raise", 9)
-    done = run(launch(mpi, "-n", "2", "--restarts", "5", "--", *TRAIN, "run"), tmp_path, **always)
+    done = run(launch(mpi, "-n", "2", "--restarts", "5", "--", *TRAIN, "run"), tmp_path, timeout=180, **always)
     assert done.status == 1
     assert len((tmp_path / "happened").read_text()) == 2
     last = said(done.err)[-1]
