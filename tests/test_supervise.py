@@ -162,11 +162,11 @@ def test_a_signal_is_passed_on_and_ends_it(play: Play, number: str) -> None:
     assert not (play.directory / "ended").exists()
 
 
-def test_traces_count_what_is_whole(tmp_path: Path) -> None:
-    from nnmpi.run.traces import trace
+def test_evidence_counts_what_is_whole(tmp_path: Path) -> None:
+    from nnmpi.run.evidence import evidence
 
     (tmp_path / "config.json").write_text("[not JSON")
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"epoch": 3, "step": 30}) + '\n{"epoch": 4, "st')
-    seen = trace(tmp_path, None)
+    seen = evidence(tmp_path, None)
     assert (seen.begun, seen.finished, seen.epoch, seen.update) == (True, False, 3, 30)
     assert module.Failure(1, seen).repeats(module.Failure(1, seen))

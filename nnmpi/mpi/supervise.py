@@ -12,7 +12,7 @@ from nnmpi.mpi.hostfile import Host, write_hostfile
 from nnmpi.mpi.launch import Command, Job, call, command, ranks_left
 from nnmpi.mpi.mpiexec import Launcher
 from nnmpi.mpi.passing import Passing, start
-from nnmpi.run.traces import Trace, stamp, trace
+from nnmpi.run.evidence import Evidence, evidence, stamp
 
 STOPPED = tuple(128 + number for number in (SIGHUP, SIGINT, SIGTERM, SIGUSR1))  # somebody asked the ranks to stop
 BAD_INPUT = 2
@@ -26,7 +26,7 @@ class Failure:
     """An attempt that failed: the launcher's exit status, how far it came, and the hosts that no longer answer."""
 
     status: int
-    trace: Trace
+    found: Evidence
     lost: tuple[str, ...] = ()
 
     @property
@@ -40,7 +40,7 @@ class Failure:
         What is known of the place are the newest checkpoint and the last epoch. To fail twice without getting any
         further counts as the same place; a failure from outside has no place.
         """
-        same = (self.trace.begun, self.trace.update) == (before.trace.begun, before.trace.update)
+        same = (self.found.begun, self.found.update) == (before.found.begun, before.found.update)
         return same and not (self.from_outside or before.from_outside)
 
 
@@ -61,7 +61,7 @@ def supervise(launcher: Launcher, job: Job, hosts: list[Host], restarts: int, di
                 write_hostfile(Path(scratch) / "hosts", left)
                 attempt = replace(attempt, hostfile=Path(scratch) / "hosts", ranks=ranks_left(job.ranks, hosts, left))
             status = shell_status(launcher, passing.run(command(launcher, attempt, left)))
-            seen = trace(directory, before)
+            seen = evidence(directory, before)
             if seen.finished:
                 if status:
                     _note(f"the training finished; the launcher ended with status {status} all the same")

@@ -11,7 +11,7 @@ Stamp = tuple[int, int] | None
 
 
 @dataclass(frozen=True)
-class Trace:
+class Evidence:
     """How far a run came: `epoch` epochs and `step` steps of the next one, `update` updates in all, for all we know.
 
     ``begun`` says whether it wrote anything, ``finished`` whether it wrote everything.
@@ -38,14 +38,14 @@ def stamp(directory: Path) -> Stamp:
     return found.st_mtime_ns, found.st_ino
 
 
-def trace(directory: Path, before: Stamp) -> Trace:
+def evidence(directory: Path, before: Stamp) -> Evidence:
     """How far the run in `directory` came that was started when its stamp was `before`.
 
     It is known as far as its newest valid checkpoint and the last epoch in its ``metrics.jsonl`` tell. A run that did
     not begin leaves nothing of its own: what is there belongs to one before it.
     """
     if stamp(directory) in (None, before):
-        return Trace(False)
+        return Evidence(False)
     finished = _json(_read(directory / "config.json")).get("finished") is True
     found, _ = newest(directory / "checkpoints")
     ends = [(0, 0, 0)]
@@ -56,7 +56,7 @@ def trace(directory: Path, before: Stamp) -> Trace:
         if isinstance(metrics.get("epoch"), int) and isinstance(metrics.get("step"), int):
             ends.append((metrics["step"], metrics["epoch"], 0))
     update, epoch, step = max(ends)
-    return Trace(True, finished, epoch, step, update)
+    return Evidence(True, finished, epoch, step, update)
 
 
 def _read(path: Path) -> bytes:
