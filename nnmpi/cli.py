@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nnmpi import __version__
-from nnmpi.config import Config, flag_of, shown
+from nnmpi.config import Config, directory_of, flag_of, shown
 from nnmpi.errors import CommandError, InputError
 
 if TYPE_CHECKING:
@@ -110,6 +110,75 @@ def info() -> int:
     from nnmpi.info import info
 
     return _run(info)
+
+
+@cli.command(context_settings={"allow_interspersed_args": False}, options_metavar="-n RANKS [OPTIONS] --")
+@click.option("-n", "--ranks", type=click.IntRange(min=1), required=True, help="How many ranks to start.")
+@click.option(
+    "--hostfile", type=click.Path(path_type=Path), help="Where to start them, in the syntax of the launcher's own."
+)
+@click.option(
+    "--restarts",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="How often to start a training that failed again, from its newest valid checkpoint.",
+)
+@click.option(
+    "--fault-tolerance/--no-fault-tolerance",
+    default=None,
+    help="Open MPI: a training may go on without a lost rank.  [default: where the launcher was built with it]",
+)
+@click.option("--tag-output", is_flag=True, help="Begin each line of output with its rank.")
+@click.option("--dry-run", is_flag=True, help="Show the command, in a line for a shell, and do not run it.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND...")
+@click.pass_context
+def launch(
+    context: click.Context,
+    ranks: int,
+    hostfile: Path | None,
+    restarts: int,
+    fault_tolerance: bool | None,
+    tag_output: bool,
+    dry_run: bool,
+    command: tuple[str, ...],
+) -> int:
+    """Start COMMAND (train, evaluate, predict or info, with its flags) with the MPI launcher at hand.
+
+    That is the mpiexec beside nnmpi's Python, else the first on PATH. For example:
+    nnmpi launch -n 4 --restarts 3 -- train --data digits
+    """
+    from nnmpi.mpi.hostfile import read_hostfile
+    from nnmpi.mpi.launch import Job
+    from nnmpi.mpi.launch import command as build
+    from nnmpi.mpi.mpiexec import check_outermost, find_launcher
+
+    directory = _training_directory(context, command)
+    if restarts and not directory:
+        raise InputError(f"--restarts {restarts} is for train; {command[0]} leaves nothing to go on from")
+    check_outermost()
+    launcher = find_launcher()
+    hosts = read_hostfile(hostfile, launcher.mpi) if hostfile else []
+    job = Job(ranks, command, hostfile, tag_output, fault_tolerance)
+    first = build(launcher, job, hosts)
+    if dry_run:
+        print(first)
+        return 0
+    from nnmpi.mpi.supervise import once, supervise
+
+    return supervise(launcher, job, hosts, restarts, directory) if directory else once(launcher, first)
+
+
+def _training_directory(context: click.Context, words: tuple[str, ...]) -> Path | None:
+    """Where the training that `words` ask for leaves its files; None if they ask for another command.
+
+    They are read as the ranks will read them, so that they are refused here, with the same words.
+    """
+    name, command, rest = cli.resolve_command(context, list(words))
+    if command not in (train, evaluate, predict, info):
+        raise InputError(f"launch {name}: launch starts train, evaluate, predict or info")
+    with command.make_context(name, rest, parent=context.parent) as inner:
+        return directory_of(Config(**inner.params)) if command is train else None
 
 
 def _run(work: "Callable[[World], None]") -> int:

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal
 
 from nnmpi.data.augment import AUGMENTATIONS
@@ -214,3 +215,8 @@ def shown(value: Any) -> str:
     if value is None:
         return "the default"
     return str(value)
+
+
+def directory_of(config: Config) -> Path:
+    """``--output``, or ``runs/`` and the name of the data."""
+    return Path(config.output) if config.output else Path("runs") / Path(config.data.replace(":", "-")).stem

@@ -3,7 +3,9 @@
 from rich.console import Console
 from rich.table import Table
 
+from nnmpi.errors import InputError
 from nnmpi.mpi.launcher import launched
+from nnmpi.mpi.mpiexec import find_launcher
 from nnmpi.mpi.world import World
 from nnmpi.run.environment import blas, set_threads, versions
 
@@ -31,7 +33,16 @@ def info(world: World) -> None:
         else "off: a lost rank ends the job (Open MPI: mpirun --with-ft ulfm)",
     }
     if world.rank == 0 and launched()[2] == 0:
+        rows["nnmpi launch"] = _launcher()
         table = Table(show_header=False)
         for row in rows.items():
             table.add_row(*row)
         Console().print(table)
+
+
+def _launcher() -> str:
+    """What ``nnmpi launch`` would start a job with."""
+    try:
+        return f"would use {find_launcher()}"
+    except InputError as error:
+        return str(error)

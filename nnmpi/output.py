@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nnmpi.config import Config, parse_interval
+from nnmpi.config import Config, directory_of, parse_interval
 from nnmpi.errors import InputError, RunError
 from nnmpi.modelfile import Model, Recipe, write_model
 from nnmpi.mpi.world import World
@@ -16,11 +16,6 @@ from nnmpi.run import checkpoint
 from nnmpi.run.checkpoint import Checkpoint, CheckpointWriter, Progress
 from nnmpi.run.log import RunLog
 from nnmpi.task import Task, suggested_shards
-
-
-def directory_of(config: Config) -> Path:
-    """``--output``, or ``runs/`` and the name of the data."""
-    return Path(config.output) if config.output else Path("runs") / Path(config.data.replace(":", "-")).stem
 
 
 class Output:

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from nnmpi.config import Config
+from nnmpi.config import Config, directory_of
 from nnmpi.errors import InputError
 from nnmpi.mpi.world import World
-from nnmpi.output import directory_of
 from nnmpi.run.checkpoint import Checkpoint, Progress, newest
 from nnmpi.task import Task
 

@@ -22,6 +22,7 @@ FLAGS = {
     "evaluate": ("MODEL", "--data"),
     "predict": ("MODEL", "--data", "--out"),
     "info": (),
+    "launch": ("-n,", "--hostfile", "--restarts", "--fault-tolerance", "--tag-output", "--dry-run"),
 }
 HELP = """
 import json, sys

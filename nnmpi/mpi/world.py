@@ -219,10 +219,14 @@ class World:
         if "OMPI_COMM_WORLD_SIZE" not in os.environ:
             return True
         try:
-            with open(f"/proc/{os.getppid()}/fd/1", "wb", buffering=0) as launcher_output:
-                return launcher_output.isatty()
+            # not by open(): that would empty a file; and a pipe that nobody reads must not block
+            output = os.open(f"/proc/{os.getppid()}/fd/1", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
         except OSError:
             return False
+        try:
+            return os.isatty(output)
+        finally:
+            os.close(output)
 
     def fail(self, message: str, status: int) -> None:
         """Print `message` and end the job on all ranks at once. Any rank may call it at any time; never returns."""

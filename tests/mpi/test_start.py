@@ -97,3 +97,14 @@ def test_no_mpi_library_is_told_in_one_line(tmp_path: Path) -> None:
     (message,) = done.err.splitlines()
     assert "cannot load MPI library" in message
     assert "pip install" in message
+
+
+def test_output_appended_to_a_file_leaves_what_is_in_it(tmp_path: Path) -> None:
+    """Rank 0 looks at what Open MPI's launcher writes to, to know whether that is a terminal."""
+    log = tmp_path / "log"
+    log.write_text("what was there\n")
+    command = ["sh", "-c", '"$@" >> log', "sh", *needed("openmpi").nnmpi(1, *TRAIN)]
+    run(command, tmp_path).succeeded()
+    first, *_, last = log.read_text().splitlines()
+    assert first == "what was there"
+    assert last.startswith("test accuracy")

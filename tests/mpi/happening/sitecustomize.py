@@ -1,0 +1,37 @@
+"""Something happens to a rank of a training that `nnmpi launch` started: Python imports this file when it starts.
+
+HAPPENS holds words: WHAT UPDATE RANK TIMES, as for `disturbed`, or WHAT is ``raise``. It happens TIMES times at most
+over all attempts, which are counted in the file HAPPENED.
+"""
+
+import os
+from pathlib import Path
+
+rank = os.environ.get("OMPI_COMM_WORLD_RANK") or os.environ.get("PMI_RANK")
+
+if rank and "HAPPENS" in os.environ:
+    import numpy as np
+
+    from nnmpi.nn.optim import SGD
+    from nnmpi.run.checkpoint import Checkpoint, CheckpointWriter
+
+    what, update, victim, times = os.environ["HAPPENS"].split()
+    happened = Path(os.environ["HAPPENED"])
+    original_update, original_save = SGD.update, CheckpointWriter.save
+
+    def disturbed_update(self: SGD, gradient: np.ndarray, count: float, learning_rate: float, k: int) -> None:
+        if k == int(update) and rank == victim and happened.stat().st_size < int(times):
+            with happened.open("a") as file:
+                file.write("x")
+            if what == "raise":
+                raise ValueError("something is wrong")
+            os.kill(os.getpid(), int(what))
+        original_update(self, gradient, count, learning_rate, k)
+
+    def save_and_wait(self: CheckpointWriter, checkpoint: Checkpoint) -> None:
+        original_save(self, checkpoint)
+        with self._wake:
+            self._wake.wait_for(lambda: self.error or not (self._busy or self._waiting))
+
+    SGD.update = disturbed_update  # type: ignore[method-assign]
+    CheckpointWriter.save = save_and_wait  # type: ignore[method-assign]

@@ -1,0 +1,172 @@
+"""When a training is started again, and when not: a launcher made of a few lines of shell plays the attempts."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nnmpi.mpi import supervise as module
+from nnmpi.mpi.hostfile import Host
+from nnmpi.mpi.launch import Job
+from nnmpi.mpi.mpiexec import Launcher
+from nnmpi.mpi.passing import Passing
+from nnmpi.mpi.supervise import supervise
+
+MPI = {"Open MPI": "5.0.11", "MPICH": "5.0.2"}
+BEGIN = """echo '{"finished": false}' > new; mv new run/config.json"""
+FINISH = """echo '{"finished": true}' > new; mv new run/config.json"""
+
+
+def epoch(number: int) -> str:
+    """An epoch of 10 steps is done."""
+    return f"""echo '{{"epoch": {number}, "step": {10 * number}}}' >> run/metrics.jsonl"""
+
+
+class Play:
+    """A launcher that does in its first attempt what stands in `attempts[0]`, and so on; `dead` hosts do not answer."""
+
+    def __init__(self, directory: Path, dead: str = "none") -> None:
+        self.directory, self.dead = directory, dead
+        (directory / "run").mkdir()
+        self.pauses: list[float] = []
+
+    def __call__(self, *attempts: str, restarts: int = 3, mpi: str = "Open MPI", hosts: str = "") -> int:
+        text = f"""#!/bin/sh
+        cd {self.directory}
+        for word; do [ "$last" = --hostfile ] && hosts=$(cat "$word"); last=$word; done
+        case "$*" in *" -c pass") case "$hosts" in *{self.dead}*) exit 1;; esac; exit 0;; esac
+        echo "$*" >> calls
+        echo $hosts >> hosts
+        . ./attempt$(wc -l < calls)
+        """
+        path = self.directory / "mpiexec"
+        path.write_text(text)
+        path.chmod(0o755)
+        for number, attempt in enumerate(attempts, 1):
+            (self.directory / f"attempt{number}").write_text(attempt)
+        lines = [Host(name, 2, f"{name} slots=2") for name in hosts.split()]
+        file = self.directory / "hostfile" if hosts else None
+        if file:
+            file.write_text("".join(f"{host.line}\n" for host in lines))
+        job = Job(6, ("train",), file)
+        return supervise(Launcher(str(path), mpi, MPI[mpi], False), job, lines, restarts, self.directory / "run")
+
+    @property
+    def calls(self) -> list[str]:
+        return (self.directory / "calls").read_text().splitlines()
+
+
+@pytest.fixture
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
+    made = Play(tmp_path)
+
+    def sleep(self: Passing, seconds: float) -> None:
+        made.pauses.append(seconds)
+
+    monkeypatch.setattr(Passing, "sleep", sleep)
+    return made
+
+
+def test_what_finished_is_done(play: Play) -> None:
+    assert play(f"{BEGIN}; {FINISH}; exit 0") == 0
+    assert len(play.calls) == 1
+
+
+def test_what_finished_is_done_whatever_the_launcher_says(play: Play, capsys: pytest.CaptureFixture[str]) -> None:
+    assert play(f"{FINISH}; exit 7") == 0
+    assert "the launcher ended with status 7 all the same" in capsys.readouterr().err
+
+
+def test_status_0_does_not_prove_that_it_finished(play: Play, capsys: pytest.CaptureFixture[str]) -> None:
+    assert play(f"{BEGIN}; {epoch(1)}; exit 0", f"{BEGIN}; {FINISH}") == 0
+    assert len(play.calls) == 2
+    assert "failed in epoch 2 after step 0 or later" in capsys.readouterr().err
+
+
+def test_files_of_an_earlier_run_do_not_count(play: Play, capsys: pytest.CaptureFixture[str]) -> None:
+    (play.directory / "run/config.json").write_text('{"finished": true}')
+    assert play("exit 0", restarts=0) == 1
+    assert "wrote nothing to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mpi", MPI)
+@pytest.mark.parametrize("status", [2, 130, 138, 143])
+def test_bad_input_and_stops_are_not_restarted(play: Play, status: int, mpi: str) -> None:
+    assert play(f"{BEGIN}; exit {status}", mpi=mpi) == status
+    assert len(play.calls) == 1
+
+
+def test_a_restart_resumes_only_what_has_begun(play: Play) -> None:
+    """What is in the directory before may be of a finished run."""
+    assert play("exit 1", f"{BEGIN}; exit 1", f"{BEGIN}; {epoch(1)}; exit 1", f"{FINISH}") == 0
+    assert [call.endswith("--resume") for call in play.calls] == [False, False, True, True]
+    assert play.calls[-1].count("--resume") == 1
+
+
+def test_pauses_grow(play: Play) -> None:
+    attempts = [f"{BEGIN}; {epoch(n)}; exit 1" for n in (1, 2, 3, 4)]
+    assert play(*attempts, restarts=3) == 1
+    assert play.pauses == [1, 2, 4]
+
+
+@pytest.mark.parametrize("attempt", [f"{BEGIN}; exit 1", f"{BEGIN}; exit 139", f"{BEGIN}; exit 0", "exit 1"])
+def test_a_crash_at_the_same_place_ends_it(play: Play, attempt: str, capsys: pytest.CaptureFixture[str]) -> None:
+    first = f"{attempt.replace('; exit', f'; {epoch(1)}; exit')}"
+    assert play(first, attempt, attempt, attempt) in (1, 139)
+    assert len(play.calls) == 2
+    assert "twice at the same place" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_crashes_at_other_places_use_up_the_restarts(play: Play, capsys: pytest.CaptureFixture[str]) -> None:
+    assert play(*(f"{BEGIN}; {epoch(n)}; exit 1" for n in (1, 2, 3)), restarts=2) == 1
+    assert len(play.calls) == 3
+    assert "all --restarts 2 are used up" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("mpi", "status"), [("Open MPI", 137), ("MPICH", 9)])
+def test_a_killed_process_has_no_place(play: Play, mpi: str, status: int) -> None:
+    assert play(*[f"{BEGIN}; exit {status}"] * 3, f"{FINISH}", mpi=mpi) == 0
+    assert len(play.calls) == 4
+
+
+def test_no_restart_unless_asked_for(play: Play, capsys: pytest.CaptureFixture[str]) -> None:
+    assert play(f"{BEGIN}; exit 137", restarts=0) == 137
+    assert len(play.calls) == 1
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_hosts_that_do_not_answer_are_left_out(play: Play, capsys: pytest.CaptureFixture[str]) -> None:
+    play.dead = "b"
+    assert play(f"{BEGIN}; exit 1", f"{BEGIN}; exit 1", f"{FINISH}", hosts="a b c") == 0
+    ranks = [call.split()[call.split().index("-n") + 1] for call in play.calls]
+    assert ranks == ["6", "4", "4"]  # the first failure was the host's, so that the second is not its repetition
+    hosts = (play.directory / "hosts").read_text().splitlines()
+    assert hosts == ["a slots=2 b slots=2 c slots=2", *["a slots=2 c slots=2"] * 2]
+    assert "no answer from b; restart 1 of 3" in capsys.readouterr().err
+
+
+def test_without_any_host_it_ends(play: Play, capsys: pytest.CaptureFixture[str]) -> None:
+    play.dead = "slots"
+    assert play(f"{BEGIN}; exit 1", hosts="a b") == 1
+    assert "no host answers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["INT", "TERM", "USR1", "HUP"])
+def test_a_signal_is_passed_on_and_ends_it(play: Play, number: str) -> None:
+    """The training ends on the signal that is passed on, as it does after a checkpoint, and is not started again."""
+    traps = "trap 'exit 138' USR1; trap 'touch ended; exit 1' TERM INT"
+    script = f"{traps}; {BEGIN}; kill -{number} $PPID; while :; do sleep 0.1; done"
+    expected = {"INT": 130, "TERM": 143, "USR1": 138, "HUP": 129}
+    assert play(script) == expected[number]
+    assert len(play.calls) == 1
+    assert not (play.directory / "ended").exists()
+
+
+def test_evidence_counts_what_is_whole(tmp_path: Path) -> None:
+    from nnmpi.run.evidence import evidence
+
+    (tmp_path / "config.json").write_text("[not JSON")
+    (tmp_path / "metrics.jsonl").write_text(json.dumps({"epoch": 3, "step": 30}) + '\n{"epoch": 4, "st')
+    seen = evidence(tmp_path, None)
+    assert (seen.begun, seen.finished, seen.epoch, seen.update) == (True, False, 3, 30)
+    assert module.Failure(1, seen).repeats(module.Failure(1, seen))
