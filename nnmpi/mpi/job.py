@@ -96,6 +96,8 @@ def run(work: Callable[[World], None]) -> int:
             # the launcher ends all when the first exits: let it be the one that speaks
             time.sleep(2 if world.size == 1 else 0.5)
     except BaseException as error:
+        if isinstance(error, mpi.Exception):
+            time.sleep(1)  # it may follow from the death of another rank: let who knows which one say it, and end us
         status = 130 if isinstance(error, KeyboardInterrupt) else 1
         name = f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {type(error).__name__}: {error}"
         world.fail(name if status == 130 else f"{traceback.format_exc()}{name}", status)
