@@ -1,17 +1,15 @@
 """The training loop, literal: batch, forward, loss, backward, reduce, update, log."""
 
-import hashlib
 import json
 import math
-import sys
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from signal import Signals
 from typing import Any
 
 import numpy as np
 
+from nnmpi.about import code, describe, warn_of_bits
 from nnmpi.config import Config, parse_interval
 from nnmpi.data.batches import Batches
 from nnmpi.data.shards import default_shards
@@ -19,21 +17,20 @@ from nnmpi.data.streams import Purpose, stream
 from nnmpi.errors import RunError
 from nnmpi.evaluate import CHUNK, Scores, evaluate
 from nnmpi.mpi.recover import recovering
-from nnmpi.mpi.reduce import Reduction, reduction
+from nnmpi.mpi.reduce import reduction
 from nnmpi.mpi.replicas import check_replicas
 from nnmpi.mpi.watchdog import Watchdog
 from nnmpi.mpi.world import World
 from nnmpi.nn.model import Network, glorot_uniform
-from nnmpi.nn.optim import OPTIMIZERS, Optimizer
+from nnmpi.nn.optim import OPTIMIZERS
 from nnmpi.nn.schedules import Schedule
 from nnmpi.output import Output
-from nnmpi.recording import recorded
+from nnmpi.recording import Recording
 from nnmpi.resume import Standing, check_data, find_checkpoint, scaler_arrays
 from nnmpi.run.checkpoint import Checkpoint, Progress
-from nnmpi.run.environment import blas, set_threads, versions
+from nnmpi.run.environment import set_threads
 from nnmpi.run.signals import Stopped, StopRequest
-from nnmpi.run.timeline import Timeline
-from nnmpi.task import Task, prepare
+from nnmpi.task import prepare
 
 # what is reduced travels in one vector: sum gradient | loss sum | sample count | stop? | checkpoint?
 TAIL = 4
@@ -52,22 +49,22 @@ def train(config: Config, world: World) -> None:
     Stopped
         On all ranks, after a signal and the checkpoint that follows it.
     """
-    standing, stop = Standing(), StopRequest()
-    with Watchdog(world, config.stall_timeout) as watchdog:
+    standing, stop, recording = Standing(), StopRequest(), Recording(config.timeline, world)
+    with Watchdog(world, config.stall_timeout, world.recovers) as watchdog:
 
         def attempt() -> None:
             world.check_launcher()
             world.hosts()
             watchdog.start()
-            world.check_same({"code": _code(), "settings": json.dumps(config.as_json()).encode()})
-            with recorded(config.timeline, world) as timeline:
-                _train(config, world, standing, stop, timeline)
+            world.check_same({"code": code(), "settings": json.dumps(config.as_json()).encode()})
+            recording.begin()
+            _train(config, world, standing, stop, recording)
             world.settle()
 
         recovering(world, attempt, lambda: standing.agree(world))
 
 
-def _train(config: Config, world: World, standing: Standing, stop: StopRequest, timeline: Timeline | None) -> None:
+def _train(config: Config, world: World, standing: Standing, stop: StopRequest, recording: Recording) -> None:
     """Train from where the run stands to its end, with the ranks there are."""
     threads = config.threads or (1 if config.deterministic else world.threads())
     set_threads(threads)
@@ -75,13 +72,13 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
     resumed = standing.checkpoint or (find_checkpoint(config, world) if config.resume else None)
     shards = resumed.about["shards"] if resumed else config.shards or default_shards(world.started)
     task = prepare(config, world, shards)
-    about = _about(config, task, world)
+    about = describe(config, task, world)
     progress = Progress()
     if resumed:
         check_data(resumed, task)
         progress = resumed.progress
         if world.rank == 0 and config.deterministic and resumed.about["bits"] != about["bits"]:
-            _warn_of_bits(resumed.about["bits"], about["bits"])
+            warn_of_bits(resumed.about["bits"], about["bits"])
     world.here.epoch_and_step = lambda: (progress.epoch, progress.step)
     layout, held, architecture = task.layout, task.held, task.architecture
 
@@ -121,6 +118,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
     replicas["the optimizer's state"] = optimizer.state
 
     with ExitStack() as stack:
+        stack.enter_context(recording)
         with world.together():
             output = Output(config, task, world, about, resumed, standing.epochs) if world.rank == 0 else None
         if output:
@@ -130,8 +128,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
         stack.enter_context(stop)
         stack.enter_context(np.errstate(over="ignore", invalid="ignore", divide="ignore"))  # the loss is checked
 
-        if timeline:
-            _record(timeline, progress, batches, network, optimizer, reduce, output)
+        recording.attach(progress, batches, network, optimizer, reduce, output)
 
         def save(finished: bool = False) -> None:  # all ranks take part
             world.here.enter("checkpoint")
@@ -237,56 +234,8 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
         standing.told = True
 
 
-def _record(
-    timeline: Timeline,
-    progress: Progress,
-    batches: Batches,
-    network: Network,
-    optimizer: Optimizer,
-    reduce: Reduction,
-    output: Output | None,
-) -> None:
-    """Let the parts of a step, and what rank 0 writes, leave rows in the timeline."""
-    timeline.time_steps(batches, lambda: progress.update)
-    timeline.time(network, draw_dropout="dropout", forward="forward", loss="loss", backward="backward", add_l2="l2")
-    timeline.time(optimizer, update="update")
-    timeline.time(reduce, reduce="reduce")
-    if output:
-        timeline.time(output, model="write a model")
-        timeline.time(output.log, step="log", epoch="log")
-        if output.checkpoints:
-            timeline.time(output.checkpoints, save="copy for a checkpoint")
-            timeline.time_thread(output.checkpoints, write="write a checkpoint")
-
-
 def _stops_early(config: Config, progress: Progress) -> bool:
     return bool(config.early_stopping) and progress.epoch - progress.best_epoch >= config.early_stopping
-
-
-def _about(config: Config, task: Task, world: World) -> dict[str, Any]:
-    """What ``config.json`` says of a run. Under "bits" stands what its bits depend on, besides the settings."""
-    found = versions()
-    return {
-        "finished": False,
-        "settings": config.as_json(),
-        "architecture": {**vars(task.architecture), "parameters": task.architecture.parameters},
-        "samples": task.samples,
-        "shards": task.layout.shards,
-        "batch_size": task.layout.batch_size,
-        "steps_per_epoch": task.layout.steps,
-        "world_size": world.size,
-        "lost_ranks": world.lost,
-        "hosts": world.hosts(),
-        "mpi": world.library(),
-        "versions": found,
-        "bits": {"blas": blas(), "numpy": found["numpy"], "scikit-learn": found["scikit-learn"]},
-    }
-
-
-def _warn_of_bits(before: dict[str, Any], now: dict[str, Any]) -> None:
-    changed = [f"{name} was {before.get(name)}, is {now[name]}" for name in now if before.get(name) != now[name]]
-    text = f"nnmpi: note: the bits may differ from those of an uninterrupted run: {'; '.join(changed)}"
-    print(text, file=sys.stderr, flush=True)
 
 
 def _named(part: str, scores: Scores) -> dict[str, float]:
@@ -313,12 +262,3 @@ def _stopped(stop: StopRequest, progress: Progress, output: Output | None, world
         f"stopped by {Signals(number).name} in epoch {progress.epoch + 1} after step {progress.step}; "
         + ("add --resume to go on" if output and output.checkpoints else "without a checkpoint (--checkpoint-every)"),
     )
-
-
-def _code() -> bytes:
-    """All source files of the package, so that ranks with different ones can be told."""
-    digest = hashlib.sha256()
-    root = Path(__file__).parent
-    for path in sorted(root.rglob("*.py")):
-        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
-    return f"{sys.version} {np.__version__} {digest.hexdigest()}".encode()

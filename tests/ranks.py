@@ -16,8 +16,8 @@ class ThreadWorld(World):
 
     def __init__(self, rank: int, slots: list[Any], barrier: threading.Barrier) -> None:
         self.rank, self.size, self.host, self.here = rank, len(slots), f"host{rank}", Here()
-        self.started, self.origin, self.recovers = self.size, list(range(self.size)), False
-        self._hosts: list[str] = []
+        self.started, self.origin, self.recovers, self._hosts = self.size, list(range(self.size)), False, []
+        self.farewell = lambda: None
         self._slots, self._barrier = slots, barrier
 
     def _from_all(self, value: Any) -> list[Any]:

@@ -16,8 +16,7 @@ class Small(World):
     def __init__(self, hosts: str, left: list[int]) -> None:
         self.host, self.rank, self.size, self.started = hosts[left[0]], 0, len(hosts), len(hosts)
         self.origin, self._hosts, self.recovers = list(range(len(hosts))), list(hosts), True
-        self.here = Here()
-        self.comm = SimpleNamespace(Revoke=lambda: None, Shrink=lambda: left)
+        self.comm, self.here = SimpleNamespace(Revoke=lambda: None, Shrink=lambda: left), Here()
 
     def adopt(self, comm: list[int]) -> None:
         self.origin, self.size = comm, len(comm)

@@ -38,7 +38,7 @@ def test_place(where: tuple[str, int, int], text: str) -> None:
 MINE = Report(1, 21, 300.4, 2, 11, "training")
 WAITING = Report(3, 21, 299.0, 2, 11, "training")
 BUSY = Report(0, 20, 300.0, 2, 10, "training")
-HOSTS = ["a", "a", "a", "b", "b"]
+HOSTS = {0: "a", 1: "a", 2: "a", 3: "b", 4: "b"}
 
 
 def said(answers: dict[int, Report], states: dict[int, str | None], unreached: set[int], goes_on: bool = False) -> str:

@@ -1,11 +1,10 @@
 """Watchdogs that ask each other over real sockets; the ranks are threads, and ending a rank is only written down."""
 
-import contextlib
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -43,17 +42,15 @@ class Recorder:
             time.sleep(0.02)
 
 
-@contextlib.contextmanager
-def watching(world: World, timeout: float, recovers: bool = False) -> Iterator[Watchdog]:
-    world.recovers = recovers
-    with Watchdog(world, timeout) as dog:
-        dog.start()
-        yield dog
-
-
 @pytest.fixture
 def job(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return Recorder(monkeypatch)
+
+
+def started(world: World, timeout: float, recoverable: bool = False) -> Watchdog:
+    dog = Watchdog(world, timeout, recoverable)
+    dog.start()
+    return dog
 
 
 def at(world: World, collectives: int, phase: str = "training", epoch: int = 2, step: int = 11) -> None:
@@ -63,7 +60,7 @@ def at(world: World, collectives: int, phase: str = "training", epoch: int = 2, 
 
 def test_rank_that_is_busy_elsewhere_is_named_once(job: Recorder) -> None:
     def rank(world: World) -> None:
-        with watching(world, TIMEOUT):
+        with started(world, TIMEOUT):
             if world.rank == 2:
                 at(world, 20, "evaluation", 1, 45)
             else:
@@ -86,7 +83,7 @@ def test_rank_that_does_not_answer_is_named(job: Recorder) -> None:
             job.wait_for(lambda: job.left == {1, 2})
             channel.close()
             return
-        with watching(world, TIMEOUT):
+        with started(world, TIMEOUT):
             at(world, 21)
             job.wait_for(lambda: job.left == {1, 2})
 
@@ -103,7 +100,7 @@ def test_of_those_who_notice_the_lowest_rank_speaks(job: Recorder) -> None:
 
     def rank(world: World) -> None:
         if world.rank == 1:
-            with watching(world, TIMEOUT):
+            with started(world, TIMEOUT):
                 at(world, 21)
                 job.wait_for(lambda: bool(job.lines))
                 times.append(time.monotonic())
@@ -128,7 +125,7 @@ def test_recoverable_job_goes_on_without_the_missing(job: Recorder) -> None:
             job.wait_for(lambda: len(job.signals) == 2)
             channel.close()
             return
-        with watching(world, TIMEOUT, recovers=True):
+        with started(world, TIMEOUT, recoverable=True):
             at(world, 20 if world.rank == 3 else 21)
             job.wait_for(lambda: len(job.signals) == 2)
             world.here.collectives = 22
@@ -154,7 +151,7 @@ def test_recoverable_job_ends_where_the_missing_may_only_be_cut_off(
             job.wait_for(lambda: job.left == {0, 1})
             channel.close()
             return
-        with watching(world, TIMEOUT, recovers=True):
+        with started(world, TIMEOUT, recoverable=True):
             at(world, 21)
             job.wait_for(lambda: job.left == {0, 1})
 
@@ -166,7 +163,7 @@ def test_recoverable_job_ends_where_the_missing_may_only_be_cut_off(
 
 def test_all_have_arrived_but_it_does_not_end(job: Recorder) -> None:
     def rank(world: World) -> None:
-        with watching(world, TIMEOUT):
+        with started(world, TIMEOUT):
             at(world, 21)
             job.wait_for(lambda: job.left == {0, 1})
 
@@ -182,7 +179,7 @@ def still(job: Recorder, ranks: int, rank: Callable[[World], None]) -> None:
 
 def test_ranks_that_move_give_no_alarm(job: Recorder) -> None:
     def rank(world: World) -> None:
-        with watching(world, TIMEOUT):
+        with started(world, TIMEOUT):
             at(world, 1)
             end = time.monotonic() + 4 * TIMEOUT
             while time.monotonic() < end:
@@ -194,7 +191,7 @@ def test_ranks_that_move_give_no_alarm(job: Recorder) -> None:
 
 def test_computing_is_no_stall(job: Recorder) -> None:
     def rank(world: World) -> None:
-        with watching(world, TIMEOUT):
+        with started(world, TIMEOUT):
             at(world, 20)
             time.sleep(4 * TIMEOUT)
 
@@ -210,7 +207,7 @@ def test_time_in_which_the_watchdog_itself_did_not_run_does_not_count(
     monkeypatch.setattr("nnmpi.mpi.watchdog.time.monotonic", lambda: now() + jump[0])
 
     def rank(world: World) -> None:
-        with watching(world, 6.0):  # it looks every 0.6 s
+        with started(world, 6.0):  # it looks every 0.6 s
             at(world, 21 - world.rank)
             time.sleep(0.7)
             jump[0] = 3600.0
@@ -223,13 +220,13 @@ def test_time_in_which_the_watchdog_itself_did_not_run_does_not_count(
 def test_no_thread_where_there_is_nothing_to_watch(timeout: float, size: int) -> None:
     world = ThreadWorld(0, [None] * size, threading.Barrier(1))
     before = threading.active_count()
-    with watching(world, timeout):
+    with started(world, timeout):
         assert threading.active_count() == before
 
 
 def test_leaving_ends_the_thread_at_once() -> None:
     def rank(world: World) -> float:
-        with watching(world, 300.0):
+        with started(world, 300.0):
             entered = time.monotonic()
         return time.monotonic() - entered
 
@@ -239,7 +236,7 @@ def test_leaving_ends_the_thread_at_once() -> None:
 
 def test_forged_order_to_leave_is_ignored(job: Recorder) -> None:
     def rank(world: World) -> None:
-        with watching(world, TIMEOUT) as dog:
+        with started(world, TIMEOUT) as dog:
             at(world, 20)
             if world.rank == 0:
                 channel = dog._channel

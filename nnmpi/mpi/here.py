@@ -32,10 +32,10 @@ class Here:
         if self.timeline:
             call = self.timeline.timed(name, call, lambda: self.collectives)
 
-        def collective(*arguments: Any) -> None:
+        def collective(*arguments: Any) -> Any:
             self.collectives += 1
             try:
-                call(*arguments)
+                return call(*arguments)
             finally:
                 self.collectives += 1
 

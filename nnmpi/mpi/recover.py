@@ -51,10 +51,8 @@ def shrink(world: World, agreed: list[int]) -> None:
     RunError
         If this part may not go on.
     """
-    world.here.enter("recovery")
     world.comm.Revoke()
-    world.here.collectives |= 1
-    world.adopt(world.comm.Shrink())
+    world.adopt(world.here.counted(world.comm.Shrink)())
     left = world.origin
     lost = [rank for rank in agreed if rank not in left]
     ours = {world.host_of(rank) for rank in left}

@@ -60,7 +60,7 @@ class Peer:
 
 
 class SideChannel:
-    """The sockets of all ranks of a `world`, under their numbers at the start; all ranks make theirs at once."""
+    """The sockets of all ranks of a `world`; all ranks make theirs at once. Ranks have their numbers of the start."""
 
     def __init__(self, world: World) -> None:
         self.rank = world.origin[world.rank]
@@ -101,7 +101,8 @@ class SideChannel:
         assert self._socket
         self._socket.settimeout(max(seconds, 1e-3))
         try:
-            return unpack(self._key, self._socket.recv(256), max(self.peers) + 1)
+            packet = unpack(self._key, self._socket.recv(256))
+            return packet if packet and packet[1].rank in self.peers else None
         except OSError:  # nothing came
             return None
 
@@ -125,15 +126,15 @@ def pack(key: bytes, kind: Kind, report: Report) -> bytes:
     return body + hmac.digest(key, body, "sha256")[:DIGEST]
 
 
-def unpack(key: bytes, packet: bytes, size: int) -> tuple[Kind, Report] | None:
-    """What a packet says, or None if it was not made by a rank of this world of `size`."""
+def unpack(key: bytes, packet: bytes) -> tuple[Kind, Report] | None:
+    """What a packet says, or None if it was not made by a rank of this world."""
     if len(packet) != PACKET.size + DIGEST:
         return None
     body, digest = packet[: PACKET.size], packet[PACKET.size :]
     if not hmac.compare_digest(digest, hmac.digest(key, body, "sha256")[:DIGEST]):
         return None
     kind, rank, collectives, seconds, epoch, step, phase = PACKET.unpack(body)
-    if rank >= size or kind not in list(Kind):
+    if kind not in list(Kind):
         return None
     return Kind(kind), Report(rank, collectives, seconds, epoch, step, phase.rstrip(b"\0").decode(errors="replace"))
 

@@ -22,19 +22,21 @@ LONGEST_PERIOD = 5.0  # seconds between two looks
 
 
 class Watchdog:
-    """From `start` until it is left, a thread watches that no collective takes longer than `timeout` seconds; 0: none.
+    """From `start` on a thread watches that no collective takes longer than `timeout` seconds; 0: it does not.
 
-    All ranks start it together, and it goes on watching those that are left when some die; leaving is a matter of each
-    rank alone. If a rank is missing for too long, one rank says so in a line and all end with status 1. If the world
-    recovers from deaths, the missing ranks are killed instead, where that is safe: where they are on the host of the
-    rank that found out, or answer, so that there is no doubt that they end. Ranks have their numbers of the start.
+    All ranks start together, and again when the world has got smaller; until then, and so while the survivors find
+    together, the thread goes on as it was. Leaving the context ends it, on each rank alone.
+
+    If a rank is missing for too long, one rank says so in a line and all end with status 1. If the job is
+    `recoverable`, that is MPI reports dead ranks and the training goes on without them, the missing ranks are killed
+    instead, where that is safe: where they are on the host of the rank that found out, or answer, so that there is no
+    doubt that they end.
 
     Only time in which this thread ran counts: a host that slept or a rank that was stopped itself gives no alarm.
     """
 
-    def __init__(self, world: World, timeout: float) -> None:
-        self._world, self._here, self._timeout = world, world.here, timeout
-        self._me = world.origin[world.rank]
+    def __init__(self, world: World, timeout: float, recoverable: bool = False) -> None:
+        self._world, self._here, self._timeout, self._recoverable = world, world.here, timeout, recoverable
         self._period = min(LONGEST_PERIOD, max(0.05, timeout / 10))
         self._patience = min(10.0, max(1.0, timeout / 10))  # how long the others may take to answer
         self._seen, self._unmoved = -1, 0.0
@@ -46,22 +48,32 @@ class Watchdog:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
+    def start(self) -> None:
+        """Begin, or begin anew with the ranks there are; all of them take part."""
+        if self._timeout and self._world.size > 1:
+            channel = SideChannel(self._world)
+            self._end_thread()
+            self._channel, self._me = channel, channel.rank
+            self._heard, self._seen = set(), -1
+            self._closing.clear()
+            self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+            self._thread.start()
+        else:
+            self._end_thread()
+
     def __enter__(self) -> "Watchdog":
         return self
 
-    def start(self) -> None:
-        """Begin to watch, if it has not begun; all ranks take part."""
-        if self._timeout and self._world.size > 1 and not self._thread:
-            self._channel = SideChannel(self._world)
-            self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
-            self._thread.start()
-
     def __exit__(self, *error: object) -> None:
+        self._end_thread()
+
+    def _end_thread(self) -> None:
         if self._thread:
             self._closing.set()
             self._channel.wake()
             self._thread.join()
             self._channel.close()
+            self._thread = None
 
     def _report(self) -> Report:
         epoch, step = self._here.epoch_and_step()
@@ -90,11 +102,6 @@ class Watchdog:
             first.setdefault(peer.machine, rank)
         return [rank for name, rank in first.items() if name != self._channel.peers[self._me].machine]
 
-    @property
-    def _others(self) -> list[int]:
-        """The other ranks that are left, in so far as this rank knows."""
-        return [rank for rank in self._world.origin if rank != self._me and rank not in self._killed]
-
     def _listen(self, seconds: float, everybody: bool = False) -> None:
         """Answer the others for so many seconds; `everybody`: no longer than until all have answered."""
         if not self._channel.usable:
@@ -105,7 +112,7 @@ class Watchdog:
             packet = self._channel.receive(left)
             if packet:
                 self._take(*packet)
-                if everybody and set(self._answers) >= set(self._others):
+                if everybody and len(self._answers) == len(self._channel.peers) - 1:
                     return
 
     def _take(self, kind: Kind, report: Report) -> None:
@@ -127,12 +134,12 @@ class Watchdog:
 
     def _inquire(self) -> None:
         """Ask where the others are; if that leaves no doubt, act."""
-        me, others = self._me, self._others
+        me, ranks = self._me, set(self._channel.peers)
         self._answers, self._alarms, self._moving = {}, set(), False
         end = time.monotonic() + self._patience
         rounds = 0
-        while time.monotonic() < end and (rounds < 2 or len(self._answers) < len(others)):
-            for rank in others:
+        while time.monotonic() < end and (rounds < 2 or len(self._answers) < len(ranks) - 1):
+            for rank in ranks - {me}:
                 if rounds < 2 or rank not in self._answers:
                     self._channel.send(Kind.ALARM, rank, self._report())
             self._listen(
@@ -147,7 +154,7 @@ class Watchdog:
         if not self._unmoved:  # it was CALM
             return
         waiting = {rank for rank, report in self._answers.items() if report.waits} | {me}
-        missing = sorted(set(others) - waiting)
+        missing = sorted(ranks - waiting)
         if not missing:  # the last of them may have come just now, and what it brings takes its time
             self._unmoved = min([self._unmoved, *(report.seconds for report in self._answers.values())])
             if self._unmoved < self._timeout:
@@ -159,11 +166,12 @@ class Watchdog:
         silent = [rank for rank in missing if rank not in self._answers]
         near = {rank for rank in silent if peers[rank].machine == peers[me].machine}
         states = {rank: self._state(rank) for rank in near}
-        goes_on = self._world.recovers and bool(missing) and near == set(silent)
+        goes_on = self._recoverable and bool(set(missing) - self._killed) and near == set(silent)
         heard = {peers[rank].machine for rank in self._heard}
         unreached = {rank for rank in silent if rank not in near and peers[rank].machine not in heard}
-        hosts = {rank: peer.host for rank, peer in peers.items()}
-        text = verdict(self._report(), hosts, missing, self._answers, states, unreached, goes_on)
+        text = verdict(
+            self._report(), {r: p.host for r, p in peers.items()}, missing, self._answers, states, unreached, goes_on
+        )
         os.write(2, f"nnmpi: {text} (--stall-timeout {self._timeout:g}, 0 is off)\n".encode())
         if goes_on:
             for rank in missing:
@@ -194,7 +202,7 @@ class Watchdog:
 
     def _tell(self, kind: Kind) -> None:
         for _ in range(3):  # a packet may get lost
-            for rank in self._others:
+            for rank in set(self._channel.peers) - {self._me} - self._killed:
                 self._channel.send(kind, rank, self._report())
             time.sleep(0.05)
 

@@ -54,8 +54,9 @@ class World:
         kept = comm.group.Translate_ranks(list(range(comm.size)), self.comm.group)
         self.origin = [self.origin[rank] for rank in kept]
         self.comm, self.rank, self.size = comm, comm.Get_rank(), comm.Get_size()
-        self.here.collectives = len(self.lost) << 40  # they may have counted differently: the same for all again
+        self.here.collectives = len(self.lost) << 40  # from here on the same again on all, and unlike any before
         self._bind()
+        self.here.enter("recovery")
 
     @property
     def lost(self) -> list[int]:

@@ -27,6 +27,7 @@ SLICES = {
     "write a model": "I/O",
     "write a checkpoint": "I/O",
     "start-up": "phase",
+    "recovery": "phase",
     "training": "phase",
     "evaluation": "phase",
     "checkpoint": "phase",

@@ -1,5 +1,6 @@
 """Stopped and hung ranks, which no MPI reports: the job ends and says whom it waited for."""
 
+import json
 import re
 import signal
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from jobs import Done, Environment, Job, Run, needed
+from test_timeline import check_tracks
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
@@ -18,11 +20,10 @@ STEPS = 45  # of an epoch of digits
 RANKS = 3
 
 
-def stalled(mpi: Environment, what: int | str, rank: int, cwd: Path, *launcher: str) -> Done:
+def stalled(mpi: Environment, what: int | str, rank: int, cwd: Path) -> Done:
     """A training in which something happens to a rank in epoch 2, before update 50; nothing may be left of it."""
     train = ("train", "--epochs", "1000", "--output", "run", "--stall-timeout", str(TIMEOUT))
     command = mpi.mpiexec(RANKS, mpi.program("python"), DISTURBED, str(what), "50", str(rank), *train)
-    command[1:1] = launcher
     with Job(command, cwd) as job:
         while not (cwd / "run/metrics.jsonl").exists():  # all ranks are there
             assert job.process.poll() is None, job.output()
@@ -65,21 +66,26 @@ def test_stopped_rank_is_named_and_the_job_ends(mpi: Environment, rank: int, tmp
     assert done.status in ((1,) if mpi.mpi == "openmpi" else (1, 9))
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_others_go_on_without_a_stopped_rank(rank: int, train: Callable[..., Run], tmp_path: Path) -> None:
-    """Where the others can go on without it, the stopped rank is killed, and what is left ends with the same bits."""
-    flags = ("--epochs", "2", "--deterministic")
+@pytest.mark.parametrize(("what", "rank"), [(int(signal.SIGSTOP), 0), ("sleep", 1)], ids=["stopped", "hung"])
+def test_survivors_go_on_without_a_stopped_or_hung_rank(
+    what: int | str, rank: int, train: Callable[..., Run], tmp_path: Path
+) -> None:
+    flags = ("--epochs", "3", "--deterministic")
     mpi = needed("openmpi")
-    job = [mpi.program("python"), DISTURBED, str(int(signal.SIGSTOP)), "50", str(rank), "train", *flags]
-    command = [mpi.program("mpiexec"), "--with-ft", "ulfm", "-n", str(RANKS), *job]
-    with Job([*command, "--output", "run", "--stall-timeout", str(TIMEOUT)], tmp_path) as running:
-        done = running.wait(120)
-    assert f"for rank {rank} on " in done.messages[0]
-    assert "(stopped by a signal). The others go on without it" in done.messages[0]
-    assert f"nnmpi: note: rank {rank} of {RANKS} on " in done.err
+    job = [mpi.program("python"), DISTURBED, str(what), "50", str(rank), "train", *flags, "--output", "run"]
+    more = ("--stall-timeout", str(TIMEOUT), "--timeline", "t.json")
+    with Job([*mpi.mpiexec(RANKS, "--with-ft", "ulfm"), *job, *more], tmp_path) as running:
+        done = running.wait()
+    assert done.succeeded().err.count("The others go on without it") == 1
     model = "model.safetensors"
     assert (tmp_path / "run" / model).read_bytes() == (train(*flags).directory / model).read_bytes()
-    assert done.succeeded().out.splitlines()[-1] == train(*flags).last_line
+    told = json.loads((tmp_path / "t.json").read_text())
+    assert told["otherData"]["lost_ranks"] == [rank]
+    assert {e["pid"] for e in told["traceEvents"]} == {0, 1, 2} - {rank}
+    check_tracks([e for e in told["traceEvents"] if e["ph"] == "X"])
+    phases = [e["name"] for e in told["traceEvents"] if e["pid"] == 2 and e.get("cat") == "phase"]
+    assert phases[:4] == ["start-up", "training", "evaluation", "training"]
+    assert phases[4] == "recovery"
 
 
 def test_hung_rank_is_named_with_the_place_where_it_hangs(tmp_path: Path) -> None:
