@@ -39,7 +39,7 @@ def agrees(cell: str, figure: dict[str, Any]) -> bool:
 @pytest.mark.mpi
 @pytest.mark.slow
 def test_all_parts_are_measured_and_tabulated(tmp_path: Path) -> None:
-    bench = [sys.executable, str(BENCH), "--quick", "--no-peers", "--rounds", "3"]
+    bench = [sys.executable, str(BENCH), "--quick", "--no-peers", "--rounds", "2"]
     done = run([*bench, "--output", str(tmp_path / "bench")], tmp_path, timeout=1200).succeeded()
     found = json.loads((tmp_path / "bench" / "bench.json").read_text())
     markdown = (tmp_path / "bench" / "bench.md").read_text()
@@ -48,15 +48,15 @@ def test_all_parts_are_measured_and_tabulated(tmp_path: Path) -> None:
 
     (name, network), *_ = found["steps"].items()
     assert name == "64-128-64-10 (64)"
-    assert all(len(figure["values"]) == 3 for figure in network["seconds"].values())
+    assert all(len(figure["values"]) == 2 for figure in network["seconds"].values())
     values = network["seconds"]["nnmpi, 2 ranks"]["values"]
     limits = network["seconds"]["limit"]["values"]
-    shares = sorted(limit / step for limit, step in zip(limits, values, strict=True))
+    shares = [limit / step for limit, step in zip(limits, values, strict=True)]
     two, limit, share = rows(markdown, "A step, 2 ranks")[name]
     assert agrees(two, network["seconds"]["nnmpi, 2 ranks"])
-    assert seconds(two)[0] == pytest.approx(sorted(values)[1], rel=6e-3)
+    assert seconds(two)[0] == pytest.approx(sum(values) / 2, rel=6e-3)
     assert agrees(limit, network["seconds"]["limit"])
-    assert float(share.split()[0]) == pytest.approx(shares[1], abs=0.051)
+    assert float(share.split()[0]) == pytest.approx(sum(shares) / 2, abs=0.051)
     (one,) = rows(markdown, "A step, one process")[name]
     assert agrees(one, network["seconds"]["nnmpi, 1 rank"])
     (scaling,) = rows(markdown, "Weak scaling")[name]

@@ -16,7 +16,8 @@ def measure(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
     narrow, wide = (256, 512) if quick else (2048, 4096)
 
     def digits() -> dict[str, Any]:
-        return {"ranks": 2, "peak": peaks(2, "--data", "digits")[0] / MB}
+        found = [peak / MB for peak in peaks(2, "--data", "digits")]
+        return {"ranks": 2, "peak": found[0], "of each rank": found}
 
     def shares() -> dict[str, Any]:
         flags = ["--data", f"random:{rows}x{features}x10", "--hidden", "32", "--epochs", "1", "--batch-size", "4096"]
@@ -25,9 +26,10 @@ def measure(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
 
     def slope(*flags: str) -> dict[str, Any]:
         common = ["--data", "random:160x784x10", "--batch-size", "16", "--epochs", "2", *flags]
-        low, high = (peaks(2, *common, "--hidden", f"{width},{width}", timeout=200.0)[0] for width in (narrow, wide))
+        low, high = (peaks(2, *common, "--hidden", f"{width},{width}", timeout=200.0) for width in (narrow, wide))
         parameters = [(784 + 1) * width + (width + 1) * width + (width + 1) * 10 for width in (narrow, wide)]
-        return {"parameters": parameters, "bytes": (high - low) / (parameters[1] - parameters[0])}
+        slopes = [(large - small) / (parameters[1] - parameters[0]) for small, large in zip(low, high, strict=True)]
+        return {"ranks": 2, "parameters": parameters, "bytes": slopes[0], "of each rank": slopes}
 
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "digits": digits,
