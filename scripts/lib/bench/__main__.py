@@ -1,0 +1,152 @@
+"""Measures nnmpi against the machine's limit and against its peers; all of it takes about 40 minutes on 2 cores.
+
+Writes bench.json, bench.md and pictures to a directory. Everything is measured in turn (A B C, A B C, …), so that what
+else the machine does hits all alike; still, it should do nothing else. The peers (PyTorch, JAX, scikit-learn, Keras)
+are installed into .venv-peers the first time. Ctrl-C ends everything that was started.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import growth
+import memory
+import networks
+import ours
+import peers
+import startup
+import steps
+import table
+from machine import commit, machine
+from processes import ROOT, Failed
+
+PARTS = ("steps", "startup", "memory", "growth")
+PICTURES = {
+    "steps": "Time of a step over the limit on 2 ranks, and over that of nnmpi on one core",
+    "shares": "Matrix products, Allreduce, update and the rest as parts of a step's time",
+    "scaling": "Time of a step on 1 and on 2 ranks, and on more ranks than cores",
+    "growth": "Time of a step over the number of parameters and over the batch",
+}
+STARTED = time.monotonic()
+
+
+def main() -> None:
+    """Measure the parts that were asked for, and write what was found after each of them."""
+    asked = arguments()
+    # What would end this process ends what it has started, too: the finally clauses run.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
+    rounds = asked.rounds or (2 if asked.quick else 5)
+    core = max(os.sched_getaffinity(0))  # for what runs on one core; the first one has most of the system's work
+    found: dict[str, Any] = {
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "command": command(asked),
+        "rounds": rounds,
+        "machine": machine(),
+    }
+    with_peers = asked.peers
+    if with_peers and {"steps", "startup"} & set(asked.only):
+        try:
+            peers.ensure_environment(say)
+        except Failed as failure:
+            say(f"no peers: {failure}")
+            found["peers"] = f"failed: {failure}"
+            with_peers = False
+    try:
+        found["nnmpi"] = about()
+    except Failed as failure:
+        sys.exit(f"bench: nnmpi does not train: {failure}")
+
+    asked.output.mkdir(parents=True, exist_ok=True)
+    measures = {
+        "steps": lambda: steps.measure(
+            networks.QUICK if asked.quick else networks.TABLE, rounds, with_peers, core, say
+        ),
+        "startup": lambda: startup.measure(rounds, with_peers, say),
+        "memory": lambda: memory.measure(asked.quick, say),
+        "growth": lambda: growth.measure(asked.quick, 1 if asked.quick else 3, say),
+    }
+    for part in asked.only:
+        found[part] = measures[part]()
+        found["seconds"] = round(time.monotonic() - STARTED)
+        (asked.output / "bench.json").write_text(json.dumps(found, indent=1) + "\n")
+        (asked.output / "bench.md").write_text(table.markdown(found))
+    draw(asked.output)
+    if asked.docs:
+        publish(asked.output)
+    print((asked.output / "bench.md").read_text())
+    say(f"written to {asked.output}/")
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few rounds, small sizes: to see that it works")
+    parser.add_argument("--only", type=_parts, default=PARTS, help=f"of {', '.join(PARTS)}; separated by commas")
+    parser.add_argument("--rounds", type=int, help="of steps and startup  [default: 5; 2 if quick]")
+    parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="compare with the peers")
+    parser.add_argument("--docs", action="store_true", help="put tables and pictures into docs/, too")
+    parser.add_argument("--output", type=Path, default=ROOT / "bench", help="directory  [default: bench/]")
+    return parser.parse_args()
+
+
+def command(asked: argparse.Namespace) -> str:
+    """The command that measures the same again, wherever its results go."""
+    flags = {"--quick": asked.quick, "--no-peers": not asked.peers, f"--rounds {asked.rounds}": asked.rounds}
+    flags[f"--only {','.join(asked.only)}"] = list(asked.only) != list(PARTS)
+    return " ".join(["scripts/bench", *(flag for flag, given in flags.items() if given)])
+
+
+def _parts(text: str) -> list[str]:
+    asked = text.split(",")
+    if not set(asked) <= set(PARTS):
+        raise argparse.ArgumentTypeError(f"{text}; allowed are {', '.join(PARTS)}")
+    return [part for part in PARTS if part in asked]
+
+
+def about() -> dict[str, Any]:
+    """What nnmpi says it runs on."""
+    config = ours.step(networks.Network((4, 4, 2), 8, 4, 2), 2)["config"]
+    return {"mpi": config["mpi"], "versions": config["versions"], "blas": config["bits"]["blas"]}
+
+
+def draw(directory: Path) -> None:
+    """The pictures, where matplotlib is installed."""
+    try:
+        import plots
+    except ImportError as error:
+        say(f"no pictures: {error}; pip install 'nnmpi[plots]' brings what they need")
+        return
+    plots.draw(json.loads((directory / "bench.json").read_text()), directory)
+
+
+def publish(directory: Path) -> None:
+    """Replace the tables at the end of docs/benchmarks.md, and the pictures there."""
+    page = ROOT / "docs" / "benchmarks.md"
+    method, heading, _ = page.read_text().partition("## Results\n")
+    pictures = [picture for name in PICTURES if (picture := directory / f"{name}.png").exists()]
+    for picture in pictures:
+        shutil.copyfile(picture, page.with_name(f"bench-{picture.name}"))
+    shown = [f"![{PICTURES[p.stem]}](bench-{p.name})" for p in pictures]
+    page.write_text("\n\n".join([method + heading.rstrip(), *shown, (directory / "bench.md").read_text()]))
+
+
+def say(text: str) -> None:
+    """A line of progress, with the minutes and seconds since the start."""
+    minutes, seconds = divmod(int(time.monotonic() - STARTED), 60)
+    print(f"{minutes:3}:{seconds:02} {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

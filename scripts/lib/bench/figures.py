@@ -1,0 +1,69 @@
+"""Figures over rounds: medians, spreads, ratios of what was measured in the same round."""
+
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+from processes import Failed
+
+Figure = dict[str, Any]  # median, low, high, values: one for each round, None where it failed; or failed: why
+
+
+def figure(values: list[float | None], failure: str | None = None) -> Figure:
+    """Median, lowest and highest of the values that are there."""
+    there = [value for value in values if value is not None]
+    if not there:
+        return {"failed": failure or "not measured"}
+    found = {"median": statistics.median(there), "low": min(there), "high": max(there), "values": values}
+    return found if failure is None else {**found, "failed_once": failure}
+
+
+def ratio(above: Figure, below: Figure) -> Figure:
+    """``above / below``, round by round."""
+    for part in (above, below):
+        if "failed" in part:
+            return {"failed": part["failed"]}
+    pairs = zip(above["values"], below["values"], strict=True)
+    return figure([a / b if a is not None and b is not None else None for a, b in pairs], "no round had both")
+
+
+def total(*parts: Figure) -> Figure:
+    """The sum, round by round."""
+    for part in parts:
+        if "failed" in part:
+            return {"failed": part["failed"]}
+    rows = zip(*(part["values"] for part in parts), strict=True)
+    return figure([None if None in row else sum(row) for row in rows])
+
+
+def in_turn(rounds: int, measurements: dict[str, Callable[[], Any]], say: Callable[[str], None]) -> dict[str, Any]:
+    """Measure everything once, then everything again, …; what fails before it has given anything is left out.
+
+    Returns
+    -------
+    dict
+        For each name what the measurement returned in each round (None where it failed), or the failure.
+    """
+    found: dict[str, list[Any]] = {name: [] for name in measurements}
+    failures: dict[str, str] = {}
+    for number in range(rounds):
+        for name, measure in measurements.items():
+            if name in failures and not any(value is not None for value in found[name]):
+                continue
+            try:
+                found[name].append(measure())
+            except Failed as failure:
+                found[name].append(None)
+                failures[name] = str(failure)
+                say(f"{name}, round {number + 1}: failed: {failure}")
+    return {
+        name: values if any(value is not None for value in values) else failures.get(name, "not measured")
+        for name, values in found.items()
+    }
+
+
+def of(found: Any, key: str) -> Figure:
+    """The figure of one key of what a measurement returned in each round of `in_turn`."""
+    if isinstance(found, str):
+        return {"failed": found}
+    return figure([value and value[key] for value in found])

@@ -1,0 +1,124 @@
+"""What a step cannot do without, each alone: its matrix products, its Allreduce, and its update. Run under mpiexec.
+
+All ranks do the same at the same time, since they share the memory's bandwidth. The matrix products are those of
+forward, weight gradient and backward, into arrays made before, without biases, with the samples of a batch in rows and
+in columns, with np.matmul and np.dot; the fastest of the four counts. They run in the order of a step, over and over.
+The seconds printed are medians over chunks on the slowest rank.
+"""
+
+import argparse
+import itertools
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+from mpi4py import MPI
+from threadpoolctl import threadpool_limits
+
+from nnmpi.nn.optim import OPTIMIZERS
+
+TAIL = 4  # what travels with the gradient in nnmpi/train.py
+CHUNKS = 15
+
+Array = np.ndarray
+Product = tuple[Array, Array, Array]
+
+
+def main() -> None:
+    """Measure, and print one line of JSON on rank 0."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--layers", type=lambda text: [int(n) for n in text.split(",")], required=True)
+    parser.add_argument("--batch", type=int, required=True, help="samples of a step on each rank")
+    parser.add_argument("--seconds", type=float, default=0.5, help="for each of the parts")
+    asked = parser.parse_args()
+    comm = MPI.COMM_WORLD
+    layers, batch = asked.layers, asked.batch
+    parameters = sum((a + 1) * b for a, b in itertools.pairwise(layers))
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        ways = {
+            f"{multiply.__name__}, {name}": time_alone(comm, multiply_all(multiply, make(layers, batch)), asked.seconds)
+            for multiply in (np.matmul, np.dot)
+            for name, make in (("rows", in_rows), ("columns", in_columns))
+        }
+        vector = np.zeros(parameters + TAIL, np.float32)
+        buffer = [vector, MPI.FLOAT]
+        allreduce = time_alone(comm, lambda: comm.Allreduce(MPI.IN_PLACE, buffer), asked.seconds)
+        optimizer = OPTIMIZERS["sgd"](np.zeros(parameters, np.float32), 0.9, True)
+        update = time_alone(comm, lambda: optimizer.update(vector[:-TAIL], batch, 0.01, 0), asked.seconds)
+    if comm.rank == 0:
+        found = {"products": min(ways.values()), "ways": ways}
+        print(json.dumps({**found, "allreduce": allreduce, "update": update, "parameters": parameters}))
+
+
+def in_rows(layers: list[int], batch: int) -> list[Product]:
+    """The products of a step, each as two factors and a result; a sample is a row: ``X W``, ``Xᵀ Δ``, ``Δ Wᵀ``."""
+    h, delta, w, gradient = arrays(layers, lambda units: (batch, units))
+    forward = [(h[i], w[i], h[i + 1]) for i in range(len(w))]
+    backward = [part for i in reversed(range(len(w))) for part in _back(i, h[i].T, delta, gradient, w, rows=True)]
+    return forward + backward
+
+
+def in_columns(layers: list[int], batch: int) -> list[Product]:
+    """The same with a sample a column: ``Wᵀ X``, ``X Δᵀ``, ``W Δ``."""
+    h, delta, w, gradient = arrays(layers, lambda units: (units, batch))
+    forward = [(w[i].T, h[i], h[i + 1]) for i in range(len(w))]
+    backward = [part for i in reversed(range(len(w))) for part in _back(i, h[i], delta, gradient, w, rows=False)]
+    return forward + backward
+
+
+def _back(
+    i: int, inputs: Array, delta: list[Array], gradient: list[Array], w: list[Array], *, rows: bool
+) -> list[Product]:
+    found = [(inputs, delta[i + 1] if rows else delta[i + 1].T, gradient[i])]
+    if i:  # the data need no gradient
+        found.append((delta[i + 1], w[i].T, delta[i]) if rows else (w[i], delta[i + 1], delta[i]))
+    return found
+
+
+def arrays(layers: list[int], shape: Callable[[int], tuple[int, int]]) -> tuple[list[Array], ...]:
+    """Activations, their gradients, weights (fan_in, fan_out) and their gradients."""
+    generator = np.random.default_rng(0)
+
+    def drawn(shape: tuple[int, ...]) -> Array:
+        return generator.standard_normal(shape, dtype=np.float32)
+
+    sizes = list(itertools.pairwise(layers))
+    h, delta = ([drawn(shape(units)) for units in layers] for _ in range(2))
+    w, gradient = ([drawn(size) for size in sizes] for _ in range(2))
+    return h, delta, w, gradient
+
+
+def multiply_all(multiply: Callable[[Array, Array, Array], object], products: list[Product]) -> Callable[[], None]:
+    """One call that does all the products."""
+
+    def call() -> None:
+        for a, b, result in products:
+            multiply(a, b, result)
+
+    return call
+
+
+def time_alone(comm: MPI.Comm, call: Callable[[], object], seconds: float) -> float:
+    """Seconds of a call, the median over chunks of about ``seconds / CHUNKS``, on the slowest rank."""
+    call()
+    started = time.perf_counter()
+    call()
+    once = comm.allreduce(time.perf_counter() - started, MPI.MAX)  # so that all ranks call equally often
+    repeats = max(1, round(seconds / CHUNKS / once))
+    for _ in range(repeats):
+        call()
+    comm.Barrier()
+    chunks = []
+    for _ in range(CHUNKS):
+        started = time.perf_counter()
+        for _ in range(repeats):
+            call()
+        chunks.append((time.perf_counter() - started) / repeats)
+    return float(comm.allreduce(statistics.median(chunks), MPI.MAX))
+
+
+if __name__ == "__main__":
+    main()

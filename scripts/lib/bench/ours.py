@@ -1,0 +1,69 @@
+"""nnmpi itself: the real loop, started as a user starts it."""
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from networks import Network
+from processes import Failed, answer, run
+
+PROGRAMS = Path(sys.executable).parent
+
+
+def mpiexec(ranks: int, *command: str) -> list[str]:
+    """The command on so many ranks; what the launcher does by itself, also with binding ranks to cores, stays."""
+    launch = [str(PROGRAMS / "mpiexec"), "-n", str(ranks), *command]
+    if ranks <= len(os.sched_getaffinity(0)):
+        return launch
+    return ["env", "PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe", *launch]  # Open MPI's would refuse
+
+
+def train(*flags: str) -> list[str]:
+    """``nnmpi train`` with these flags."""
+    return [str(PROGRAMS / "nnmpi"), "train", *flags]
+
+
+def step(network: Network, ranks: int, core: int | None = None) -> dict[str, Any]:
+    """Seconds of a step of ``nnmpi train``: the median over its epochs but the first; and what it ran on."""
+    fan_in, *hidden, classes = network.layers
+    batch = network.batch * ranks
+    rows = -(-network.steps * batch * 5 // 4)  # a fifth is for testing
+    flags = ["--data", f"random:{rows}x{fan_in}x{classes}", "--hidden", ",".join(map(str, hidden)) or "none"]
+    flags += ["--batch-size", str(batch), "--epochs", str(network.epochs + 1), "--checkpoint-every", "never"]
+    with tempfile.TemporaryDirectory() as directory:
+        run(mpiexec(ranks, *train(*flags, "--output", directory)), 180.0, core=core)
+        config = json.loads((Path(directory) / "config.json").read_text())
+        lines = (Path(directory) / "metrics.jsonl").read_text().splitlines()
+    seconds = [json.loads(line)["seconds"] for line in lines[1:]]
+    return {"step": statistics.median(seconds) / config["steps_per_epoch"], "config": config}
+
+
+def limit(network: Network, ranks: int = 2, core: int | None = None) -> dict[str, Any]:
+    """What `limit.py` measures."""
+    program = [sys.executable, str(Path(__file__).with_name("limit.py"))]
+    program += ["--layers", network.layers_flag, "--batch", str(network.batch), "--seconds", str(network.limit_seconds)]
+    return answer(run(mpiexec(ranks, *program), 180.0, core=core))
+
+
+def whole(*command: str, cwd: Path) -> float:
+    """Seconds of a whole command, from its start to its end."""
+    started = time.perf_counter()
+    run(list(command), cwd=cwd)
+    return time.perf_counter() - started
+
+
+def peaks(ranks: int, *flags: str, timeout: float = 120.0) -> list[int]:
+    """Peak resident memory in bytes of each rank of ``nnmpi train``, the largest first."""
+    with tempfile.TemporaryDirectory() as directory:
+        found = Path(directory) / "peaks"
+        measured = [sys.executable, str(Path(__file__).with_name("peak.py")), str(found)]
+        run(mpiexec(ranks, *measured, *train(*flags, "--output", f"{directory}/run")), timeout)
+        values = sorted(map(int, found.read_text().split()), reverse=True)
+    if len(values) != ranks:
+        raise Failed(f"{len(values)} of {ranks} ranks left their peak")
+    return values

@@ -1,0 +1,100 @@
+"""The peers: an environment of their own, and how each of them is started.
+
+Their programs are in scripts/peers. Each has some settings to try; a short run of each of them decides which is used.
+"""
+
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from networks import Network
+from processes import ROOT, Failed, answer, run
+
+PROGRAMS = ROOT / "scripts" / "peers"
+VENV = ROOT / ".venv-peers"
+REQUIREMENTS = ["jax[cpu]", "scikit-learn", "keras"]  # and torch, see torch_requirement
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One way of training to compare with."""
+
+    name: str
+    program: str
+    processes: int = 1  # 2: under torchrun, on both cores; 1: on one core
+    variants: tuple[str, ...] = ("",)  # settings to try, see the program
+    pace: float = 1.0  # chunks to time, as a part of the epochs that nnmpi does
+
+    def step(self, network: Network, variant: str, core: int, pace: float = 1.0) -> dict[str, Any]:
+        """What the program answers, with the seconds of a step under "step"; raises `Failed`."""
+        chunks = max(2, round(network.epochs * self.pace * pace))
+        flags = ["--layers", network.layers_flag, "--batch", str(network.batch), "--variant", variant]
+        flags += ["--steps", str(network.steps), "--chunks", str(chunks)]
+        program = [str(PROGRAMS / self.program), *flags]
+        if self.processes == 1:
+            return answer(run([str(VENV / "bin" / "python"), *program], 180.0, core=core))
+        return answer(run([*torchrun(self.processes), *program], 180.0))
+
+    def best(self, network: Network, core: int, say: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
+        """The fastest of the variants, and the seconds of a step, or the failure, of each that was tried."""
+        if len(self.variants) == 1:
+            return self.variants[0], {}
+        tried: dict[str, Any] = {}
+        for variant in self.variants:
+            try:
+                tried[variant] = self.step(network, variant, core, 0.5)["step"]
+            except Failed as failure:
+                tried[variant] = f"failed: {failure}"
+            say(f"{network}: {self.name}, trying {variant or 'plain'}: {tried[variant]}")
+        fast = {variant: step for variant, step in tried.items() if isinstance(step, float)}
+        return min(fast, key=fast.__getitem__) if fast else self.variants[0], tried
+
+
+PEERS = (
+    Peer("PyTorch DDP", "pytorch.py", 2, ("", "2threads", "pin", "compile"), pace=0.1),
+    Peer("PyTorch", "pytorch.py", 1, ("", "compile"), pace=0.4),
+    Peer("JAX", "jax_jit.py"),
+    Peer("JAX scan", "jax_jit.py", 1, ("scan",)),
+    Peer("scikit-learn", "sklearn_mlp.py", pace=0.4),
+    Peer("Keras", "keras_fit.py", 1, ("jax", "jax+whole", "torch"), pace=0.2),
+)
+
+
+def torchrun(processes: int) -> list[str]:
+    """The beginning of a command that starts so many processes with PyTorch's launcher."""
+    return [str(VENV / "bin" / "torchrun"), "--standalone", "--nproc-per-node", str(processes)]
+
+
+def ensure_environment(say: Callable[[str], None]) -> None:
+    """Make the peers' environment, if it is not there; raises `Failed`."""
+    stamp, wanted = VENV / ".nnmpi-peers", "\n".join([sys.version, *REQUIREMENTS])
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    say(f"making {VENV.name} with {', '.join(['torch', *REQUIREMENTS])}; this takes some minutes, once")
+    shutil.rmtree(VENV, ignore_errors=True)
+    python = str(VENV / "bin" / "python")
+    run([sys.executable, "-m", "venv", str(VENV)])
+    run([python, "-m", "pip", "install", "-q", torch_requirement(python), *REQUIREMENTS], 1800.0)
+    stamp.write_text(wanted)
+
+
+def torch_requirement(python: str) -> str:
+    """The newest CPU build of PyTorch where the package index has one; else the common build, with CUDA in it."""
+    try:
+        listed = run([python, "-m", "pip", "index", "versions", "torch"])
+    except Failed:
+        return "torch"
+    builds = re.findall(r"[\d.]+\+cpu", listed)
+    return f"torch=={builds[0]}" if builds else "torch"
+
+
+def digits_file(directory: Path) -> Path:
+    """The digits as a file that the peer's program reads without importing scikit-learn."""
+    path = directory / "digits.npz"
+    code = "import numpy, sklearn.datasets as d; x, y = d.load_digits(return_X_y=True); numpy.savez({!r}, x=x, y=y)"
+    run([sys.executable, "-c", code.format(str(path))])
+    return path

@@ -1,0 +1,181 @@
+"""The pictures of what was found: readable at half the width of a page."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import table
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator
+
+COLOURS = {
+    "nnmpi": "#0b6e4f",
+    "limit": "black",
+    "PyTorch DDP": "#d1495b",
+    "PyTorch": "#e58a95",
+    "JAX": "#2e5eaa",
+    "JAX scan": "#8fb0e0",
+    "scikit-learn": "#edae49",
+    "Keras": "#8a6fb0",
+}
+MARKERS = {"nnmpi": "D", "limit": "|"}
+PARTS = {"products": "matrix products", "allreduce": "Allreduce", "update": "update", "rest": "the rest"}
+PART_COLOURS = ("#0b6e4f", "#2e5eaa", "#edae49", "#c9c9c9")
+
+
+def draw(found: dict[str, Any], directory: Path) -> None:
+    """steps.png, shares.png, scaling.png and growth.png, as far as their parts were measured."""
+    plt.rcParams.update({"font.size": 13, "axes.spines.top": False, "axes.spines.right": False})
+    if "steps" in found:
+        _steps(found["steps"], directory / "steps.png")
+        _shares(found["steps"], directory / "shares.png")
+    if "steps" in found or "growth" in found:
+        _scaling(found.get("steps", {}), found.get("growth", {}).get("ranks", {}), directory / "scaling.png")
+    if "growth" in found:
+        _growth(found["growth"], directory / "growth.png")
+
+
+def _steps(steps: dict[str, Any], path: Path) -> None:
+    """A line for each network, a mark for each way of training it: 2 ranks over the limit, 1 over nnmpi."""
+    figure, panels = plt.subplots(2, 1, figsize=(9, 8.5), layout="constrained", height_ratios=[4, 5])
+    ways = dict.fromkeys(name for network in steps.values() for name in network["seconds"])
+    not_alone = {"limit": "limit", "nnmpi, 2 ranks": "nnmpi", "PyTorch DDP": "PyTorch DDP"}
+    alone = {"nnmpi, 1 rank": "nnmpi", **{name: name for name in ways if name in COLOURS and name not in not_alone}}
+    _against(panels[0], steps, {label: way for way, label in not_alone.items() if way in ways}, "limit")
+    _against(panels[1], steps, {label: way for way, label in alone.items()}, "nnmpi")
+    panels[0].set(title="2 ranks on 2 cores", xlabel="time of a step / limit")
+    panels[1].set(title="one process on one core", xlabel="time of a step / that of nnmpi")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _against(axes: Axes, steps: dict[str, Any], ways: dict[str, str], base: str) -> None:
+    """Times of a step over that of one of the ways, whose time stands below the network's name."""
+    bases = [network["seconds"][ways[base]].get("median") for network in steps.values()]
+    for label, way in ways.items():
+        points = [(i, network["seconds"].get(way, {})) for i, network in enumerate(steps.values())]
+        there = [(i, times, bases[i]) for i, times in points if "median" in times and bases[i]]
+        below = [(times["median"] - times["low"]) / unit for _, times, unit in there]
+        above = [(times["high"] - times["median"]) / unit for _, times, unit in there]
+        axes.errorbar(
+            [times["median"] / unit for _, times, unit in there],
+            [i for i, _, _ in there],
+            xerr=[below, above],
+            fmt=MARKERS.get(label, "o"),
+            ms=26 if label == "limit" else 9,
+            mew=2,
+            elinewidth=1,
+            color=COLOURS[label],
+            label=label,
+            zorder=3 if label == "nnmpi" else 2,
+        )
+    names = [
+        f"{name}\n{base} {table.seconds(unit) if unit else 'failed'}" for name, unit in zip(steps, bases, strict=True)
+    ]
+    axes.set(xscale="log", yticks=range(len(steps)), ylim=(len(steps) - 0.4, -0.6))
+    axes.set_yticklabels(names, linespacing=1.4)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+    low, high = axes.get_xlim()
+    if high / low < 30:  # else the powers of ten are enough
+        axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+    axes.grid(axis="x", alpha=0.3)
+    axes.axvline(1, color="black", lw=1, ls=":", zorder=1)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, markerscale=0.7)
+
+
+def _shares(steps: dict[str, Any], path: Path) -> None:
+    """A bar for each network, cut into what each part takes when it is alone, and the rest."""
+    figure, axes = plt.subplots(figsize=(9, 3.6), layout="constrained")
+    found = {name: table.shares(network) for name, network in steps.items()}
+    there = {name: parts for name, parts in found.items() if parts}
+    left = [0.0] * len(there)
+    for (part, label), colour in zip(PARTS.items(), PART_COLOURS, strict=True):
+        widths = [max(0.0, parts[part]) for parts in there.values()]
+        axes.barh(range(len(there)), widths, left=left, color=colour, label=label)
+        for i, (start, width) in enumerate(zip(left, widths, strict=True)):
+            if width >= 0.05:
+                light = colour in PART_COLOURS[2:]
+                text = f"{width:.0%}"
+                axes.text(start + width / 2, i, text, ha="center", va="center", color="black" if light else "white")
+        left = [start + width for start, width in zip(left, widths, strict=True)]
+    axes.set(yticks=range(len(there)), xlabel="part of the time of a step, 2 ranks", xlim=(0, max([1.0, *left])))
+    axes.set_yticklabels(list(there))
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
+    axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=4, frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _scaling(steps: dict[str, Any], ranks: dict[str, Any], path: Path) -> None:
+    """Efficiency from 1 to 2 ranks; time of a step over more ranks than there are cores."""
+    figure, panels = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
+    left, right = panels
+    names = list(steps)
+    contestants = list(dict.fromkeys(c for network in steps.values() for c in network["weak scaling"]))
+    height = 0.8 / max(1, len(contestants))
+    for k, contestant in enumerate(contestants):
+        values = [steps[name]["weak scaling"].get(contestant, {}).get("median", 0.0) for name in names]
+        places = [i + (k - (len(contestants) - 1) / 2) * height for i in range(len(names))]
+        bars = left.barh(places, values, height * 0.92, color=COLOURS[contestant], label=contestant)
+        left.bar_label(bars, [f"{value:.2f}" for value in values], padding=3)
+    left.axvline(1, color="black", lw=1, ls=":")
+    left.set(yticks=range(len(names)), xlim=(0, 1.25), xlabel="time of a step on 1 rank / on 2 ranks")
+    left.set_yticklabels(names)
+    left.invert_yaxis()
+    left.set_title("weak scaling, 1 to 2 ranks")
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
+    for (name, points), colour in zip(ranks.items(), (COLOURS["nnmpi"], COLOURS["JAX"]), strict=False):
+        there = [p for p in points if "median" in p["step"]]
+        right.plot([p["at"] for p in there], [p["step"]["median"] for p in there], "o-", color=colour, label=name)
+        limits = [p for p in points if "median" in p["limit"]]
+        right.plot([p["at"] for p in limits], [p["limit"]["median"] for p in limits], "|--", color=colour, ms=12)
+    right.set(yscale="log", xlabel="ranks", title="over ranks (dashed: limit)")
+    right.set_xticks([p["at"] for p in next(iter(ranks.values()), [])])
+    _time_axis(right)
+    right.grid(alpha=0.3)
+    if ranks:
+        right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1, frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _growth(growth: dict[str, Any], path: Path) -> None:
+    """Time of a step over parameters and over the batch."""
+    figure, panels = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained", sharey=True)
+    titles = ("64-h-h-10, batch 64 a rank, 2 ranks", f"{growth['batch, network']}, 2 ranks")
+    for axes, points, label, title in zip(
+        panels, (growth["parameters"], growth["batch"]), ("parameters", "batch of a rank"), titles, strict=True
+    ):
+        for key, text, style, colour in (
+            ("step", "nnmpi", "o-", COLOURS["nnmpi"]),
+            ("limit", "limit", "|--", "black"),
+            ("allreduce", "of it Allreduce", "x:", COLOURS["JAX"]),
+        ):
+            there = [p for p in points if "median" in p[key]]
+            axes.plot([p["at"] for p in there], [p[key]["median"] for p in there], style, color=colour, label=text)
+        axes.set(xscale="log", yscale="log", xlabel=label)
+        axes.set_title(title, fontsize=12)
+        axes.grid(alpha=0.3)
+        _time_axis(axes)
+    panels[0].set_ylabel("time of a step")
+    panels[0].legend(frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _time_axis(axes: Axes) -> None:
+    """Powers of ten as 10 µs, 1 ms, 100 ms."""
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _time(value)))
+
+
+def _time(value: float) -> str:
+    for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
+        if value * factor >= 0.999:
+            return f"{value * factor:g} {unit}"
+    return f"{value * 1e6:g} µs"

@@ -1,0 +1,34 @@
+"""Wall time of the whole command: digits, 10 epochs, 2 ranks, from the launcher's start to its end."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from figures import figure, in_turn, ratio
+from ours import mpiexec, train, whole
+from peers import PROGRAMS, digits_file, torchrun
+
+
+def measure(rounds: int, peers: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    """Both in turn, after one run of each that does not count (it fills the disk's cache)."""
+    with tempfile.TemporaryDirectory() as directory:
+        here = Path(directory)
+
+        def ours() -> float:
+            shutil.rmtree(here / "runs", ignore_errors=True)
+            return whole(*mpiexec(2, *train("--data", "digits", "--epochs", "10")), cwd=here)
+
+        measurements: dict[str, Callable[[], Any]] = {"nnmpi": ours}
+        if peers:
+            program = [str(PROGRAMS / "digits_ddp.py"), str(digits_file(here))]
+            measurements["PyTorch DDP"] = lambda: whole(*torchrun(2), *program, cwd=here)
+        say(f"the whole command on digits: {rounds} rounds")
+        found = in_turn(rounds + 1, measurements, say)
+    seconds = {
+        name: {"failed": values} if isinstance(values, str) else figure(values[1:], "only the first run succeeded")
+        for name, values in found.items()
+    }
+    times = {"PyTorch DDP": ratio(seconds["PyTorch DDP"], seconds["nnmpi"])} if peers else {}
+    return {"seconds": seconds, "times nnmpi": times}

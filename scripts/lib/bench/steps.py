@@ -1,0 +1,52 @@
+"""Time of a step: nnmpi against its limit and its peers, all in turn."""
+
+from collections.abc import Callable
+from typing import Any
+
+from figures import in_turn, of, ratio, total
+from networks import Network
+from ours import limit, step
+from peers import PEERS, Peer
+
+Say = Callable[[str], None]
+
+
+def measure(networks: tuple[Network, ...], rounds: int, peers: bool, core: int, say: Say) -> dict[str, Any]:
+    """All networks, one after the other; within each, everything in turn."""
+    return {str(network): _network(network, rounds, PEERS if peers else (), core, say) for network in networks}
+
+
+def _network(network: Network, rounds: int, peers: tuple[Peer, ...], core: int, say: Say) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    measurements: dict[str, Callable[[], Any]] = {
+        "nnmpi, 2 ranks": lambda: step(network, 2),
+        "limit": lambda: limit(network),
+        "nnmpi, 1 rank": lambda: step(network, 1, core),
+    }
+    for peer in peers:
+        variant, tried = peer.best(network, core, say)
+        settings[peer.name] = {"used": variant, "tried": tried}
+        measurements[peer.name] = lambda peer=peer, variant=variant: peer.step(network, variant, core)
+    say(f"{network}: {len(measurements)} ways of doing it, {rounds} times in turn")
+    found = in_turn(rounds, measurements, say)
+
+    alone = {part: of(found["limit"], part) for part in ("products", "allreduce", "update")}
+    steps = {name: of(found[name], "step") for name in measurements if name != "limit"}
+    bound = total(alone["products"], alone["allreduce"])
+    two, one = steps["nnmpi, 2 ranks"], steps["nnmpi, 1 rank"]
+    result: dict[str, Any] = {
+        "network": {"layers": network.layers, "batch": network.batch, "parameters": network.parameters},
+        "seconds": steps | {"limit": bound},
+        "alone": alone,
+        "share of the limit": ratio(bound, two),
+        "weak scaling": {"nnmpi": ratio(one, two)},
+        "times nnmpi": {peer.name: ratio(steps[peer.name], two if peer.processes == 2 else one) for peer in peers},
+        "settings": settings,
+        "versions": {},
+    }
+    if peers:
+        result["weak scaling"]["PyTorch DDP"] = ratio(steps["PyTorch"], steps["PyTorch DDP"])
+    for values in found.values():
+        for value in values if isinstance(values, list) else []:
+            result["versions"] |= (value or {}).get("versions", {})
+    return result

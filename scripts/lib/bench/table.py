@@ -1,0 +1,168 @@
+"""The Markdown of what was found; every figure in it comes from bench.json."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+Figure = dict[str, Any]
+Format = Callable[[float], str]
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """All tables of the parts that were measured, each with a line that says how to read it."""
+    sections = [_head(found)]
+    for part, write in (("steps", _steps), ("startup", _startup), ("memory", _memory), ("growth", _growth)):
+        if part in found:
+            sections += write(found[part])
+    return "\n\n".join(sections) + "\n"
+
+
+def seconds(value: float) -> str:
+    """Three digits and the unit that fits."""
+    unit, factor = next(
+        ((unit, factor) for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)) if value * factor >= 1), ("µs", 1e6)
+    )
+    return f"{digits(value * factor)} {unit}"
+
+
+def digits(value: float) -> str:
+    """Three digits: 0.123, 1.23, 12.3, 123, 1234."""
+    return f"{value:.{max(0, 3 - len(str(int(value))))}f}"
+
+
+def ratio(value: float) -> str:
+    """Two decimals, one from 10 on."""
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}"
+
+
+def cell(figure: Figure, form: Format) -> str:
+    """``median (low to high)``, or why there is none."""
+    if "failed" in figure:
+        return f"failed: {figure['failed']}".replace("|", "/")
+    return f"{form(figure['median'])} ({form(figure['low'])} to {form(figure['high'])})"
+
+
+def grid(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table."""
+    head = list(head)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
+
+
+def _head(found: dict[str, Any]) -> str:
+    machine, ours = found["machine"], found["nnmpi"]
+    caches = ", ".join(f"{name} {size}" for name, size in machine["caches"].items())
+    versions = [f"{name} {version}" for name, version in ours["versions"].items()]
+    blas = f"{ours['blas']['library']} {ours['blas']['version']} ({ours['blas']['kernel']})"
+    theirs: dict[str, str] = {}
+    for network in found.get("steps", {}).values():
+        theirs |= network["versions"]
+    lines = [
+        f"`{found['command']}` on {found['made']}, commit {found['commit']}: medians of {found['rounds']} rounds, "
+        "lowest and highest in brackets.",
+        f"{machine['processor']}, {machine['cores']} cores, caches {caches}, {machine['memory_gb']} GiB, "
+        f"{machine['system']}; load average at the start {machine['load_at_start']:.2f}.",
+        f"{', '.join(versions)}, {blas}, {ours['mpi']}.",
+    ]
+    if theirs:
+        lines.append(f"Peers: {', '.join(f'{name} {version}' for name, version in theirs.items())}.")
+    if "peers" in found:
+        lines.append(f"No peers: {found['peers']}.")
+    return "  \n".join(lines)
+
+
+def _steps(steps: dict[str, Any]) -> list[str]:
+    two, one, scaling, parts, used = [], [], [], [], []
+    peers: list[str] = []
+    for name, network in steps.items():
+        times, peers = network["seconds"], list(network["settings"])
+        alone = [p for p in peers if p != "PyTorch DDP"]
+        row = [name, cell(times["nnmpi, 2 ranks"], seconds), cell(times["limit"], seconds)]
+        two.append([*row, cell(network["share of the limit"], ratio), *_against(network, peers, ["PyTorch DDP"])])
+        one.append([name, cell(times["nnmpi, 1 rank"], seconds), *_against(network, peers, alone)])
+        scaling.append([name, *(cell(figure, ratio) for figure in network["weak scaling"].values())])
+        parts.append([name, *_parts(network)])
+        used.append([name, *(network["settings"][peer]["used"] or "plain" for peer in peers)])
+    alone = [p for p in peers if p != "PyTorch DDP"]
+    ddp = ["PyTorch DDP"] if "PyTorch DDP" in peers else []
+    found = [
+        "### A step, 2 ranks on 2 cores",
+        grid(["network (batch of a rank)", "nnmpi", "limit", "limit / nnmpi", *ddp], two),
+        "### A step, one process on one core",
+        grid(["network (batch)", "nnmpi", *alone], one),
+        "### Weak scaling from 1 to 2 ranks: time of a step on 1 rank / on 2",
+        grid(["network (batch of a rank)", "nnmpi", *ddp], scaling),
+        "### Where the time of a step goes, 2 ranks",
+        grid(["network (batch of a rank)", "matrix products", "Allreduce", "update", "the rest"], parts),
+    ]
+    if peers:
+        found += ["### The settings that were best", grid(["network", *peers], used)]
+    return found
+
+
+def _against(network: dict[str, Any], peers: list[str], wanted: list[str]) -> list[str]:
+    """For each peer the time of its step, and how many times nnmpi's that is."""
+    cells = []
+    for peer in (p for p in wanted if p in peers):
+        times = network["times nnmpi"][peer]
+        text = cell(network["seconds"][peer], seconds)
+        cells.append(text if "failed" in times else f"{text}, **{ratio(times['median'])}×**")
+    return cells
+
+
+def shares(network: dict[str, Any]) -> dict[str, float] | None:
+    """Products, Allreduce and update, each alone, as parts of a step's time; and what is left of it."""
+    step, alone = network["seconds"]["nnmpi, 2 ranks"], network["alone"]
+    if "failed" in step or any("failed" in part for part in alone.values()):
+        return None
+    found = {name: part["median"] / step["median"] for name, part in alone.items()}
+    return {**found, "rest": 1 - sum(found.values())}
+
+
+def _parts(network: dict[str, Any]) -> list[str]:
+    found = shares(network)
+    return [f"{share:.0%}" for share in found.values()] if found else ["failed"] * 4
+
+
+def _startup(startup: dict[str, Any]) -> list[str]:
+    rows = [
+        [
+            name,
+            cell(figure, seconds),
+            cell(startup["times nnmpi"][name], ratio) if name in startup["times nnmpi"] else "",
+        ]
+        for name, figure in startup["seconds"].items()
+    ]
+    title = "### The whole command: digits, 10 epochs, 2 ranks, wall time"
+    return [title, grid(["", "from start to end", "times nnmpi"], rows)]
+
+
+def _memory(memory: dict[str, Any]) -> list[str]:
+    rows = []
+    for name, part in memory.items():
+        if "failed" in part:
+            text = f"failed: {part['failed']}"
+        elif "bytes" in part:
+            text = f"{part['bytes']:.1f} bytes (slope between {' and '.join(f'{p:,}' for p in part['parameters'])})"
+        elif "data" in part:
+            text = (
+                f"{part['peak']:.0f} MB: {part['beyond its share']:.0f} MB more than its part of {part['data']:.0f} MB"
+            )
+        else:
+            text = f"{part['peak']:.0f} MB"
+        rows.append([name + (f", {part['ranks']} ranks" if "ranks" in part else ""), text])
+    return ["### Peak memory of a rank", grid(["", "largest over the ranks"], rows)]
+
+
+def _growth(growth: dict[str, Any]) -> list[str]:
+    series = {
+        "parameters": ("parameters (2 ranks, batch 64 each)", growth["parameters"]),
+        "batch": (f"batch of a rank ({growth['batch, network']}, 2 ranks)", growth["batch"]),
+        **{name: (f"ranks ({name})", points) for name, points in growth["ranks"].items()},
+    }
+    found = ["### How the time of a step grows"]
+    for title, points in series.values():
+        rows = [
+            [f"{p['at']:,}", cell(p["step"], seconds), cell(p["limit"], seconds), cell(p["allreduce"], seconds)]
+            for p in points
+        ]
+        found.append(grid([title, "step", "limit", "of it Allreduce"], rows))
+    return found

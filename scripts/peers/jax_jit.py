@@ -1,0 +1,57 @@
+"""JAX on one process: seconds of a training step, compiled as a whole.
+
+Variants: scan (``lax.scan`` over all steps of a chunk, in one call), else one call of the compiled step for each.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from shared import LEARNING_RATE, MOMENTUM, answer, arguments, made_up, time_chunks
+
+asked = arguments()
+keys = jax.random.split(jax.random.key(0), len(asked.layers))
+glorot = jax.nn.initializers.glorot_uniform()
+parameters = [
+    (glorot(key, (a, b)), jnp.zeros(b)) for key, a, b in zip(keys, asked.layers, asked.layers[1:], strict=False)
+]
+state = (parameters, jax.tree.map(jnp.zeros_like, parameters))
+
+x, y = made_up(asked.layers, asked.batch * asked.steps)
+x = jnp.asarray(x).reshape(asked.steps, asked.batch, -1)
+y = jax.nn.one_hot(y, asked.layers[-1]).reshape(asked.steps, asked.batch, -1)
+
+
+def loss(parameters, x, y):
+    """Mean cross-entropy of a batch."""
+    *hidden, (weight, bias) = parameters
+    for w, b in hidden:
+        x = jax.nn.relu(x @ w + b)
+    return -jnp.mean(jnp.sum(y * jax.nn.log_softmax(x @ weight + bias), axis=1))
+
+
+def step(state, batch):
+    """One update with Nesterov momentum."""
+    parameters, velocity = state
+    gradient = jax.grad(loss)(parameters, *batch)
+    velocity = jax.tree.map(lambda v, g: MOMENTUM * v - LEARNING_RATE * g, velocity, gradient)
+    parameters = jax.tree.map(lambda w, v, g: w + MOMENTUM * v - LEARNING_RATE * g, parameters, velocity, gradient)
+    return (parameters, velocity), None
+
+
+many = jax.jit(lambda state, x, y: lax.scan(step, state, (x, y))[0], donate_argnums=0)
+one = jax.jit(lambda state, x, y: step(state, (x, y))[0], donate_argnums=0)
+batches = list(zip(x, y, strict=True))
+
+
+def chunk() -> None:
+    """All steps of a chunk, and wait for them."""
+    global state
+    if "scan" in asked.variant:
+        state = many(state, x, y)
+    else:
+        for inputs, targets in batches:
+            state = one(state, inputs, targets)
+    jax.block_until_ready(state)
+
+
+answer(time_chunks(chunk, asked), ["jax", "jaxlib"])

@@ -1,0 +1,47 @@
+"""PyTorch, alone or as DDP over gloo (started by torchrun): seconds of a training step.
+
+Variants: 2threads (else 1), compile (torch.compile of the model), pin (each rank to a core of its own).
+"""
+
+import os
+
+import torch
+import torch.distributed as dist
+from shared import LEARNING_RATE, MOMENTUM, answer, arguments, made_up, time_chunks
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+asked = arguments()
+rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+if "pin" in asked.variant:
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[rank % len(cores)]})
+torch.set_num_threads(2 if "2threads" in asked.variant else 1)
+torch.manual_seed(0)
+
+units = [part for a, b in zip(asked.layers, asked.layers[1:], strict=False) for part in (nn.Linear(a, b), nn.ReLU())]
+model: nn.Module = nn.Sequential(*units[:-1])
+if ranks > 1:
+    dist.init_process_group("gloo")
+    model = DistributedDataParallel(model, gradient_as_bucket_view=True, static_graph=True)
+optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, nesterov=True, fused=True)
+loss = nn.CrossEntropyLoss()
+step_model = torch.compile(model) if "compile" in asked.variant else model
+
+x, y = (torch.from_numpy(a) for a in made_up(asked.layers, asked.batch * asked.steps, rank))
+batches = list(zip(x.split(asked.batch), y.split(asked.batch), strict=True))
+
+
+def chunk() -> None:
+    """As many steps as there are batches."""
+    for inputs, targets in batches:
+        optimizer.zero_grad(set_to_none=True)
+        loss(step_model(inputs), targets).backward()
+        optimizer.step()
+
+
+seconds = time_chunks(chunk, asked)
+if rank == 0:
+    answer(seconds, ["torch"])
+if ranks > 1:
+    dist.destroy_process_group()
