@@ -2,10 +2,12 @@
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from nnmpi.mpi.launcher import launched
 from nnmpi.mpi.world import World
 from nnmpi.run.environment import blas, set_threads, versions
+from nnmpi.text import printable
 
 
 def info(world: World) -> None:
@@ -33,5 +35,5 @@ def info(world: World) -> None:
     if world.rank == 0 and launched()[2] == 0:
         table = Table(show_header=False)
         for row in rows.items():
-            table.add_row(*row)
+            table.add_row(*(Text(printable(cell)) for cell in row))
         Console().print(table)
