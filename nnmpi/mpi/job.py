@@ -95,6 +95,8 @@ def run(work: Callable[[World], None]) -> int:
         elif world.size == 1 or world.recovers:
             # the launcher ends all when the first exits: let it be the one that speaks
             time.sleep(2 if world.size == 1 else 0.5)
+    except MemoryError as error:
+        world.fail(f"nnmpi: rank {world.rank} of {world.size} on {world.host}: not enough memory ({error})", 2)
     except BaseException as error:
         status = 130 if isinstance(error, KeyboardInterrupt) else 1
         name = f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {type(error).__name__}: {error}"
