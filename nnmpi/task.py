@@ -124,7 +124,7 @@ def _shape(config: Config, source: Source) -> tuple[Targets, Architecture]:
     numbers = 3 * architecture.parameters + 2 * CHUNK * sum(sizes)  # at the least: gradient, optimizer, layers' outputs
     check_memory(
         numbers * np.dtype(config.dtype).itemsize,
-        f"--hidden {shown(config.hidden)} for --data {source.name}, {architecture.parameters} parameters,",
+        f"--hidden {shown(config.hidden)} for --data {source.name}",
     )
     return targets, architecture
 

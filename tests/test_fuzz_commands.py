@@ -182,6 +182,7 @@ def test_paths(directory: Path, data: str, model: str, out: str) -> None:
 TRICKS = [
     "train --hidden 1000000000",
     "train --hidden 999999999999,999999999999",
+    f"train --hidden {'9' * 400}",
     "train --data random:1000000000000x9x9",
     "train --data random:9x999999999x9",
     "train --data \udcff.npz",

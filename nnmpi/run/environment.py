@@ -29,7 +29,7 @@ def check_memory(needed: int, what: str) -> None:
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > there:
         raise InputError(
-            f"{what} needs {needed / 1e9:,.1f} GB of memory on a rank, the host has {there / 1e9:,.1f} GB: "
+            f"{what} needs at least {min(needed, 10**18) / 1e9:,.1f} GB on a rank, the host has {there / 1e9:,.1f} GB: "
             "use less data, smaller layers or more hosts"
         )
 
