@@ -18,6 +18,7 @@ from hypothesis.extra import numpy as arrays
 
 from nnmpi.config import Config
 from nnmpi.data.sources import open_source
+from nnmpi.errors import InputError
 from nnmpi.task import prepare
 
 X = np.arange(90.0).reshape(30, 3)
@@ -221,15 +222,18 @@ def dtype_of_labels(numbers: list[int]) -> np.ndarray:
 
 LABELS_30 = whole(Y)
 HUGE = str((10**11, 3))
+FOUR_GIGABYTES = npy(header("(4000000000, 1)", "'|u1'"))
 TRICKS = {
     "no file": b"",
     "no members": packed(),
     "declares a terabyte": packed(X=npy(header(HUGE), X.tobytes()), y=LABELS_30),
     "declares a terabyte of labels": packed(X=whole(X), y=npy(header("(30, 9999999999)"), b"")),
     "declares wide strings": packed(X=whole(X), y=npy(header("(30,)", "'<U2147483647'"))),
-    "directory lies": lies(packed(8, y=LABELS_30, X=npy(header("(4000000000, 1)", "'|u1'"), bytes(999))), 4000000070),
-    "stored, and larger than the file": lies(packed(0, y=LABELS_30, X=npy(header("(30, 3)"))), 4000000070),
-    "header of gigabytes": packed(8, X=b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**32 - 1) + b" " * 10**7, y=LABELS_30),
+    "directory lies": lies(packed(8, y=LABELS_30, X=FOUR_GIGABYTES + bytes(999)), 4 * 10**9 + len(FOUR_GIGABYTES)),
+    "stored, and larger than the file": lies(packed(y=LABELS_30, X=FOUR_GIGABYTES), 4 * 10**9 + len(FOUR_GIGABYTES)),
+    "header of gigabytes": packed(
+        8, X=b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**32 - 1) + b" " * 4 * 10**7, y=LABELS_30
+    ),
     "header of lies": packed(X=npy(header("(-30, -3)"), X.tobytes()), y=LABELS_30),
     "a negative number of labels": packed(X=whole(X), y=npy(header("(-30,)"))),
     "keys of two kinds": packed(X=npy("{1: 2, 'a': 3}"), y=LABELS_30),
@@ -265,6 +269,14 @@ TAKEN = {"labels beyond all", "all the same number"}
 def test_tricks(path: Path, name: str) -> None:
     dtype = "float64" if "overflow" in name else "float32"
     assert take(path, TRICKS[name], dtype=dtype) == (name in TAKEN)
+
+
+@pytest.mark.parametrize("shape", ["(-30, -3)", "(-30, 3, -1)"])
+@pytest.mark.parametrize("name", ["directory lies", "stored, and larger than the file", ""])
+def test_shapes_that_lie_are_refused_without_labels_too(path: Path, name: str, shape: str) -> None:
+    path.write_bytes(TRICKS.get(name) or packed(X=npy(header(shape), X.tobytes())))
+    with pytest.raises(InputError, match="cannot be read"):
+        open_source(str(path), targets=False)
 
 
 def test_of_two_members_with_one_name_the_last_counts(path: Path) -> None:

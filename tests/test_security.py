@@ -18,6 +18,7 @@ from nnmpi.config import Config
 from nnmpi.errors import InputError
 from nnmpi.info import info
 from nnmpi.modelfile import Model, Recipe, write_model
+from nnmpi.run.files import open_to_append, write_whole
 from nnmpi.text import LONGEST, message, printable
 from nnmpi.train import train
 
@@ -208,12 +209,21 @@ def test_links_are_not_followed_when_a_run_goes_on(tmp_path: Path, name: str) ->
 
 
 def test_a_link_put_there_while_the_run_goes_on_is_not_appended_to(tmp_path: Path) -> None:
-    from nnmpi.run.files import open_to_append
-
     (tmp_path / "precious").write_text("precious")
     (tmp_path / "metrics.jsonl").symlink_to(tmp_path / "precious")
     with pytest.raises(OSError, match="symbolic link"):
         open_to_append(tmp_path / "metrics.jsonl")
+
+
+def test_a_link_put_there_while_a_file_is_made_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / ".file.new").symlink_to(tmp_path / "precious")
+    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok: None)  # as if it came back at once
+    with pytest.raises(FileExistsError):
+        write_whole(tmp_path / "file", b"mine")
+    assert (tmp_path / "precious").read_text() == "precious"
 
 
 @pytest.mark.parametrize("resume", [False, True])
