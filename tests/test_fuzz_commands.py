@@ -193,6 +193,7 @@ TRICKS = [
     f"train --epochs {'9' * 5000}",
     f"train --threads {'9' * 30} --epochs -1",
     "evaluate \udcff",
+    "evaluate " + "\udcff" * 300,
     "evaluate \x1b[31m",
     f"evaluate {'x' * 300}",
     "\x1b[31m",

@@ -124,7 +124,7 @@ def test_arrays_of_checkpoints(run: Path, data: st.DataObject) -> None:
             tensors[name] = np.ones(data.draw(sizes), np.float32)
         elif kind == "type":
             tensors[name] = np.array(np.nan_to_num(tensors[name]), data.draw(st.sampled_from(["f2", "f8", "i4", "?"])))
-        elif tensors[name].size:
+        elif tensors[name].size and tensors[name].dtype.kind == "f":
             with np.errstate(over="ignore"):
                 tensors[name].flat[0] = data.draw(st.sampled_from([np.nan, np.inf, 1.0]))
     content = json.dumps(content_of(path))
@@ -191,6 +191,7 @@ TRICKS: dict[str, Callable[[Path], Any]] = {
     "progress has an escape": changed("progress", {"\x1b[2J": 1}),
     "a step that is none": changed("progress.step", -1),
     "a step beyond the epoch": changed("progress.step", 99),
+    "seconds are a string": changed("progress.seconds", "x"),
     "seconds never ended": changed("progress.seconds", float("inf")),
     "a best epoch without its loss": changed("progress.best_loss", None),
     "samples without end": changed("progress.samples", 10**400),
