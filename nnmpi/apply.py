@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import io
 import sys
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,10 +15,12 @@ from nnmpi.data.shards import default_shards, held_shards
 from nnmpi.data.sources import Source, open_source
 from nnmpi.errors import InputError
 from nnmpi.evaluate import CHUNK, decide, evaluate
-from nnmpi.modelfile import Model, read_model
+from nnmpi.modelfile import Model, Recipe, read_model
 from nnmpi.mpi.world import World
 from nnmpi.nn.model import Network
 from nnmpi.run.environment import set_threads
+from nnmpi.run.files import whole_file
+from nnmpi.text import printable
 
 
 def evaluate_model(path: Path, data: str | None, world: World) -> None:
@@ -33,16 +36,17 @@ def evaluate_model(path: Path, data: str | None, world: World) -> None:
     with world.together():
         model = read_model(path)
         recipe = model.recipe
-        source = open_source(data or recipe.data)
+        source = open_source(data) if data else _source_of(recipe)
         rows = np.arange(source.size)
         if data is None:
             rows = split(source, recipe.test_fraction, 0.0, recipe.seed, recipe.stratify).test
         part = _load(model, source, rows, world, labelled=True)
     network = Network(model.architecture, model.parameters, CHUNK)
-    scores = evaluate(network, part, model.targets, world)
+    with np.errstate(over="ignore", invalid="ignore"):  # as in training: a loss may be infinite
+        scores = evaluate(network, part, model.targets, world)
     if world.rank == 0:
         which = "all samples" if data else f"the test part, drawn with seed {recipe.seed},"
-        print(f"{scores.samples} samples: {which} of {source.name}")
+        print(f"{scores.samples} samples: {which} of {printable(source.name)}")
         print(scores.line("test"), flush=True)
 
 
@@ -64,16 +68,25 @@ def predict(path: Path, data: str, out: Path | None, world: World) -> None:
     outputs = np.empty((len(part.x), model.targets.outputs), part.x.dtype)
     codes = np.empty((len(part.x), 1), np.intp)
     start = 0
-    for size in part.sizes:
-        for a in range(start, start + size, CHUNK):
-            b = min(a + CHUNK, start + size)
-            codes[a:b, 0] = decide(network.forward([part.x[a:b].T])[0])
-            outputs[a:b] = network.predict(part.x[a:b].T).T
-        start += size
+    with np.errstate(over="ignore", invalid="ignore"):
+        for size in part.sizes:
+            for a in range(start, start + size, CHUNK):
+                b = min(a + CHUNK, start + size)
+                codes[a:b, 0] = decide(network.forward([part.x[a:b].T])[0])
+                outputs[a:b] = network.predict(part.x[a:b].T).T
+            start += size
     outputs, codes = world.gather_rows(outputs), world.gather_rows(codes)  # in the order of the rows
     with world.together():
         if world.rank == 0:
             _write(model, outputs, codes[:, 0], out)
+
+
+def _source_of(recipe: Recipe) -> Source:
+    """What a model was trained on. The model may be a stranger's: the worst that its name can do is to be read."""
+    try:
+        return open_source(recipe.data, trusted=False)
+    except InputError as error:
+        raise InputError(f"{error}. This is what the model was trained on: give other data with --data") from None
 
 
 def _load(model: Model, source: Source, rows: npt.NDArray[np.intp], world: World, labelled: bool) -> Part:
@@ -107,18 +120,22 @@ def _write(model: Model, outputs: npt.NDArray[Any], codes: npt.NDArray[np.intp],
             table["classes"] = classes
     if out is None:
         with contextlib.suppress(BrokenPipeError):  # a reader such as head has seen enough
-            np.savetxt(sys.stdout, table["prediction"], fmt="%s")
+            shown = table["prediction"]
+            if shown.dtype.kind == "U":
+                shown = np.array([printable(label) for label in classes.tolist()])[codes]  # type: ignore[union-attr]
+            np.savetxt(sys.stdout, shown, fmt="%s")
             sys.stdout.flush()
         return
     try:
-        if out.suffix == ".npz":
-            np.savez(out, **table)  # type: ignore[arg-type]  # no name is an option of savez
-        else:
-            with open(out, "w", newline="", encoding="utf-8") as file:
-                _write_csv(table, file)
+        with whole_file(out, sync=False) as file:
+            if out.suffix == ".npz":
+                np.savez(file, **table)  # type: ignore[arg-type]  # no name is an option of savez
+            else:
+                with io.TextIOWrapper(file, "utf-8", newline="") as text:
+                    _write_csv(table, text)
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror})") from None
-    print(f"{len(outputs)} predictions written to {out}")
+    print(f"{len(outputs)} predictions written to {printable(str(out))}")
 
 
 def _write_csv(table: dict[str, npt.NDArray[Any]], file: TextIO) -> None:

@@ -15,6 +15,7 @@ import click
 from nnmpi import __version__
 from nnmpi.config import Config, directory_of, flag_of, shown
 from nnmpi.errors import CommandError, InputError
+from nnmpi.text import message
 
 if TYPE_CHECKING:
     from nnmpi.mpi.world import World
@@ -214,5 +215,5 @@ def _refuse(error: click.ClickException | CommandError) -> int:
         time.sleep(2)  # the launcher ends all ranks when the first exits: let it be rank 0, after it has spoken
     else:
         text = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        print(f"nnmpi: {text}", file=sys.stderr)
+        print(f"nnmpi: {message(text)}", file=sys.stderr)
     return error.exit_code if isinstance(error, click.ClickException) else error.status

@@ -1,17 +1,20 @@
 """The ways in which a command ends that are not a bug: one line for the user, no traceback."""
 
+from nnmpi.text import message as one_line
+
 
 class CommandError(Exception):
     """A command cannot go on for a reason that its user can mend.
 
     ``status`` is the exit status. ``shared`` says that every rank raises the same error at the same place,
-    so that the job may end in good order instead of being torn down.
+    so that the job may end in good order instead of being torn down. A message may quote what a file holds: it is made
+    one line, fit for a terminal.
     """
 
     status = 1
 
     def __init__(self, message: str, shared: bool = False) -> None:
-        super().__init__(message)
+        super().__init__(one_line(message))
         self.shared = shared
 
 

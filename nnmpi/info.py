@@ -2,12 +2,14 @@
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from nnmpi.errors import InputError
 from nnmpi.mpi.launcher import launched
 from nnmpi.mpi.mpiexec import find_launcher
 from nnmpi.mpi.world import World
 from nnmpi.run.environment import blas, set_threads, versions
+from nnmpi.text import printable
 
 
 def info(world: World) -> None:
@@ -36,7 +38,7 @@ def info(world: World) -> None:
         rows["nnmpi launch"] = _launcher()
         table = Table(show_header=False)
         for row in rows.items():
-            table.add_row(*row)
+            table.add_row(*(Text(printable(cell)) for cell in row))
         Console().print(table)
 
 

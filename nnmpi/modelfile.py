@@ -11,6 +11,7 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
+from nnmpi.data.npz import are_characters
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.targets import Targets
 from nnmpi.errors import InputError
@@ -20,6 +21,7 @@ from nnmpi.nn.model import Architecture
 from nnmpi.run.files import write_whole
 
 FORMAT = 1
+LARGEST_CLASSES = 1 << 26  # bytes of an array of class labels
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def read_model(path: Path) -> Model:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (safetensors.SafetensorError, OSError, ValueError, TypeError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{path}: not a whole safetensors file ({error})") from None
     if "nnmpi" not in metadata:
         raise InputError(f"{path}: a safetensors file, but not written by nnmpi")
@@ -120,11 +122,12 @@ def _assemble(description: dict[str, Any], tensors: dict[str, npt.NDArray[Any]])
             scalers[name] = Scaler(mean, _expect(tensors, f"{name}.scale", (features,), "float64"))
     if len(tensors) != 2 * len(sizes) - 2 + 2 * len(scalers):
         raise ValueError("it holds other tensors, too")
+    for name, scaler in scalers.items():
+        if not (scaler.scale > 0).all():
+            raise ValueError(f"{name}.scale holds what is not above 0")
     kind, outputs = description["targets"], sizes[-1]
     count, outputs_of_kind = {"numbers": (0, outputs), "binary": (2, 1), "one-hot": (outputs, outputs)}[kind]
-    classes = None if description["classes"] is None else np.array(description["classes"])
-    if classes is not None and (classes.dtype.kind not in "biuU" or not np.array_equal(classes, np.unique(classes))):
-        raise ValueError(f"classes {classes}")
+    classes = None if description["classes"] is None else _classes(description["classes"])
     if (classes is None) != (count == 0) or len(classes if classes is not None else ()) != count:
         raise ValueError(f"{kind} targets with {outputs} outputs and classes {classes}")
     if outputs != outputs_of_kind:
@@ -135,12 +138,37 @@ def _assemble(description: dict[str, Any], tensors: dict[str, npt.NDArray[Any]])
         scalers["scaler"],
         scalers.get("target_scaler"),
         Targets(kind, classes, outputs),
-        Recipe(**description["recipe"]),
+        _recipe(description["recipe"]),
     )
+
+
+def _classes(labels: list[Any]) -> npt.NDArray[Any]:
+    """The class labels, all of one kind and in ascending order."""
+    if type(labels) is not list or {type(label) for label in labels} not in ({bool}, {int}, {str}):
+        raise ValueError("classes that are neither all booleans nor all whole numbers nor all strings")
+    # an array gives all strings the room of the longest: a few thousand short ones and a long one can take gigabytes
+    if type(labels[0]) is str and 4 * len(labels) * max(map(len, labels)) > LARGEST_CLASSES:
+        raise ValueError(f"{len(labels)} classes, the longest of {max(map(len, labels))} characters")
+    classes = np.array(labels)
+    if classes.dtype.kind not in "biuU" or not np.array_equal(classes, np.unique(classes)):
+        raise ValueError(f"classes {classes}")
+    if classes.dtype.kind == "U" and not are_characters(classes):
+        raise ValueError("classes of what are no characters")
+    return classes
+
+
+def _recipe(told: dict[str, Any]) -> Recipe:
+    recipe = Recipe(**told)
+    kinds = [type(value) for value in (recipe.data, recipe.test_fraction, recipe.seed, recipe.stratify)]
+    if kinds != [str, float, int, bool] or not 0 < recipe.test_fraction < 1 or not 0 <= recipe.seed < 2**32:
+        raise ValueError(f"{recipe}")
+    return recipe
 
 
 def _expect(tensors: dict[str, npt.NDArray[Any]], name: str, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
     tensor = tensors[name]
     if tensor.shape != shape or tensor.dtype != dtype:
         raise ValueError(f"{name} has shape {tensor.shape} and type {tensor.dtype}, not {shape} and {dtype}")
+    if not np.isfinite(tensor).all():
+        raise ValueError(f"{name} holds NaN or infinite numbers")
     return tensor

@@ -41,6 +41,11 @@ class Output:
         self._config, self._task = config, task
         self._directory = directory_of(config)
         checkpoints = self._directory / "checkpoints"
+        if checkpoints.is_symlink():
+            raise InputError(
+                f"{checkpoints} is a link, to {checkpoints.readlink()}: a run writes into its own directory only; "
+                "remove the link, or choose another --output"
+            )
         try:
             if not (config.resume or resumed) and checkpoints.is_dir():
                 _make_way(checkpoints)
@@ -126,7 +131,7 @@ class Output:
 def _make_way(directory: Path) -> None:
     """Remove the checkpoints of a finished run; those of an unfinished one are somebody's work."""
     found, damaged = checkpoint.newest(directory)
-    if damaged or (found and not found.about["finished"]):
+    if damaged or (found and found.about.get("finished") is not True):
         raise InputError(
             f"{directory} holds the checkpoints of a run that was not finished: add --resume to go on with it, "
             "choose another --output, or remove them"

@@ -5,15 +5,19 @@ import json
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nnmpi.config import Config, directory_of
+from nnmpi.data.shards import Layout
 from nnmpi.errors import InputError
 from nnmpi.mpi.world import World
+from nnmpi.nn.layers import Array
 from nnmpi.run.checkpoint import Checkpoint, Progress, newest
 from nnmpi.task import Task
+from nnmpi.text import message
 
 
 def find_checkpoint(config: Config, world: World) -> Checkpoint | None:
@@ -33,10 +37,12 @@ def find_checkpoint(config: Config, world: World) -> Checkpoint | None:
             directory = directory_of(config) / "checkpoints"
             found, damaged = newest(directory)
             for problem in damaged:
-                print(f"nnmpi: damaged checkpoint skipped: {problem}", file=sys.stderr, flush=True)
+                text = message(f"nnmpi: damaged checkpoint skipped: {problem}")
+                print(text, file=sys.stderr, flush=True)
             if found is None:
                 print(f"nnmpi: no checkpoint in {directory}; starting from the beginning", file=sys.stderr, flush=True)
             else:
+                _check_about(found, directory)
                 differences = config.differences(found.about["settings"])
                 if differences:
                     raise InputError(
@@ -118,6 +124,7 @@ def check_data(checkpoint: Checkpoint, task: Task) -> None:
         On all ranks: what is compared is the same on all.
     """
     same = checkpoint.about["samples"] == task.samples and checkpoint.about["shards"] == task.layout.shards
+    same = same and _is_of(checkpoint.progress, task.layout)
     for name, now in scaler_arrays(task).items():
         before = checkpoint.arrays.get(name)
         same = same and before is not None and before.shape == now.shape and np.allclose(before, now, rtol=1e-9)
@@ -128,6 +135,47 @@ def check_data(checkpoint: Checkpoint, task: Task) -> None:
         )
     for name, now in scaler_arrays(task).items():
         now[:] = checkpoint.arrays[name]
+
+
+def restore(checkpoint: Checkpoint, state: dict[str, Array]) -> None:
+    """Overwrite the arrays of `state` by those of the checkpoint that have their names.
+
+    Raises
+    ------
+    InputError
+        On all ranks, if it lacks one, or has one of another shape or type.
+    """
+    for name, array in state.items():
+        before = checkpoint.arrays.get(name)
+        if before is None or before.shape != array.shape or before.dtype != array.dtype:
+            raise InputError(
+                f"--resume: the checkpoint's {name} do not fit the network; remove it to go on from the one before, or "
+                "choose another --output",
+                shared=True,
+            )
+        array[:] = before
+
+
+def _check_about(checkpoint: Checkpoint, directory: Path) -> None:
+    """Refuse what has the checksums of a checkpoint but not the contents: another program's, or another version's."""
+    kinds = {"settings": dict, "samples": dict, "shards": int, "bits": dict}
+    strange = [name for name, kind in kinds.items() if type(checkpoint.about.get(name)) is not kind]
+    if strange or checkpoint.about["shards"] < 1:
+        raise InputError(
+            f"--resume: the newest checkpoint in {directory} is not one of this version of nnmpi "
+            f"({', '.join(strange) or 'shards'}); remove it, or choose another --output"
+        )
+
+
+def _is_of(progress: Progress, layout: Layout) -> bool:
+    """Whether a run of this layout can stand where `progress` says."""
+    return (
+        progress.step <= layout.steps
+        and progress.update == progress.epoch * layout.steps + progress.step
+        and progress.samples == min(progress.step * layout.batch_size, layout.samples)
+        and progress.best_epoch <= progress.epoch
+        and (progress.best_epoch == 0) == (progress.best_loss is None)
+    )
 
 
 def scaler_arrays(task: Task) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nnmpi.config import Config
+import numpy as np
+
+from nnmpi.config import Config, shown
 from nnmpi.data.augment import Augmentation
 from nnmpi.data.prepare import Array, Part, Parts, load_part, split
 from nnmpi.data.scaler import Scaler, fit_scaler
@@ -11,9 +13,11 @@ from nnmpi.data.shards import Layout, default_shards, held_shards
 from nnmpi.data.sources import Source, open_source
 from nnmpi.data.targets import Targets, targets_of
 from nnmpi.errors import InputError
+from nnmpi.evaluate import CHUNK
 from nnmpi.mpi.world import World
 from nnmpi.nn.losses import LOSSES
 from nnmpi.nn.model import Architecture
+from nnmpi.run.environment import check_memory
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,12 @@ def prepare(config: Config, world: World, shards: int | None) -> Task:
     target_scaler = None
     if targets.classes is None:
         target_scaler = fit_scaler(lambda: [training.y[samples] for samples in training.shards()], world)
+    for name, fitted in (("X", scaler), ("y", target_scaler)):
+        if fitted and not (np.isfinite(fitted.mean).all() and np.isfinite(fitted.scale).all()):
+            raise InputError(
+                f"--data {source.name}: {name} holds numbers so large that their squares overflow; make them smaller",
+                shared=True,
+            )
     for part in (training, validation, test):
         if part is not training or not config.augment:
             scaler.transform(part.x[:, 1:])
@@ -110,7 +120,13 @@ def _shape(config: Config, source: Source) -> tuple[Targets, Architecture]:
             "allowed are none, noise"
         )
     sizes = (source.features, *config.hidden, targets.outputs)
-    return targets, Architecture(sizes, config.activation, output_activation, loss, config.dtype)
+    architecture = Architecture(sizes, config.activation, output_activation, loss, config.dtype)
+    numbers = 3 * architecture.parameters + 2 * CHUNK * sum(sizes)  # at the least: gradient, optimizer, layers' outputs
+    check_memory(
+        numbers * np.dtype(config.dtype).itemsize,
+        f"--hidden {shown(config.hidden)} for --data {source.name}",
+    )
+    return targets, architecture
 
 
 def _layout(config: Config, source: Source, parts: Parts, shards: int, world_size: int) -> Layout:

@@ -26,7 +26,7 @@ from nnmpi.nn.optim import OPTIMIZERS
 from nnmpi.nn.schedules import Schedule
 from nnmpi.output import Output
 from nnmpi.recording import Recording
-from nnmpi.resume import Standing, check_data, find_checkpoint, scaler_arrays
+from nnmpi.resume import Standing, check_data, find_checkpoint, restore, scaler_arrays
 from nnmpi.run.checkpoint import Checkpoint, Progress
 from nnmpi.run.environment import set_threads
 from nnmpi.run.signals import Stopped, StopRequest
@@ -87,8 +87,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
     best = parameters.copy() if task.validation else parameters[:0]
     state = {"parameters": parameters, "optimizer": optimizer.state, "best": best}
     if resumed:
-        for name, array in state.items():
-            array[:] = resumed.arrays[name]
+        restore(resumed, state)
     state |= scaler_arrays(task)
     head = {name: about[name] for name in ("settings", "samples", "shards", "bits")}
     reduce = reduction(world, layout.shards, held, parameters.size + TAIL, config.dtype, config.deterministic)

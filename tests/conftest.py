@@ -4,12 +4,35 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from jobs import CommandServer, Environment, Run, needed
 from jobs import run as start
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-runs", type=int, default=6, help="how many random disturbances test_chaos tries")
+    parser.addoption("--fuzz-examples", type=int, default=0, help="new random inputs of each test in test_fuzz_*.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The Hypothesis profile of the fuzzers: in CI few inputs, always the same; with --fuzz-examples many, new ones."""
+    many = config.getoption("--fuzz-examples")
+    settings.register_profile(
+        "fuzz",
+        max_examples=many or 60,
+        derandomize=not many,
+        database=None,
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.getoption("--fuzz-examples"):
+        from fuzzing import worst
+
+        terminalreporter.write_line(f"the hungriest input took {worst['bytes'] / 1e6:.1f} MB")
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from nnmpi.data.shards import shard_rows
 from nnmpi.data.sources import Source
 from nnmpi.data.targets import Targets
 from nnmpi.errors import InputError
+from nnmpi.run.environment import check_memory
 
 Indices = npt.NDArray[np.intp]
 Array = npt.NDArray[np.floating]
@@ -91,6 +92,7 @@ def load_part(
     """
     mine = [shard_rows(rows, shards, shard) for shard in held]
     wanted = np.concatenate(mine)
+    check_memory(len(wanted) * (1 + source.features) * np.dtype(dtype).itemsize, f"--data {source.name}")
     x = np.ones((len(wanted), 1 + source.features), dtype)
     with np.errstate(over="ignore"):  # a number too large for float32 is found below
         source.read(wanted, x[:, 1:])

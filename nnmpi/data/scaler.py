@@ -20,8 +20,9 @@ class Scaler:
 
     def transform(self, x: Array) -> None:
         """Standardize `x`, shape (n, features), in place."""
-        np.subtract(x, self.mean, out=x, casting="same_kind")
-        np.divide(x, self.scale, out=x, casting="same_kind")
+        with np.errstate(over="ignore"):  # a number far from all others may become infinite, and the loss with it
+            np.subtract(x, self.mean, out=x, casting="same_kind")
+            np.divide(x, self.scale, out=x, casting="same_kind")
 
 
 def fit_scaler(shards: Callable[[], Iterable[Array]], world: World) -> Scaler:
@@ -41,13 +42,14 @@ def fit_scaler(shards: Callable[[], Iterable[Array]], world: World) -> Scaler:
     def over_shards(sums: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
         return np.asarray(np.add.reduce(world.gather_rows(np.array(sums)), axis=0))
 
-    sizes_and_sums = [(len(x), _sum(x, None)) for x in shards()]
-    count = world.sum_exactly(sum(size for size, _ in sizes_and_sums))
-    mean = over_shards([total for _, total in sizes_and_sums]) / count
-    variance = over_shards([_sum(x, mean) for x in shards()]) / count
-    scale = np.sqrt(variance)
-    rounding = count * np.finfo(np.float64).eps  # as in scikit-learn, rounding alone does not count as spread
-    scale[variance <= rounding * variance + (rounding * mean) ** 2] = 1.0
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows becomes infinite, for the caller to see
+        sizes_and_sums = [(len(x), _sum(x, None)) for x in shards()]
+        count = world.sum_exactly(sum(size for size, _ in sizes_and_sums))
+        mean = over_shards([total for _, total in sizes_and_sums]) / count
+        variance = over_shards([_sum(x, mean) for x in shards()]) / count
+        scale = np.sqrt(variance)
+        rounding = count * np.finfo(np.float64).eps  # as in scikit-learn, rounding alone does not count as spread
+        scale[(variance <= rounding * variance + (rounding * mean) ** 2) & np.isfinite(variance)] = 1.0
     return Scaler(mean, scale)
 
 

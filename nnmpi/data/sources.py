@@ -4,10 +4,9 @@ A rank asks for the rows of its own shards only, so that no rank holds the whole
 """
 
 import math
+import os
 import re
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +15,18 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.data.npz import DAMAGE, Header, are_characters, first_line, opened
 from nnmpi.data.streams import Purpose, stream
 from nnmpi.errors import InputError
+from nnmpi.run.environment import check_memory
 
 Indices = npt.NDArray[np.intp]
 Array = npt.NDArray[np.floating]
 
 BUILT_IN = ("digits", "iris", "wine", "breast_cancer", "diabetes")
 ROWS_AT_ONCE = 4096  # of a random source's block; a part of what its numbers are, never change it
+MOST_UNTRUSTED = 10**8  # numbers that are made up because a file says so
 BYTES_AT_ONCE = 1 << 24  # read from a file
-DAMAGE = (OSError, ValueError, EOFError, MemoryError, RuntimeError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,10 @@ class Source:
     image: tuple[int, int] | None = None
 
 
-def open_source(name: str, targets: bool = True) -> Source:
+def open_source(name: str, targets: bool = True, trusted: bool = True) -> Source:
     """The source called `name` (see ``--data``); without `targets` a file may lack ``y``.
+
+    A name that no user gave, but a file, is not `trusted`: it cannot ask for much memory with a few characters.
 
     Raises
     ------
@@ -64,12 +67,12 @@ def open_source(name: str, targets: bool = True) -> Source:
     if name in BUILT_IN:
         return _built_in(name)
     if name.startswith("random:"):
-        return _synthetic(name)
+        return _synthetic(name, trusted)
     path = Path(name)
-    if path.suffix == ".npz" and path.is_file():
+    if path.suffix == ".npz" and os.path.isfile(path):  # not a pipe or a device: to read one may never end
         return _npz(name, targets)
     if path.suffix == ".npz" or "/" in name:
-        reason = "no such file" if not path.exists() else "not a file that ends in .npz"
+        reason = "no such file" if not os.path.exists(path) else "not a file that ends in .npz"
         raise InputError(f"--data {name}: {reason}")
     raise InputError(
         f"--data {name}: unknown; allowed are {', '.join(BUILT_IN)}, random:ROWSxFEATURESxCLASSES "
@@ -91,7 +94,7 @@ def _built_in(name: str) -> Source:
     return _in_memory(name, table.data, table.target, (8, 8) if name == "digits" else None)
 
 
-def _synthetic(name: str) -> Source:
+def _synthetic(name: str, trusted: bool) -> Source:
     """``random:ROWSxFEATURESxCLASSES``: classes in turn, each a cloud around a centre of its own.
 
     Rows are made in blocks of `ROWS_AT_ONCE`, each with its own stream, so that any of them can be had without the
@@ -104,6 +107,9 @@ def _synthetic(name: str) -> Source:
             f"--data {name}: write random:ROWSxFEATURESxCLASSES in whole numbers, "
             "with 1 feature, 2 classes and as many rows as classes at the least"
         )
+    if not trusted and size * features + 8 * size + classes * features > MOST_UNTRUSTED:
+        raise InputError(f"--data {name}: so much is made up only if you ask for it")
+    check_memory(32 * size + 4 * (classes + 2 * ROWS_AT_ONCE) * features, f"--data {name}")
     y = np.resize(np.arange(classes, dtype=np.int32), size)
 
     def read(indices: Indices, out: Array) -> None:
@@ -128,37 +134,34 @@ def _npz(name: str, targets: bool) -> Source:
             for needed in ("X", "y") if targets else ("X",):
                 if f"{needed}.npy" not in members:
                     raise InputError(f"--data {name}: has no array {needed}")
-            with archive.open("X.npy") as file:
-                shape, fortran_order, dtype = _header(file)
+            with opened(archive, "X") as (_, header):
+                shape, fortran_order, dtype = header
+            if dtype.kind not in "fiub" or len(shape) not in (2, 3) or fortran_order or 0 in shape:
+                raise InputError(
+                    f"--data {name}: X must hold numbers, row by row, of shape (samples, features) or "
+                    f"(samples, height, width) and not be empty; it has shape {shape}, type {dtype}"
+                    + (" and is in Fortran order" if fortran_order else "")
+                )
             y = None
             if "y.npy" in members:
-                with archive.open("y.npy") as file:
-                    y = np.lib.format.read_array(file, allow_pickle=False)
+                with opened(archive, "y") as (file, header_of_y):
+                    y = _read_targets(name, file, header_of_y, shape[0])
     except DAMAGE as error:
-        raise InputError(f"--data {name}: cannot be read ({_first_line(error)})") from None
-    if dtype.kind not in "fiub" or len(shape) not in (2, 3) or fortran_order or 0 in shape:
-        raise InputError(
-            f"--data {name}: X must hold numbers, row by row, of shape (samples, features) or "
-            f"(samples, height, width) and not be empty; it has shape {shape}, type {dtype}"
-            + (" and is in Fortran order" if fortran_order else "")
-        )
+        raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
     size, features = shape[0], math.prod(shape[1:])
-    if y is not None:
-        y = _checked_targets(name, y, size)
 
     def read(indices: Indices, out: Array) -> None:
         at_once = max(1, BYTES_AT_ONCE // (features * dtype.itemsize))
         try:
-            with zipfile.ZipFile(name) as archive, archive.open("X.npy") as file:
-                _header(file)
+            with zipfile.ZipFile(name) as archive, opened(archive, "X") as (file, now):
+                if now != header:
+                    raise ValueError("it has changed")
                 for start, places in _in_pieces(indices, size, at_once):
                     count = min(at_once, size - start) * features
                     piece = np.frombuffer(file.read(count * dtype.itemsize), dtype, count).reshape(-1, features)
                     out[places] = piece[indices[places] - start]
-                if file.read(1):
-                    raise ValueError("X is longer than its header says")
         except DAMAGE as error:
-            raise InputError(f"--data {name}: cannot be read ({_first_line(error)})") from None
+            raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
 
     image = (shape[1], shape[2]) if len(shape) == 3 else None
     return Source(name, read, size, features, y, image)
@@ -173,25 +176,19 @@ def _in_pieces(indices: Indices, size: int, at_once: int) -> Iterator[tuple[int,
         yield int(start), places
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read(file)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _checked_targets(name: str, y: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    shaped = y.ndim == 1 or (y.ndim == 2 and y.dtype.kind == "f" and y.shape[1] > 0)
-    if y.dtype.kind not in "fiubU" or not shaped or len(y) != size:
+def _read_targets(name: str, file: IO[bytes], header: Header, rows: int) -> npt.NDArray[Any]:
+    shape, fortran_order, dtype = header
+    if len(shape) == 2 and shape[1] == 1:
+        shape = shape[:1]
+    shaped = len(shape) == 1 or (len(shape) == 2 and dtype.kind == "f" and shape[1] > 0)
+    if dtype.kind not in "fiubU" or not shaped or shape[0] != rows:
         raise InputError(
             f"--data {name}: y must hold a class (whole number, boolean or string) or a number (floating) for each "
-            f"of the {size} rows of X; it has shape {y.shape}, type {y.dtype}"
+            f"of the {rows} rows of X; it has shape {shape}, type {dtype}"
         )
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
+    y = np.ndarray(shape, dtype, file.read(), order="F" if fortran_order else "C")
+    if dtype.kind == "f" and not np.isfinite(y).all():
         raise InputError(f"--data {name}: y holds NaN or infinite numbers; remove those rows")
+    if dtype.kind == "U" and not are_characters(y):
+        raise InputError(f"--data {name}: y holds strings of what are no characters")
     return y

@@ -95,6 +95,8 @@ def run(work: Callable[[World], None]) -> int:
         elif world.size == 1 or world.recovers:
             # the launcher ends all when the first exits: let it be the one that speaks
             time.sleep(2 if world.size == 1 else 0.5)
+    except MemoryError as error:
+        world.fail(f"nnmpi: rank {world.rank} of {world.size} on {world.host}: not enough memory ({error})", 2)
     except BaseException as error:
         if isinstance(error, mpi.Exception):
             time.sleep(1)  # it may follow from the death of another rank: let who knows which one say it, and end us

@@ -16,6 +16,7 @@ from nnmpi.errors import CommandError, InputError
 from nnmpi.mpi.here import Here
 from nnmpi.mpi.launcher import cores, fault_tolerant, launched, library
 from nnmpi.run.timeline import Timeline
+from nnmpi.text import message
 
 
 class World:
@@ -132,7 +133,7 @@ class World:
         except MemoryError:
             problem, status = "there is not enough memory for this; use less data, or more hosts", 2
         except OSError as error:
-            problem, status = f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), 2
+            problem, status = message(f"{error.filename or ''}: {error.strerror or error}".lstrip(": ")), 2
         problems = self.gather_bytes(f"{status} {problem}".encode() if status else b"")
         failed = [rank for rank, text in enumerate(problems) if text]
         if failed:

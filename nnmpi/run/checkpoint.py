@@ -7,6 +7,7 @@ checkpoint without it does not exist.
 
 import hashlib
 import json
+import math
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -76,6 +77,9 @@ def read(path: Path) -> Checkpoint:
         If another version of nnmpi wrote it, in another format.
     """
     try:
+        for file in (path, path.with_suffix(".safetensors")):
+            if file.exists() and not file.is_file():
+                raise ValueError(f"{file.name} is not a file")  # to open a pipe would wait for ever
         if path.stat().st_size > LARGEST_JSON:
             raise ValueError("the JSON file is too large")
         outer = json.loads(path.read_bytes())
@@ -92,11 +96,24 @@ def read(path: Path) -> Checkpoint:
         data = path.with_suffix(".safetensors").read_bytes()
         if _digest(data) != content["sha256"]:
             raise ValueError("the safetensors file does not have its checksum")
-        return Checkpoint(Progress(**content["progress"]), safetensors.numpy.load(data), content["about"])
+        progress = Progress(**content["progress"])
+        _check(progress)
+        if not isinstance(content["about"], dict):
+            raise ValueError("it does not say what it is about")
+        return Checkpoint(progress, safetensors.numpy.load(data), content["about"])
     except OSError as error:
         raise ValueError(f"{path.stem}: {error.strerror}") from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, safetensors.SafetensorError) as error:
         raise ValueError(f"{path.stem}: {error or type(error).__name__}") from None
+
+
+def _check(progress: Progress) -> None:
+    counts = (progress.epoch, progress.step, progress.update, progress.samples, progress.best_epoch)
+    numbers = (progress.loss_sum, progress.seconds, 0.0 if progress.best_loss is None else progress.best_loss)
+    if not all(type(n) is int and n >= 0 for n in counts):
+        raise ValueError(f"it counts what cannot be: {progress}")
+    if not all(type(n) is float for n in numbers) or not 0 <= progress.seconds < math.inf:
+        raise ValueError(f"it holds numbers that cannot be: {progress}")
 
 
 def newest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -127,7 +144,8 @@ class CheckpointWriter:
         # damaged files may be newer than what the run resumed from: they are neither counted nor removed
         self._written = [] if resumed_at is None else [u for u in map(int, self._found()) if u <= resumed_at]
         for unfinished in directory.glob(".*.new"):
-            unfinished.unlink()
+            if not unfinished.is_dir():
+                unfinished.unlink()
         self._wake = threading.Condition()
         self._waiting: Checkpoint | None = None
         self._busy = self._closing = False
@@ -198,7 +216,8 @@ class CheckpointWriter:
         self._written = self._written[-self._keep :]
 
     def _found(self) -> list[str]:
-        return sorted(path.stem for path in self._directory.glob("[0-9]*.json") if path.stem.isdigit())
+        stems = [path.stem for path in self._directory.glob("[0-9]*.json")]
+        return sorted(stem for stem in stems if stem.isascii() and stem.isdigit())
 
 
 def remove(directory: Path, update: int) -> None:

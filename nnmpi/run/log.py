@@ -7,7 +7,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nnmpi.run.files import write_whole
+from nnmpi.run.files import open_to_append, write_whole
+
+LONGEST_LINE = 1 << 16  # bytes of metrics.jsonl that are read as one; ours are a few hundred
 
 
 class RunLog:
@@ -32,7 +34,7 @@ class RunLog:
         path = directory / "metrics.jsonl"
         kept = _first_epochs(path, done)
         write_whole(path, b"".join(kept))
-        self._metrics = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed in close)
+        self._metrics = open_to_append(path)
         self._epochs = epochs
         self._progress: Progress | None = None
         self._next, self._every = 0, max(1, steps * epochs // 200)
@@ -85,12 +87,15 @@ class RunLog:
 
 def _first_epochs(path: Path, epochs: int) -> list[bytes]:
     """The lines of the epochs from 1 to `epochs`; one that was not written to its end belongs to none."""
-    lines = path.read_bytes().splitlines(keepends=True) if epochs and path.is_file() else []
-    kept = []
-    for line in lines:
-        try:
-            if json.loads(line)["epoch"] <= epochs and line.endswith(b"\n"):
-                kept.append(line)
-        except (ValueError, KeyError, TypeError):
-            continue
-    return kept
+    if not epochs or path.is_symlink() or not path.is_file():
+        return []
+    kept: dict[int, bytes] = {}
+    with open(path, "rb") as file:
+        while line := file.readline(LONGEST_LINE):
+            try:
+                epoch = json.loads(line)["epoch"]
+                if isinstance(epoch, int) and 1 <= epoch <= epochs and line.endswith(b"\n"):
+                    kept[epoch] = line
+            except (ValueError, KeyError, TypeError, RecursionError):
+                continue
+    return list(kept.values())
