@@ -55,8 +55,8 @@ def train(config: Config, world: World) -> None:
         def attempt() -> None:
             world.check_launcher()
             world.hosts()
-            watchdog.start()
             world.check_same({"code": code(), "settings": json.dumps(config.as_json()).encode()})
+            watchdog.start()
             recording.begin()
             _train(config, world, standing, stop, recording)
             world.settle()
