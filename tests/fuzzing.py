@@ -38,16 +38,16 @@ worst = {"bytes": 0}
 class Alone(ThreadWorld):
     """A world of one rank, without MPI."""
 
-    mpi: Any = SimpleNamespace(IN_PLACE=None, FLOAT=None, DOUBLE=None)
+    mpi: Any = SimpleNamespace(IN_PLACE=None, FLOAT=None, DOUBLE=None, Exception=ConnectionError)
     comm: Any = SimpleNamespace(Allreduce=None, Alltoallv=None, Allgatherv=None)
 
     def __init__(self) -> None:
         super().__init__(0, [None], threading.Barrier(1))
 
-    def broadcast_bytes(self, data: bytes | None) -> bytes:
+    def broadcast_bytes(self, data: bytes | None, root: int = 0) -> bytes:
         return data or b""
 
-    def broadcast(self, array: Any) -> None:
+    def broadcast(self, array: Any, root: int = 0) -> None:
         pass
 
     def library(self) -> str:

@@ -143,7 +143,7 @@ def test_log(run: Path, data: st.DataObject) -> None:
     directory = run.with_name("log")
     directory.mkdir(exist_ok=True)
     (directory / "metrics.jsonl").write_bytes(log)
-    ends_well(lambda: RunLog(directory, {}, 1, 3, data.draw(st.integers(0, 4)), False).close())
+    ends_well(lambda: RunLog(directory, {}, 1, 3, data.draw(st.integers(0, 4)), [], False).close())
     for line in (directory / "metrics.jsonl").read_bytes().splitlines():
         assert 1 <= json.loads(line)["epoch"] <= 4
 
