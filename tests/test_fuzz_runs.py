@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from nnmpi.apply import evaluate_model
 from nnmpi.config import Config
 from nnmpi.run import checkpoint
+from nnmpi.run.evidence import evidence
 from nnmpi.run.log import RunLog
 from nnmpi.train import train
 
@@ -34,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch, threadpool_limits(1):  # what it was before comes back
         patch.setattr("os.fsync", lambda descriptor: None)  # the disk is not what is tried
         patch.setattr("nnmpi.train.set_threads", lambda threads: None)
-        patch.setattr("nnmpi.train._code", lambda: b"")  # takes longer than the training
+        patch.setattr("nnmpi.train.code", lambda: b"")  # takes longer than the training
         patch.setattr("nnmpi.apply.set_threads", lambda threads: None)
         train(Config(**SETTINGS, epochs=2, output=str(path)), Alone())
         yield path
@@ -148,6 +149,32 @@ def test_log(run: Path, data: st.DataObject) -> None:
         assert 1 <= json.loads(line)["epoch"] <= 4
 
 
+@given(data=st.data())
+@fuzz
+def test_evidence(run: Path, data: st.DataObject) -> None:
+    """What `nnmpi launch` reads to decide on a restart."""
+    directory = run.with_name("evidence")
+    directory.mkdir(exist_ok=True)
+    for name in ("config.json", "metrics.jsonl"):
+        lines = (run / name).read_bytes()
+        tree = json.loads(lines.splitlines()[-1] if name == "metrics.jsonl" else lines)
+        texts = json_text(tree).map(lambda text: text.encode(errors="replace"))
+        (directory / name).write_bytes(data.draw(damaged(lines) | texts))
+    found = ends_well(lambda: evidence(directory, None))
+    assert str(found).isprintable()
+
+
+def test_evidence_of_huge_files_and_pipes(tmp_path: Path) -> None:
+    for name in ("config.json", "metrics.jsonl"):
+        with open(tmp_path / name, "wb") as file:
+            file.truncate(1 << 30)  # a hole: takes no space
+    assert ends_well(lambda: evidence(tmp_path, None)).begun
+    for name in ("config.json", "metrics.jsonl"):
+        (tmp_path / name).unlink()
+        os.mkfifo(tmp_path / name)
+    assert ends_well(lambda: evidence(tmp_path, None)).begun
+
+
 # every trick by itself
 
 
@@ -218,5 +245,6 @@ TRICKS: dict[str, Callable[[Path], Any]] = {
 @pytest.mark.parametrize("name", TRICKS)
 def test_tricks(run: Path, name: str) -> None:
     copy = resume(run, TRICKS[name])
+    ends_well(lambda: evidence(copy, None))
     ends_well(lambda: evaluate_model(copy, None, Alone()))
     ends_well(lambda: train(Config(**SETTINGS, epochs=0, output=str(copy)), Alone()))
