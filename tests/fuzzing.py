@@ -66,7 +66,7 @@ def is_one_clear_line(text: str) -> bool:
     return text.isprintable() and 0 < len(text) <= LONGEST + 100 and "Unable to allocate" not in text
 
 
-def ends_well(work: Callable[[], Any], *contract: type[Exception]) -> Any:
+def ends_well(work: Callable[[], Any], *contract: type[BaseException]) -> Any:
     """What `work` returns, or None if it ends in an error for users, or of the `contract`; all else fails the test."""
     with bounded(), contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
         try:

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from nnmpi.apply import evaluate_model
-from nnmpi.config import Config
+from nnmpi.cli import main
+from nnmpi.config import Config, flag_of
 from nnmpi.run import checkpoint
+from nnmpi.run.environment import set_threads
 from nnmpi.run.evidence import evidence
 from nnmpi.run.log import RunLog
 from nnmpi.train import train
@@ -162,6 +164,25 @@ def test_evidence(run: Path, data: st.DataObject) -> None:
         (directory / name).write_bytes(data.draw(damaged(lines) | texts))
     found = ends_well(lambda: evidence(directory, None))
     assert str(found).isprintable()
+
+
+EXTREMES = ["1e-320", "1e308", "1e30", "0.999999999", "9" * 9, "9" * 25, "9" * 400]
+# whoever asks for a billion epochs gets them
+NUMBERS_OF_TRAINING = [f.name for f in fields(Config) if type(f.default) in (int, float) and f.name != "epochs"]
+
+
+@pytest.mark.parametrize("name", [*NUMBERS_OF_TRAINING, "shards", "threads"])
+def test_training_with_extreme_settings(run: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unlike the commands in `test_fuzz_commands`, these run to their end."""
+    monkeypatch.setattr("nnmpi.train.set_threads", set_threads)
+    monkeypatch.setattr("nnmpi.mpi.job.run", lambda work: work(Alone()))
+    output = run.with_name("extreme")
+    flags = ["--data=random:40x3x2", "--hidden=4", "--epochs=1", "--early-stopping=1", f"--output={output}"]
+    schedule = "--lr-schedule=step" if "step" in name else "--lr-schedule=inverse-time"
+    for value in EXTREMES:
+        shutil.rmtree(output, ignore_errors=True)
+        with threadpool_limits(1):
+            ends_well(lambda value=value: main(["train", *flags, schedule, f"{flag_of(name)}={value}"]), SystemExit)
 
 
 def test_evidence_of_huge_files_and_pipes(tmp_path: Path) -> None:
