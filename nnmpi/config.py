@@ -150,7 +150,8 @@ class Config:
     threads: int | None = _flag(
         None,
         "BLAS threads of a rank  [default: its share of the cores; 1 if deterministic]",
-        *_whole(1),
+        "whole numbers from 1 to 9999",
+        lambda v: isinstance(v, int) and 1 <= v <= 9999,  # BLAS takes no long ones
         free=True,
     )
     output: str | None = _flag(None, "directory for the results  [default: runs/ and the name of the data]", free=True)

@@ -6,7 +6,6 @@ import importlib
 import io
 import json
 import signal
-import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -14,9 +13,9 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from ranks import ThreadWorld
 
 from nnmpi.errors import CommandError
+from nnmpi.mpi.world import World
 from nnmpi.text import LONGEST
 
 for module in (
@@ -35,23 +34,28 @@ SECONDS = 120  # far more than any input takes, on a loaded machine, too
 worst = {"bytes": 0}
 
 
-class Alone(ThreadWorld):
+class OneRank:
+    """What a `World` of one rank asks of MPI; only the gathering of rows has something to do."""
+
+    def __getattr__(self, name: str) -> Any:
+        return {"Get_rank": lambda: 0, "Get_size": lambda: 1}.get(name, lambda *arguments: None)
+
+    def Allgather(self, mine: Any, everyones: Any) -> None:
+        everyones[:] = mine
+
+    def Allgatherv(self, mine: Any, everyones: list[Any]) -> None:
+        data = bytes(mine[0]) if isinstance(mine, list) else mine.tobytes()
+        if data:
+            memoryview(everyones[0]).cast("B")[:] = data
+
+
+class Alone(World):
     """A world of one rank, without MPI."""
 
-    mpi: Any = SimpleNamespace(IN_PLACE=None, FLOAT=None, DOUBLE=None)
-    comm: Any = SimpleNamespace(Allreduce=None, Alltoallv=None, Allgatherv=None)
-
     def __init__(self) -> None:
-        super().__init__(0, [None], threading.Barrier(1))
-
-    def broadcast_bytes(self, data: bytes | None) -> bytes:
-        return data or b""
-
-    def broadcast(self, array: Any) -> None:
-        pass
-
-    def library(self) -> str:
-        return "no MPI"
+        names = dict.fromkeys(("IN_PLACE", "BYTE", "FLOAT", "DOUBLE"))
+        library = {"Get_library_version": lambda: "no MPI", "Exception": ConnectionError}
+        super().__init__(SimpleNamespace(COMM_WORLD=OneRank(), **library, **names))
 
     def shows_terminal(self) -> bool:
         return False
@@ -62,7 +66,7 @@ def is_one_clear_line(text: str) -> bool:
     return text.isprintable() and 0 < len(text) <= LONGEST + 100 and "Unable to allocate" not in text
 
 
-def ends_well(work: Callable[[], Any], *contract: type[Exception]) -> Any:
+def ends_well(work: Callable[[], Any], *contract: type[BaseException]) -> Any:
     """What `work` returns, or None if it ends in an error for users, or of the `contract`; all else fails the test."""
     with bounded(), contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
         try:

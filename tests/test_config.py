@@ -30,7 +30,7 @@ BOUNDS = {
     "test_fraction": ([0, 1, -0.1, 1.2, NAN], [0.01, 0.99]),
     "seed": ([-1, 2**32], [0, 2**32 - 1]),
     "shards": ([0, -8], [1, 1000, None]),
-    "threads": ([0, -1], [1, None]),
+    "threads": ([0, -1, 10**4, 10**30], [1, 9999, None]),
     "activation": (["relu6", "", "ReLU"], ["relu", "sigmoid", "tanh", "identity"]),
     "loss": (["hinge", ""], ["auto", *LOSSES]),
     "output_activation": (["relu", ""], ["auto"]),

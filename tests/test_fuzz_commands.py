@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuzzing import Alone, bounded, fuzz, is_one_clear_line
+from fuzzing import Alone, bounded, ends_well, fuzz, is_one_clear_line
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nnmpi.cli import main
 from nnmpi.config import Config, flag_of
 from nnmpi.errors import CommandError
+from nnmpi.mpi.hostfile import read_hostfile
 from nnmpi.task import prepare
 
 
@@ -177,6 +178,48 @@ def test_any_words(directory: Path, command: str, rest: list[str]) -> None:
 def test_paths(directory: Path, data: str, model: str, out: str) -> None:
     start("evaluate", "--data", data, "--", model)
     start("predict", "--data", data, "--out", out + ".csv", "--", model)
+
+
+HOSTS = [
+    "node01 slots=8",
+    "node01:8",
+    "u@node01",
+    "# none",
+    "",
+    " ",
+    "a slots = 4 max_slots=8",
+    "a slots=0",
+    "a:0",
+    "::1",
+    "a=b",
+]
+HOSTS += [
+    "a slots=" + "9" * 5000,
+    "-x",
+    "a\0b",
+    "\x1b[31m",
+    "\u2028",
+    "x" * 9999,
+    "a:\u00b2",
+    "a:1:2",
+    "slots=1",
+    "=",
+    ":",
+    "a b c",
+]
+
+
+@given(
+    lines=st.lists(st.sampled_from(HOSTS) | words, max_size=5),
+    end=st.sampled_from([b"", b"\n", b"\xff", b"\r\n", b"\0"]),
+)
+@fuzz
+def test_hostfiles(directory: Path, lines: list[str], end: bytes) -> None:
+    (directory / "hosts").write_bytes("\n".join(lines).encode(errors="surrogateescape") + end)
+    for mpi in ("Open MPI", "MPICH", "Intel MPI"):
+        for host in ends_well(lambda mpi=mpi: read_hostfile(directory / "hosts", mpi)) or []:
+            assert host.name[0] != "-"
+            assert host.slots is None or host.slots > 0
 
 
 TRICKS = [

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,11 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from nnmpi.apply import evaluate_model
-from nnmpi.config import Config
+from nnmpi.cli import main
+from nnmpi.config import Config, flag_of
 from nnmpi.run import checkpoint
+from nnmpi.run.environment import set_threads
+from nnmpi.run.evidence import evidence
 from nnmpi.run.log import RunLog
 from nnmpi.train import train
 
@@ -34,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch, threadpool_limits(1):  # what it was before comes back
         patch.setattr("os.fsync", lambda descriptor: None)  # the disk is not what is tried
         patch.setattr("nnmpi.train.set_threads", lambda threads: None)
-        patch.setattr("nnmpi.train._code", lambda: b"")  # takes longer than the training
+        patch.setattr("nnmpi.train.code", lambda: b"")  # takes longer than the training
         patch.setattr("nnmpi.apply.set_threads", lambda threads: None)
         train(Config(**SETTINGS, epochs=2, output=str(path)), Alone())
         yield path
@@ -143,9 +146,54 @@ def test_log(run: Path, data: st.DataObject) -> None:
     directory = run.with_name("log")
     directory.mkdir(exist_ok=True)
     (directory / "metrics.jsonl").write_bytes(log)
-    ends_well(lambda: RunLog(directory, {}, 1, 3, data.draw(st.integers(0, 4)), False).close())
+    ends_well(lambda: RunLog(directory, {}, 1, 3, data.draw(st.integers(0, 4)), [], False).close())
     for line in (directory / "metrics.jsonl").read_bytes().splitlines():
         assert 1 <= json.loads(line)["epoch"] <= 4
+
+
+@given(data=st.data())
+@fuzz
+def test_evidence(run: Path, data: st.DataObject) -> None:
+    """What `nnmpi launch` reads to decide on a restart."""
+    directory = run.with_name("evidence")
+    directory.mkdir(exist_ok=True)
+    for name in ("config.json", "metrics.jsonl"):
+        lines = (run / name).read_bytes()
+        tree = json.loads(lines.splitlines()[-1] if name == "metrics.jsonl" else lines)
+        texts = json_text(tree).map(lambda text: text.encode(errors="replace"))
+        (directory / name).write_bytes(data.draw(damaged(lines) | texts))
+    found = ends_well(lambda: evidence(directory, None))
+    assert str(found).isprintable()
+
+
+EXTREMES = ["1e-320", "1e308", "1e30", "0.999999999", "9" * 9, "9" * 25, "9" * 400]
+# whoever asks for a billion epochs gets them
+NUMBERS_OF_TRAINING = [f.name for f in fields(Config) if type(f.default) in (int, float) and f.name != "epochs"]
+
+
+@pytest.mark.parametrize("name", [*NUMBERS_OF_TRAINING, "shards", "threads"])
+def test_training_with_extreme_settings(run: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unlike the commands in `test_fuzz_commands`, these run to their end."""
+    monkeypatch.setattr("nnmpi.train.set_threads", set_threads)
+    monkeypatch.setattr("nnmpi.mpi.job.run", lambda work: work(Alone()))
+    output = run.with_name("extreme")
+    flags = ["--data=random:40x3x2", "--hidden=4", "--epochs=1", "--early-stopping=1", f"--output={output}"]
+    schedule = "--lr-schedule=step" if "step" in name else "--lr-schedule=inverse-time"
+    for value in EXTREMES:
+        shutil.rmtree(output, ignore_errors=True)
+        with threadpool_limits(1):
+            ends_well(lambda value=value: main(["train", *flags, schedule, f"{flag_of(name)}={value}"]), SystemExit)
+
+
+def test_evidence_of_huge_files_and_pipes(tmp_path: Path) -> None:
+    for name in ("config.json", "metrics.jsonl"):
+        with open(tmp_path / name, "wb") as file:
+            file.truncate(1 << 30)  # a hole: takes no space
+    assert ends_well(lambda: evidence(tmp_path, None)).begun
+    for name in ("config.json", "metrics.jsonl"):
+        (tmp_path / name).unlink()
+        os.mkfifo(tmp_path / name)
+    assert ends_well(lambda: evidence(tmp_path, None)).begun
 
 
 # every trick by itself
@@ -218,5 +266,6 @@ TRICKS: dict[str, Callable[[Path], Any]] = {
 @pytest.mark.parametrize("name", TRICKS)
 def test_tricks(run: Path, name: str) -> None:
     copy = resume(run, TRICKS[name])
+    ends_well(lambda: evidence(copy, None))
     ends_well(lambda: evaluate_model(copy, None, Alone()))
     ends_well(lambda: train(Config(**SETTINGS, epochs=0, output=str(copy)), Alone()))

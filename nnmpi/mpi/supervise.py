@@ -13,6 +13,7 @@ from nnmpi.mpi.launch import Command, Job, call, command, ranks_left
 from nnmpi.mpi.mpiexec import Launcher
 from nnmpi.mpi.passing import Passing, start
 from nnmpi.run.evidence import Evidence, evidence, stamp
+from nnmpi.text import message
 
 STOPPED = tuple(128 + number for number in (SIGHUP, SIGINT, SIGTERM, SIGUSR1))  # somebody asked the ranks to stop
 BAD_INPUT = 2
@@ -145,4 +146,4 @@ def _answering(launcher: Launcher, hosts: list[Host], scratch: Path, passing: Pa
 
 
 def _note(text: str) -> None:
-    print(f"nnmpi: note: {text}", file=sys.stderr, flush=True)
+    print(message(f"nnmpi: note: {text}"), file=sys.stderr, flush=True)
