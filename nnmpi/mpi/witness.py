@@ -21,6 +21,9 @@ GRACE = 0.05  # seconds
 FAR = 1.0  # seconds for the news that a rank died on another host
 
 
+Held = tuple[int, int, list[int]]  # rank, process, files: the connection to Hydra, stdout, stderr
+
+
 class Witness:
     """A rank's connection to the witness of its host; the first rank on a host also starts it.
 
@@ -99,7 +102,7 @@ def _keep(name: str, *files: int) -> None:
 def _watch(listener: socket.socket, canary: socket.socket, here: int, size: int) -> None:
     """Hold what the launcher listens to until all ranks have left, or one has died: say which."""
     connections: dict[int, socket.socket] = {}
-    held: dict[int, tuple[int, int, list[int]]] = {}  # of each connection: rank, process, files
+    held: dict[int, Held] = {}  # of each connection
     complete = False
     events = select.epoll()
     events.register(listener, select.EPOLLIN)
@@ -117,8 +120,7 @@ def _watch(listener: socket.socket, canary: socket.socket, here: int, size: int)
                 held[number] = int(message), _peer(connection)[0], files
                 complete = len(held) == here
             elif complete and not message:
-                first = held[number][0]
-                _tell(first, {rank: process for rank, process, _ in held.values()}, canary, size)
+                _tell(held.pop(number), {rank: process for rank, process, _ in held.values()}, canary, size)
                 return
             else:
                 for file in held.pop(number, (0, 0, []))[2]:
@@ -128,14 +130,16 @@ def _watch(listener: socket.socket, canary: socket.socket, here: int, size: int)
             return
 
 
-def _tell(first: int, processes: dict[int, int], canary: socket.socket, size: int) -> None:
-    """Say which rank died, `first` being the first to be gone of those whose `processes` are given by rank.
+def _tell(gone: Held, others: dict[int, int], canary: socket.socket, size: int) -> None:
+    """Say which rank died, `gone` being the first to be gone, and `others` the processes of the others by rank.
 
     Nothing is said if the launcher signals all. MPI lets a rank abort that has lost another, sometimes before that one
     is quite gone: a death that may follow from another is not told where there is another.
     """
     if select.select([canary], [], [], GRACE)[0]:
         return
+    first, process, files = gone
+    processes = {**others, first: process}
     codes = {rank: _exit_code(process) for rank, process in processes.items()}
     causes = [
         rank for rank in (first, *codes) if os.WIFSIGNALED(codes[rank]) and os.WTERMSIG(codes[rank]) != signal.SIGABRT
@@ -143,6 +147,10 @@ def _tell(first: int, processes: dict[int, int], canary: socket.socket, size: in
     if not causes and len(processes) < size and select.select([canary], [], [], FAR)[0]:
         return
     rank = causes[0] if causes else first
+    if not os.WIFSIGNALED(codes[first]):
+        # whatever Hydra reads next makes it wait for processes, and of one that ended by itself it would think nothing,
+        # unless it sees the end of its connection before
+        os.close(files[0])
     print(f"nnmpi: rank {rank} of {size} on {socket.gethostname()} {_how(codes[rank])}", file=sys.stderr)
 
 
