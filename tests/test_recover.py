@@ -70,13 +70,17 @@ class MPIError(Exception):
 MPI = SimpleNamespace(Exception=MPIError, ERR_PROC_FAILED=75, ERR_PROC_FAILED_PENDING=76, ERR_REVOKED=77)
 
 
-@pytest.mark.parametrize("kind", [75, 76, 77])
+OTHER = 16  # with which a connection between hosts may break
+
+
+@pytest.mark.parametrize("kind", [75, 76, 77, OTHER])
 def test_attempts_go_on_until_one_ends(kind: int) -> None:
-    world, done = Small("AAA", [0, 1]), []
+    world, done = Small("AAAA", [0, 1, 2]), []
     world.mpi = MPI
 
     def attempt() -> None:
         done.append("attempt")
+        world.comm.Shrink = lambda: [[0, 1, 2], [0, 1]][done.count("attempt") - 1]
         if done.count("attempt") < 3:
             raise MPIError(kind)
 
@@ -89,13 +93,25 @@ def test_attempts_go_on_until_one_ends(kind: int) -> None:
     assert done == ["attempt", "agree", "agree", "attempt", "agree", "attempt"]
 
 
-@pytest.mark.parametrize(("kind", "recovers"), [(16, True), (75, False)])
-def test_other_errors_are_raised(kind: int, recovers: bool) -> None:
-    world = Small("AAA", [0, 1])
-    world.mpi, world.recovers = MPI, recovers
+def test_error_that_is_no_death_ends_the_run_on_all_ranks() -> None:
+    world = Small("AAA", [0, 1, 2])
+    world.mpi = MPI
+    world.gather_bytes = lambda own: [b"", own, b""]  # type: ignore[method-assign]
 
     def attempt() -> None:
-        raise MPIError(kind)
+        raise MPIError(OTHER, "truncated")
+
+    with pytest.raises(RunError, match=r"MPI failed on rank 1 of 3 on A: .*truncated") as error:
+        recovering(world, attempt, lambda: None)
+    assert error.value.shared
+
+
+def test_errors_are_raised_where_nobody_can_go_on() -> None:
+    world = Small("AAA", [0, 1])
+    world.mpi, world.recovers = MPI, False
+
+    def attempt() -> None:
+        raise MPIError(75)
 
     with pytest.raises(MPIError):
         recovering(world, attempt, lambda: None)

@@ -16,27 +16,31 @@ def recovering(world: World, attempt: Callable[[], None], agree: Callable[[], No
     """Call `attempt` until no rank dies while it runs; before each further one the survivors call `agree`.
 
     All ranks call this. `attempt` has to stand anything that an earlier one left behind, and to end with
-    `World.settle`. Without ULFM an error of MPI is raised as it is.
+    `World.settle`. Without ULFM an error of MPI is raised as it is. With it, it is not the kind of an error that tells
+    whether a rank died: between hosts a connection that breaks may be reported as just any error.
 
     Raises
     ------
     RunError
-        On all ranks of a part of the world that must not go on, see `shrink`.
+        On all ranks of a part of the world that must not go on, see `shrink`; and on all ranks after an error of MPI
+        where nobody is lost.
     """
     agreed = world.origin
-    died = False
+    failure: Any = None
     while True:
         try:
-            if died:
+            if failure:
                 shrink(world, agreed)
+                if len(world.origin) == len(agreed):
+                    raise _failed(world, failure)
                 agree()
-                agreed, died = world.origin, False
+                agreed, failure = world.origin, None
             attempt()
             return
         except world.mpi.Exception as error:
-            if not (world.recovers and _tells_of_death(world.mpi, error)):
+            if not world.recovers:
                 raise
-            died = True
+            failure = error
 
 
 def shrink(world: World, agreed: list[int]) -> None:
@@ -68,5 +72,9 @@ def shrink(world: World, agreed: list[int]) -> None:
         )
 
 
-def _tells_of_death(mpi: Any, error: Any) -> bool:
-    return error.Get_error_class() in (mpi.ERR_PROC_FAILED, mpi.ERR_PROC_FAILED_PENDING, mpi.ERR_REVOKED)
+def _failed(world: World, error: Any) -> RunError:
+    """What went wrong in MPI though all are alive, the same on all ranks: the error of the one that told the others."""
+    own = "" if error.Get_error_class() == world.mpi.ERR_REVOKED else str(error)
+    errors = world.gather_bytes(own.encode())
+    rank, text = next(((rank, text) for rank, text in enumerate(errors) if text), (0, b"MPI_ERR_REVOKED"))
+    return RunError(f"MPI failed on {world.name([world.origin[rank]])}: {text.decode(errors='replace')}", shared=True)
