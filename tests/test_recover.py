@@ -42,6 +42,27 @@ def test_these_go_on(hosts: str, left: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("hosts", "left", "silent"),
+    [("AAAA", [3], []), ("AABB", [0, 1], ["B"]), ("AABB", [1, 2], []), ("ABCD", [1, 2], ["A", "D"])],
+)
+def test_hosts_without_ranks_are_known(hosts: str, left: list[int], silent: list[str]) -> None:
+    world = Small(hosts, left)
+    world.adopt(left)
+    assert world.silent == silent
+    assert world.leads  # it is the first of `left`
+
+
+def test_one_rank_leads_on_each_host() -> None:
+    world = Small("AABB", [1, 2, 3])
+    world.adopt([1, 2, 3])
+    leads = []
+    for number, rank in enumerate(world.origin):
+        world.rank, world.host = number, "AABB"[rank]
+        leads.append(world.leads)
+    assert leads == [True, True, False]
+
+
+@pytest.mark.parametrize(
     ("hosts", "left"), [("AABB", [2, 3]), ("AAAB", [3]), ("ABCD", [0]), ("ABCD", [2, 3]), ("AABBC", [0, 4])]
 )
 def test_these_stop_as_others_may_go_on(hosts: str, left: list[int]) -> None:

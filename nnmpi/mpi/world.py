@@ -62,6 +62,17 @@ class World:
         """The ranks of the start that are no longer there."""
         return [rank for rank in range(self.started) if rank not in self.origin]
 
+    @property
+    def silent(self) -> list[str]:
+        """The hosts of which no rank is left: they may be cut off."""
+        left = {self.host_of(rank) for rank in self.origin}
+        return list(dict.fromkeys(host for host in map(self.host_of, self.lost) if host and host not in left))
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the first of the ranks that are left on its host."""
+        return self.origin[self.rank] == next(rank for rank in self.origin if self.host_of(rank) == self.host)
+
     def settle(self) -> None:
         """Agree that all is done. Where ranks may die, this succeeds on all that are left, or on none."""
         if self.recovers:
