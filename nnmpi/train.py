@@ -64,7 +64,12 @@ def train(config: Config, world: World) -> None:
                 _train(config, world, standing, stop, timeline)
             world.settle()
 
-        recovering(world, attempt, lambda: standing.agree(world))
+        def agree() -> None:
+            if world.rank == 0:
+                watchdog.dismiss(world.lost)
+            standing.agree(world)
+
+        recovering(world, attempt, agree)
 
 
 def _train(config: Config, world: World, standing: Standing, stop: StopRequest, timeline: Timeline | None) -> None:

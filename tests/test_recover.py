@@ -1,11 +1,15 @@
 """Who may go on after ranks were lost, and what counts as a loss; the rest is seen in mpi/test_recovery.py."""
 
+import contextlib
+import signal
+import subprocess
 from types import SimpleNamespace
 
 import pytest
 
 from nnmpi.errors import RunError
 from nnmpi.mpi.here import Here
+from nnmpi.mpi.host import machine, process
 from nnmpi.mpi.recover import recovering, shrink
 from nnmpi.mpi.world import World
 
@@ -18,6 +22,14 @@ class Small(World):
         self.origin, self._hosts, self.recovers = list(range(len(hosts))), list(hosts), True
         self.here = Here()
         self.comm = SimpleNamespace(Revoke=lambda: None, Shrink=lambda: left)
+        self.awake: list[int] = []  # those that are thought dead and are not
+        self.killed: list[int] = []
+
+    def alive(self, ranks: list[int], patience: float = 0) -> list[int]:
+        return [rank for rank in ranks if rank in self.awake]
+
+    def kill(self, ranks: list[int]) -> None:
+        self.killed += ranks
 
     def adopt(self, comm: list[int]) -> None:
         self.origin, self.size = comm, len(comm)
@@ -70,6 +82,49 @@ def test_these_stop_as_others_may_go_on(hosts: str, left: list[int]) -> None:
     with pytest.raises(RunError, match="stops, and writes nothing") as error:
         shrink(world, list(range(len(hosts))))
     assert error.value.shared
+
+
+@pytest.mark.parametrize(("here", "goes_on"), [("4", True), ("1", False)])
+def test_before_hosts_are_known_ranks_may_be_anywhere(
+    here: str, goes_on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All four may believe at once that the others are dead; on one host nobody does who is not right."""
+    monkeypatch.setenv("OMPI_COMM_WORLD_LOCAL_SIZE", here)
+    world = Small("ABCD", [0])
+    world._hosts = []
+    with contextlib.nullcontext() if goes_on else pytest.raises(RunError):
+        shrink(world, [0, 1, 2, 3])
+
+
+def test_who_is_stopped_on_a_host_of_ours_is_killed() -> None:
+    world = Small("AAAA", [0, 1, 3])
+    world.awake = [2]
+    shrink(world, [0, 1, 2, 3])
+    assert world.killed == [2]
+
+
+def test_who_wakes_up_among_others_on_its_host_stops() -> None:
+    world = Small("AAAA", [2])
+    world.awake = [0, 1, 3]
+    with pytest.raises(RunError, match="stops, and writes nothing"):
+        shrink(world, [0, 1, 2, 3])
+    assert not world.killed
+
+
+def test_only_processes_that_were_ranks_are_seen_and_killed() -> None:
+    world = Small("AA", [0])
+    world.gather_rows = lambda rows: rows  # type: ignore[method-assign]
+    with subprocess.Popen(["sleep", "60"]) as sleeping:
+        now = process(sleeping.pid)
+        assert now
+        places = {1: (machine(), sleeping.pid, now[1]), 2: (machine(), sleeping.pid, now[1] - 1), 3: ("far", 1, 0)}
+        world._processes = places
+        assert World.alive(world, [1, 2, 3], 0.01) == [1]
+        World.kill(world, [2, 3])
+        assert World.alive(world, [1], 0.01) == [1]
+        World.kill(world, [1, 2, 3])
+        assert World.alive(world, [1], 10) == []
+        assert sleeping.wait() == -signal.SIGKILL
 
 
 def test_the_quorum_is_of_the_last_world_that_agreed() -> None:

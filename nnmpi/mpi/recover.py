@@ -46,9 +46,9 @@ def recovering(world: World, attempt: Callable[[], None], agree: Callable[[], No
 def shrink(world: World, agreed: list[int]) -> None:
     """Go on with the ranks that are left of `agreed`, the ranks of the last world that all its ranks agreed on.
 
-    A rank that was lost on a host where others are alive is dead. Where nobody is left on its host it may only be cut
-    off, and believe the same of us: then only one part may go on, the one with more than half of the `agreed` ranks,
-    or, of two halves, that with the lowest rank.
+    A rank that was lost on a host where others are alive, and whose process is no longer there, is dead. Else it may
+    only be cut off or stopped for a while, and believe the same of us: then only one part may go on, the one with more
+    than half of the `agreed` ranks, or, of two halves, that with the lowest rank. It kills whom it sees of the others.
 
     Raises
     ------
@@ -61,15 +61,17 @@ def shrink(world: World, agreed: list[int]) -> None:
     world.adopt(world.comm.Shrink())
     left = world.origin
     lost = [rank for rank in agreed if rank not in left]
-    ours = {world.host_of(rank) for rank in left}
-    cut = [rank for rank in lost if world.host_of(rank) not in ours]
+    ours = {world.host_of(rank) for rank in left} - {""}  # before the ranks know their hosts, all may be far away
+    alive = world.alive(lost)
+    unsure = [rank for rank in lost if rank in alive or world.host_of(rank) not in ours]
     halves = 2 * len(left) - len(agreed)
-    if cut and (halves < 0 or (halves == 0 and agreed[0] not in left)):
+    if unsure and (halves < 0 or (halves == 0 and agreed[0] not in left)):
         raise RunError(
             f"{world.name(lost)} cannot be reached, and may be going on without us: this part, {len(left)} of "
             f"{len(agreed)} ranks, is the smaller one; it stops, and writes nothing",
             shared=True,
         )
+    world.kill(alive)
 
 
 def _failed(world: World, error: Any) -> RunError:

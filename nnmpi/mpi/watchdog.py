@@ -56,6 +56,15 @@ class Watchdog:
             self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
             self._thread.start()
 
+    def dismiss(self, ranks: list[int]) -> None:
+        """Tell those of `ranks` that are alive after all to end: the others went on without them.
+
+        One that was stopped for a while would do harm when it wakes up: it takes others for dead, and says so to all.
+        """
+        if self._thread:
+            for rank in 3 * ranks:  # a packet may get lost
+                self._channel.send(Kind.DIE, rank, self._report())
+
     def __exit__(self, *error: object) -> None:
         if self._thread:
             self._closing.set()
