@@ -61,7 +61,12 @@ def train(config: Config, world: World) -> None:
             _train(config, world, standing, stop, recording)
             world.settle()
 
-        recovering(world, attempt, lambda: standing.agree(world))
+        def agree() -> None:
+            if world.rank == 0:
+                watchdog.dismiss(world.lost)
+            standing.agree(world)
+
+        recovering(world, attempt, agree)
 
 
 def _train(config: Config, world: World, standing: Standing, stop: StopRequest, recording: Recording) -> None:

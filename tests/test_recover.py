@@ -1,11 +1,15 @@
 """Who may go on after ranks were lost, and what counts as a loss; the rest is seen in mpi/test_recovery.py."""
 
+import contextlib
+import signal
+import subprocess
 from types import SimpleNamespace
 
 import pytest
 
 from nnmpi.errors import RunError
 from nnmpi.mpi.here import Here
+from nnmpi.mpi.host import machine, process
 from nnmpi.mpi.recover import recovering, shrink
 from nnmpi.mpi.world import World
 
@@ -16,7 +20,16 @@ class Small(World):
     def __init__(self, hosts: str, left: list[int]) -> None:
         self.host, self.rank, self.size, self.started = hosts[left[0]], 0, len(hosts), len(hosts)
         self.origin, self._hosts, self.recovers = list(range(len(hosts))), list(hosts), True
-        self.comm, self.here = SimpleNamespace(Revoke=lambda: None, Shrink=lambda: left), Here()
+        self.here = Here()
+        self.comm = SimpleNamespace(Revoke=lambda: None, Shrink=lambda: left)
+        self.awake: list[int] = []  # those that are thought dead and are not
+        self.killed: list[int] = []
+
+    def alive(self, ranks: list[int], patience: float = 0) -> list[int]:
+        return [rank for rank in ranks if rank in self.awake]
+
+    def kill(self, ranks: list[int]) -> None:
+        self.killed += ranks
 
     def adopt(self, comm: list[int]) -> None:
         self.origin, self.size = comm, len(comm)
@@ -41,6 +54,27 @@ def test_these_go_on(hosts: str, left: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("hosts", "left", "silent"),
+    [("AAAA", [3], []), ("AABB", [0, 1], ["B"]), ("AABB", [1, 2], []), ("ABCD", [1, 2], ["A", "D"])],
+)
+def test_hosts_without_ranks_are_known(hosts: str, left: list[int], silent: list[str]) -> None:
+    world = Small(hosts, left)
+    world.adopt(left)
+    assert world.silent == silent
+    assert world.leads  # it is the first of `left`
+
+
+def test_one_rank_leads_on_each_host() -> None:
+    world = Small("AABB", [1, 2, 3])
+    world.adopt([1, 2, 3])
+    leads = []
+    for number, rank in enumerate(world.origin):
+        world.rank, world.host = number, "AABB"[rank]
+        leads.append(world.leads)
+    assert leads == [True, True, False]
+
+
+@pytest.mark.parametrize(
     ("hosts", "left"), [("AABB", [2, 3]), ("AAAB", [3]), ("ABCD", [0]), ("ABCD", [2, 3]), ("AABBC", [0, 4])]
 )
 def test_these_stop_as_others_may_go_on(hosts: str, left: list[int]) -> None:
@@ -48,6 +82,49 @@ def test_these_stop_as_others_may_go_on(hosts: str, left: list[int]) -> None:
     with pytest.raises(RunError, match="stops, and writes nothing") as error:
         shrink(world, list(range(len(hosts))))
     assert error.value.shared
+
+
+@pytest.mark.parametrize(("here", "goes_on"), [("4", True), ("1", False)])
+def test_before_hosts_are_known_ranks_may_be_anywhere(
+    here: str, goes_on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All four may believe at once that the others are dead; on one host nobody does who is not right."""
+    monkeypatch.setenv("OMPI_COMM_WORLD_LOCAL_SIZE", here)
+    world = Small("ABCD", [0])
+    world._hosts = []
+    with contextlib.nullcontext() if goes_on else pytest.raises(RunError):
+        shrink(world, [0, 1, 2, 3])
+
+
+def test_who_is_stopped_on_a_host_of_ours_is_killed() -> None:
+    world = Small("AAAA", [0, 1, 3])
+    world.awake = [2]
+    shrink(world, [0, 1, 2, 3])
+    assert world.killed == [2]
+
+
+def test_who_wakes_up_among_others_on_its_host_stops() -> None:
+    world = Small("AAAA", [2])
+    world.awake = [0, 1, 3]
+    with pytest.raises(RunError, match="stops, and writes nothing"):
+        shrink(world, [0, 1, 2, 3])
+    assert not world.killed
+
+
+def test_only_processes_that_were_ranks_are_seen_and_killed() -> None:
+    world = Small("AA", [0])
+    world.gather_rows = lambda rows: rows  # type: ignore[method-assign]
+    with subprocess.Popen(["sleep", "60"]) as sleeping:
+        now = process(sleeping.pid)
+        assert now
+        places = {1: (machine(), sleeping.pid, now[1]), 2: (machine(), sleeping.pid, now[1] - 1), 3: ("far", 1, 0)}
+        world._processes = places
+        assert World.alive(world, [1, 2, 3], 0.01) == [1]
+        World.kill(world, [2, 3])
+        assert World.alive(world, [1], 0.01) == [1]
+        World.kill(world, [1, 2, 3])
+        assert World.alive(world, [1], 10) == []
+        assert sleeping.wait() == -signal.SIGKILL
 
 
 def test_the_quorum_is_of_the_last_world_that_agreed() -> None:
@@ -69,13 +146,17 @@ class MPIError(Exception):
 MPI = SimpleNamespace(Exception=MPIError, ERR_PROC_FAILED=75, ERR_PROC_FAILED_PENDING=76, ERR_REVOKED=77)
 
 
-@pytest.mark.parametrize("kind", [75, 76, 77])
+OTHER = 16  # with which a connection between hosts may break
+
+
+@pytest.mark.parametrize("kind", [75, 76, 77, OTHER])
 def test_attempts_go_on_until_one_ends(kind: int) -> None:
-    world, done = Small("AAA", [0, 1]), []
+    world, done = Small("AAAA", [0, 1, 2]), []
     world.mpi = MPI
 
     def attempt() -> None:
         done.append("attempt")
+        world.comm.Shrink = lambda: [[0, 1, 2], [0, 1]][done.count("attempt") - 1]
         if done.count("attempt") < 3:
             raise MPIError(kind)
 
@@ -88,13 +169,25 @@ def test_attempts_go_on_until_one_ends(kind: int) -> None:
     assert done == ["attempt", "agree", "agree", "attempt", "agree", "attempt"]
 
 
-@pytest.mark.parametrize(("kind", "recovers"), [(16, True), (75, False)])
-def test_other_errors_are_raised(kind: int, recovers: bool) -> None:
-    world = Small("AAA", [0, 1])
-    world.mpi, world.recovers = MPI, recovers
+def test_error_that_is_no_death_ends_the_run_on_all_ranks() -> None:
+    world = Small("AAA", [0, 1, 2])
+    world.mpi = MPI
+    world.gather_bytes = lambda own: [b"", own, b""]  # type: ignore[method-assign]
 
     def attempt() -> None:
-        raise MPIError(kind)
+        raise MPIError(OTHER, "truncated")
+
+    with pytest.raises(RunError, match=r"MPI failed on rank 1 of 3 on A: .*truncated") as error:
+        recovering(world, attempt, lambda: None)
+    assert error.value.shared
+
+
+def test_errors_are_raised_where_nobody_can_go_on() -> None:
+    world = Small("AAA", [0, 1])
+    world.mpi, world.recovers = MPI, False
+
+    def attempt() -> None:
+        raise MPIError(75)
 
     with pytest.raises(MPIError):
         recovering(world, attempt, lambda: None)

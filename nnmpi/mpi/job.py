@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from nnmpi.errors import CommandError, InputError
+from nnmpi.mpi.ending import end_launcher
 from nnmpi.mpi.launcher import LAUNCHERS, cores, fault_tolerant, launched, library
 from nnmpi.mpi.startup import guarded
 from nnmpi.mpi.witness import Witness
@@ -116,5 +117,7 @@ def _leave(world: World, status: int) -> NoReturn:
     if status == 0:
         with contextlib.suppress(world.mpi.Exception):
             world.settle()
+        if world.silent and world.leads:
+            end_launcher(world.silent)
     sys.stderr.flush()
     os._exit(status)

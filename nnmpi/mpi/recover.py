@@ -16,35 +16,39 @@ def recovering(world: World, attempt: Callable[[], None], agree: Callable[[], No
     """Call `attempt` until no rank dies while it runs; before each further one the survivors call `agree`.
 
     All ranks call this. `attempt` has to stand anything that an earlier one left behind, and to end with
-    `World.settle`. Without ULFM an error of MPI is raised as it is.
+    `World.settle`. Without ULFM an error of MPI is raised as it is. With it, it is not the kind of an error that tells
+    whether a rank died: between hosts a connection that breaks may be reported as just any error.
 
     Raises
     ------
     RunError
-        On all ranks of a part of the world that must not go on, see `shrink`.
+        On all ranks of a part of the world that must not go on, see `shrink`; and on all ranks after an error of MPI
+        where nobody is lost.
     """
     agreed = world.origin
-    died = False
+    failure: Any = None
     while True:
         try:
-            if died:
+            if failure:
                 shrink(world, agreed)
+                if len(world.origin) == len(agreed):
+                    raise _failed(world, failure)
                 agree()
-                agreed, died = world.origin, False
+                agreed, failure = world.origin, None
             attempt()
             return
         except world.mpi.Exception as error:
-            if not (world.recovers and _tells_of_death(world.mpi, error)):
+            if not world.recovers:
                 raise
-            died = True
+            failure = error
 
 
 def shrink(world: World, agreed: list[int]) -> None:
     """Go on with the ranks that are left of `agreed`, the ranks of the last world that all its ranks agreed on.
 
-    A rank that was lost on a host where others are alive is dead. Where nobody is left on its host it may only be cut
-    off, and believe the same of us: then only one part may go on, the one with more than half of the `agreed` ranks,
-    or, of two halves, that with the lowest rank.
+    A rank that was lost on a host where others are alive, and whose process is no longer there, is dead. Else it may
+    only be cut off or stopped for a while, and believe the same of us: then only one part may go on, the one with more
+    than half of the `agreed` ranks, or, of two halves, that with the lowest rank. It kills whom it sees of the others.
 
     Raises
     ------
@@ -55,16 +59,22 @@ def shrink(world: World, agreed: list[int]) -> None:
     world.adopt(world.here.counted(world.comm.Shrink)())
     left = world.origin
     lost = [rank for rank in agreed if rank not in left]
-    ours = {world.host_of(rank) for rank in left}
-    cut = [rank for rank in lost if world.host_of(rank) not in ours]
+    ours = {world.host_of(rank) for rank in left} - {""}  # before the ranks know their hosts, all may be far away
+    alive = world.alive(lost)
+    unsure = [rank for rank in lost if rank in alive or world.host_of(rank) not in ours]
     halves = 2 * len(left) - len(agreed)
-    if cut and (halves < 0 or (halves == 0 and agreed[0] not in left)):
+    if unsure and (halves < 0 or (halves == 0 and agreed[0] not in left)):
         raise RunError(
             f"{world.name(lost)} cannot be reached, and may be going on without us: this part, {len(left)} of "
             f"{len(agreed)} ranks, is the smaller one; it stops, and writes nothing",
             shared=True,
         )
+    world.kill(alive)
 
 
-def _tells_of_death(mpi: Any, error: Any) -> bool:
-    return error.Get_error_class() in (mpi.ERR_PROC_FAILED, mpi.ERR_PROC_FAILED_PENDING, mpi.ERR_REVOKED)
+def _failed(world: World, error: Any) -> RunError:
+    """What went wrong in MPI though all are alive, the same on all ranks: the error of the one that told the others."""
+    own = "" if error.Get_error_class() == world.mpi.ERR_REVOKED else str(error)
+    errors = world.gather_bytes(own.encode())
+    rank, text = next(((rank, text) for rank, text in enumerate(errors) if text), (0, b"MPI_ERR_REVOKED"))
+    return RunError(f"MPI failed on {world.name([world.origin[rank]])}: {text.decode(errors='replace')}", shared=True)

@@ -64,6 +64,15 @@ class Watchdog:
     def __enter__(self) -> "Watchdog":
         return self
 
+    def dismiss(self, ranks: list[int]) -> None:
+        """Tell those of `ranks` that are alive after all to end: the others went on without them.
+
+        One that was stopped for a while would do harm when it wakes up: it takes others for dead, and says so to all.
+        """
+        if self._thread:
+            for rank in 3 * [rank for rank in ranks if rank in self._channel.peers]:  # a packet may get lost
+                self._channel.send(Kind.DIE, rank, self._report())
+
     def __exit__(self, *error: object) -> None:
         self._end_thread()
 

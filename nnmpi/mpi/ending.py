@@ -1,0 +1,54 @@
+"""A small process that ends the launcher after a job that went on without a host that could not be reached.
+
+Open MPI's launcher wants to hear from each host how its ranks ended, and waits for one that is cut off until the
+operating system gives up the connection, a quarter of an hour or longer.
+"""
+
+import contextlib
+import os
+import select
+import subprocess
+import sys
+from pathlib import Path
+from signal import SIGKILL, SIGTERM, pidfd_send_signal
+
+ALONE = 15.0  # seconds that the launcher has to end by itself, as it does if it can reach the host after all
+
+
+def end_launcher(silent: list[str], after: float = ALONE) -> bool:
+    """See to it that the launcher that started this process ends; whether it is on this host, and one that may wait.
+
+    If it has to be ended, it says that it was for the `silent` hosts. Its exit status is then not 0.
+    """
+    launcher = os.getppid()
+    with contextlib.suppress(OSError):
+        if Path(f"/proc/{launcher}/comm").read_text() == "prterun\n":
+            # in a session of its own, without our files: the launcher waits for all that hold them
+            nowhere = subprocess.DEVNULL
+            command = [sys.executable, "-I", "-S", __file__, str(launcher), str(after), ", ".join(silent)]
+            subprocess.Popen(command, start_new_session=True, stdin=nowhere, stdout=nowhere, stderr=nowhere)
+            return True
+    return False
+
+
+def end(process: int, after: float, silent: str) -> None:
+    """End a process if it has not ended by itself after so many seconds.
+
+    A TERM makes the launcher end in good order, for which it would have to reach the hosts; further ones soon after
+    that make it end at once.
+    """
+    with contextlib.suppress(OSError):
+        handle = os.pidfd_open(process)  # its number may be another process's by then
+        if select.select([handle], [], [], after)[0]:
+            return
+        text = f"nnmpi: note: all is done; mpirun, which waits for {silent}, is ended, its exit status says nothing\n"
+        with contextlib.suppress(OSError), open(f"/proc/{process}/fd/2", "ab", buffering=0) as its_errors:
+            its_errors.write(text.encode())
+        for signal in (SIGTERM, SIGTERM, SIGTERM, SIGKILL):
+            pidfd_send_signal(handle, signal)
+            if select.select([handle], [], [], 2.0)[0]:
+                return
+
+
+if __name__ == "__main__":
+    end(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3])
