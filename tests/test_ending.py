@@ -26,7 +26,10 @@ def test_further_signal_ends_it() -> None:
         assert process.stdout
         process.stdout.readline()
         end(process.pid, 0.01, "node7")
-        _, errors = process.communicate(timeout=10)
+        try:
+            _, errors = process.communicate(timeout=10)
+        finally:
+            process.kill()
     assert process.returncode == 7
     assert errors.startswith(b"nnmpi: note: all is done; mpirun, which waits for node7, is ended")
 

@@ -114,7 +114,7 @@ def test_who_wakes_up_among_others_on_its_host_stops() -> None:
 def test_only_processes_that_were_ranks_are_seen_and_killed() -> None:
     world = Small("AA", [0])
     world.gather_rows = lambda rows: rows  # type: ignore[method-assign]
-    with subprocess.Popen(["sleep", "60"]) as sleeping:
+    with subprocess.Popen(["sleep", "9"]) as sleeping:
         now = process(sleeping.pid)
         assert now
         places = {1: (machine(), sleeping.pid, now[1]), 2: (machine(), sleeping.pid, now[1] - 1), 3: ("far", 1, 0)}

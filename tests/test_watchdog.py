@@ -247,3 +247,16 @@ def test_forged_order_to_leave_is_ignored(job: Recorder) -> None:
             time.sleep(2 * TIMEOUT)
 
     still(job, 2, rank)
+
+
+def test_who_was_given_up_is_told_to_end(job: Recorder) -> None:
+    def rank(world: World) -> None:
+        with watching(world, LONG) as dog:
+            at(world, 20)
+            if world.rank == 0:
+                dog.dismiss([2])
+            job.wait_for(lambda: bool(job.signals))
+
+    on_ranks(3, rank)
+    assert set(job.signals) == {signal.SIGKILL}
+    assert not job.lines
