@@ -35,7 +35,7 @@ def init(self: World, mpi: object) -> None:
 def disturbed_update(self: SGD, gradient: np.ndarray, count: float, learning_rate: float, k: int) -> None:
     if k == update and here == rank:
         if what == "flip":
-            self._w[-1:].view(np.uint8)[0] ^= 1  # the last bias of the last layer
+            self._pieces[-1][1][-1:].view(np.uint8)[0] ^= 1  # the last bias of the last layer
         elif what == "full":
             resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
         elif what == "sleep":
