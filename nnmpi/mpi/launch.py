@@ -97,6 +97,8 @@ def _open_mpi(launcher: Launcher, job: Job, hosts: list[Host]) -> tuple[list[str
         flags += ["--with-ft", "ulfm"]
         if len({host.name for host in hosts}) > 1:
             flags += [word for name, value in HEARTBEAT.items() for word in ("--mca", name, value)]
+            # the launcher's own keepalive would end the job 8 minutes after a host was cut off
+            flags += ["--prtemca", "oob_tcp_keepalive_time", "0"]
     if job.tag_output:
         flags += ["--tag-output"] if launcher.version.startswith("4.") else ["--output", "tag"]
     root = os.geteuid() == 0  # it refuses root, who is the only user in many containers
