@@ -251,7 +251,7 @@ def test_forged_order_to_leave_is_ignored(job: Recorder) -> None:
 
 def test_who_was_given_up_is_told_to_end(job: Recorder) -> None:
     def rank(world: World) -> None:
-        with watching(world, LONG) as dog:
+        with started(world, LONG) as dog:
             at(world, 20)
             if world.rank == 0:
                 dog.dismiss([2])
