@@ -62,7 +62,7 @@ def _split_off(rows: Indices, fraction: float, seed: int, y: npt.NDArray[Any] | 
     count = math.ceil(fraction * len(rows))
     if count >= len(rows):
         raise ValueError(f"a part of {count} of {len(rows)} samples leaves none for training")
-    drawn = np.random.RandomState(seed).permutation(len(rows))  # noqa: NPY002 (what scikit-learn draws from)
+    drawn = np.random.RandomState(seed).permutation(len(rows))  # what scikit-learn draws from
     return rows[drawn[count:]], rows[drawn[:count]]
 
 
