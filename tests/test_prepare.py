@@ -29,6 +29,19 @@ def test_test_part_is_that_of_scikit_learn(seed, stratify):
     assert len(parts.validation) == 0
 
 
+@pytest.mark.parametrize("size", [2, 3, 10, 17, 1000, 4099])
+@pytest.mark.parametrize(("test", "validation"), [(0.2, 0.1), (0.1, 0.3), (0.333, 0.5), (0.07, 0.07)])
+def test_parts_are_those_of_scikit_learn_at_any_size(size, test, validation):
+    rest, expected_test = train_test_split(np.arange(size), test_size=test, random_state=3)
+    if len(rest) < 2:
+        pytest.skip("no validation part")
+    training, expected_validation = train_test_split(rest, test_size=validation, random_state=3)
+    parts = split(open_source(f"random:{size}x1x2"), test, validation, 3, False)
+    assert (parts.training == training).all()
+    assert (parts.validation == expected_validation).all()
+    assert (parts.test == expected_test).all()
+
+
 @pytest.mark.parametrize("stratify", [False, True])
 def test_parts_are_disjoint_and_complete(stratify):
     parts = split(DIGITS, 0.2, 0.1, 1, stratify)

@@ -1,6 +1,8 @@
 """Sources of samples: any rows on demand, and files that are refused in one line."""
 
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -349,3 +351,24 @@ def test_a_file_that_vanishes_is_named(tmp_path):
     (tmp_path / "table.npz").unlink()
     with pytest.raises(InputError, match=r"table\.npz: cannot be read"):
         rows_of(source, [0])
+
+
+def test_digits_come_from_scikit_learn_where_it_keeps_its_files_elsewhere(monkeypatch):
+    expected = open_source("digits")
+    monkeypatch.setattr(Path, "is_file", lambda path: False)
+    source = open_source("digits")
+    assert (source.y == expected.y).all()
+    assert (rows_of(source, np.arange(source.size)) == rows_of(expected, np.arange(source.size))).all()
+
+
+@pytest.mark.parametrize("name", ["digits", "random:20x3x2"])
+def test_reading_and_splitting_imports_no_scikit_learn(name):
+    """It would cost every rank a second and 90 MB."""
+    code = f"""
+import sys, nnmpi.train
+from nnmpi.data.prepare import split
+from nnmpi.data.sources import open_source
+split(open_source({name!r}), 0.2, 0.1, 1, False)
+print([module for module in sys.modules if module in ("sklearn", "scipy")])
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,5 +1,6 @@
 """From a source to what a rank trains on: the split and the samples of its shards."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,27 +27,20 @@ class Parts:
 
 
 def split(source: Source, test_fraction: float, validation_fraction: float, seed: int, stratify: bool) -> Parts:
-    """Draw the parts with scikit-learn's ``train_test_split``, the validation part from the training part.
+    """Draw the parts that scikit-learn's ``train_test_split`` draws, the validation part from the training part.
 
     Raises
     ------
     InputError
         If a part would be empty, or a class too rare to be stratified.
     """
-    from sklearn.model_selection import train_test_split
-
     y = source.y if stratify else None
     rows = np.arange(source.size)
     validation: Indices = rows[:0]
     try:
-        training, test = train_test_split(rows, test_size=test_fraction, random_state=seed, stratify=y)
+        training, test = _split_off(rows, test_fraction, seed, y)
         if validation_fraction:
-            training, validation = train_test_split(
-                training,
-                test_size=validation_fraction,
-                random_state=seed,
-                stratify=None if y is None else y[training],
-            )
+            training, validation = _split_off(training, validation_fraction, seed, None if y is None else y[training])
     except ValueError as error:
         raise InputError(
             f"--data {source.name} cannot be split with --test-fraction {test_fraction}"
@@ -54,6 +48,23 @@ def split(source: Source, test_fraction: float, validation_fraction: float, seed
             + f": {error}"
         ) from None
     return Parts(training, validation, test)
+
+
+def _split_off(rows: Indices, fraction: float, seed: int, y: npt.NDArray[Any] | None) -> tuple[Indices, Indices]:
+    """The rest of `rows`, and a random `fraction` of them: as ``train_test_split``, with `y` stratified by it.
+
+    The usual case is written out, because importing scikit-learn takes a second and 90 MB on every rank.
+    """
+    if y is not None:
+        from sklearn.model_selection import train_test_split
+
+        rest, part = train_test_split(rows, test_size=fraction, random_state=seed, stratify=y)
+        return rest, part
+    count = math.ceil(fraction * len(rows))
+    if count >= len(rows):
+        raise ValueError(f"a part of {count} of {len(rows)} samples leaves none for training")
+    drawn = np.random.RandomState(seed).permutation(len(rows))  # what scikit-learn draws from
+    return rows[drawn[count:]], rows[drawn[:count]]
 
 
 @dataclass(frozen=True)
