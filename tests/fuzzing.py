@@ -41,12 +41,9 @@ class OneRank:
         return {"Get_rank": lambda: 0, "Get_size": lambda: 1}.get(name, lambda *arguments: None)
 
     def Allgather(self, mine: Any, everyones: Any) -> None:
-        everyones[:] = mine
-
-    def Allgatherv(self, mine: Any, everyones: list[Any]) -> None:
         data = bytes(mine[0]) if isinstance(mine, list) else mine.tobytes()
         if data:
-            memoryview(everyones[0]).cast("B")[:] = data
+            memoryview(everyones[0] if isinstance(everyones, list) else everyones).cast("B")[:] = data
 
 
 class Alone(World):

@@ -90,7 +90,7 @@ class Deterministic:
     A sum of floating numbers depends on its order. Here the order is that of a tree over all shards, which is the
     same at every world size. A rank adds up the whole subtrees that it holds. Then the ranks exchange slices: rank
     ``j`` gets the ``j``-th slice of every subtree (``Alltoallv``), adds them up in the order of the tree, and hands
-    its slice of the result to all (``Allgatherv``). Where each rank holds one subtree (the world size is a power of two
+    its slice of the result to all (``Allgather``). Where each rank holds one subtree (the world size is a power of two
     and divides the shards) this moves the bytes of an ordinary allreduce, ``2 (R-1)/R`` of the vector in and out of
     each rank; elsewhere those of a few subtrees more.
     """
@@ -108,8 +108,10 @@ class Deterministic:
         for i, node in enumerate(mine):
             self._plan(node, i, len(mine))
         count = 1 + max(max((b.into, *(a for pair in b.additions for a in pair))) for b in self.blocks)
-        self.vectors: list[Array] = [np.zeros(length, dtype) for _ in range(max(count, len(mine)))]
-        self._exchange(world, holdings, length, dtype)
+        width = -(-length // world.size)  # of a slice; vectors get a little longer, so that all slices are alike
+        whole: list[Array] = [np.zeros(width * world.size, dtype) for _ in range(max(count, len(mine)))]
+        self.vectors = [vector[:length] for vector in whole]
+        self._exchange(world, holdings, whole, width, dtype)
         self._additions: list[tuple[Array, Array]] = []
         self._combine(root, {node: row for row, node in enumerate(n for nodes in holdings for n in nodes)})
 
@@ -123,26 +125,24 @@ class Deterministic:
         self._plan(left, into, spare)
         self._plan(right, spare, spare + 1, ((into, spare), *last))
 
-    def _exchange(self, world: World, holdings: list[list[Node]], length: int, dtype: str) -> None:
+    def _exchange(self, world: World, holdings: list[list[Node]], whole: list[Array], width: int, dtype: str) -> None:
         """Prepare the messages: round ``i`` sends the slices of every rank's ``i``-th subtree."""
         size, rank = world.size, world.rank
-        ends = [length * (j + 1) // size for j in range(size)]
-        starts = [0, *ends[:-1]]
-        counts = [end - start for start, end in zip(starts, ends, strict=True)]
-        width = counts[rank]
+        starts, counts = [width * j for j in range(size)], [width] * size
         self._rows: Array = np.zeros((sum(map(len, holdings)), width), dtype)
         kind = datatype(world, dtype)
         first_row = np.cumsum([0, *map(len, holdings)]).tolist()
         self._rounds: list[tuple[Any, Any]] = []
         for i in range(max(map(len, holdings))):
             sends = counts if i < len(holdings[rank]) else [0] * size
-            source = self.vectors[min(i, len(self.vectors) - 1)]
+            source = whole[min(i, len(whole) - 1)]
             takes = [width if i < len(nodes) else 0 for nodes in holdings]
             places = [width * (row + i) if take else 0 for row, take in zip(first_row, takes, strict=False)]
             self._rounds.append(([source, sends, starts, kind], [self._rows, takes, places, kind]))
-        self._result = ([self._rows[:1], width, kind], [self.vectors[0], counts, starts, kind])
+        # not Allgatherv: that of Open MPI, where a rank has just died, may do nothing and report success
+        self._result = ([self._rows[:1], kind], [whole[0], kind])
         self._alltoallv = world.here.counted(world.comm.Alltoallv, "reduction")
-        self._allgatherv = world.here.counted(world.comm.Allgatherv, "reduction")
+        self._allgather = world.here.counted(world.comm.Allgather, "reduction")
 
     def _combine(self, node: Node, row_of: dict[Node, int]) -> int:
         """List the additions of received rows that sum `node`; returns the row where the sum will be."""
@@ -160,7 +160,7 @@ class Deterministic:
             self._alltoallv(send, receive)
         for total, more in self._additions:
             np.add(total, more, out=total)
-        self._allgatherv(*self._result)
+        self._allgather(*self._result)
 
 
 def datatype(world: World, dtype: str) -> Any:

@@ -86,8 +86,8 @@ class World:
 
     def _bind(self) -> None:
         comm, counted = self.comm, self.here.counted
-        self._allgather, self._allgatherv = counted(comm.Allgather), counted(comm.Allgatherv)
-        self._allreduce, self._broadcast = counted(comm.Allreduce), counted(comm.Bcast)
+        self._allgather, self._allreduce = counted(comm.Allgather), counted(comm.Allreduce)
+        self._broadcast = counted(comm.Bcast)
 
     def record(self, timeline: Timeline | None) -> None:
         """Let the collectives, those of a `reduction` made later, too, and the phases leave rows in `timeline`."""
@@ -103,19 +103,22 @@ class World:
     def gather_rows(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The rows of all ranks in the order of the ranks, which is that of the shards; on every rank."""
         counts = np.empty(self.size, np.int64)
-        self._allgather(np.array(rows.size, np.int64), counts)
-        out = np.empty((int(counts.sum()) // max(1, rows.shape[1]), rows.shape[1]), rows.dtype)
-        self._allgatherv(np.ascontiguousarray(rows), [out, counts])
-        return out
+        self._allgather(np.array(len(rows), np.int64), counts)
+        most = int(counts.max())
+        mine = np.zeros((most, rows.shape[1]), rows.dtype)
+        mine[: len(rows)] = rows
+        out = np.empty((self.size, most, rows.shape[1]), rows.dtype)
+        self._allgather(mine, out)  # no Allgatherv: that of Open MPI, where a rank died, may do nothing and succeed
+        return np.concatenate([part[:count] for part, count in zip(out, counts.tolist(), strict=True)])
 
     def gather_bytes(self, data: bytes) -> list[bytes]:
         """A string of bytes from every rank, on every rank."""
         lengths = np.empty(self.size, np.int64)
         self._allgather(np.array(len(data), np.int64), lengths)
-        out = bytearray(int(lengths.sum()))
-        self._allgatherv([data, self.mpi.BYTE], [out, lengths, self.mpi.BYTE])
-        ends = np.cumsum(lengths)
-        return [bytes(out[e - n : e]) for e, n in zip(ends, lengths, strict=True)]
+        most = int(lengths.max())
+        out = bytearray(self.size * most)
+        self._allgather([data.ljust(most, b"\0"), self.mpi.BYTE], [out, self.mpi.BYTE])
+        return [bytes(out[r * most : r * most + length]) for r, length in enumerate(lengths.tolist())]
 
     def largest(self, number: int) -> int:
         """The largest of one whole number from each rank."""
