@@ -122,7 +122,7 @@ def check_refused(done: Done, bad: BadInput) -> None:
     assert len(done.messages) == 1, done.err
     assert all(word in done.messages[0] for word in bad.words), done.messages[0]
     assert "Traceback" not in done.out + done.err
-    assert done.seconds < 10
+    assert done.seconds < 45
 
 
 @pytest.mark.parametrize("name", [name for name, bad in BAD_INPUT.items() if not bad.only_on_ranks])

@@ -14,7 +14,7 @@ from jobs import CommandServer, Done, Environment, Job, Run, needed, read_metric
 
 pytestmark = pytest.mark.mpi
 
-SOON = 5.0  # seconds
+SOON = 10.0  # seconds, on a machine that may have other things to do
 FAILING = str(Path(__file__).with_name("failing.py"))
 LONG = ("train", "--data", "random:2000x64x10", "--epochs", "100000")
 
