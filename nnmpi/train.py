@@ -54,7 +54,7 @@ def train(config: Config, world: World) -> None:
 
         def attempt() -> None:
             world.check_launcher()
-            world.hosts()
+            world.meet()
             world.check_same({"code": code(), "settings": json.dumps(config.as_json()).encode()})
             watchdog.start()
             recording.begin()

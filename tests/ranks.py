@@ -17,7 +17,7 @@ class ThreadWorld(World):
     def __init__(self, rank: int, slots: list[Any], barrier: threading.Barrier) -> None:
         self.rank, self.size, self.host, self.here = rank, len(slots), f"host{rank}", Here()
         self.started, self.origin, self.recovers, self._hosts = self.size, list(range(self.size)), False, []
-        self.farewell = lambda: None
+        self.farewell, self._processes = lambda: None, {}
         self._slots, self._barrier = slots, barrier
 
     def _from_all(self, value: Any) -> list[Any]:

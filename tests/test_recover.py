@@ -6,6 +6,7 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
+from ranks import on_ranks
 
 from nnmpi.errors import RunError
 from nnmpi.mpi.here import Here
@@ -191,3 +192,15 @@ def test_errors_are_raised_where_nobody_can_go_on() -> None:
 
     with pytest.raises(MPIError):
         recovering(world, attempt, lambda: None)
+
+
+def test_ranks_meet_again_where_only_some_have_met_before() -> None:
+    """A rank that died in their first meeting: some had heard from all, others got an error."""
+
+    def rank(world: World) -> list[str]:
+        if world.rank == 0:
+            world._hosts = ["host0", "host1", "host2"]
+        world.meet()
+        return world.hosts()
+
+    assert on_ranks(3, rank) == 3 * [["host0", "host1", "host2"]]

@@ -197,16 +197,20 @@ class World:
                     shared=True,
                 )
 
+    def meet(self) -> None:
+        """Tell each other hosts and processes; all ranks take part, as after a death only some may have met before."""
+        own = process(os.getpid())
+        mine = json.dumps([self.host, machine(), os.getpid(), own[1] if own else 0]).encode()
+        hosts, processes = self._hosts or [""] * self.started, dict(self._processes)
+        for rank, text in zip(self.origin, self.gather_bytes(mine), strict=True):
+            hosts[rank], *where = json.loads(text)
+            processes[rank] = (str(where[0]), int(where[1]), int(where[2]))
+        self._hosts, self._processes = hosts, processes
+
     def hosts(self) -> list[str]:
-        """The host name of each rank."""
+        """The host name of each rank; all ranks take part if they have not met."""
         if not self._hosts:
-            own = process(os.getpid())
-            mine = json.dumps([self.host, machine(), os.getpid(), own[1] if own else 0]).encode()
-            hosts, processes = [""] * self.started, {}
-            for rank, text in zip(self.origin, self.gather_bytes(mine), strict=True):
-                hosts[rank], *where = json.loads(text)
-                processes[rank] = (str(where[0]), int(where[1]), int(where[2]))
-            self._hosts, self._processes = hosts, processes
+            self.meet()
         return [self._hosts[rank] for rank in self.origin]
 
     def host_of(self, rank: int) -> str:
