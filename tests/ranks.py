@@ -36,6 +36,12 @@ class ThreadWorld(World):
     def gather_bytes(self, data: bytes) -> list[bytes]:
         return self._from_all(data)
 
+    def broadcast_bytes(self, data: bytes | None, root: int = 0) -> bytes:
+        return bytes(self._from_all(data)[root])
+
+    def broadcast(self, array: Any, root: int = 0) -> None:
+        array[...] = self._from_all(array.copy())[root]
+
 
 def on_ranks(size: int, work: Callable[[World], Any]) -> list[Any]:
     """What `work` returns on each rank of a world of `size`; its first error, if one fails."""

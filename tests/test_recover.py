@@ -5,6 +5,7 @@ import signal
 import subprocess
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from ranks import on_ranks
 
@@ -13,6 +14,8 @@ from nnmpi.mpi.here import Here
 from nnmpi.mpi.host import machine, process
 from nnmpi.mpi.recover import recovering, shrink
 from nnmpi.mpi.world import World
+from nnmpi.resume import Standing
+from nnmpi.run.checkpoint import Checkpoint, Progress
 
 
 class Small(World):
@@ -204,3 +207,20 @@ def test_ranks_meet_again_where_only_some_have_met_before() -> None:
         return world.hosts()
 
     assert on_ranks(3, rank) == 3 * [["host0", "host1", "host2"]]
+
+
+def test_survivors_take_over_the_standing_of_the_most_advanced() -> None:
+    """Rank 1 has finished a step, and an epoch with it, that the others have not."""
+
+    def rank(world: World) -> tuple[int, int, float, list[int]]:
+        ahead = world.rank == 1
+        progress = Progress(epoch=2, update=20) if ahead else Progress(epoch=1, step=9, update=19)
+        standing = Standing(Checkpoint(progress, {"parameters": np.full(3, float(world.rank))}, {}))
+        standing.epochs = [{"epoch": epoch} for epoch in (1, 2)[: 1 + ahead]]
+        standing.agree(world)
+        agreed = standing.checkpoint
+        assert agreed
+        epochs = [metrics["epoch"] for metrics in standing.epochs]
+        return agreed.progress.epoch, agreed.progress.update, float(agreed.arrays["parameters"][0]), epochs
+
+    assert on_ranks(3, rank) == 3 * [(2, 20, 1.0, [1, 2])]
