@@ -20,6 +20,8 @@ from nnmpi.errors import CommandError
 from nnmpi.mpi.hostfile import read_hostfile
 from nnmpi.task import prepare
 
+pytestmark = pytest.mark.slow
+
 
 def job(work: Callable[[Any], None]) -> int:
     """`nnmpi.mpi.job.run`, without MPI."""

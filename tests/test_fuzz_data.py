@@ -21,6 +21,8 @@ from nnmpi.data.sources import open_source
 from nnmpi.errors import InputError
 from nnmpi.task import prepare
 
+pytestmark = pytest.mark.slow
+
 X = np.arange(90.0).reshape(30, 3)
 Y = np.arange(30) % 3
 LABELS = {

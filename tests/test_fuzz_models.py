@@ -17,6 +17,8 @@ from test_modelfile import MODELS, parts_of
 from nnmpi.apply import evaluate_model, predict
 from nnmpi.modelfile import read_model, write_model
 
+pytestmark = pytest.mark.slow
+
 NAMES = sorted(MODELS)
 
 

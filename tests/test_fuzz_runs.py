@@ -26,6 +26,8 @@ from nnmpi.run.evidence import evidence
 from nnmpi.run.log import RunLog
 from nnmpi.train import train
 
+pytestmark = pytest.mark.slow
+
 SETTINGS: dict[str, Any] = {"data": "random:40x3x2", "hidden": (4,), "early_stopping": 5, "checkpoint_every": "3steps"}
 SETTINGS |= {"shards": 2, "batch_size": 8, "threads": 1}
 

@@ -15,6 +15,8 @@ from nnmpi.mpi.sidechannel import Kind, Report, SideChannel
 from nnmpi.mpi.watchdog import Watchdog
 from nnmpi.mpi.world import World
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT = 0.3
 LONG = 15.0  # seconds in which all must have happened
 
