@@ -99,14 +99,15 @@ class Standing:
         """
         mine = self.checkpoint
         if mine:
-            mine.progress.seconds = time.perf_counter() - self.started
+            if mine.progress.step:  # else the clock is still that of the epoch before
+                mine.progress.seconds = time.perf_counter() - self.started
             mine.about["epoch"] = self.epochs[-1] if self.epochs else None
         place = (mine.progress.epoch, mine.progress.update) if mine else (-1, -1)
         places = [tuple(row) for row in world.gather_rows(np.array([place])).tolist()]
         if min(places) < max(places):
             self.checkpoint = _hand_round(mine, places.index(max(places)), world)
             last = self.checkpoint and self.checkpoint.about["epoch"]
-            if last and last not in self.epochs:
+            if last and last["epoch"] not in [metrics["epoch"] for metrics in self.epochs]:  # each has its own times
                 self.epochs.append(last)
         if world.rank == 0:
             now = self.checkpoint.progress if self.checkpoint else Progress()

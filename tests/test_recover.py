@@ -224,3 +224,15 @@ def test_survivors_take_over_the_standing_of_the_most_advanced() -> None:
         return agreed.progress.epoch, agreed.progress.update, float(agreed.arrays["parameters"][0]), epochs
 
     assert on_ranks(3, rank) == 3 * [(2, 20, 1.0, [1, 2])]
+
+
+def test_epoch_that_all_have_seen_is_not_logged_twice() -> None:
+    """Ranks a step apart in epoch 2; each has timed epoch 1 by its own clock."""
+
+    def rank(world: World) -> list[int]:
+        progress = Progress(epoch=1, step=1 + world.rank, update=11 + world.rank)
+        standing = Standing(Checkpoint(progress, {}, {}), [{"epoch": 1, "seconds": float(world.rank)}])
+        standing.agree(world)
+        return [metrics["epoch"] for metrics in standing.epochs]
+
+    assert on_ranks(2, rank) == [[1], [1]]
