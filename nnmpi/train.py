@@ -105,7 +105,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
     ]
     batches = Batches(task.training, layout, held, task.targets, config.seed, task.augmentation, task.scaler)
     largest = layout.largest_microbatch * (1 if reduce.by_shard else len(held))
-    network = Network(architecture, parameters, largest, len(reduce.blocks), config.dropout, join=True)
+    network = Network(architecture, parameters, largest, len(reduce.blocks), config.dropout, fuse=True)
     evaluator = Network(architecture, parameters, CHUNK)
     schedule = Schedule(
         config.lr_schedule,

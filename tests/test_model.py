@@ -7,7 +7,7 @@ from threadpoolctl import threadpool_limits
 
 from nnmpi.data.streams import Purpose, stream
 from nnmpi.nn.layers import ACTIVATIONS
-from nnmpi.nn.model import Architecture, Network, glorot_uniform
+from nnmpi.nn.model import Architecture, Fused, Network, glorot_uniform
 
 HIDDEN = (6, 5)
 
@@ -271,7 +271,7 @@ def test_joined_blocks_have_the_bits_of_each_block_alone(b, sizes, dtype):
         x[:, 1:] = generator.random((3 * b, sizes[0]))
         t = [np.eye(max(2, sizes[-1]), dtype=dtype)[: sizes[-1], generator.integers(0, 2, b)] for _ in range(3)]
         blocks = [x[i * b : (i + 1) * b].T for i in range(3)]
-        joined = Network(shape, parameters, b, 3, join=True)
+        joined = Network(shape, parameters, b, 3, fuse=True)
         alone = Network(shape, parameters, b)
         expected = [
             gradients_of_blocks(alone, [block], None, [target]) for block, target in zip(blocks, t, strict=True)
@@ -281,16 +281,45 @@ def test_joined_blocks_have_the_bits_of_each_block_alone(b, sizes, dtype):
             assert found == tuple([part[0] for part in parts] for parts in zip(*expected, strict=True))
 
 
-def test_blocks_are_joined_only_where_a_trial_changes_no_bit(monkeypatch):
+def test_only_what_changes_no_bit_in_a_trial_is_fused(monkeypatch):
+    monkeypatch.setattr("nnmpi.nn.model.LARGE", 1)
     shape = architecture()
-    network = Network(shape, glorot_uniform(shape, np.random.default_rng(0)), 4, 2, join=True)
+    network = Network(shape, glorot_uniform(shape, np.random.default_rng(0)), 4, 2, fuse=True)
+    both, forward, sums = Fused(True, True), Fused(True), Fused(sums=True)
     for differ, expected in (
-        ((), (True, True)),
-        (((True, True),), (True, False)),
-        (((True, True), (True, False)), (False, False)),
+        ((), (True, True, True)),
+        ((both,), (True, False, True)),
+        ((both, forward), (False, False, True)),
+        ((both._replace(sums=True),), (True, True, False)),
+        ((both, forward, sums), (False, False, False)),
     ):
         monkeypatch.setattr(Network, "_trial", lambda self, sizes, how, *rest, differ=differ: [how in differ])
-        network._joined.clear()
+        network._fused.clear()
         network._sizes = []
         network.resize([3, 4])
         assert network._now == expected
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", [(784, 512, 512, 10), (300, 170, 40, 3)])
+@pytest.mark.parametrize("b", [3, 16, 64])
+def test_sums_that_blas_adds_up_have_the_bits_of_the_plan(b, sizes, dtype):
+    with threadpool_limits(1, "blas"):
+        generator = np.random.default_rng(0)
+        shape = Architecture(sizes, "relu", "softmax", "cross-entropy", dtype)
+        parameters = glorot_uniform(shape, generator)
+        x = np.ones((4 * b, 1 + sizes[0]), dtype)
+        x[:, 1:] = generator.standard_normal((4 * b, sizes[0]))
+        t = [np.eye(sizes[-1], dtype=dtype)[:, generator.integers(0, sizes[-1], b)] for _ in range(4)]
+        blocks = [x[i * b : (i + 1) * b].T for i in range(4)]
+        sums = []
+        for fuse in (False, True):
+            network = Network(shape, parameters, b, 4, fuse=fuse)
+            flat = np.zeros((3, shape.parameters), dtype)
+            u, v, w = map(shape.views, flat)
+            network.forward(blocks, training=True, whole=x.T)
+            network.loss(t)
+            network.backward([(u, []), (v, [(u, v)]), (v, []), (w, [(v, w), (u, v)])])
+            sums.append(flat[0].tobytes())
+        assert sums[0] == sums[1]
+        assert network._now.sums, "NumPy's own wheels can do this: nothing was tested"

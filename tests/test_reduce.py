@@ -34,7 +34,7 @@ def test_tree_splits_at_the_largest_power_of_two(shards: int, expected: Any) -> 
 
 def local_sums(shards: int, world_size: int, rank: int) -> list[Any]:
     """What a rank has added up before it exchanges anything, by carrying out its blocks."""
-    mpi = SimpleNamespace(FLOAT=None, DOUBLE=None)
+    mpi = SimpleNamespace(FLOAT=None, DOUBLE=None, IN_PLACE=None)
     comm = SimpleNamespace(Alltoallv=None, Allgather=None)
     world: Any = SimpleNamespace(size=world_size, rank=rank, mpi=mpi, comm=comm, here=Here())
     held = held_shards(shards, world_size, rank)

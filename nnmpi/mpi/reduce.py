@@ -89,10 +89,10 @@ class Deterministic:
 
     A sum of floating numbers depends on its order. Here the order is that of a tree over all shards, which is the
     same at every world size. A rank adds up the whole subtrees that it holds. Then the ranks exchange slices: rank
-    ``j`` gets the ``j``-th slice of every subtree (``Alltoallv``), adds them up in the order of the tree, and hands
-    its slice of the result to all (``Allgather``). Where each rank holds one subtree (the world size is a power of two
-    and divides the shards) this moves the bytes of an ordinary allreduce, ``2 (R-1)/R`` of the vector in and out of
-    each rank; elsewhere those of a few subtrees more.
+    ``j`` gets the ``j``-th slice of every subtree (``Alltoallv``), adds them up in the order of the tree, its own where
+    it lies, and hands its slice of the result to all (``Allgather``). Where each rank holds one subtree (the world size
+    is a power of two and divides the shards) this moves the bytes of an ordinary allreduce, ``2 (R-1)/R`` of the vector
+    in and out of each rank; elsewhere those of a few subtrees more.
     """
 
     by_shard = True
@@ -111,9 +111,13 @@ class Deterministic:
         width = -(-length // world.size)  # of a slice; vectors get a little longer, so that all slices are alike
         whole: list[Array] = [np.zeros(width * world.size, dtype) for _ in range(max(count, len(mine)))]
         self.vectors = [vector[:length] for vector in whole]
-        self._exchange(world, holdings, whole, width, dtype)
-        self._additions: list[tuple[Array, Array]] = []
-        self._combine(root, {node: row for row, node in enumerate(n for nodes in holdings for n in nodes)})
+        own = slice(width * world.rank, width * (world.rank + 1))
+        received = self._exchange(world, holdings, whole, width, dtype)
+        self._additions: list[tuple[Array, Array, Array]] = []
+        self._combine(root, received | {node: vector[own] for node, vector in zip(mine, whole, strict=False)})
+        if self._additions:
+            total, more, _ = self._additions[-1]
+            self._additions[-1] = total, more, whole[0][own]
 
     def _plan(self, node: Node, into: int, spare: int, last: tuple[tuple[int, int], ...] = ()) -> None:
         """Append the blocks that sum `node` to ``vectors[into]``, with vectors from `spare` on as scratch."""
@@ -125,31 +129,43 @@ class Deterministic:
         self._plan(left, into, spare)
         self._plan(right, spare, spare + 1, ((into, spare), *last))
 
-    def _exchange(self, world: World, holdings: list[list[Node]], whole: list[Array], width: int, dtype: str) -> None:
-        """Prepare the messages: round ``i`` sends the slices of every rank's ``i``-th subtree."""
+    def _exchange(
+        self, world: World, holdings: list[list[Node]], whole: list[Array], width: int, dtype: str
+    ) -> dict[Node, Array]:
+        """Prepare the messages: round ``i`` sends the slices of every rank's ``i``-th subtree to the other ranks.
+
+        Returns where the slices of their subtrees will be.
+        """
         size, rank = world.size, world.rank
-        starts, counts = [width * j for j in range(size)], [width] * size
-        self._rows: Array = np.zeros((sum(map(len, holdings)), width), dtype)
         kind = datatype(world, dtype)
-        first_row = np.cumsum([0, *map(len, holdings)]).tolist()
+        others = [0 if r == rank else len(nodes) for r, nodes in enumerate(holdings)]
+        rows: Array = np.zeros((sum(others), width), dtype)
+        first_row = np.cumsum([0, *others]).tolist()
+        starts = [width * j for j in range(size)]
         self._rounds: list[tuple[Any, Any]] = []
         for i in range(max(map(len, holdings))):
-            sends = counts if i < len(holdings[rank]) else [0] * size
+            sends = [width if j != rank and i < len(holdings[rank]) else 0 for j in range(size)]
             source = whole[min(i, len(whole) - 1)]
-            takes = [width if i < len(nodes) else 0 for nodes in holdings]
+            takes = [width if i < n else 0 for n in others]
             places = [width * (row + i) if take else 0 for row, take in zip(first_row, takes, strict=False)]
-            self._rounds.append(([source, sends, starts, kind], [self._rows, takes, places, kind]))
+            self._rounds.append(([source, sends, starts, kind], [rows, takes, places, kind]))
         # not Allgatherv: that of Open MPI, where a rank has just died, may do nothing and report success
-        self._result = ([self._rows[:1], kind], [whole[0], kind])
+        self._result = (world.mpi.IN_PLACE, [whole[0], kind])
         self._alltoallv = world.here.counted(world.comm.Alltoallv, "reduction")
         self._allgather = world.here.counted(world.comm.Allgather, "reduction")
+        return {
+            node: rows[first_row[r] + i]
+            for r, nodes in enumerate(holdings)
+            if r != rank
+            for i, node in enumerate(nodes)
+        }
 
-    def _combine(self, node: Node, row_of: dict[Node, int]) -> int:
-        """List the additions of received rows that sum `node`; returns the row where the sum will be."""
-        if node in row_of:
-            return row_of[node]
-        left, right = (self._combine(child, row_of) for child in children(node))
-        self._additions.append((self._rows[left], self._rows[right]))
+    def _combine(self, node: Node, sums: dict[Node, Array]) -> Array:
+        """List the additions of slices that sum `node`; returns where the sum will be."""
+        if node in sums:
+            return sums[node]
+        left, right = (self._combine(child, sums) for child in children(node))
+        self._additions.append((left, right, left))
         return left
 
     def reduce(self) -> None:
@@ -158,8 +174,8 @@ class Deterministic:
             return
         for send, receive in self._rounds:
             self._alltoallv(send, receive)
-        for total, more in self._additions:
-            np.add(total, more, out=total)
+        for left, right, total in self._additions:
+            np.add(left, right, out=total)
         self._allgather(*self._result)
 
 

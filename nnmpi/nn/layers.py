@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.nn.blas import add_product
+
 Array = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
 
@@ -213,6 +215,12 @@ class Dense:
     def gradient(self, inputs: list[Array], block: int, out: Array) -> None:
         """Write the sum gradient over the samples of a block, shape (1 + fan_in, fan_out), to `out`."""
         self._product(inputs[block], self.blocks[block].delta_transposed, out=out)
+
+    def add_gradient(self, inputs: list[Array], block: int, total: Array, part: Array, at_once: bool) -> None:
+        """Add what `gradient` writes to `total`: `at_once`, if BLAS can do that, or by way of `part`."""
+        if not (at_once and add_product(inputs[block], self.blocks[block].delta_transposed, total)):
+            self.gradient(inputs, block, part)
+            np.add(total, part, out=total)
 
     def backward(self, below: "Dense", joined: bool = False) -> None:
         """Hand the blocks' ``delta`` down to the layer `below`, in one product if `joined`; uses up its outputs."""

@@ -53,16 +53,19 @@ def glorot_uniform(architecture: Architecture, generator: np.random.Generator) -
 
 
 MANY = 100_000  # parameters; so many numbers show in a single trial whether they are added up in another way
+LARGE = 50_000  # parameters of a layer from which on it pays to let BLAS add up its gradients
 
 
-class Joined(NamedTuple):
-    """For which of their matrix products the hidden layers take all blocks of a batch at once."""
+class Fused(NamedTuple):
+    """What takes one call of BLAS instead of several: of the hidden layers' products, and of the sums of gradients."""
 
-    forward: bool
-    backward: bool
+    forward: bool = False  # one product for all blocks of a batch
+    backward: bool = False  # the same, on the way back
+    sums: bool = False  # a block's gradient and its sum with the one before
 
 
-# where the gradient of a block goes, and the additions (total, part) that follow; all views of flat vectors
+# where the gradient of a block goes, and the additions (total, part) that follow, the first of them of this gradient;
+# all views of flat vectors
 Destination = tuple[list[Array], list[tuple[list[Array], list[Array]]]]
 
 
@@ -72,9 +75,9 @@ class Network:
     All its memory is allocated here, or when a block size is met for the first time. Samples come as columns: a block
     of inputs has the shape (1 + features, b) with ones in row 0, of outputs or targets (outputs, b).
 
-    With `join` the blocks of the hidden layers are joined where that does not change a bit of any block: a trial on
-    random numbers tells, once for each kind of batch. The bits of a matrix product depend on the way in which BLAS adds
-    up, which it chooses by the shapes, and not on the numbers.
+    With `fuse` BLAS does in one call what the plan has several for, where that does not change a bit of any block: a
+    trial on random numbers tells, once for each kind of batch. The bits of a matrix product depend on the way in which
+    BLAS adds up, which it chooses by the shapes, and not on the numbers.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class Network:
         max_block: int,
         max_blocks: int = 1,
         dropout: float = 0.0,
-        join: bool = False,
+        fuse: bool = False,
     ) -> None:
         self.architecture = architecture
         self.parameters = parameters
@@ -95,9 +98,9 @@ class Network:
         self._output_activation = OUTPUT_ACTIVATIONS[architecture.output_activation]
         self._memory = Memory(architecture.sizes[-1], max_block, parameters.dtype)
         self._chunk: Array = np.empty(min(parameters.size, 16384), parameters.dtype)
-        self._join = join and max_blocks > 1 and bool(hidden)
-        self._joined: dict[tuple[int, ...], Joined] = {}
-        self._now = Joined(False, False)
+        self._fuse = fuse and max_blocks > 1
+        self._fused: dict[tuple[int, ...], Fused] = {}
+        self._now = Fused()
         self._sizes: list[int] = []
         self._inputs: list[Array] = []
 
@@ -106,52 +109,62 @@ class Network:
         if sizes != self._sizes:
             self._sizes = sizes
             key = tuple(sizes)
-            if self._join and len(key) > 1 and key not in self._joined:
-                self._joined[key] = self._try_joining(key)
-            self._arrange(key, self._joined.get(key, Joined(False, False)))
+            if self._fuse and len(key) > 1 and key not in self._fused:
+                self._fused[key] = self._try_fusing(key)
+            self._arrange(key, self._fused.get(key, Fused()))
 
-    def _arrange(self, sizes: tuple[int, ...], joined: Joined) -> None:
-        self._now = joined
+    def _arrange(self, sizes: tuple[int, ...], fused: Fused) -> None:
+        self._now = fused
         for layer in self.layers[:-1]:
-            layer.resize(sizes, joined.forward, contiguous=not joined.forward)
-        self.layers[-1].resize(sizes, contiguous=not joined.forward)  # its blocks go to the loss one by one
+            layer.resize(sizes, fused.forward, contiguous=not fused.forward)
+        self.layers[-1].resize(sizes, contiguous=not fused.forward)  # its blocks go to the loss one by one
 
-    def _try_joining(self, sizes: tuple[int, ...]) -> Joined:
-        """What can be joined without changing the bits of any block, by trials on random numbers.
+    def _try_fusing(self, sizes: tuple[int, ...]) -> Fused:
+        """What can be fused without changing the bits of any block, by trials on random numbers.
 
         Vectors are not tried: BLAS adds up their products in a way that depends on where they are in memory.
         """
-        apart = Joined(False, False)
-        if min(*sizes, *self.architecture.sizes) > 1:
-            seeds = range(1 if self.parameters.size > MANY else 4)
-            expected = [self._trial(sizes, apart, seed) for seed in seeds]
-            for joined in (Joined(True, True), Joined(True, False)):
-                if all(self._trial(sizes, joined, seed) == expected[seed] for seed in seeds):
-                    return joined
-        return apart
+        fused = Fused()
+        if min(*sizes, *self.architecture.sizes) == 1:
+            return fused
+        seeds = range(1 if self.parameters.size > MANY else 4)
+        expected = [self._trial(sizes, fused, seed) for seed in seeds]
 
-    def _trial(self, sizes: tuple[int, ...], joined: Joined, seed: int) -> list[int]:
+        def first_good(*choices: Fused) -> Fused:
+            good = (f for f in choices if all(self._trial(sizes, f, seed) == expected[seed] for seed in seeds))
+            return next(good, fused)
+
+        if len(self.layers) > 1:
+            fused = first_good(Fused(True, True), Fused(True, False))
+        if any(layer.parameters.size >= LARGE for layer in self.layers):
+            fused = first_good(fused._replace(sums=True))
+        return fused
+
+    def _trial(self, sizes: tuple[int, ...], fused: Fused, seed: int) -> list[int]:
         """Checksums of all that comes out of a step: the logits of each block, and its gradient of each layer."""
         generator, dtype = np.random.default_rng(seed), self.parameters.dtype.type
         whole = generator.standard_normal((sum(sizes), 1 + self.architecture.sizes[0]), dtype).T
-        room = np.empty(max(layer.parameters.size for layer in self.layers), dtype)
-        self._arrange(sizes, joined)
+        rooms = np.empty((2, max(layer.parameters.size for layer in self.layers)), dtype)
+        self._arrange(sizes, fused)
         for layer in self.layers:
             for run in layer.runs:
                 run.mask.fill(1)
         ends = [0, *accumulate(sizes)]
         logits = self._forward([whole[:, a:b] for a, b in pairwise(ends)], whole, training=True)
-        sums = [zlib.crc32(z.data) for z in logits]
+        checksums = [zlib.crc32(z.data) for z in logits]
         for last in self.layers[-1].blocks:
             generator.standard_normal(out=last.delta, dtype=dtype)
         for i in range(len(self.layers) - 1, -1, -1):
             layer = self.layers[i]
-            gradient = room[: layer.parameters.size].reshape(layer.parameters.shape)
+            total, part = (room[: layer.parameters.size].reshape(layer.parameters.shape) for room in rooms)
+            total.fill(0)
             for b in range(len(sizes)):
-                layer.gradient(self._inputs_of(i), b, gradient)
-                sums.append(zlib.crc32(gradient.data))
+                layer.gradient(self._inputs_of(i), b, part)
+                checksums.append(zlib.crc32(part.data))
+                self._add_gradient(i, b, total, part)
+                checksums.append(zlib.crc32(total.data))
             self._hand_down(i)
-        return sums
+        return checksums
 
     def draw_dropout(self, block: int, columns: slice, generator: np.random.Generator) -> None:
         """Draw which hidden outputs the samples in `columns` of a block keep in training; after `resize`."""
@@ -161,7 +174,7 @@ class Network:
     def forward(self, inputs: list[Array], training: bool = False, whole: Array | None = None) -> list[Array]:
         """The logits of each block of `inputs`, shape (outputs, b); valid until the next call of any method.
 
-        A network that joins needs the `whole` batch, too: the blocks side by side.
+        A network that fuses needs the `whole` batch, too: the blocks side by side.
         """
         self.resize([x.shape[1] for x in inputs])
         return self._forward(inputs, whole, training)
@@ -185,6 +198,10 @@ class Network:
         if i:
             self.layers[i].backward(self.layers[i - 1], self._now.backward and i < len(self.layers) - 1)
 
+    def _add_gradient(self, i: int, block: int, total: Array, part: Array) -> None:
+        layer = self.layers[i]
+        layer.add_gradient(self._inputs_of(i), block, total, part, self._now.sums and layer.parameters.size >= LARGE)
+
     def loss(self, targets: list[Array]) -> list[float]:
         """The sum of the losses over each block that went forward last, against its targets, (outputs, b)."""
         return [
@@ -198,11 +215,12 @@ class Network:
         Next, ``total += part`` for the block's additions.
         """
         for i in range(len(self.layers) - 1, -1, -1):
-            layer = self.layers[i]
-            inputs = self._inputs_of(i)
             for block, (gradient, additions) in enumerate(destinations):
-                layer.gradient(inputs, block, gradient[i])
-                for total, part in additions:
+                if not additions:
+                    self.layers[i].gradient(self._inputs_of(i), block, gradient[i])
+                    continue
+                self._add_gradient(i, block, additions[0][0][i], gradient[i])
+                for total, part in additions[1:]:
                     np.add(total[i], part[i], out=total[i])
             self._hand_down(i)
 
