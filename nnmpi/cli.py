@@ -40,7 +40,7 @@ class _Parsed(click.ParamType[Any]):
 
 def _train_flags(command: Callable[..., int]) -> Callable[..., int]:
     """Give `command` a flag for each field of `Config`."""
-    kinds = {"int": int, "int | None": int, "float": float}
+    kinds = {"int": int, "int | None": int, "float": float, "float | None": float}
     for f in reversed(fields(Config)):
         meta, flag = f.metadata, flag_of(f.name)
         kind: Any = kinds.get(str(getattr(f.type, "__name__", f.type)), str)

@@ -146,6 +146,13 @@ class Config:
         None, "parts that the training set is dealt out in  [default: 8, or more for more ranks]", *_whole(1)
     )
     deterministic: bool = _flag(False, "the same bits on any number of ranks")
+    bucket_mb: float | None = _flag(
+        None,
+        "reduce gradients in buckets of so many MB while earlier layers go backward; 0 is off  [default: 1 with MPICH, "
+        "else 0]",
+        *_number(0),
+        free=True,
+    )
     dtype: str = _flag("float32", "precision of all arithmetic", choices=("float32", "float64"))
     threads: int | None = _flag(
         None,
@@ -186,6 +193,11 @@ class Config:
             allowed = ", ".join(meta["choices"]) or meta["allowed"]
             if value not in meta["choices"] if meta["choices"] else meta["check"] and not meta["check"](value):
                 raise InputError(f"{flag_of(f.name)} is {shown(value)}; allowed are {allowed}")
+        if self.deterministic and self.bucket_mb:
+            raise InputError(
+                f"--bucket-mb {self.bucket_mb:g} does not go with --deterministic, which exchanges all sums at once; "
+                "leave out one of the two"
+            )
         if self.loss == "auto" and self.output_activation in ("auto", "softmax", "identity"):
             return  # decided when the data is known
         loss = "mse" if self.loss == "auto" else self.loss

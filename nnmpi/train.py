@@ -16,8 +16,9 @@ from nnmpi.data.shards import default_shards
 from nnmpi.data.streams import Purpose, stream
 from nnmpi.errors import RunError
 from nnmpi.evaluate import CHUNK, Scores, evaluate
+from nnmpi.mpi.overlap import native
 from nnmpi.mpi.recover import recovering
-from nnmpi.mpi.reduce import reduction
+from nnmpi.mpi.reduce import Deterministic, Reduction
 from nnmpi.mpi.replicas import check_replicas
 from nnmpi.mpi.watchdog import Watchdog
 from nnmpi.mpi.world import World
@@ -95,7 +96,13 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
         restore(resumed, state)
     state |= scaler_arrays(task)
     head = {name: about[name] for name in ("settings", "samples", "shards", "bits")}
-    reduce = reduction(world, layout.shards, held, parameters.size + TAIL, config.dtype, config.deterministic)
+    reduce: Reduction
+    length = parameters.size + TAIL
+    if config.deterministic:
+        reduce = Deterministic(world, layout.shards, held, length, config.dtype)
+    else:
+        sizes = [view.size for view in architecture.views(parameters)]
+        reduce = native(world, sizes, length, config.dtype, config.bucket_mb)
     vectors = reduce.vectors
     layer_gradients = [architecture.views(vector[:-TAIL]) for vector in vectors]
     tails = [vector[-TAIL:] for vector in vectors]
@@ -161,11 +168,11 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
                         network.draw_dropout(b, columns, draw)
                 network.forward(inputs, training=True, whole=batches.whole(step) if reduce.by_shard else None)
                 losses = network.loss(targets)
-                network.backward(destinations)
                 for block, x, loss in zip(reduce.blocks, inputs, losses, strict=True):
                     tails[block.into][:] = loss, x.shape[1], asked, due
                     for i, j in block.additions:
                         np.add(tails[i], tails[j], out=tails[i])
+                network.backward(destinations, reduce.ready)
                 reduce.reduce()
                 loss, count, stop_asked, checkpoint_due = tails[0].tolist()
                 if not math.isfinite(loss):

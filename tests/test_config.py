@@ -36,6 +36,7 @@ BOUNDS = {
     "output_activation": (["relu", ""], ["auto"]),
     "optimizer": (["lbfgs", ""], ["sgd", "adam"]),
     "lr_schedule": (["linear", ""], ["inverse-time", "constant", "step", "cosine"]),
+    "bucket_mb": ([-1, NAN, INF], [0, 0.5, 25, None]),
     "stall_timeout": ([-1, NAN, INF], [0, 0.5, 300]),
     "keep": ([0, -1], [1, 5]),
     "checkpoint_every": (
@@ -190,3 +191,9 @@ def test_what_is_shown_can_be_read_again(name, value):
 
 def test_flag_is_the_name_with_dashes():
     assert flag_of("lr_step_epochs") == "--lr-step-epochs"
+
+
+def test_buckets_do_not_go_with_deterministic():
+    with pytest.raises(InputError, match=r"^--bucket-mb 2 does not go with --deterministic"):
+        Config(deterministic=True, bucket_mb=2)
+    assert Config(deterministic=True, bucket_mb=0).deterministic

@@ -1,9 +1,10 @@
 """The reduction of a step: from each rank's sums to the sums over all ranks.
 
-Two ways to do it, with one face: the loop fills the `vectors`, `Block` by block, and calls `reduce`; then the sums
+Several ways to do it, with one face: the loop fills the `vectors`, `Block` by block, and calls `reduce`; then the sums
 over all ranks are in ``vectors[0]``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,27 +28,29 @@ class Block:
 
 
 class Reduction(Protocol):
-    """What the loop sees of a reduction; there is a block for each shard held, or, not `by_shard`, one for all."""
+    """What the loop sees of a reduction; there is a block for each shard held, or, not `by_shard`, one for all.
+
+    `ready`, if it is not None, wants to be told when the gradient of a layer is in the vectors, the last layer first;
+    what belongs to no layer must be there before that.
+    """
 
     by_shard: bool
     blocks: list[Block]
     vectors: list[Array]
 
+    @property
+    def ready(self) -> Callable[[int], None] | None:
+        """To be called with each layer's number, on the way backward."""
+
     def reduce(self) -> None:
         """Bring the sums over all ranks to ``vectors[0]``; all ranks call it, once in each step."""
-
-
-def reduction(world: World, shards: int, held: range, length: int, dtype: str, deterministic: bool) -> Reduction:
-    """The native reduction, or the deterministic one, of vectors of `length` numbers."""
-    if deterministic:
-        return Deterministic(world, shards, held, length, dtype)
-    return Native(world, length, dtype)
 
 
 class Native:
     """One batch a rank and one stock ``Allreduce``: fast, and its rounding depends on the number of ranks."""
 
     by_shard = False
+    ready = None
 
     def __init__(self, world: World, length: int, dtype: str) -> None:
         self.blocks = [Block(0)]
@@ -96,6 +99,7 @@ class Deterministic:
     """
 
     by_shard = True
+    ready = None
 
     def __init__(self, world: World, shards: int, held: range, length: int, dtype: str) -> None:
         root = (0, shards)

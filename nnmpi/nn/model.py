@@ -1,6 +1,7 @@
 """The network: one flat vector of parameters, layers as views into it."""
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import NamedTuple
@@ -209,10 +210,10 @@ class Network:
             for block, t in zip(self.layers[-1].blocks, targets, strict=True)
         ]
 
-    def backward(self, destinations: list[Destination]) -> None:
+    def backward(self, destinations: list[Destination], ready: Callable[[int], None] | None = None) -> None:
         """After `forward` and `loss`: write the sum gradient over each block to its views, one array for each layer.
 
-        Next, ``total += part`` for the block's additions.
+        Next, ``total += part`` for the block's additions. `ready` is told when a layer is done, the last one first.
         """
         for i in range(len(self.layers) - 1, -1, -1):
             for block, (gradient, additions) in enumerate(destinations):
@@ -222,6 +223,8 @@ class Network:
                 self._add_gradient(i, block, additions[0][0][i], gradient[i])
                 for total, part in additions[1:]:
                     np.add(total[i], part[i], out=total[i])
+            if ready:
+                ready(i)
             self._hand_down(i)
 
     def add_l2(self, gradient: list[Array], factor: float) -> None:

@@ -74,6 +74,21 @@ def test_parameters_agree_with_everything_on(train: Train, mpi: str, ranks: int)
     assert deviation(reference, train(*TRAINED, "--dtype", "float64")) > 1e-2  # it makes a difference
 
 
+@pytest.mark.parametrize(
+    ("mpi", "ranks"),
+    [
+        pytest.param("mpich", 2),
+        *(pytest.param("openmpi", n, marks=slow) for n in (2, 3, 4)),
+        *(pytest.param("mpich", n, marks=slow) for n in (3, 4)),
+    ],
+)
+def test_reduction_in_buckets_gives_the_same(train: Train, mpi: str, ranks: int) -> None:
+    flags = (*TRAINED, "--dtype", "float64")
+    run, reference = train(*flags, "--bucket-mb", "0.01", mpi=mpi, ranks=ranks), train(*flags)
+    assert deviation(run, reference) <= DEVIATION["float64"]
+    assert [m["test_accuracy"] for m in run.metrics] == [m["test_accuracy"] for m in reference.metrics]
+
+
 @pytest.mark.slow
 def test_ranks_that_have_no_sample_in_a_step_take_part(train: Train) -> None:
     # 120 samples in batches of 17: the last step has one sample, which one of four ranks holds
