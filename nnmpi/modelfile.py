@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import safetensors
-import safetensors.numpy
 
 from nnmpi.data.npz import are_characters
 from nnmpi.data.scaler import Scaler
@@ -18,7 +17,8 @@ from nnmpi.errors import InputError
 from nnmpi.nn.layers import ACTIVATIONS
 from nnmpi.nn.losses import LOSSES
 from nnmpi.nn.model import Architecture
-from nnmpi.run.files import write_whole
+from nnmpi.run.files import whole_file
+from nnmpi.run.tensors import pieces
 
 FORMAT = 1
 LARGEST_CLASSES = 1 << 26  # bytes of an array of class labels
@@ -47,7 +47,7 @@ class Model:
 
 
 def write_model(path: Path, model: Model, sync: bool) -> None:
-    """Write `model` so that `path` always holds a whole model, the old one or the new one; see `write_whole`.
+    """Write `model` so that `path` always holds a whole model, the old one or the new one; see `whole_file`.
 
     The bytes depend on the model alone: not on the time, the host or the world size.
     """
@@ -67,8 +67,8 @@ def write_model(path: Path, model: Model, sync: bool) -> None:
     }
     # one entry: safetensors does not keep the order of several
     metadata = {"nnmpi": json.dumps(description, sort_keys=True)}
-    data = safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata)
-    write_whole(path, data, sync)
+    with whole_file(path, sync) as file:
+        file.writelines(pieces(tensors, metadata))
 
 
 def read_model(path: Path) -> Model:

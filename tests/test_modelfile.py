@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.targets import Targets
 from nnmpi.errors import InputError
-from nnmpi.modelfile import Model, Recipe, read_model, write_model, write_whole
+from nnmpi.modelfile import Model, Recipe, read_model, write_model
 from nnmpi.nn.model import Architecture
 from nnmpi.run import files
 
@@ -149,7 +149,7 @@ def test_another_process_writes_the_same_bytes(path):
 @pytest.mark.parametrize("sync", [True, False])
 def test_a_written_file_replaces_the_old_one(tmp_path, sync):
     for data in (b"old, and longer", b"new"):
-        write_whole(tmp_path / "file", data, sync)
+        files.write_whole(tmp_path / "file", data, sync)
     assert (tmp_path / "file").read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 

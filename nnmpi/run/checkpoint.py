@@ -18,7 +18,8 @@ import numpy.typing as npt
 import safetensors.numpy
 
 from nnmpi.errors import InputError, RunError
-from nnmpi.run.files import write_whole
+from nnmpi.run.files import whole_file, write_whole
+from nnmpi.run.tensors import pieces
 
 Arrays = dict[str, npt.NDArray[Any]]
 FORMAT = 2  # 1: the state of SGD was v, not μv
@@ -59,10 +60,13 @@ def _digest(data: bytes) -> str:
 def write(directory: Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint` to `directory`; it counts from the moment in which all of it is on the disk."""
     path = directory / f"{checkpoint.progress.update:012d}.safetensors"
-    data = safetensors.numpy.save(checkpoint.arrays)
+    digest = hashlib.sha256()
+    with whole_file(path) as file:
+        for piece in pieces(checkpoint.arrays):
+            digest.update(piece)
+            file.write(piece)
     content = {"format": FORMAT, "progress": asdict(checkpoint.progress), "about": checkpoint.about}
-    text = json.dumps(content | {"sha256": _digest(data)}, sort_keys=True)
-    write_whole(path, data)
+    text = json.dumps(content | {"sha256": digest.hexdigest()}, sort_keys=True)
     write_whole(path.with_suffix(".json"), json.dumps({"sha256": _digest(text.encode()), "content": text}).encode())
 
 
