@@ -26,7 +26,7 @@ def describe(config: Config, task: Task, world: World) -> dict[str, Any]:
         "steps_per_epoch": task.layout.steps,
         "world_size": world.size,
         "lost_ranks": world.lost,
-        "hosts": world.hosts(),
+        "hosts": world.members.hosts(),
         "mpi": world.library(),
         "versions": found,
         "bits": {"blas": blas(), "numpy": found["numpy"], "scikit-learn": found["scikit-learn"]},

@@ -16,7 +16,7 @@ def info(world: World) -> None:
     """Print the table; all ranks take part, rank 0 prints."""
     threads = world.threads()
     set_threads(threads)
-    hosts = world.hosts()
+    hosts = world.members.hosts()
     launcher, promised, _ = launched()
     started = "not started by a launcher" if launcher is None else f"{launcher}, {promised} processes"
     if promised != world.size:

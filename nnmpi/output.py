@@ -10,6 +10,7 @@ from typing import Any
 from nnmpi.config import Config, directory_of, parse_interval
 from nnmpi.errors import InputError, RunError
 from nnmpi.modelfile import Model, Recipe, write_model
+from nnmpi.mpi.launcher import shows_terminal
 from nnmpi.mpi.world import World
 from nnmpi.nn.layers import Array
 from nnmpi.run import checkpoint
@@ -55,9 +56,7 @@ class Output:
             checkpoints.mkdir(parents=True, exist_ok=True)
             progress = resumed.progress if resumed else Progress()
             steps = task.layout.steps
-            self.log = RunLog(
-                self._directory, about, steps, config.epochs, progress.epoch, epochs, world.shows_terminal()
-            )
+            self.log = RunLog(self._directory, about, steps, config.epochs, progress.epoch, epochs, shows_terminal())
         except OSError as error:
             raise InputError(
                 f"--output {self._directory}: cannot be written ({error.strerror}); choose another"

@@ -112,7 +112,7 @@ class Standing:
         if world.rank == 0:
             now = self.checkpoint.progress if self.checkpoint else Progress()
             where = f"epoch {now.epoch + 1} after step {now.step}" if self.checkpoint else "the preparations"
-            dead = f"{world.name(world.lost)} died"
+            dead = f"{world.members.name(world.lost)} died"
             print(f"nnmpi: note: {dead}; {world.size} go on, in {where}", file=sys.stderr, flush=True)
 
 

@@ -55,7 +55,7 @@ def train(config: Config, world: World) -> None:
 
         def attempt() -> None:
             world.check_launcher()
-            world.meet()
+            world.members.meet()
             world.check_same({"code": code(), "settings": json.dumps(config.as_json()).encode()})
             watchdog.start()
             recording.begin()

@@ -54,9 +54,6 @@ class Alone(World):
         library = {"Get_library_version": lambda: "no MPI", "Exception": ConnectionError}
         super().__init__(SimpleNamespace(COMM_WORLD=OneRank(), **library, **names))
 
-    def shows_terminal(self) -> bool:
-        return False
-
 
 def is_one_clear_line(text: str) -> bool:
     """Nothing that a terminal would obey, no novel, and not Python's word that memory ran out."""

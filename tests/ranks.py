@@ -8,6 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from nnmpi.mpi.here import Here
+from nnmpi.mpi.members import Members
 from nnmpi.mpi.world import World
 
 
@@ -16,8 +17,8 @@ class ThreadWorld(World):
 
     def __init__(self, rank: int, slots: list[Any], barrier: threading.Barrier) -> None:
         self.rank, self.size, self.host, self.here = rank, len(slots), f"host{rank}", Here()
-        self.started, self.origin, self.recovers, self._hosts = self.size, list(range(self.size)), False, []
-        self.farewell, self._processes = lambda: None, {}
+        self.started, self.origin, self.recovers = self.size, list(range(self.size)), False
+        self.farewell, self.members = lambda: None, Members(self)
         self._slots, self._barrier = slots, barrier
 
     def _from_all(self, value: Any) -> list[Any]:

@@ -12,20 +12,19 @@ from ranks import on_ranks
 from nnmpi.errors import RunError
 from nnmpi.mpi.here import Here
 from nnmpi.mpi.host import machine, process
+from nnmpi.mpi.members import Members
 from nnmpi.mpi.recover import recovering, shrink
 from nnmpi.mpi.world import World
 from nnmpi.resume import Standing
 from nnmpi.run.checkpoint import Checkpoint, Progress
 
 
-class Small(World):
-    """A world whose next communicator holds the ranks in `left`."""
+class SmallMembers(Members):
+    """Members that need no processes."""
 
-    def __init__(self, hosts: str, left: list[int]) -> None:
-        self.host, self.rank, self.size, self.started = hosts[left[0]], 0, len(hosts), len(hosts)
-        self.origin, self._hosts, self.recovers = list(range(len(hosts))), list(hosts), True
-        self.here = Here()
-        self.comm = SimpleNamespace(Revoke=lambda: None, Shrink=lambda: left)
+    def __init__(self, world: World, hosts: str) -> None:
+        super().__init__(world)
+        self._hosts = list(hosts)
         self.awake: list[int] = []  # those that are thought dead and are not
         self.killed: list[int] = []
 
@@ -34,6 +33,16 @@ class Small(World):
 
     def kill(self, ranks: list[int]) -> None:
         self.killed += ranks
+
+
+class Small(World):
+    """A world whose next communicator holds the ranks in `left`."""
+
+    def __init__(self, hosts: str, left: list[int]) -> None:
+        self.host, self.rank, self.size, self.started = hosts[left[0]], 0, len(hosts), len(hosts)
+        self.origin, self.recovers, self.members = list(range(len(hosts))), True, SmallMembers(self, hosts)
+        self.here = Here()
+        self.comm = SimpleNamespace(Revoke=lambda: None, Shrink=lambda: left)
 
     def adopt(self, comm: list[int]) -> None:
         self.origin, self.size = comm, len(comm)
@@ -64,8 +73,8 @@ def test_these_go_on(hosts: str, left: list[int]) -> None:
 def test_hosts_without_ranks_are_known(hosts: str, left: list[int], silent: list[str]) -> None:
     world = Small(hosts, left)
     world.adopt(left)
-    assert world.silent == silent
-    assert world.leads  # it is the first of `left`
+    assert world.members.silent == silent
+    assert world.members.leads  # it is the first of `left`
 
 
 def test_one_rank_leads_on_each_host() -> None:
@@ -74,7 +83,7 @@ def test_one_rank_leads_on_each_host() -> None:
     leads = []
     for number, rank in enumerate(world.origin):
         world.rank, world.host = number, "AABB"[rank]
-        leads.append(world.leads)
+        leads.append(world.members.leads)
     assert leads == [True, True, False]
 
 
@@ -95,24 +104,24 @@ def test_before_hosts_are_known_ranks_may_be_anywhere(
     """All four may believe at once that the others are dead; on one host nobody does who is not right."""
     monkeypatch.setenv("OMPI_COMM_WORLD_LOCAL_SIZE", here)
     world = Small("ABCD", [0])
-    world._hosts = []
+    world.members._hosts = []
     with contextlib.nullcontext() if goes_on else pytest.raises(RunError):
         shrink(world, [0, 1, 2, 3])
 
 
 def test_who_is_stopped_on_a_host_of_ours_is_killed() -> None:
     world = Small("AAAA", [0, 1, 3])
-    world.awake = [2]
+    world.members.awake = [2]
     shrink(world, [0, 1, 2, 3])
-    assert world.killed == [2]
+    assert world.members.killed == [2]
 
 
 def test_who_wakes_up_among_others_on_its_host_stops() -> None:
     world = Small("AAAA", [2])
-    world.awake = [0, 1, 3]
+    world.members.awake = [0, 1, 3]
     with pytest.raises(RunError, match="stops, and writes nothing"):
         shrink(world, [0, 1, 2, 3])
-    assert not world.killed
+    assert not world.members.killed
 
 
 def test_only_processes_that_were_ranks_are_seen_and_killed() -> None:
@@ -122,12 +131,12 @@ def test_only_processes_that_were_ranks_are_seen_and_killed() -> None:
         now = process(sleeping.pid)
         assert now
         places = {1: (machine(), sleeping.pid, now[1]), 2: (machine(), sleeping.pid, now[1] - 1), 3: ("far", 1, 0)}
-        world._processes = places
-        assert World.alive(world, [1, 2, 3], 0.01) == [1]
-        World.kill(world, [2, 3])
-        assert World.alive(world, [1], 0.01) == [1]
-        World.kill(world, [1, 2, 3])
-        assert World.alive(world, [1], 10) == []
+        world.members._processes = places
+        assert Members.alive(world.members, [1, 2, 3], 0.01) == [1]
+        Members.kill(world.members, [2, 3])
+        assert Members.alive(world.members, [1], 0.01) == [1]
+        Members.kill(world.members, [1, 2, 3])
+        assert Members.alive(world.members, [1], 10) == []
         assert sleeping.wait() == -signal.SIGKILL
 
 
@@ -202,9 +211,9 @@ def test_ranks_meet_again_where_only_some_have_met_before() -> None:
 
     def rank(world: World) -> list[str]:
         if world.rank == 0:
-            world._hosts = ["host0", "host1", "host2"]
-        world.meet()
-        return world.hosts()
+            world.members._hosts = ["host0", "host1", "host2"]
+        world.members.meet()
+        return world.members.hosts()
 
     assert on_ranks(3, rank) == 3 * [["host0", "host1", "host2"]]
 

@@ -117,7 +117,7 @@ def _leave(world: World, status: int) -> NoReturn:
     if status == 0:
         with contextlib.suppress(world.mpi.Exception):
             world.settle()
-        if world.silent and world.leads:
-            end_launcher(world.silent)
+        if world.members.silent and world.members.leads:
+            end_launcher(world.members.silent)
     sys.stderr.flush()
     os._exit(status)

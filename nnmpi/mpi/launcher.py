@@ -1,6 +1,7 @@
 """What a process knows of how it was started, before MPI is."""
 
 import os
+import sys
 from typing import Any
 
 # what launchers tell the processes they start: (launcher, world size, rank), the more specific ones first
@@ -36,3 +37,24 @@ def cores() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
+
+
+def shows_terminal() -> bool:
+    """Whether what this process prints goes straight to a terminal.
+
+    Open MPI's launcher gives rank 0 a terminal of its own even where it passes the output on into a file: what the
+    launcher, our parent, writes to is what counts.
+    """
+    if not sys.stdout.isatty():
+        return False
+    if "OMPI_COMM_WORLD_SIZE" not in os.environ:
+        return True
+    try:
+        # not by open(): that would empty a file; and a pipe that nobody reads must not block
+        output = os.open(f"/proc/{os.getppid()}/fd/1", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        return os.isatty(output)
+    finally:
+        os.close(output)

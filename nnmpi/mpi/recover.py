@@ -57,19 +57,19 @@ def shrink(world: World, agreed: list[int]) -> None:
     """
     world.comm.Revoke()
     world.adopt(world.here.counted(world.comm.Shrink)())
-    left = world.origin
+    left, members = world.origin, world.members
     lost = [rank for rank in agreed if rank not in left]
-    ours = {world.host_of(rank) for rank in left} - {""}  # before the ranks know their hosts, all may be far away
-    alive = world.alive(lost)
-    unsure = [rank for rank in lost if rank in alive or world.host_of(rank) not in ours]
+    ours = {members.host_of(rank) for rank in left} - {""}  # before the ranks know their hosts, all may be far away
+    alive = members.alive(lost)
+    unsure = [rank for rank in lost if rank in alive or members.host_of(rank) not in ours]
     halves = 2 * len(left) - len(agreed)
     if unsure and (halves < 0 or (halves == 0 and agreed[0] not in left)):
         raise RunError(
-            f"{world.name(lost)} cannot be reached, and may be going on without us: this part, {len(left)} of "
+            f"{members.name(lost)} cannot be reached, and may be going on without us: this part, {len(left)} of "
             f"{len(agreed)} ranks, is the smaller one; it stops, and writes nothing",
             shared=True,
         )
-    world.kill(alive)
+    members.kill(alive)
 
 
 def _failed(world: World, error: Any) -> RunError:
@@ -77,4 +77,6 @@ def _failed(world: World, error: Any) -> RunError:
     own = "" if error.Get_error_class() == world.mpi.ERR_REVOKED else str(error)
     errors = world.gather_bytes(own.encode())
     rank, text = next(((rank, text) for rank, text in enumerate(errors) if text), (0, b"MPI_ERR_REVOKED"))
-    return RunError(f"MPI failed on {world.name([world.origin[rank]])}: {text.decode(errors='replace')}", shared=True)
+    return RunError(
+        f"MPI failed on {world.members.name([world.origin[rank]])}: {text.decode(errors='replace')}", shared=True
+    )

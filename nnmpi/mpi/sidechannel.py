@@ -66,7 +66,7 @@ class SideChannel:
         self.rank = world.origin[world.rank]
         here = machine()
         machines = [text.decode(errors="replace") for text in world.gather_bytes(here.encode())]
-        hosts = world.hosts()
+        hosts = world.members.hosts()
         others = dict.fromkeys(host for host, name in zip(hosts, machines, strict=True) if name != here)
         self._socket: socket.socket | None = None
         address = None

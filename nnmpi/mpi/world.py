@@ -2,9 +2,6 @@
 
 import contextlib
 import hashlib
-import json
-import os
-import signal
 import socket
 import sys
 import time
@@ -16,8 +13,8 @@ import numpy.typing as npt
 
 from nnmpi.errors import CommandError, InputError
 from nnmpi.mpi.here import Here
-from nnmpi.mpi.host import machine, process
 from nnmpi.mpi.launcher import cores, fault_tolerant, launched, library
+from nnmpi.mpi.members import Members
 from nnmpi.run.timeline import Timeline
 from nnmpi.text import message
 
@@ -35,6 +32,8 @@ class World:
         What number each of them had at the start.
     recovers : bool
         Whether the others can go on when a rank dies.
+    members : Members
+        Where they are.
     farewell : function()
         To be called before this process ends on purpose.
     """
@@ -49,8 +48,7 @@ class World:
         self.origin = list(range(self.size))
         self.recovers = fault_tolerant(mpi)
         self.farewell: Callable[[], None] = lambda: None
-        self._hosts: list[str] = []  # of the ranks at the start
-        self._processes: dict[int, tuple[str, int, int]] = {}  # of the ranks at the start: machine, number, start time
+        self.members = Members(self)
         self.here = Here()
         self._bind()
 
@@ -67,17 +65,6 @@ class World:
     def lost(self) -> list[int]:
         """The ranks of the start that are no longer there."""
         return [rank for rank in range(self.started) if rank not in self.origin]
-
-    @property
-    def silent(self) -> list[str]:
-        """The hosts of which no rank is left: they may be cut off."""
-        left = {self.host_of(rank) for rank in self.origin}
-        return list(dict.fromkeys(host for host in map(self.host_of, self.lost) if host and host not in left))
-
-    @property
-    def leads(self) -> bool:
-        """Whether this is the first of the ranks that are left on its host."""
-        return self.origin[self.rank] == next(rank for rank in self.origin if self.host_of(rank) == self.host)
 
     def settle(self) -> None:
         """Agree that all is done. Where ranks may die, this succeeds on all that are left, or on none."""
@@ -197,56 +184,6 @@ class World:
                     shared=True,
                 )
 
-    def meet(self) -> None:
-        """Tell each other hosts and processes; all ranks take part, as after a death only some may have met before."""
-        own = process(os.getpid())
-        mine = json.dumps([self.host, machine(), os.getpid(), own[1] if own else 0]).encode()
-        hosts, processes = self._hosts or [""] * self.started, dict(self._processes)
-        for rank, text in zip(self.origin, self.gather_bytes(mine), strict=True):
-            hosts[rank], *where = json.loads(text)
-            processes[rank] = (str(where[0]), int(where[1]), int(where[2]))
-        self._hosts, self._processes = hosts, processes
-
-    def hosts(self) -> list[str]:
-        """The host name of each rank; all ranks take part if they have not met."""
-        if not self._hosts:
-            self.meet()
-        return [self._hosts[rank] for rank in self.origin]
-
-    def host_of(self, rank: int) -> str:
-        """The host of a rank of the start, alive or not; "" if it died before it could tell."""
-        if self._hosts:
-            return self._hosts[rank]
-        return self.host if os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == str(self.started) else ""
-
-    def alive(self, ranks: list[int], patience: float = 3.0) -> list[int]:
-        """Those of `ranks`, of the start, whose processes somebody on their machine still sees; on all ranks.
-
-        Processes that are just ending get so many seconds for it.
-        """
-        end = time.monotonic() + patience
-        while (seen := [rank for rank in ranks if self._number(rank)]) and time.monotonic() < end:
-            time.sleep(0.01)
-        return sorted(set(self.gather_rows(np.array(seen, np.int64).reshape(-1, 1)).ravel().tolist()))
-
-    def kill(self, ranks: list[int]) -> None:
-        """End the processes of those of `ranks`, of the start, that are on this machine and not dead."""
-        for number in filter(None, map(self._number, ranks)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
-
-    def _number(self, rank: int) -> int:
-        """The process number of a rank of the start that can be seen from here, and is not dead; else 0."""
-        where, number, started = self._processes.get(rank, ("", 0, 0))
-        found = process(number) if where == machine() else None
-        return number if found and found[1] == started else 0
-
-    def name(self, ranks: list[int]) -> str:
-        """``rank 1 of 4 on host``, or ``ranks 1, 3 of 4 on …``, with their numbers of the start."""
-        numbers = ", ".join(map(str, ranks))
-        hosts = ", ".join(dict.fromkeys(filter(None, map(self.host_of, ranks))))
-        return f"rank{'s' * (len(ranks) > 1)} {numbers} of {self.started}" + (f" on {hosts}" if hosts else "")
-
     def threads(self) -> int:
         """How many threads each rank should give to BLAS: the cores it may use, shared with whom it shares them."""
         mine = cores()
@@ -256,26 +193,6 @@ class World:
     def library(self) -> str:
         """The MPI library in use, in a line."""
         return library(self.mpi)
-
-    def shows_terminal(self) -> bool:
-        """Whether what this rank prints goes straight to a terminal.
-
-        Open MPI's launcher gives rank 0 a terminal of its own even where it passes the output on into a file: what
-        the launcher, our parent, writes to is what counts.
-        """
-        if not sys.stdout.isatty():
-            return False
-        if "OMPI_COMM_WORLD_SIZE" not in os.environ:
-            return True
-        try:
-            # not by open(): that would empty a file; and a pipe that nobody reads must not block
-            output = os.open(f"/proc/{os.getppid()}/fd/1", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
-        except OSError:
-            return False
-        try:
-            return os.isatty(output)
-        finally:
-            os.close(output)
 
     def fail(self, message: str, status: int) -> None:
         """Print `message` and end the job on all ranks at once. Any rank may call it at any time; never returns."""
