@@ -5,6 +5,7 @@ What has to come out stands in ``test_chaos.py``.
 
 survive    4 ranks with fault tolerance; one to three are killed -9, some are stopped and continued
 native     the same without --deterministic
+single     like survive, with one death; single-native like native
 end        3 ranks without fault tolerance, Open MPI or MPICH; one is killed; then --resume on 1 to 4 ranks
 """
 
@@ -74,8 +75,9 @@ def one(kind: str, seed: int, directory: Path) -> dict[str, Any]:
     draw = random.Random(seed)
     found = environments()
     mpi = found["openmpi"] if kind != "end" else found[draw.choice(sorted(found))]
-    ranks, deaths = (3, 1) if kind == "end" else (4, draw.choice((1, 1, 1, 2, 3)))
-    flags = () if kind == "native" else ("--deterministic",)
+    ranks = 3 if kind == "end" else 4
+    deaths = 1 if kind in ("end", "single", "single-native") else draw.choice((1, 1, 1, 2, 3))
+    flags = () if "native" in kind else ("--deterministic",)
     told: dict[str, Any] = {"kind": kind, "seed": seed, "mpi": mpi.mpi, "deaths": deaths, "hung": False}
     with Job(command(mpi, ranks, *flags, tolerant=kind != "end"), directory) as job:
         pids = wait_until_up(job, directory, ranks)
