@@ -105,7 +105,8 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
         reduce = native(world, sizes, length, config.dtype, config.bucket_mb)
     vectors = reduce.vectors
     layer_gradients = [architecture.views(vector[:-TAIL]) for vector in vectors]
-    tails = [vector[-TAIL:] for vector in vectors]
+    gradient, tails = vectors[0][:-TAIL], [vector[-TAIL:] for vector in vectors]
+    ends = [(tails[block.into], [(tails[i], tails[j]) for i, j in block.additions]) for block in reduce.blocks]
     destinations = [
         (layer_gradients[block.into], [(layer_gradients[i], layer_gradients[j]) for i, j in block.additions])
         for block in reduce.blocks
@@ -124,6 +125,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
         step_factor=config.lr_step_factor,
         warmup_epochs=config.warmup_epochs,
     )
+    draw = stream(config.seed, Purpose.DROPOUT)
     every, unit = parse_interval(config.checkpoint_every)
     replicas = {f"layers.{i}": view for i, view in enumerate(architecture.views(parameters))}
     replicas["the optimizer's state"] = optimizer.state
@@ -164,14 +166,14 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
                 if config.dropout:
                     network.resize([x.shape[1] for x in inputs])
                     for shard, b, columns in batches.columns(step, reduce.by_shard):
-                        draw = stream(config.seed, Purpose.DROPOUT, epoch, step, shard)
+                        draw = stream(config.seed, Purpose.DROPOUT, epoch, step, shard, reuse=draw)
                         network.draw_dropout(b, columns, draw)
                 network.forward(inputs, training=True, whole=batches.whole(step) if reduce.by_shard else None)
                 losses = network.loss(targets)
-                for block, x, loss in zip(reduce.blocks, inputs, losses, strict=True):
-                    tails[block.into][:] = loss, x.shape[1], asked, due
-                    for i, j in block.additions:
-                        np.add(tails[i], tails[j], out=tails[i])
+                for (end, additions), x, loss in zip(ends, inputs, losses, strict=True):
+                    end[:] = loss, x.shape[1], asked, due
+                    for total, part in additions:
+                        np.add(total, part, out=total)
                 network.backward(destinations, reduce.ready)
                 reduce.reduce()
                 loss, count, stop_asked, checkpoint_due = tails[0].tolist()
@@ -179,7 +181,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
                     raise _diverged(config, epoch, step)
                 if config.l2:
                     network.add_l2(layer_gradients[0], config.l2 * count)
-                optimizer.update(vectors[0][:-TAIL], count, schedule(progress.update), progress.update)
+                optimizer.update(gradient, count, schedule(progress.update), progress.update)
                 progress.update += 1
                 progress.step = step + 1
                 progress.loss_sum += loss

@@ -64,3 +64,15 @@ def test_the_meaning_of_a_seed_never_changes():
 @pytest.mark.parametrize("seed", [2**32 - 1, 2**63, 2**64 - 1])
 def test_seeds_use_all_64_bits(seed):
     assert (first(seed, Purpose.ORDER) != first(seed % 2**31, Purpose.ORDER)).all()
+
+
+@pytest.mark.parametrize("before", [0, 1, 2, 3, 4, 5])
+def test_generator_that_is_taken_elsewhere_is_like_a_new_one(before):
+    used = stream(7, Purpose.ORDER, 5, 5, 5)
+    used.random(before)
+    used.integers(10, size=before, dtype=np.uint32)  # may keep half of a number for the next call
+    again = stream(42, Purpose.DROPOUT, 1, 2, 3, reuse=used)
+    fresh = stream(42, Purpose.DROPOUT, 1, 2, 3)
+    assert again is used
+    assert (again.integers(10, size=7, dtype=np.uint32) == fresh.integers(10, size=7, dtype=np.uint32)).all()
+    assert (again.random(100) == fresh.random(100)).all()

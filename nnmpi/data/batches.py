@@ -54,6 +54,7 @@ class Batches:
         self._base = 0  # the place in the epoch of its first sample
         self._ends: list[list[int]] = []  # for each step in the window: where its microbatches begin, where it ends
         self._blocks: list[list[tuple[int, int]]] = []  # for each step in the window: where its blocks begin and end
+        self._views: list[tuple[list[Array], list[Array]]] = []  # for each step in the window: inputs and targets
         if augmentation:
             augmentation.reserve(largest)
 
@@ -70,8 +71,7 @@ class Batches:
         """
         if not self._start <= step < self._end or by_shard != self._by_shard:
             self._fill(step, by_shard)
-        blocks = self._blocks[step - self._start]
-        return [self._window[a:b].T for a, b in blocks], [self._encoder.view(a, b) for a, b in blocks]
+        return self._views[step - self._start]
 
     def whole(self, step: int) -> Array:
         """The inputs of all blocks of a step side by side, shape (1 + features, b); after `blocks`."""
@@ -91,7 +91,13 @@ class Batches:
         self._start, self._end = step, min(step + self._steps, len(self._first))
         self._base = int(self._first[step])
         self._ends = (self._order.bounds[step : self._end] - self._base).tolist()
-        self._blocks = [list(pairwise(ends)) if by_shard else [(ends[0], ends[-1])] for ends in self._ends]
+        blocks = [list(pairwise(ends)) if by_shard else [(ends[0], ends[-1])] for ends in self._ends]
+        if blocks != self._blocks:  # seldom: steps are alike
+            self._blocks = blocks
+            self._views = [
+                ([self._window[a:b].T for a, b in places], [self._encoder.view(a, b) for a, b in places])
+                for places in blocks
+            ]
         rows = self._order.order[self._base : self._last[self._end - 1]]
         n = len(rows)
         self._part.x.take(rows, axis=0, out=self._window[:n], mode="clip")  # clip: raise would copy `out`

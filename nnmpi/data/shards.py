@@ -79,17 +79,21 @@ class EpochOrder:
 
     def __init__(self, layout: Layout, held: range, seed: int) -> None:
         self._held, self._seed = held, seed
-        self._starts = [layout.starts(shard) for shard in held]
-        sizes = np.array([np.diff(starts) for starts in self._starts]).T  # (steps, held shards)
+        all_starts = [layout.starts(shard) for shard in held]
+        sizes = np.array([np.diff(starts) for starts in all_starts]).T  # (steps, held shards)
         ends = np.concatenate([[0], np.cumsum(sizes)])
         self.bounds: Indices = np.lib.stride_tricks.sliding_window_view(ends, len(held) + 1)[:: len(held)]
         self.order: Indices = np.zeros(ends[-1], np.intp)
+        self._places = [  # in `order`, of the samples of each shard in the order that is drawn
+            np.arange(starts[-1]) + np.repeat(self.bounds[:, i] - starts[:-1], np.diff(starts))
+            for i, starts in enumerate(all_starts)
+        ]
+        self._generator = stream(seed, Purpose.ORDER)
 
     def start(self, epoch: int) -> None:
         """Draw the order of `epoch` (0, 1, …)."""
         offset = 0
-        for i, (shard, starts) in enumerate(zip(self._held, self._starts, strict=True)):
-            drawn = stream(self._seed, Purpose.ORDER, epoch, shard=shard).permutation(starts[-1])
-            places = np.arange(len(drawn)) + np.repeat(self.bounds[:, i] - starts[:-1], np.diff(starts))
-            self.order[places] = offset + drawn
-            offset += len(drawn)
+        for shard, places in zip(self._held, self._places, strict=True):
+            generator = stream(self._seed, Purpose.ORDER, epoch, shard=shard, reuse=self._generator)
+            self.order[places] = offset + generator.permutation(len(places))
+            offset += len(places)

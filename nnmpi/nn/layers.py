@@ -155,7 +155,7 @@ class Dense:
         self._buffers = [self._allocate(max_block) for _ in range(max_blocks)]
         self._joined = self._allocate(max_block * max_blocks) if max_blocks > 1 else self._buffers[0]
         self._made: dict[tuple[tuple[int, ...], bool], tuple[list[Block], list[Block]]] = {}
-        self._product: Callable[..., Any] = np.dot
+        self._product: Callable[..., Any] = np.ndarray.dot
 
     def _allocate(self, size: int) -> list[Buffer]:
         """The memory of a `Block`; what is not used is not touched, and costs nothing."""
@@ -172,14 +172,18 @@ class Dense:
         """Prepare for a batch of blocks of these sizes; the views of each batch are made once and kept.
 
         After that ``blocks`` are the arrays of each block. Elementwise functions go through ``runs``: the same, or,
-        `joined`, one for all. `contiguous` says that this layer and the one below are not joined.
+        `joined`, one for all. `contiguous` says that this layer and the one below are not joined. What a step needs of
+        them is listed once: each look at an attribute is 0.03 µs.
         """
         key = tuple(sizes), joined
         if key not in self._made:
             self._made[key] = self._make(*key)
         self.blocks, self.runs = self._made[key]
         self.outputs = [block.output_with_ones for block in self.blocks]
-        self._product = np.dot if contiguous else np.matmul  # dot, 0.7 µs faster, would copy what is not contiguous
+        self.outputs_of_runs = [run.output_with_ones for run in self.runs]
+        self._deltas = [block.delta_transposed for block in self.blocks]
+        # dot, 0.7 µs faster, would copy what is not contiguous; the method is 0.2 µs faster than the function
+        self._product = np.ndarray.dot if contiguous else np.matmul
 
     def _make(self, sizes: tuple[int, ...], joined: bool) -> tuple[list[Block], list[Block]]:
         if not joined:
@@ -207,18 +211,18 @@ class Dense:
     def forward(self, inputs: list[Array], training: bool) -> None:
         """From the inputs of each of the ``runs``, shape (1 + fan_in, b), to their outputs."""
         for x, run in zip(inputs, self.runs, strict=True):
-            self._product(self._transposed, x, out=run.output)
+            self._product(self._transposed, x, run.output)
             self._f(run.output, run.zeros)
             if training and self._drops:
                 np.multiply(run.output, run.mask, out=run.output)
 
     def gradient(self, inputs: list[Array], block: int, out: Array) -> None:
         """Write the sum gradient over the samples of a block, shape (1 + fan_in, fan_out), to `out`."""
-        self._product(inputs[block], self.blocks[block].delta_transposed, out=out)
+        self._product(inputs[block], self._deltas[block], out)
 
     def add_gradient(self, inputs: list[Array], block: int, total: Array, part: Array, at_once: bool) -> None:
         """Add what `gradient` writes to `total`: `at_once`, if BLAS can do that, or by way of `part`."""
-        if not (at_once and add_product(inputs[block], self.blocks[block].delta_transposed, total)):
+        if not (at_once and add_product(inputs[block], self._deltas[block], total)):
             self.gradient(inputs, block, part)
             np.add(total, part, out=total)
 
@@ -226,7 +230,7 @@ class Dense:
         """Hand the blocks' ``delta`` down to the layer `below`, in one product if `joined`; uses up its outputs."""
         mine, lowers = (self.runs, below.runs) if joined else (self.blocks, below.blocks)
         for block, lower in zip(mine, lowers, strict=True):
-            self._product(self._weight, block.delta, out=lower.delta)
+            self._product(self._weight, block.delta, lower.delta)
         for lower in below.runs:
             if below._drops:
                 np.multiply(lower.delta, lower.mask, out=lower.delta)

@@ -95,6 +95,8 @@ class Network:
         *hidden, last = architecture.views(parameters)
         self.layers = [Dense(layer, architecture.activation, max_block, max_blocks, dropout) for layer in hidden]
         self.layers.append(Dense(last, "identity", max_block, max_blocks))
+        self._hidden, self._last = self.layers[:-1], self.layers[-1]
+        self._downward = list(enumerate(self.layers))[::-1]
         self._loss = LOSSES[architecture.loss][architecture.output_activation]
         self._output_activation = OUTPUT_ACTIVATIONS[architecture.output_activation]
         self._memory = Memory(architecture.sizes[-1], max_block, parameters.dtype)
@@ -118,7 +120,10 @@ class Network:
         self._now = fused
         for layer in self.layers[:-1]:
             layer.resize(sizes, fused.forward, contiguous=not fused.forward)
-        self.layers[-1].resize(sizes, contiguous=not fused.forward)  # its blocks go to the loss one by one
+        self._last.resize(sizes, contiguous=not fused.forward)  # its blocks go to the loss one by one
+        self._logits = [block.output for block in self._last.blocks]
+        self._deltas = [block.delta for block in self._last.blocks]
+        self._scratch = [self._memory.scratch(b) for b in sizes]
 
     def _try_fusing(self, sizes: tuple[int, ...]) -> Fused:
         """What can be fused without changing the bits of any block, by trials on random numbers.
@@ -155,8 +160,7 @@ class Network:
         checksums = [zlib.crc32(z.data) for z in logits]
         for last in self.layers[-1].blocks:
             generator.standard_normal(out=last.delta, dtype=dtype)
-        for i in range(len(self.layers) - 1, -1, -1):
-            layer = self.layers[i]
+        for i, layer in self._downward:
             total, part = (room[: layer.parameters.size].reshape(layer.parameters.shape) for room in rooms)
             total.fill(0)
             for b in range(len(sizes)):
@@ -164,7 +168,8 @@ class Network:
                 checksums.append(zlib.crc32(part.data))
                 self._add_gradient(i, b, total, part)
                 checksums.append(zlib.crc32(total.data))
-            self._hand_down(i)
+            if i:
+                self._hand_down(i)
         return checksums
 
     def draw_dropout(self, block: int, columns: slice, generator: np.random.Generator) -> None:
@@ -182,22 +187,20 @@ class Network:
 
     def _forward(self, inputs: list[Array], whole: Array | None, training: bool) -> list[Array]:
         self._inputs = inputs
-        *hidden, last = self.layers
         if self._now.forward and whole is not None:
             inputs = [whole]
-        for layer in hidden:
+        for layer in self._hidden:
             layer.forward(inputs, training)
-            inputs = [run.output_with_ones for run in layer.runs]
-        last.forward(self._inputs_of(len(hidden)), training)
-        return [block.output for block in last.blocks]
+            inputs = layer.outputs_of_runs
+        self._last.forward(self._inputs_of(len(self._hidden)), training)
+        return self._logits
 
     def _inputs_of(self, i: int) -> list[Array]:
         return self.layers[i - 1].outputs if i else self._inputs
 
     def _hand_down(self, i: int) -> None:
         """The gradient of the outputs of layer ``i - 1`` from that of layer `i`."""
-        if i:
-            self.layers[i].backward(self.layers[i - 1], self._now.backward and i < len(self.layers) - 1)
+        self.layers[i].backward(self.layers[i - 1], self._now.backward and i < len(self._hidden))
 
     def _add_gradient(self, i: int, block: int, total: Array, part: Array) -> None:
         layer = self.layers[i]
@@ -206,8 +209,8 @@ class Network:
     def loss(self, targets: list[Array]) -> list[float]:
         """The sum of the losses over each block that went forward last, against its targets, (outputs, b)."""
         return [
-            self._loss(block.output, t, block.delta, self._memory.scratch(t.shape[1]))
-            for block, t in zip(self.layers[-1].blocks, targets, strict=True)
+            self._loss(z, t, delta, scratch)
+            for z, t, delta, scratch in zip(self._logits, targets, self._deltas, self._scratch, strict=True)
         ]
 
     def backward(self, destinations: list[Destination], ready: Callable[[int], None] | None = None) -> None:
@@ -215,17 +218,19 @@ class Network:
 
         Next, ``total += part`` for the block's additions. `ready` is told when a layer is done, the last one first.
         """
-        for i in range(len(self.layers) - 1, -1, -1):
+        for i, layer in self._downward:
+            inputs = self._inputs_of(i)
             for block, (gradient, additions) in enumerate(destinations):
                 if not additions:
-                    self.layers[i].gradient(self._inputs_of(i), block, gradient[i])
+                    layer.gradient(inputs, block, gradient[i])
                     continue
                 self._add_gradient(i, block, additions[0][0][i], gradient[i])
                 for total, part in additions[1:]:
                     np.add(total[i], part[i], out=total[i])
             if ready:
                 ready(i)
-            self._hand_down(i)
+            if i:
+                self._hand_down(i)
 
     def add_l2(self, gradient: list[Array], factor: float) -> None:
         """``gradient += factor · W`` for the weights; biases are not decayed."""
