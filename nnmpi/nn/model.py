@@ -118,7 +118,7 @@ class Network:
 
     def _arrange(self, sizes: tuple[int, ...], fused: Fused) -> None:
         self._now = fused
-        for layer in self.layers[:-1]:
+        for layer in self._hidden:
             layer.resize(sizes, fused.forward, contiguous=not fused.forward)
         self._last.resize(sizes, contiguous=not fused.forward)  # its blocks go to the loss one by one
         self._logits = [block.output for block in self._last.blocks]
@@ -158,7 +158,7 @@ class Network:
         ends = [0, *accumulate(sizes)]
         logits = self._forward([whole[:, a:b] for a, b in pairwise(ends)], whole, training=True)
         checksums = [zlib.crc32(z.data) for z in logits]
-        for last in self.layers[-1].blocks:
+        for last in self._last.blocks:
             generator.standard_normal(out=last.delta, dtype=dtype)
         for i, layer in self._downward:
             total, part = (room[: layer.parameters.size].reshape(layer.parameters.shape) for room in rooms)
@@ -174,7 +174,7 @@ class Network:
 
     def draw_dropout(self, block: int, columns: slice, generator: np.random.Generator) -> None:
         """Draw which hidden outputs the samples in `columns` of a block keep in training; after `resize`."""
-        for layer in self.layers[:-1]:
+        for layer in self._hidden:
             layer.draw_mask(block, columns, generator)
 
     def forward(self, inputs: list[Array], training: bool = False, whole: Array | None = None) -> list[Array]:
