@@ -1,5 +1,6 @@
 """Fixtures for the tests that start nnmpi in processes of its own."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +16,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The Hypothesis profile of the fuzzers: in CI few inputs, always the same; with --fuzz-examples many, new ones."""
+    """The signals, and the Hypothesis profile of the fuzzers.
+
+    What nohup or a shell's ``&`` made us ignore, the programs that tests start would ignore, too; what is caught, they
+    do not. In CI there are few random inputs, always the same ones, with --fuzz-examples many, and new ones.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: None)
     many = config.getoption("--fuzz-examples")
     settings.register_profile(
         "fuzz",

@@ -1,6 +1,7 @@
 """When a training is started again, and when not: a launcher made of a few lines of shell plays the attempts."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,14 @@ def test_a_signal_is_passed_on_and_ends_it(play: Play, number: str) -> None:
     assert play(script) == expected[number]
     assert len(play.calls) == 1
     assert not (play.directory / "ended").exists()
+
+
+def test_hangup_stays_ignored_where_nohup_ignored_it(play: Play) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert play(f"trap 'exit 138' USR1; {BEGIN}; kill -HUP $PPID; sleep 0.2; {FINISH}") == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_evidence_counts_what_is_whole(tmp_path: Path) -> None:
