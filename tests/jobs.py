@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,15 +94,21 @@ class Done:
 
 
 class Job:
-    """A command that runs, in a session of its own, its output going to files."""
+    """A command that runs, in a session of its own, its output going to files.
+
+    It has a directory for temporary files of its own: Open MPI's launcher leaves files there when it is killed, and one
+    that gets the same process number later, with the same directory, refuses to start ("The PMIx server's listener
+    thread failed to start", status 213).
+    """
 
     def __init__(self, command: list[str], cwd: Path, **more_variables: str) -> None:
         self.files = [tempfile.TemporaryFile("w+", errors="replace") for _ in range(2)]  # noqa: SIM115
+        self.scratch = tempfile.mkdtemp(prefix="job-")
         self.started = time.monotonic()
         self.process = subprocess.Popen(
             command,
             cwd=cwd,
-            env=variables(**more_variables),
+            env=variables(**({"TMPDIR": self.scratch} | more_variables)),
             stdin=subprocess.DEVNULL,
             stdout=self.files[0],
             stderr=self.files[1],
@@ -146,6 +153,7 @@ class Job:
             self.kill()
         for file in self.files:
             file.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def rank_pid(self, rank: int) -> int:
         """The process that is rank `rank`, found among the descendants of the launcher."""

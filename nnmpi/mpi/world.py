@@ -199,5 +199,6 @@ class World:
         sys.stdout.flush()
         time.sleep(0.3 * min(self.rank, 8))  # if all fail alike, rank 0 speaks, and ends the others before they do
         print(message, file=sys.stderr, flush=True)
+        time.sleep(0.1)  # MPICH's launcher may end without passing on what it has not read yet
         self.farewell()
         self.comm.Abort(status)

@@ -15,14 +15,14 @@ import time
 
 import numpy as np
 import sklearn.model_selection  # noqa: F401 (before MPI: on a busy machine it takes the ranks unequally long)
+from unhurried import wait_for_checkpoints
 
 import nnmpi.cli
 from nnmpi.mpi.world import World
 from nnmpi.nn.optim import SGD
-from nnmpi.run.checkpoint import Checkpoint, CheckpointWriter
 
 what, update, rank = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-original_update, original_init, original_save = SGD.update, World.__init__, CheckpointWriter.save
+original_update, original_init = SGD.update, World.__init__
 here = -1
 
 
@@ -48,13 +48,7 @@ def disturbed_update(self: SGD, gradient: np.ndarray, count: float, learning_rat
     original_update(self, gradient, count, learning_rate, k)
 
 
-def save_and_wait(self: CheckpointWriter, checkpoint: Checkpoint) -> None:
-    original_save(self, checkpoint)
-    with self._wake:
-        self._wake.wait_for(lambda: self.error or not (self._busy or self._waiting))
-
-
-CheckpointWriter.save = save_and_wait  # type: ignore[method-assign]
+wait_for_checkpoints()
 World.__init__ = init  # type: ignore[method-assign]
 SGD.update = disturbed_update  # type: ignore[method-assign]
 nnmpi.cli.main(sys.argv[4:])

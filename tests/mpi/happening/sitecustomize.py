@@ -5,19 +5,21 @@ over all attempts, which are counted in the file HAPPENED.
 """
 
 import os
+import sys
 from pathlib import Path
 
 rank = os.environ.get("OMPI_COMM_WORLD_RANK") or os.environ.get("PMI_RANK")
 
 if rank and "HAPPENS" in os.environ:
+    sys.path.append(str(Path(__file__).parents[1]))
     import numpy as np
+    from unhurried import wait_for_checkpoints
 
     from nnmpi.nn.optim import SGD
-    from nnmpi.run.checkpoint import Checkpoint, CheckpointWriter
 
     what, update, victim, times = os.environ["HAPPENS"].split()
     happened = Path(os.environ["HAPPENED"])
-    original_update, original_save = SGD.update, CheckpointWriter.save
+    original_update = SGD.update
 
     def disturbed_update(self: SGD, gradient: np.ndarray, count: float, learning_rate: float, k: int) -> None:
         if k == int(update) and rank == victim and happened.stat().st_size < int(times):
@@ -28,10 +30,5 @@ if rank and "HAPPENS" in os.environ:
             os.kill(os.getpid(), int(what))
         original_update(self, gradient, count, learning_rate, k)
 
-    def save_and_wait(self: CheckpointWriter, checkpoint: Checkpoint) -> None:
-        original_save(self, checkpoint)
-        with self._wake:
-            self._wake.wait_for(lambda: self.error or not (self._busy or self._waiting))
-
     SGD.update = disturbed_update  # type: ignore[method-assign]
-    CheckpointWriter.save = save_and_wait  # type: ignore[method-assign]
+    wait_for_checkpoints()

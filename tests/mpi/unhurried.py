@@ -1,0 +1,16 @@
+"""Checkpoints that training waits for, so that a slow disk does not decide which of them there are."""
+
+from nnmpi.run.checkpoint import Checkpoint, CheckpointWriter
+
+original_save = CheckpointWriter.save
+
+
+def save_and_wait(self: CheckpointWriter, checkpoint: Checkpoint) -> None:
+    original_save(self, checkpoint)
+    with self._wake:
+        self._wake.wait_for(lambda: self.error or not (self._busy or self._waiting))
+
+
+def wait_for_checkpoints() -> None:
+    """From now on, in this process."""
+    CheckpointWriter.save = save_and_wait  # type: ignore[method-assign]
