@@ -70,6 +70,7 @@ def test_all_parts_are_measured_and_tabulated(tmp_path: Path) -> None:
         assert agrees(rows(markdown, "How the time")[f"{point['at']:,}"][0], point["step"])
 
 
+@pytest.mark.slow
 def test_what_cannot_be_measured_is_a_line_and_no_end(tmp_path: Path) -> None:
     """A peer that fails, hangs or is not there gives its reason; the others are measured, in all rounds."""
     (tmp_path / "fails").write_text("raise ValueError('no | luck')")

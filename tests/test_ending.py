@@ -20,6 +20,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_further_signal_ends_it() -> None:
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=pipe, stderr=pipe) as process:

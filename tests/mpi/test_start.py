@@ -42,6 +42,7 @@ def test_slurm_tasks_that_are_no_ranks_are_refused(nnmpi: CommandServer, tmp_pat
     assert "srun --mpi=" in message
 
 
+@pytest.mark.slow
 def test_only_the_first_of_slurms_tasks_speaks(nnmpi: CommandServer, tmp_path: Path) -> None:
     done = nnmpi(*TRAIN, cwd=tmp_path, SLURM_NTASKS="4", SLURM_PROCID="3")
     assert (done.status, done.out, done.err) == (2, "", "")
