@@ -148,8 +148,8 @@ class Config:
     deterministic: bool = _flag(False, "the same bits on any number of ranks")
     bucket_mb: float | None = _flag(
         None,
-        "reduce gradients in buckets of so many MB while earlier layers go backward; 0 is off  [default: 1 with MPICH, "
-        "else 0]",
+        "reduce gradients in buckets of so many MB while earlier layers go backward, 0: in one Allreduce  [default: in "
+        "shared memory on one host; on several 1 with MPICH, else 0]",
         *_number(0),
         free=True,
     )

@@ -16,10 +16,11 @@ from nnmpi.data.shards import default_shards
 from nnmpi.data.streams import Purpose, stream
 from nnmpi.errors import RunError
 from nnmpi.evaluate import CHUNK, Scores, evaluate
-from nnmpi.mpi.overlap import native
+from nnmpi.mpi.native import native
 from nnmpi.mpi.recover import recovering
-from nnmpi.mpi.reduce import Deterministic, Reduction
+from nnmpi.mpi.reduce import Reduction
 from nnmpi.mpi.replicas import check_replicas
+from nnmpi.mpi.tree import Deterministic
 from nnmpi.mpi.watchdog import Watchdog
 from nnmpi.mpi.world import World
 from nnmpi.nn.model import Network, glorot_uniform

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnmpi.mpi.here import Here
-from nnmpi.mpi.overlap import Overlapped, buckets, native
-from nnmpi.mpi.reduce import Native
+from nnmpi.mpi.native import Native, native
+from nnmpi.mpi.overlap import Overlapped, buckets
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=8), st.integers(0, 4), st.integers(1, 2000))
@@ -29,8 +29,9 @@ def world(library: str, size: int = 2, recovers: bool = False) -> Any:
     requests = SimpleNamespace(Testall=None, Waitall=None)
     mpi = SimpleNamespace(FLOAT=None, DOUBLE=None, IN_PLACE=None, Request=requests)
     comm = SimpleNamespace(Allreduce=None, Iallreduce=None)
+    members = SimpleNamespace(on_one_machine=lambda: False)
     return SimpleNamespace(
-        size=size, rank=0, mpi=mpi, comm=comm, here=Here(), recovers=recovers, library=lambda: library
+        size=size, rank=0, mpi=mpi, comm=comm, here=Here(), recovers=recovers, library=lambda: library, members=members
     )
 
 

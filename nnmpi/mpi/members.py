@@ -49,6 +49,12 @@ class Members:
         alone = os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == str(self._world.started)
         return self._world.host if alone else ""
 
+    def on_one_machine(self) -> bool:
+        """Whether all ranks that are left are processes of one system; all ranks take part if they have not met."""
+        if not self._hosts:
+            self.meet()
+        return len({self._processes[rank][0] for rank in self._world.origin}) == 1
+
     @property
     def silent(self) -> list[str]:
         """The hosts of which no rank is left: they may be cut off."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from nnmpi.mpi.reduce import Array, Block, Native, Reduction, datatype
+from nnmpi.mpi.reduce import Array, Block, datatype
 from nnmpi.mpi.world import World
 
 DEFAULT_MB = 1.0
@@ -24,22 +24,6 @@ def buckets(layers: list[int], length: int, least: int) -> dict[int, slice]:
             found[i] = slice(start, end)
             end = start
     return found
-
-
-def native(world: World, layers: list[int], length: int, dtype: str, bucket_mb: float | None) -> Reduction:
-    """The native reduction, in buckets of at least `bucket_mb` (10⁶ bytes) if there are at least two of them.
-
-    0 is off, and None what pays where it was measured (docs/benchmarks.md): MPICH's ``Iallreduce`` is as fast as its
-    ``Allreduce`` or faster, Open MPI's takes twice the time. Where ranks may die all goes at once, so that nothing is
-    under way when they do.
-    """
-    if bucket_mb is None:
-        bucket_mb = DEFAULT_MB if world.library().startswith("MPICH") else 0.0
-    if bucket_mb and world.size > 1 and not world.recovers:
-        parts = buckets(layers, length, int(bucket_mb * 1e6) // np.dtype(dtype).itemsize)
-        if len(parts) > 1:
-            return Overlapped(world, parts, length, dtype)
-    return Native(world, length, dtype)
 
 
 class Overlapped:

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 import nnmpi.cli
 import nnmpi.mpi.job
 import nnmpi.mpi.recover
@@ -17,7 +19,10 @@ import nnmpi.output
 import nnmpi.resume
 import nnmpi.run.checkpoint
 import nnmpi.train
-from nnmpi.mpi.reduce import Deterministic, Native
+from nnmpi.mpi import shared, tree
+from nnmpi.mpi.native import Native
+from nnmpi.mpi.shared import Shared
+from nnmpi.mpi.tree import Deterministic
 from nnmpi.mpi.world import World
 from nnmpi.nn.optim import SGD
 from nnmpi.run.log import RunLog
@@ -26,7 +31,8 @@ PLACES: dict[str, list[tuple[Any, str]]] = {
     "start": [(nnmpi.mpi.job, "_check_family")],  # before MPI starts
     "prepare": [(nnmpi.train, "prepare")],
     "output": [(nnmpi.train, "Output")],
-    "reduce": [(Deterministic, "reduce"), (Native, "reduce")],
+    "reduce": [(Deterministic, "reduce"), (Native, "reduce"), (Shared, "reduce")],
+    "sum": [(shared, "np"), (tree, "np")],  # while slices are added up, between the two barriers
     "update": [(SGD, "update")],
     "evaluate": [(nnmpi.train, "evaluate")],
     "replicas": [(nnmpi.train, "check_replicas")],
@@ -56,7 +62,16 @@ def deadly(place: str, original: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+class DeadlyNumPy:
+    """NumPy, but for its addition."""
+
+    add = staticmethod(deadly("sum", np.add))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+
 for place, functions in PLACES.items():
     for owner, name in functions:
-        setattr(owner, name, deadly(place, getattr(owner, name)))
+        setattr(owner, name, DeadlyNumPy() if name == "np" else deadly(place, getattr(owner, name)))
 nnmpi.cli.main(sys.argv[2:])

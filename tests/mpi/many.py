@@ -1,6 +1,7 @@
-"""Several trainings in one job, which saves starting MPI for each: ``many.py [plain] JSON``, a list of command lines.
+"""Several trainings in one job, which saves starting MPI for each: ``many.py [HOW] JSON``, a list of command lines.
 
-With ``plain`` the deterministic reduction is replaced by what it must not be, a sum in the order of the ranks.
+With HOW ``plain`` the deterministic reduction is replaced by what it must not be, a sum in the order of the ranks. With
+``messages`` it does not use shared memory, as on several hosts.
 """
 
 import json
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 
 import nnmpi.cli
+import nnmpi.mpi.tree
 from nnmpi.mpi.job import run
-from nnmpi.mpi.reduce import Deterministic, subtrees
+from nnmpi.mpi.tree import Deterministic, subtrees
 from nnmpi.mpi.world import World
 
 
@@ -33,6 +35,8 @@ def make_plain(world: World) -> None:
 def work(world: World) -> None:
     if sys.argv[1] == "plain":
         make_plain(world)
+    if sys.argv[1] == "messages":
+        nnmpi.mpi.tree.share = lambda *arguments: None  # type: ignore[assignment]
     nnmpi.cli._run = lambda command: command(world) or 0  # type: ignore[assignment]
     for arguments in json.loads(sys.argv[-1]):
         nnmpi.cli.cli.main(arguments, standalone_mode=False)

@@ -55,6 +55,11 @@ def test_same_bits_on_any_number_of_ranks(train: Train, mpi: str, ranks: int) ->
     assert train(mpi, ranks, RUNS) == train("openmpi", 1, RUNS)
 
 
+@pytest.mark.parametrize(("mpi", "ranks"), [("openmpi", 2), ("openmpi", 3), ("mpich", 5)])
+def test_same_bits_without_shared_memory(train: Train, mpi: str, ranks: int) -> None:
+    assert train(mpi, ranks, RUNS, "messages") == train("openmpi", 1, RUNS)
+
+
 def test_native_order_would_give_other_bits(train: Train) -> None:
     """The test above can fail: with a plain Allreduce in the place of the tree, it does."""
     hashes = [train("openmpi", ranks, PLAIN, "plain")["digits-50"][0] for ranks in (2, 3, 4)]

@@ -54,6 +54,7 @@ PLANS = {
     "in the preparations": "prepare:1:2",
     "rank 0 before it writes": "output:1:0",
     "in a step": f"reduce:{STEPS + 20}:3",
+    "while sums are made": f"sum:{3 * (STEPS + 20) - 1}:3",  # three additions a step
     "after the reduction": f"update:{STEPS + 20}:1",
     "rank 0 in a step": f"reduce:{STEPS + 20}:0",
     "in the evaluation": "evaluate:2:1",

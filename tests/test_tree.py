@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nnmpi.data.shards import held_shards
 from nnmpi.mpi.here import Here
-from nnmpi.mpi.reduce import Deterministic, Node, children, subtrees
+from nnmpi.mpi.tree import Deterministic, Node, children, subtrees
 
 
 def tree(node: Node) -> Any:
@@ -36,7 +36,8 @@ def local_sums(shards: int, world_size: int, rank: int) -> list[Any]:
     """What a rank has added up before it exchanges anything, by carrying out its blocks."""
     mpi = SimpleNamespace(FLOAT=None, DOUBLE=None, IN_PLACE=None)
     comm = SimpleNamespace(Alltoallv=None, Allgather=None)
-    world: Any = SimpleNamespace(size=world_size, rank=rank, mpi=mpi, comm=comm, here=Here())
+    members = SimpleNamespace(on_one_machine=lambda: False)
+    world: Any = SimpleNamespace(size=world_size, rank=rank, mpi=mpi, comm=comm, here=Here(), members=members)
     held = held_shards(shards, world_size, rank)
     plan = Deterministic(world, shards, held, 100, "float32")
     vectors: list[Any] = [None] * len(plan.vectors)

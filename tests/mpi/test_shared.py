@@ -1,0 +1,38 @@
+"""Vectors in shared memory are added up right, by every rank, on one host; and elsewhere nobody tries."""
+
+import json
+from pathlib import Path
+
+import pytest
+from jobs import Environment, needed, run
+
+from nnmpi.mpi.shared import slice_of
+
+pytestmark = pytest.mark.mpi
+
+SHARING = str(Path(__file__).with_name("sharing.py"))
+CASES = 14
+
+
+def sharing(mpi: Environment, ranks: int, directory: Path, *how: str) -> list[list[bool | None]]:
+    done = run(mpi.mpiexec(ranks, mpi.program("python"), SHARING, *how), directory).succeeded()
+    return list(json.loads(done.out))
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+def test_sums_of_all_ranks_reach_all_ranks(mpi: Environment, ranks: int, tmp_path: Path) -> None:
+    assert sharing(mpi, ranks, tmp_path) == ranks * [CASES * [True if ranks > 1 else None]]
+
+
+@pytest.mark.parametrize("how", ["refused", "renamed"])
+def test_memory_that_one_rank_cannot_open_is_used_by_none(how: str, tmp_path: Path) -> None:
+    assert sharing(needed("openmpi"), 3, tmp_path, how) == 3 * [CASES * [None]]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
+@pytest.mark.parametrize("length", [1, 16, 17, 1000, 16385])
+@pytest.mark.parametrize("itemsize", [4, 8])
+def test_slices_make_up_the_vector_and_share_no_line(size: int, length: int, itemsize: int) -> None:
+    slices = [slice_of(rank, size, length, itemsize) for rank in range(size)]
+    assert [i for s in slices for i in range(s.start, s.stop)] == list(range(length))
+    assert all(s.start * itemsize % 64 == 0 for s in slices if s.start < length)
