@@ -91,11 +91,6 @@ class Output:
         with self._writing():
             self.log.epoch(metrics)
 
-    @property
-    def failed(self) -> bool:
-        """Whether a checkpoint could not be written."""
-        return self.checkpoints is not None and self.checkpoints.error is not None
-
     def flush(self) -> None:
         """Wait until the last checkpoint is on the disk.
 

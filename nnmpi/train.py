@@ -23,6 +23,7 @@ from nnmpi.mpi.replicas import check_replicas
 from nnmpi.mpi.tree import Deterministic
 from nnmpi.mpi.watchdog import Watchdog
 from nnmpi.mpi.world import World
+from nnmpi.nn.blas import fingerprint
 from nnmpi.nn.model import Network, glorot_uniform
 from nnmpi.nn.optim import OPTIMIZERS
 from nnmpi.nn.schedules import Schedule
@@ -90,7 +91,9 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
     layout, held, architecture = task.layout, task.held, task.architecture
 
     parameters = glorot_uniform(architecture, stream(config.seed, Purpose.PARAMETERS))
-    optimizer = OPTIMIZERS[config.optimizer](parameters, config.momentum, config.nesterov)
+    prints = set(world.gather_bytes(fingerprint(config.dtype)))
+    blas = len(prints) == 1 and b"" not in prints  # else processors differ, and the replicas would, too
+    optimizer = OPTIMIZERS[config.optimizer](parameters, config.momentum, config.nesterov, blas)
     best = parameters.copy() if task.validation else parameters[:0]
     state = {"parameters": parameters, "optimizer": optimizer.state, "best": best}
     if resumed:
@@ -139,6 +142,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
             stack.callback(output.close)
             if not resumed:
                 output.model(parameters)
+        writer = output.checkpoints if output else None
         stack.enter_context(stop)
         stack.enter_context(np.errstate(over="ignore", invalid="ignore", divide="ignore"))  # the loss is checked
 
@@ -148,8 +152,8 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
             world.here.enter("checkpoint")
             if config.verify_replicas:
                 check_replicas(world, replicas)
-            if output and output.checkpoints:
-                output.checkpoints.save(Checkpoint(progress, state, {**head, "finished": finished}))
+            if writer:
+                writer.save(Checkpoint(progress, state, {**head, "finished": finished}))
 
         standing.checkpoint = Checkpoint(progress, state, {**head})  # from here on survivors go on from what they hold
         if survived:
@@ -161,8 +165,8 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
             world.here.enter("training")
             batches.start(epoch)
             for step in range(progress.step, layout.steps):
-                asked = float(stop.number != 0 or bool(output and output.failed))
-                due = float(unit == "minutes" and world.rank == 0 and time.monotonic() - saved >= 60 * every)
+                asked = bool(stop.number or (writer and writer.error))
+                due = unit == "minutes" and world.rank == 0 and time.monotonic() - saved >= 60 * every
                 inputs, targets = batches.blocks(step, reduce.by_shard)
                 if config.dropout:
                     network.resize([x.shape[1] for x in inputs])

@@ -32,6 +32,9 @@ CASES = {
     "no momentum": {"momentum": 0.0, "nesterov": False},
     "momentum": {"nesterov": False},
     "nesterov": {},
+    "no momentum, no BLAS": {"momentum": 0.0, "nesterov": False, "blas": False},
+    "momentum, no BLAS": {"nesterov": False, "blas": False},
+    "nesterov, no BLAS": {"blas": False},
     "adam": {"optimizer": "adam"},
     "dropout": {"dropout": 0.5},
     "noise": {"augment": ("noise",)},
@@ -58,6 +61,7 @@ class Step:
     augment: tuple[str, ...] = ()
     dtype: str = "float32"
     by_shard: bool = False
+    blas: bool = True
 
     def __post_init__(self):
         batch_size, shards, sizes, self.steps, self.measured = SHAPES[self.shape]
@@ -83,7 +87,7 @@ class Step:
         parameters = glorot_uniform(architecture, stream(1, Purpose.PARAMETERS))
         largest, blocks = (layout.largest_microbatch, shards) if self.by_shard else (batch_size, 1)
         self.network = Network(architecture, parameters, largest, blocks, self.dropout)
-        self.update = OPTIMIZERS[self.optimizer](parameters, self.momentum, self.nesterov)
+        self.update = OPTIMIZERS[self.optimizer](parameters, self.momentum, self.nesterov, self.blas)
         self.schedule = Schedule("inverse-time", 1e-3, self.steps, 1, decay=1e-3)
         self.vector = np.zeros(parameters.size + 2, self.dtype)
         self.views = [architecture.views(v[:-2]) for v in (self.vector, np.zeros_like(self.vector))]
@@ -134,7 +138,10 @@ def test_step_allocates_no_array(case, shape, dtype):
 
 
 def allocating_relu(z, zeros):
-    z[:] = z * (z > 0)
+    def call():
+        z[:] = z * (z > 0)
+
+    return [call]
 
 
 def allocating_l2(network, gradient, factor):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import reference
 
-from nnmpi.nn.layers import ACTIVATIONS, Buffer, Dense
+from nnmpi.nn.layers import ACTIVATIONS, Buffer, Dense, perform
 
 Z = np.array([-3.0, -1.0, -0.1, 0.2, 0.9, 4.0]).reshape(2, 3)
 HUGE = np.array([[-1e30, -800.0, -90.0, 90.0, 800.0, 1e30]])
@@ -15,6 +15,17 @@ def dense(activation="relu", fan_in=3, fan_out=5, max_batch=8, dropout=0.0, dtyp
     return parameters, Dense(parameters, activation, max_batch, dropout=dropout)
 
 
+def backward(name, h, delta):
+    """``delta`` times the derivative of an activation with the outputs `h`."""
+    whole = f"i{h.itemsize}"
+    perform(ACTIVATIONS[name][1](h, delta, np.empty(h.shape, whole), np.ones(h.shape, whole)))
+
+
+def forward(layer, x, training=False):
+    layer.resize([len(x)])
+    perform([*layer.products([reference.columns(x)]), *layer.activation(training)])
+
+
 def test_reference_has_a_formula_for_every_activation():
     assert set(ACTIVATIONS) == set(reference.ACTIVATIONS)
 
@@ -22,14 +33,14 @@ def test_reference_has_a_formula_for_every_activation():
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activation_is_its_formula(name):
     z = Z.copy()
-    ACTIVATIONS[name][0](z, np.zeros_like(z))
+    perform(ACTIVATIONS[name][0](z, np.zeros_like(z)))
     np.testing.assert_allclose(z, reference.ACTIVATIONS[name](Z), rtol=1e-14, atol=1e-16)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_backward_multiplies_by_the_derivative(name):
     h, delta = reference.ACTIVATIONS[name](Z), np.full_like(Z, 3.0)
-    ACTIVATIONS[name][1](h, delta, np.empty(h.shape, bool))
+    backward(name, h, delta)
     np.testing.assert_allclose(delta, 3 * reference.DERIVATIVES[name](Z), rtol=1e-12)
 
 
@@ -38,14 +49,18 @@ def test_backward_multiplies_by_the_derivative(name):
 def test_bounded_activations_do_not_overflow(name, dtype):
     z = HUGE.astype(dtype)
     with np.errstate(all="raise", under="ignore"):
-        ACTIVATIONS[name][0](z, np.zeros_like(z))
+        perform(ACTIVATIONS[name][0](z, np.zeros_like(z)))
     np.testing.assert_allclose(z, reference.ACTIVATIONS[name](HUGE), atol=1e-7)
 
 
-def test_relu_backward_lets_nothing_through_where_the_unit_is_off():
-    delta = np.array([[5.0, 5.0]])
-    ACTIVATIONS["relu"][1](np.array([[0.0, 1e-300]]), delta, np.empty((1, 2), bool))
-    assert delta.tolist() == [[0.0, 5.0]]
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_relu_backward_lets_nothing_through_where_the_unit_is_off(dtype):
+    least = np.finfo(dtype).smallest_subnormal
+    h = np.array([[0.0, least, -0.0, 1e30, 0.0, -0.0, 3.0]], dtype)
+    delta = np.array([[5.0, 5.0, 5.0, -np.pi, -np.pi, -np.pi, least]], dtype)
+    expected = delta * (h > 0)
+    backward("relu", h, delta)
+    assert (delta == expected).all()
 
 
 @pytest.mark.parametrize("b", [0, 1, 3, 4])
@@ -67,16 +82,14 @@ def test_buffer_without_ones_is_the_body_alone():
 def test_dense_is_f_of_weights_times_inputs_plus_bias(name):
     parameters, layer = dense(name)
     x = np.random.default_rng(2).normal(size=(4, 3))
-    layer.resize([4])
-    layer.forward([reference.columns(x)], training=False)
+    forward(layer, x)
     expected = reference.ACTIVATIONS[name](x @ parameters[1:] + parameters[0])
     np.testing.assert_allclose(layer.blocks[0].output.T, expected, rtol=1e-12, atol=1e-15)
 
 
 def test_dense_hands_its_outputs_on_under_a_row_of_ones():
     _, layer = dense()
-    layer.resize([4])
-    layer.forward([reference.columns(np.ones((4, 3)))], training=False)
+    forward(layer, np.ones((4, 3)))
     assert (layer.blocks[0].output_with_ones[0] == 1).all()
     assert (layer.blocks[0].output_with_ones[1:] == layer.blocks[0].output).all()
 
@@ -118,6 +131,6 @@ def test_the_mask_is_used_in_training_only(training):
     layer.draw_mask(0, slice(0, 8), np.random.default_rng(3))
     mask = layer.blocks[0].mask.copy() if training else 1.0
     x = np.random.default_rng(2).normal(size=(8, 3))
-    layer.forward([reference.columns(x)], training)
+    forward(layer, x, training)
     expected = reference.ACTIVATIONS["sigmoid"](x @ parameters[1:] + parameters[0]).T * mask
     np.testing.assert_allclose(layer.blocks[0].output, expected, rtol=1e-12)

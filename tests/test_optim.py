@@ -29,6 +29,7 @@ def after(optimizer, w, gradients, count=4, learning_rate=0.1):
 # classical: v₁ = (-0.1, 0.2);  v₂ = 0.9 v₁ - 0.1 (1, 1) = (-0.19, 0.08);  w₂ = (0.71, -1.72)
 # Nesterov:  w₁ = (1, -2) + 0.9 (-0.1, 0.2) - (0.1, -0.2) = (0.81, -1.62)
 #            w₂ = (0.81, -1.62) + 0.9 (-0.19, 0.08) - (0.1, 0.1) = (0.539, -1.648)
+@pytest.mark.parametrize("blas", [True, False])
 @pytest.mark.parametrize(
     ("momentum", "nesterov", "expected"),
     [
@@ -39,9 +40,19 @@ def after(optimizer, w, gradients, count=4, learning_rate=0.1):
     ],
     ids=["plain", "plain, nesterov ignored", "classical", "nesterov"],
 )
-def test_sgd_worked_by_hand(momentum, nesterov, expected):
+def test_sgd_worked_by_hand(momentum, nesterov, expected, blas):
     w = np.array(START)
-    np.testing.assert_allclose(after(SGD(w, momentum, nesterov), w, GRADIENTS), expected, rtol=1e-14)
+    np.testing.assert_allclose(after(SGD(w, momentum, nesterov, blas), w, GRADIENTS), expected, rtol=1e-14)
+
+
+def test_another_gradient_vector_counts_from_its_first_update_on():
+    w, other = np.array(START), np.array(START)
+    gradient, second = (np.array(g) for g in GRADIENTS)
+    optimizer, expected = SGD(w, 0.9, True, blas=True), SGD(other, 0.9, True, blas=True)
+    for k, g in enumerate((gradient, second, gradient)):
+        optimizer.update(g, 4, 0.1, k)
+        expected.update(g.copy(), 4, 0.1, k)
+    assert w.tobytes() == other.tobytes()
 
 
 def test_sgd_without_momentum_has_no_state():
@@ -74,11 +85,12 @@ def test_adam_is_the_papers_algorithm(size):
         np.testing.assert_allclose(w - start, expected - start, rtol=1e-10)
 
 
+@pytest.mark.parametrize("blas", [True, False])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_an_optimizer_goes_on_from_its_state(name):
+def test_an_optimizer_goes_on_from_its_state(name, blas):
     gradients = np.random.default_rng(0).normal(size=(6, 5))
     whole, halves = np.ones(5), np.ones(5)
-    one, first, second = (OPTIMIZERS[name](w, 0.9, True) for w in (whole, halves, halves))
+    one, first, second = (OPTIMIZERS[name](w, 0.9, True, blas) for w in (whole, halves, halves))
     for k, gradient in enumerate(gradients):
         one.update(gradient.copy(), 3, 0.1, k)
         if k == 3:
@@ -87,14 +99,15 @@ def test_an_optimizer_goes_on_from_its_state(name):
     assert whole.tobytes() == halves.tobytes()
 
 
+@pytest.mark.parametrize("blas", [True, False])
 @pytest.mark.parametrize("nesterov", [True, False])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_vector_of_many_pieces_is_updated_as_one(name, nesterov, monkeypatch):
+def test_a_vector_of_many_pieces_is_updated_as_one(name, nesterov, blas, monkeypatch):
     gradients = np.random.default_rng(0).normal(size=(3, 11))
     whole, in_pieces = np.ones(11), np.ones(11)
-    one = OPTIMIZERS[name](whole, 0.9, nesterov)
+    one = OPTIMIZERS[name](whole, 0.9, nesterov, blas)
     monkeypatch.setattr(optim, "PIECE", 4)
-    many = OPTIMIZERS[name](in_pieces, 0.9, nesterov)
+    many = OPTIMIZERS[name](in_pieces, 0.9, nesterov, blas)
     for k, gradient in enumerate(gradients):
         one.update(gradient.copy(), 3, 0.1, k)
         many.update(gradient.copy(), 3, 0.1, k)
@@ -102,10 +115,11 @@ def test_a_vector_of_many_pieces_is_updated_as_one(name, nesterov, monkeypatch):
     assert one.state.tobytes() == many.state.tobytes()
 
 
+@pytest.mark.parametrize("blas", [True, False])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_float32_parameters_stay_float32(name):
+def test_float32_parameters_stay_float32(name, blas):
     w = np.ones(3, np.float32)
-    optimizer = OPTIMIZERS[name](w, 0.9, True)
+    optimizer = OPTIMIZERS[name](w, 0.9, True, blas)
     optimizer.update(np.ones(3, np.float32), 2.0, 0.1, 0)
     assert optimizer.state.dtype == np.float32
 
@@ -150,7 +164,8 @@ class Textbook:
 @pytest.mark.parametrize(
     ("momentum", "nesterov"), [(0.0, False), (0.8, False), (0.7, True)], ids=["plain", "classical", "nesterov"]
 )
-def test_twenty_updates_are_those_of_the_textbook(pair, activation, momentum, nesterov):
+@pytest.mark.parametrize("blas", [True, False])
+def test_twenty_updates_are_those_of_the_textbook(pair, activation, momentum, nesterov, blas):
     sizes, l2, rate, decay = (4, 6, 5, reference.outputs_of(pair[0])), 0.02, 0.05, 0.1
     generator = np.random.default_rng(6)
     x = generator.normal(size=(30, 4))
@@ -159,7 +174,7 @@ def test_twenty_updates_are_those_of_the_textbook(pair, activation, momentum, ne
     textbook = Textbook(sizes, flat, pair, activation, momentum, nesterov, l2, rate, decay)
 
     network = Network(Architecture(sizes, activation, pair[1], pair[0], "float64"), flat, 30)
-    optimizer = SGD(flat, momentum, nesterov)
+    optimizer = SGD(flat, momentum, nesterov, blas)
     schedule = Schedule("inverse-time", rate, 1, 20, decay=decay)
     gradient = np.empty_like(flat)
     views = network.architecture.views(gradient)

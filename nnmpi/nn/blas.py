@@ -1,49 +1,103 @@
-"""A matrix product that is added to what is there, which NumPy has no call for, though its BLAS does."""
+"""What NumPy's BLAS can do and NumPy has no call for: sums of a product, or of a multiple, and what is there."""
 
 import ctypes
 import functools
+import importlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_info
 
 Array = npt.NDArray[np.floating]
+Call = Callable[[], object]
+Number = ctypes.c_float | ctypes.c_double
 
 ROW_MAJOR, AS_IT_IS, TRANSPOSED = 101, 111, 112  # of CBLAS
+ONE = ctypes.c_int64(1)
+_linked_with_blas = importlib.import_module("numpy._core._multiarray_umath").__file__
 
 
 @functools.cache
-def _gemm(letter: str) -> Any:
-    """CBLAS's ``?gemm`` of the OpenBLAS that NumPy's own wheels bring; None where NumPy has another BLAS."""
-    whole, real = ctypes.c_int64, ctypes.c_float if letter == "s" else ctypes.c_double
-    for pool in threadpool_info():
-        if pool["user_api"] == "blas" and "numpy" in pool["filepath"]:
-            function = getattr(ctypes.CDLL(pool["filepath"]), f"scipy_cblas_{letter}gemm64_", None)
-            if function:
-                matrix = [ctypes.c_void_p, whole]
-                function.argtypes = [*[ctypes.c_int] * 3, *[whole] * 3, real, *matrix, *matrix, real, *matrix]
-                function.restype = None
-                return function
-    return None
+def _function(name: str, dtype: np.dtype[Any]) -> Any:
+    """A function of the OpenBLAS that NumPy's own wheels bring; None where NumPy has another BLAS.
 
-
-def add_product(a: Array, b: Array, total: Array) -> bool:
-    """``total += a @ b`` in one pass over `total`; False, and nothing done, where that cannot be.
-
-    Matrices of float32 or float64 that are contiguous along one of their axes, `total` along its rows. Whether the sum
-    has the bits of ``total + (a @ b)`` depends on how BLAS adds up: where all terms fit into one block it does.
+    Its arguments have to be ctypes' objects: to convert numbers in each call would take as long as a small product.
     """
-    gemm = _gemm(total.dtype.char.replace("f", "s"))
+    letter = dtype.char.replace("f", "s")
+    library = ctypes.CDLL(_linked_with_blas)  # what it is linked with is searched, too
+    function = getattr(library, f"scipy_cblas_{letter}{name}64_", None)
+    if function:
+        function.restype = None
+    return function
+
+
+def number(dtype: np.dtype[Any], value: float = 0.0) -> Number:
+    """A factor for the functions below; its ``value`` may change between two calls."""
+    return ctypes.c_float(value) if dtype.itemsize == 4 else ctypes.c_double(value)
+
+
+def axpy(a: Number, x: Array, y: Array) -> Call:
+    """The call of ``y += a x``, of contiguous vectors that must live as long as it does."""
+    function = _function("axpy", y.dtype)
+    return functools.partial(function, ctypes.c_int64(y.size), a, _at(x), ONE, _at(y), ONE)
+
+
+def axpby(a: Number, x: Array, b: Number, y: Array) -> Call:
+    """The call of ``y = a x + b y``, likewise."""
+    function = _function("axpby", y.dtype)
+    return functools.partial(function, ctypes.c_int64(y.size), a, _at(x), ONE, b, _at(y), ONE)
+
+
+def fingerprint(dtype: npt.DTypeLike) -> bytes:
+    """What `axpy` and `axpby` make of some numbers; nothing where they are not to be had, or not to be trusted.
+
+    Their last digits depend on the processor. Processors that agree here agree everywhere, provided that it does not
+    matter where in memory the numbers are, nor how many stand before them: that is tried, too.
+    """
+    kind: np.dtype[Any] = np.dtype(dtype)
+    if not (_function("axpy", kind) and _function("axpby", kind)):
+        return b""
+    generator = np.random.default_rng(0)
+    numbers = generator.standard_normal((2, 200)).astype(kind)
+    a, b = number(kind, 0.3), number(kind, 0.7)
+    found = set()
+    for start in range(17):
+        for cut in (0, 33) if start == 0 else (0,):
+            room = np.zeros((2, 200 + 17), kind)
+            x, y = (row[start : start + 200] for row in room)
+            x[:], y[:] = numbers
+            for part in (slice(0, cut), slice(cut, 200)):
+                axpy(a, x[part], y[part])()
+                axpby(b, x[part], a, y[part])()
+            found.add(y.tobytes())
+    x, y = numbers.astype(np.float64)
+    right = np.allclose(np.frombuffer(next(iter(found)), kind), 0.7 * x + 0.3 * (y + 0.3 * x), rtol=1e-5, atol=1e-6)
+    return found.pop() if len(found) == 1 and right else b""
+
+
+def add_product(a: Array, b: Array, total: Array) -> Call | None:
+    """The call of ``total += a @ b``, in one pass over `total`; None where it cannot be had.
+
+    Matrices of float32 or float64 that are contiguous along one of their axes, `total` along its rows, and that must
+    live as long as the call does. Whether the sum has the bits of ``total + (a @ b)`` depends on how BLAS adds up:
+    where all terms fit into one block it does.
+    """
+    gemm = _function("gemm", total.dtype)
     if gemm is None:
-        return False
-    (m, k), n, size = a.shape, b.shape[1], total.itemsize
+        return None
+    size = total.itemsize
     sides = []
     for matrix in (a, b):
         down, across = matrix.strides
         order, step = (AS_IT_IS, down) if across == size else (TRANSPOSED, across)
-        sides.append((order, matrix.ctypes.data, step // size))
-    (a_order, a_data, a_step), (b_order, b_data, b_step) = sides
-    out, step = total.ctypes.data, total.strides[0] // size
-    gemm(ROW_MAJOR, a_order, b_order, m, n, k, 1.0, a_data, a_step, b_data, b_step, 1.0, out, step)
-    return True
+        sides.append((ctypes.c_int(order), _at(matrix), ctypes.c_int64(step // size)))
+    (a_order, a_at, a_step), (b_order, b_at, b_step) = sides
+    m, k, n = (ctypes.c_int64(length) for length in (*a.shape, b.shape[1]))
+    one, step_of_total = number(total.dtype, 1), ctypes.c_int64(total.strides[0] // size)
+    orders = ctypes.c_int(ROW_MAJOR), a_order, b_order
+    return functools.partial(gemm, *orders, m, n, k, one, a_at, a_step, b_at, b_step, one, _at(total), step_of_total)
+
+
+def _at(array: Array) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)

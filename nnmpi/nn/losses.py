@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.nn.layers import Array, Buffer, sigmoid
+from nnmpi.nn.layers import Array, Buffer, squash
 
 
 class Scratch(NamedTuple):
@@ -58,29 +58,32 @@ def softmax(z: Array, scratch: Array) -> None:
 # what turns logits into predictions: name → function(z, scratch), in place
 OUTPUT_ACTIVATIONS: dict[str, Callable[[Array, Array], None]] = {
     "softmax": softmax,
-    "sigmoid": lambda z, scratch: sigmoid(z),
+    "sigmoid": lambda z, scratch: squash(z),
     "identity": lambda z, scratch: None,
 }
 
 
+largest = np.maximum.reduce
+
+
 def cross_entropy(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
     """``-Σ t log softmax(z) = Σ_samples log Σ exp(z) - Σ t z``; the derivative is ``softmax(z) - t``."""
-    sums = scratch.sums
-    np.maximum.reduce(z, axis=0, out=sums)
-    np.subtract(z, sums, out=z)
-    np.exp(z, out=delta)
-    scratch.ones.dot(delta, sums)
-    np.divide(delta, sums, out=delta)
-    np.subtract(delta, t, out=delta)
-    np.log(sums, out=sums)
-    return float(sums.dot(scratch.ones_b)) - float(np.vdot(z, t))
+    sums, _, _, ones, ones_b, _ = scratch
+    largest(z, axis=0, out=sums)
+    np.subtract(z, sums, z)
+    np.exp(z, delta)
+    ones.dot(delta, sums)
+    np.divide(delta, sums, delta)
+    np.subtract(delta, t, delta)
+    np.log(sums, sums)
+    return float(sums.dot(ones_b)) - float(np.vdot(z, t))
 
 
 def binary_cross_entropy(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
     """``Σ log(1 + exp(z)) - t z``, written ``max(z, 0) - t z + log(1 + exp(-|z|))``; derivative ``σ(z) - t``."""
     sums, work = scratch.sums, scratch.work
     np.copyto(delta, z)
-    sigmoid(delta)
+    squash(delta)
     np.subtract(delta, t, out=delta)
     np.multiply(z, t, out=work)
     np.maximum(z, 0, out=sums[None])  # one output
@@ -103,7 +106,7 @@ def squared_error(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
 
 def sigmoid_squared_error(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
     """`squared_error` of ``p = σ(z)``; the derivative gains the factor ``p (1 - p)``."""
-    sigmoid(z)
+    squash(z)
     loss = squared_error(z, t, delta, scratch)
     np.multiply(delta, z, out=delta)
     np.subtract(1, z, out=z)

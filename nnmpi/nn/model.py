@@ -3,12 +3,14 @@
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-from nnmpi.nn.layers import Array, Dense
+from nnmpi.nn.blas import Call
+from nnmpi.nn.layers import Array, Dense, perform
 from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS, Memory
 
 
@@ -68,13 +70,16 @@ class Fused(NamedTuple):
 # where the gradient of a block goes, and the additions (total, part) that follow, the first of them of this gradient;
 # all views of flat vectors
 Destination = tuple[list[Array], list[tuple[list[Array], list[Array]]]]
+# what the first layer needs for the gradient of a block besides its inputs: delta transposed, and the destination
+Exit = tuple[Array, list[Array], list[tuple[list[Array], list[Array]]]]
 
 
 class Network:
     """A network of dense layers over `parameters`, for batches of up to `max_blocks` blocks of `max_block` samples.
 
-    All its memory is allocated here, or when a block size is met for the first time. Samples come as columns: a block
-    of inputs has the shape (1 + features, b) with ones in row 0, of outputs or targets (outputs, b).
+    All its memory is allocated here, or when a block size is met for the first time; then calls are bound, too. Samples
+    come as columns: a block of inputs has the shape (1 + features, b) with ones in row 0, of outputs or targets
+    (outputs, b).
 
     With `fuse` BLAS does in one call what the plan has several for, where that does not change a bit of any block: a
     trial on random numbers tells, once for each kind of batch. The bits of a matrix product depend on the way in which
@@ -95,8 +100,7 @@ class Network:
         *hidden, last = architecture.views(parameters)
         self.layers = [Dense(layer, architecture.activation, max_block, max_blocks, dropout) for layer in hidden]
         self.layers.append(Dense(last, "identity", max_block, max_blocks))
-        self._hidden, self._last = self.layers[:-1], self.layers[-1]
-        self._downward = list(enumerate(self.layers))[::-1]
+        self._hidden, self._first, self._last = self.layers[:-1], self.layers[0], self.layers[-1]
         self._loss = LOSSES[architecture.loss][architecture.output_activation]
         self._output_activation = OUTPUT_ACTIVATIONS[architecture.output_activation]
         self._memory = Memory(architecture.sizes[-1], max_block, parameters.dtype)
@@ -106,24 +110,68 @@ class Network:
         self._now = Fused()
         self._sizes: list[int] = []
         self._inputs: list[Array] = []
+        self._forwards: dict[tuple[int, ...], tuple[list[Call], list[Call]]] = {}
+        self._backwards: dict[tuple[int, ...], tuple[list[Call], list[Exit]]] = {}
+        self._destinations: list[Destination] = []
 
     def resize(self, sizes: list[int]) -> None:
         """Prepare for a batch of blocks of these sizes."""
-        if sizes != self._sizes:
-            self._sizes = sizes
-            key = tuple(sizes)
-            if self._fuse and len(key) > 1 and key not in self._fused:
-                self._fused[key] = self._try_fusing(key)
-            self._arrange(key, self._fused.get(key, Fused()))
+        if sizes == self._sizes:
+            return
+        self._sizes = sizes
+        key = tuple(sizes)
+        if self._fuse and len(key) > 1 and key not in self._fused:
+            self._fused[key] = self._try_fusing(key)
+        self._arrange(key, self._fused.get(key, Fused()))
+        if key not in self._forwards:
+            self._forwards[key] = self._bind_forward(training=False), self._bind_forward(training=True)
+        self._forward = self._forwards[key]
+        self._backward = self._backwards.get(key)
 
     def _arrange(self, sizes: tuple[int, ...], fused: Fused) -> None:
         self._now = fused
         for layer in self._hidden:
             layer.resize(sizes, fused.forward, contiguous=not fused.forward)
         self._last.resize(sizes, contiguous=not fused.forward)  # its blocks go to the loss one by one
+        self._entries = [(self._first.product_with_weights(), run.output) for run in self._first.runs]
         self._logits = [block.output for block in self._last.blocks]
-        self._deltas = [block.delta for block in self._last.blocks]
-        self._scratch = [self._memory.scratch(b) for b in sizes]
+        scratch = [self._memory.scratch(b) for b in sizes]
+        self._ends = [(z, block.delta, s) for z, block, s in zip(self._logits, self._last.blocks, scratch, strict=True)]
+
+    def _bind_forward(self, training: bool) -> list[Call]:
+        """The calls that follow the first layer's products."""
+        calls: list[Call] = []
+        for below, layer in pairwise(self.layers):
+            calls += below.activation(training)
+            calls += layer.products(below.outputs if layer is self._last else below.outputs_of_runs)
+        return calls
+
+    def _bind_backward(
+        self, destinations: list[Destination], ready: Callable[[int], None] | None
+    ) -> tuple[list[Call], list[Exit]]:
+        """The calls that lead back to the first layer, and what its products with the inputs need."""
+        calls: list[Call] = []
+        for i in range(len(self.layers) - 1, 0, -1):
+            for block, (destination, x) in enumerate(zip(destinations, self.layers[i - 1].outputs, strict=True)):
+                calls += self._bind_gradient(i, block, destination, x)
+            if ready:
+                calls.append(partial(ready, i))
+            calls += self._hand_down(i)
+        ends = zip(self._first.blocks, destinations, strict=True)
+        return calls, [(block.delta_transposed, *destination) for block, destination in ends]
+
+    def _hand_down(self, i: int) -> list[Call]:
+        """The gradient of the outputs of layer ``i - 1`` from that of layer `i`."""
+        return self.layers[i].backward(self.layers[i - 1], self._now.backward and i < len(self._hidden))
+
+    def _bind_gradient(self, i: int, block: int, destination: Destination, inputs: Array) -> list[Call]:
+        """The sum gradient of layer `i` over a block, and the additions that follow."""
+        layer, (gradient, additions) = self.layers[i], destination
+        if not additions:
+            return [layer.gradient(inputs, block, gradient[i])]
+        at_once = self._now.sums and layer.parameters.size >= LARGE
+        calls = layer.add_gradient(inputs, block, additions[0][0][i], gradient[i], at_once)
+        return [*calls, *(partial(np.add, total[i], part[i], total[i]) for total, part in additions[1:])]
 
     def _try_fusing(self, sizes: tuple[int, ...]) -> Fused:
         """What can be fused without changing the bits of any block, by trials on random numbers.
@@ -156,20 +204,24 @@ class Network:
             for run in layer.runs:
                 run.mask.fill(1)
         ends = [0, *accumulate(sizes)]
-        logits = self._forward([whole[:, a:b] for a, b in pairwise(ends)], whole, training=True)
-        checksums = [zlib.crc32(z.data) for z in logits]
+        blocks = [whole[:, a:b] for a, b in pairwise(ends)]
+        for (multiply, out), x in zip(self._entries, [whole] if fused.forward else blocks, strict=True):
+            multiply(x, out)
+        perform(self._bind_forward(training=True))
+        checksums = [zlib.crc32(z.data) for z in self._logits]
         for last in self._last.blocks:
             generator.standard_normal(out=last.delta, dtype=dtype)
-        for i, layer in self._downward:
+        for i, layer in reversed(list(enumerate(self.layers))):
             total, part = (room[: layer.parameters.size].reshape(layer.parameters.shape) for room in rooms)
+            views = [total] * (i + 1), [part] * (i + 1)
             total.fill(0)
-            for b in range(len(sizes)):
-                layer.gradient(self._inputs_of(i), b, part)
+            for b, x in enumerate(self.layers[i - 1].outputs if i else blocks):
+                perform([layer.gradient(x, b, part)])
                 checksums.append(zlib.crc32(part.data))
-                self._add_gradient(i, b, total, part)
+                perform(self._bind_gradient(i, b, (views[1], [views]), x))
                 checksums.append(zlib.crc32(total.data))
             if i:
-                self._hand_down(i)
+                perform(self._hand_down(i))
         return checksums
 
     def draw_dropout(self, block: int, columns: slice, generator: np.random.Generator) -> None:
@@ -183,54 +235,44 @@ class Network:
         A network that fuses needs the `whole` batch, too: the blocks side by side.
         """
         self.resize([x.shape[1] for x in inputs])
-        return self._forward(inputs, whole, training)
-
-    def _forward(self, inputs: list[Array], whole: Array | None, training: bool) -> list[Array]:
         self._inputs = inputs
-        if self._now.forward and whole is not None:
-            inputs = [whole]
-        for layer in self._hidden:
-            layer.forward(inputs, training)
-            inputs = layer.outputs_of_runs
-        self._last.forward(self._inputs_of(len(self._hidden)), training)
+        entering = inputs if whole is None or not self._now.forward else [whole]
+        for (multiply, out), x in zip(self._entries, entering, strict=True):
+            multiply(x, out)
+        for call in self._forward[training]:
+            call()
         return self._logits
-
-    def _inputs_of(self, i: int) -> list[Array]:
-        return self.layers[i - 1].outputs if i else self._inputs
-
-    def _hand_down(self, i: int) -> None:
-        """The gradient of the outputs of layer ``i - 1`` from that of layer `i`."""
-        self.layers[i].backward(self.layers[i - 1], self._now.backward and i < len(self._hidden))
-
-    def _add_gradient(self, i: int, block: int, total: Array, part: Array) -> None:
-        layer = self.layers[i]
-        layer.add_gradient(self._inputs_of(i), block, total, part, self._now.sums and layer.parameters.size >= LARGE)
 
     def loss(self, targets: list[Array]) -> list[float]:
         """The sum of the losses over each block that went forward last, against its targets, (outputs, b)."""
-        return [
-            self._loss(z, t, delta, scratch)
-            for z, t, delta, scratch in zip(self._logits, targets, self._deltas, self._scratch, strict=True)
-        ]
+        losses = []
+        for (z, delta, scratch), t in zip(self._ends, targets, strict=True):
+            losses.append(self._loss(z, t, delta, scratch))
+        return losses
 
     def backward(self, destinations: list[Destination], ready: Callable[[int], None] | None = None) -> None:
         """After `forward` and `loss`: write the sum gradient over each block to its views, one array for each layer.
 
-        Next, ``total += part`` for the block's additions. `ready` is told when a layer is done, the last one first.
+        Next, ``total += part`` for the block's additions. `ready` is told when a layer is done, the last one first; it
+        is bound when a list of `destinations` is met for the first time.
         """
-        for i, layer in self._downward:
-            inputs = self._inputs_of(i)
-            for block, (gradient, additions) in enumerate(destinations):
-                if not additions:
-                    layer.gradient(inputs, block, gradient[i])
-                    continue
-                self._add_gradient(i, block, additions[0][0][i], gradient[i])
-                for total, part in additions[1:]:
-                    np.add(total[i], part[i], out=total[i])
-            if ready:
-                ready(i)
-            if i:
-                self._hand_down(i)
+        if destinations is not self._destinations:
+            self._destinations = destinations
+            self._backwards.clear()
+            self._backward = None
+        if self._backward is None:
+            self._backward = self._backwards[tuple(self._sizes)] = self._bind_backward(destinations, ready)
+        calls, exits = self._backward
+        for call in calls:
+            call()
+        multiply = self._first.product
+        for block, ((delta, gradient, additions), x) in enumerate(zip(exits, self._inputs, strict=True)):
+            if additions:
+                perform(self._bind_gradient(0, block, (gradient, additions), x))
+            else:
+                multiply(x, delta, gradient[0])
+        if ready:
+            ready(0)
 
     def add_l2(self, gradient: list[Array], factor: float) -> None:
         """``gradient += factor · W`` for the weights; biases are not decayed."""

@@ -5,9 +5,11 @@ loss plus ``λW``; biases are not decayed. The state is one flat array each, so 
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
+from nnmpi.nn.blas import Call, axpby, axpy, number
 from nnmpi.nn.layers import Array
 
 # Vectors are updated in pieces that stay in the cache between one operation and the next: an update of 5.8 million
@@ -26,33 +28,49 @@ class SGD:
     ``v = μv - ηg``; then ``w += v``, or ``w += μv - ηg`` with Nesterov's look-ahead (Sutskever et al. 2013, in the
     form that Keras and scikit-learn use). Without momentum ``w -= ηg`` and there is no state. The state is ``μv``: what
     both this update's look-ahead and the next update's first term need.
+
+    With `blas` each line is one pass over its vectors, see `nnmpi.nn.blas`: then all ranks must have its `fingerprint`.
     """
 
-    def __init__(self, parameters: Array, momentum: float, nesterov: bool) -> None:
+    def __init__(self, parameters: Array, momentum: float, nesterov: bool, blas: bool = False) -> None:
         self.state: Array = np.zeros(parameters.size if momentum else 0, parameters.dtype)
         self._pieces = [(piece, parameters[piece], self.state[piece]) for piece in pieces(parameters.size)]
-        # NumPy converts a Python float anew in each call, for 0.3 µs
-        self._momentum = np.array(momentum, parameters.dtype)
-        self._factor = np.zeros((), parameters.dtype)
-        self._nesterov = nesterov
+        self._momentum, self._nesterov, self._blas = momentum, nesterov, blas
+        kind = parameters.dtype
+        self._rate, self._look_ahead = number(kind), number(kind)  # -η / count, and μ times that
+        self._factor = np.zeros((), kind)  # -η / count once more
+        self._gradient: Array | None = None
+        self._calls: list[Call] = []
 
     def update(self, gradient: Array, count: float, learning_rate: float, k: int) -> None:
         """One update; `gradient` is used up."""
-        self._factor[()] = -learning_rate / count
-        for piece, w, v in self._pieces:
-            change = gradient[piece]
-            np.multiply(change, self._factor, out=change)  # -ηg
-            if not v.size:
-                np.add(w, change, out=w)
-                continue
-            np.add(v, change, out=v)
-            if self._nesterov:
-                np.add(w, change, out=w)
-                np.multiply(v, self._momentum, out=v)
-                np.add(w, v, out=w)
-            else:
-                np.add(w, v, out=w)
-                np.multiply(v, self._momentum, out=v)
+        if gradient is not self._gradient:  # it is the same one in every step
+            self._gradient, bind = gradient, self._with_blas if self._blas else self._with_numpy
+            self._calls = [call for piece, w, v in self._pieces for call in bind(gradient[piece], w, v)]
+        rate = -learning_rate / count
+        self._rate.value, self._look_ahead.value, self._factor[()] = rate, self._momentum * rate, rate
+        for call in self._calls:
+            call()
+
+    def _with_blas(self, g: Array, w: Array, v: Array) -> list[Call]:
+        """The calls for a piece of the vectors; `v` is the state ``μv``."""
+        if not v.size:
+            return [axpy(self._rate, g, w)]
+        one, momentum = number(w.dtype, 1), number(w.dtype, self._momentum)
+        now, add = axpby(self._look_ahead, g, momentum, v), axpy(one, v, w)
+        return [*((now, add) if self._nesterov else (add, now)), axpy(self._rate, g, w)]
+
+    def _with_numpy(self, g: Array, w: Array, v: Array) -> list[Call]:
+        step = partial(np.multiply, g, self._factor, g)  # -ηg
+        move = partial(np.add, w, g, w)
+        if not v.size:
+            return [step, move]
+        # NumPy converts a Python float anew in each call, for 0.3 µs
+        now = [partial(np.add, v, g, v), partial(np.multiply, v, np.array(self._momentum, w.dtype), v)]
+        look_ahead = partial(np.add, w, v, w)
+        if self._nesterov:
+            return [step, move, *now, look_ahead]
+        return [step, move, look_ahead, *now]
 
 
 class Adam:
@@ -93,8 +111,8 @@ class Adam:
 
 Optimizer = SGD | Adam
 
-# name → function(parameters, momentum, nesterov)
-OPTIMIZERS: dict[str, Callable[[Array, float, bool], Optimizer]] = {
+# name → function(parameters, momentum, nesterov, blas)
+OPTIMIZERS: dict[str, Callable[[Array, float, bool, bool], Optimizer]] = {
     "sgd": SGD,
-    "adam": lambda parameters, momentum, nesterov: Adam(parameters),
+    "adam": lambda parameters, momentum, nesterov, blas: Adam(parameters),
 }
