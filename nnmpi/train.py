@@ -2,6 +2,7 @@
 
 import json
 import math
+import struct
 import time
 from contextlib import ExitStack
 from signal import Signals
@@ -110,7 +111,11 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
     vectors = reduce.vectors
     layer_gradients = [architecture.views(vector[:-TAIL]) for vector in vectors]
     gradient, tails = vectors[0][:-TAIL], [vector[-TAIL:] for vector in vectors]
-    ends = [(tails[block.into], [(tails[i], tails[j]) for i, j in block.additions]) for block in reduce.blocks]
+    write = struct.Struct(f"{TAIL}{parameters.dtype.char}").pack_into  # NumPy takes 0.4 µs longer for four numbers
+    ends = [
+        (tails[block.into].data.cast("B"), [(tails[i], tails[j]) for i, j in block.additions])
+        for block in reduce.blocks
+    ]
     destinations = [
         (layer_gradients[block.into], [(layer_gradients[i], layer_gradients[j]) for i, j in block.additions])
         for block in reduce.blocks
@@ -176,7 +181,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
                 network.forward(inputs, training=True, whole=batches.whole(step) if reduce.by_shard else None)
                 losses = network.loss(targets)
                 for (end, additions), x, loss in zip(ends, inputs, losses, strict=True):
-                    end[:] = loss, x.shape[1], asked, due
+                    write(end, 0, loss, x.shape[1], asked, due)
                     for total, part in additions:
                         np.add(total, part, out=total)
                 network.backward(destinations, reduce.ready)

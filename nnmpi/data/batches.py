@@ -8,7 +8,7 @@ import numpy.typing as npt
 from nnmpi.data.augment import Augmentation
 from nnmpi.data.prepare import Part
 from nnmpi.data.scaler import Scaler
-from nnmpi.data.shards import EpochOrder, Layout
+from nnmpi.data.shards import EpochOrder, Indices, Layout
 from nnmpi.data.targets import Encoder, Targets
 
 Array = npt.NDArray[np.floating]
@@ -51,9 +51,10 @@ class Batches:
         self._encoder = Encoder(targets, capacity, x.dtype)
         self._by_shard = False
         self._start = self._end = 0  # the steps in the window
-        self._base = 0  # the place in the epoch of its first sample
+        self._alike = _alike(bounds)
+        self._shape = 0  # of the window: how many steps that are alike; or, below 0, with which step it begins
         self._ends: list[list[int]] = []  # for each step in the window: where its microbatches begin, where it ends
-        self._blocks: list[list[tuple[int, int]]] = []  # for each step in the window: where its blocks begin and end
+        self._blocks: list[tuple[int, int]] = []  # where the blocks in the window begin and end
         self._views: list[tuple[list[Array], list[Array]]] = []  # for each step in the window: inputs and targets
         if augmentation:
             augmentation.reserve(largest)
@@ -87,24 +88,29 @@ class Batches:
         return [(shard, 0, slice(a, b)) for shard, (a, b) in places]
 
     def _fill(self, step: int, by_shard: bool) -> None:
-        self._by_shard = by_shard
         self._start, self._end = step, min(step + self._steps, len(self._first))
-        self._base = int(self._first[step])
-        self._ends = (self._order.bounds[step : self._end] - self._base).tolist()
-        blocks = [list(pairwise(ends)) if by_shard else [(ends[0], ends[-1])] for ends in self._ends]
-        if blocks != self._blocks:  # seldom: steps are alike
-            self._blocks = blocks
-            self._views = [
-                ([self._window[a:b].T for a, b in places], [self._encoder.view(a, b) for a, b in places])
-                for places in blocks
-            ]
-        rows = self._order.order[self._base : self._last[self._end - 1]]
+        base = int(self._first[step])
+        shape = self._end - step if self._end <= self._alike else ~step
+        if shape != self._shape or by_shard != self._by_shard:
+            self._shape = shape
+            self._arrange((self._order.bounds[step : self._end] - base).tolist(), by_shard)
+        rows = self._order.order[base : self._last[self._end - 1]]
         n = len(rows)
         self._part.x.take(rows, axis=0, out=self._window[:n], mode="clip")  # clip: raise would copy `out`
         self._part.y.take(rows, axis=0, out=self._codes[:n], mode="clip")
-        self._encoder.encode(self._codes[:n], list(chain(*self._blocks)))
+        self._encoder.encode(self._codes[:n], self._blocks)
         if self._augmentation:
             self._augment(self._window[:n, 1:], self._augmentation)
+
+    def _arrange(self, ends: list[list[int]], by_shard: bool) -> None:
+        """The views of a window of steps of this shape."""
+        self._by_shard, self._ends = by_shard, ends
+        steps = [list(pairwise(places)) if by_shard else [(places[0], places[-1])] for places in ends]
+        self._blocks = list(chain(*steps))
+        self._views = [
+            ([self._window[a:b].T for a, b in places], [self._encoder.view(a, b) for a, b in places])
+            for places in steps
+        ]
 
     def _augment(self, features: Array, augmentation: Augmentation) -> None:
         microbatches = []
@@ -112,3 +118,9 @@ class Batches:
             for shard, (a, b) in zip(self._held, pairwise(ends), strict=True):
                 microbatches.append((self._epoch, step, shard, features[a:b]))
         augmentation.apply(microbatches, features, self._scaler)
+
+
+def _alike(bounds: Indices) -> int:
+    """How many steps, from the first one on, are cut into microbatches of the same sizes; often all but the last."""
+    different = [np.flatnonzero(ends - bounds[:, 0] != ends[0] - bounds[0, 0])[:1] for ends in bounds.T]
+    return int(min(np.concatenate([*different, [len(bounds)]])))

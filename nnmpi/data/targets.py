@@ -74,7 +74,7 @@ class Encoder:
             for a, b in blocks:
                 self.view(a, b)[:] = codes[a:b].T
             return
-        if blocks != self._blocks:  # seldom: steps are alike
+        if blocks is not self._blocks and blocks != self._blocks:  # seldom: steps are alike
             self._blocks = blocks
             for a, b in blocks:
                 self._factor[a:b] = b - a
@@ -84,7 +84,7 @@ class Encoder:
         np.multiply(codes, self._factor[:n], out=places)
         np.add(places, self._start[:n], out=places)
         self._memory[: self._outputs * n].fill(0)
-        np.put(self._memory, places, 1)
+        self._memory[places] = 1
 
 
 def _listed(classes: npt.NDArray[Any]) -> str:

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from nnmpi.nn.layers import Array, Buffer, squash
 
+FEW = 32  # outputs; to add them up for each output anew is then faster than to let NumPy repeat the sums
+
 
 class Scratch(NamedTuple):
     """What a loss needs for a block of ``b`` samples, besides what it gets and gives."""
@@ -25,6 +27,9 @@ class Scratch(NamedTuple):
     ones: Array  # (outputs,)
     ones_b: Array  # (b,)
     ones_flat: Array  # (outputs * b,)
+    square: Array  # (outputs, outputs) of ones, or with many outputs one row of it
+    spread: Array  # (rows of it, b)
+    first: Array  # (b,), the first row of that
 
 
 class Memory:
@@ -35,14 +40,17 @@ class Memory:
         self._sums: Array = np.empty(max_block, dtype)
         self._work = Buffer(outputs, max_block, dtype)
         self._ones: Array = np.ones(outputs * max(1, max_block), dtype)
+        self._square: Array = np.ones((outputs if outputs <= FEW else 1, outputs), dtype)
+        self._spread = Buffer(len(self._square), max_block, dtype)
         self._made: dict[int, Scratch] = {}
 
     def scratch(self, b: int) -> Scratch:
         """The arrays for `b` samples."""
         if b not in self._made:
             work, _ = self._work.view(b)
-            ones, n = self._ones, self._outputs
-            self._made[b] = Scratch(self._sums[:b], work, work.reshape(-1), ones[:n], ones[:b], ones[: n * b])
+            ones, n, spread = self._ones, self._outputs, self._spread.view(b)[0]
+            parts = self._sums[:b], work, work.reshape(-1), ones[:n], ones[:b], ones[: n * b]
+            self._made[b] = Scratch(*parts, self._square, spread, spread[0])
         return self._made[b]
 
 
@@ -68,14 +76,14 @@ largest = np.maximum.reduce
 
 def cross_entropy(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
     """``-Σ t log softmax(z) = Σ_samples log Σ exp(z) - Σ t z``; the derivative is ``softmax(z) - t``."""
-    sums, _, _, ones, ones_b, _ = scratch
+    sums, _, _, _, ones_b, _, square, spread, first = scratch
     largest(z, axis=0, out=sums)
     np.subtract(z, sums, z)
     np.exp(z, delta)
-    ones.dot(delta, sums)
-    np.divide(delta, sums, delta)
+    square.dot(delta, spread)  # Σ exp(z), in each row
+    np.divide(delta, spread, delta)
     np.subtract(delta, t, delta)
-    np.log(sums, sums)
+    np.log(first, sums)
     return float(sums.dot(ones_b)) - float(np.vdot(z, t))
 
 
