@@ -15,10 +15,10 @@ def dense(activation="relu", fan_in=3, fan_out=5, max_batch=8, dropout=0.0, dtyp
     return parameters, Dense(parameters, activation, max_batch, dropout=dropout)
 
 
-def backward(name, h, delta):
+def backward(name, h, delta, booleans=False):
     """``delta`` times the derivative of an activation with the outputs `h`."""
     whole = f"i{h.itemsize}"
-    perform(ACTIVATIONS[name][1](h, delta, np.empty(h.shape, whole), np.ones(h.shape, whole)))
+    perform(ACTIVATIONS[name][1](h, delta, np.empty(h.shape, bool if booleans else whole), np.ones(h.shape, whole)))
 
 
 def forward(layer, x, training=False):
@@ -53,13 +53,14 @@ def test_bounded_activations_do_not_overflow(name, dtype):
     np.testing.assert_allclose(z, reference.ACTIVATIONS[name](HUGE), atol=1e-7)
 
 
+@pytest.mark.parametrize("booleans", [True, False])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_relu_backward_lets_nothing_through_where_the_unit_is_off(dtype):
+def test_relu_backward_lets_nothing_through_where_the_unit_is_off(dtype, booleans):
     least = np.finfo(dtype).smallest_subnormal
     h = np.array([[0.0, least, -0.0, 1e30, 0.0, -0.0, 3.0]], dtype)
     delta = np.array([[5.0, 5.0, 5.0, -np.pi, -np.pi, -np.pi, least]], dtype)
     expected = delta * (h > 0)
-    backward("relu", h, delta)
+    backward("relu", h, delta, booleans)
     assert (delta == expected).all()
 
 

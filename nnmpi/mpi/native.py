@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from nnmpi.memory import zeros
 from nnmpi.mpi.overlap import Overlapped, buckets
 from nnmpi.mpi.reduce import Array, Block, Reduction, datatype
 from nnmpi.mpi.shared import Shared, share
@@ -38,7 +39,7 @@ class Native:
 
     def __init__(self, world: World, length: int, dtype: str) -> None:
         self.blocks = [Block(0)]
-        self.vectors: list[Array] = [np.zeros(length, dtype)]
+        self.vectors: list[Array] = [zeros(length, dtype)]
         self._alone = world.size == 1
         self._allreduce = world.here.counted(world.comm.Allreduce, "reduction")
         self._in_place = world.mpi.IN_PLACE

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import numpy as np
-
+from nnmpi.memory import zeros
 from nnmpi.mpi.reduce import Array, Block, datatype
 from nnmpi.mpi.world import World
 
@@ -33,7 +32,7 @@ class Overlapped:
 
     def __init__(self, world: World, parts: dict[int, slice], length: int, dtype: str) -> None:
         self.blocks = [Block(0)]
-        self.vectors: list[Array] = [np.zeros(length, dtype)]
+        self.vectors: list[Array] = [zeros(length, dtype)]
         self._buffers = {layer: [self.vectors[0][part], datatype(world, dtype)] for layer, part in parts.items()}
         self._in_place = world.mpi.IN_PLACE
         self._iallreduce = world.comm.Iallreduce

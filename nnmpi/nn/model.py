@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nnmpi.memory import zeros
 from nnmpi.nn.blas import Call
 from nnmpi.nn.layers import Array, Dense, perform
 from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS, Memory
@@ -47,7 +48,7 @@ def glorot_uniform(architecture: Architecture, generator: np.random.Generator) -
 
     Drawn in float64 and rounded, so that both precisions start at the same place.
     """
-    flat: Array = np.zeros(architecture.parameters, architecture.dtype)
+    flat = zeros(architecture.parameters, architecture.dtype)
     for layer in architecture.views(flat):
         fan_in, fan_out = layer.shape[0] - 1, layer.shape[1]
         limit = np.sqrt(6 / (fan_in + fan_out))

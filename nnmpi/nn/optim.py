@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from nnmpi.memory import zeros
 from nnmpi.nn.blas import Call, axpby, axpy, number
 from nnmpi.nn.layers import Array
 
@@ -33,7 +34,7 @@ class SGD:
     """
 
     def __init__(self, parameters: Array, momentum: float, nesterov: bool, blas: bool = False) -> None:
-        self.state: Array = np.zeros(parameters.size if momentum else 0, parameters.dtype)
+        self.state: Array = zeros(parameters.size if momentum else 0, parameters.dtype)
         self._pieces = [(piece, parameters[piece], self.state[piece]) for piece in pieces(parameters.size)]
         self._momentum, self._nesterov, self._blas = momentum, nesterov, blas
         kind = parameters.dtype
@@ -83,7 +84,7 @@ class Adam:
     beta1, beta2, epsilon = 0.9, 0.999, 1e-8
 
     def __init__(self, parameters: Array) -> None:
-        self.state: Array = np.zeros(2 * parameters.size, parameters.dtype)
+        self.state: Array = zeros(2 * parameters.size, parameters.dtype)
         m, v = np.split(self.state, 2)
         self._pieces = [(piece, parameters[piece], m[piece], v[piece]) for piece in pieces(parameters.size)]
         self._scratch: Array = np.empty(min(parameters.size, PIECE), parameters.dtype)
