@@ -107,6 +107,7 @@ def test_a_vector_of_many_pieces_is_updated_as_one(name, nesterov, blas, monkeyp
     whole, in_pieces = np.ones(11), np.ones(11)
     one = OPTIMIZERS[name](whole, 0.9, nesterov, blas)
     monkeypatch.setattr(optim, "PIECE", 4)
+    monkeypatch.setattr(optim, "WHOLE", 0)
     many = OPTIMIZERS[name](in_pieces, 0.9, nesterov, blas)
     for k, gradient in enumerate(gradients):
         one.update(gradient.copy(), 3, 0.1, k)
