@@ -111,7 +111,7 @@ class Output:
             If one of them cannot be written.
         """
         self.flush()
-        self.model(parameters, final=True)
+        self.model(parameters, True)
         with self._writing():
             self.log.finished()
 

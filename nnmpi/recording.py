@@ -69,7 +69,7 @@ class Recording:
         timeline.time(reduce, reduce="reduce")
         if output:
             timeline.time(output, model="write a model")
-            timeline.time(output.log, step="log", epoch="log")
+            timeline.time(output.log, epoch="log")
             if output.checkpoints:
                 timeline.time(output.checkpoints, save="copy for a checkpoint")
                 timeline.time_thread(output.checkpoints, write="write a checkpoint")

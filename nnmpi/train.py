@@ -178,7 +178,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
                     for shard, b, columns in batches.columns(step, reduce.by_shard):
                         draw = stream(config.seed, Purpose.DROPOUT, epoch, step, shard, reuse=draw)
                         network.draw_dropout(b, columns, draw)
-                network.forward(inputs, training=True, whole=batches.whole(step) if reduce.by_shard else None)
+                network.forward(inputs, True, batches.whole(step) if reduce.by_shard else None)
                 losses = network.loss(targets)
                 for (end, additions), x, loss in zip(ends, inputs, losses, strict=True):
                     write(end, 0, loss, x.shape[1], asked, due)

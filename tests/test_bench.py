@@ -52,7 +52,7 @@ def test_all_parts_are_measured_and_tabulated(tmp_path: Path) -> None:
     values = network["seconds"]["nnmpi, 2 ranks"]["values"]
     limits = network["seconds"]["limit"]["values"]
     shares = [limit / step for limit, step in zip(limits, values, strict=True)]
-    two, limit, share = rows(markdown, "A step, 2 ranks")[name]
+    two, limit, share, _ = rows(markdown, "A step, 2 ranks")[name]
     assert agrees(two, network["seconds"]["nnmpi, 2 ranks"])
     assert seconds(two)[0] == pytest.approx(sum(values) / 2, rel=6e-3)
     assert agrees(limit, network["seconds"]["limit"])

@@ -27,9 +27,9 @@ class Here:
         if self.timeline:
             self.timeline.phase(phase)
 
-    def counted(self, call: Call, name: str = "exchange") -> Call:
-        """`call`, an MPI call in which all ranks take part, counted, and timed under `name` if there is a timeline."""
-        if self.timeline:
+    def counted(self, call: Call, name: str | None = "exchange") -> Call:
+        """`call`, an MPI call in which all ranks take part, counted; timed, if there is a timeline and a `name`."""
+        if self.timeline and name:
             call = self.timeline.timed(name, call, lambda: self.collectives)
 
         def collective(*arguments: Any) -> Any:

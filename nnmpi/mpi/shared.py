@@ -95,7 +95,8 @@ class Shared:
         rank, rows = world.rank, memory[:, 0, :length]
         self.blocks = [Block(0)]
         self.vectors: list[Array] = [rows[rank]]
-        self._barrier = world.here.counted(world.comm.Barrier, "reduction")
+        self._all_vectors_are_there = world.here.counted(world.comm.Barrier, "reduction")
+        self._all_sums_are_there = world.here.counted(world.comm.Barrier, None)
         mine = slice_of(rank, world.size, length, rows.itemsize)
         parts = [rows[:, a : min(a + PIECE, mine.stop)] for a in range(mine.start, mine.stop, PIECE)]
         # own numbers; those of each other rank; where the sums go
@@ -106,10 +107,10 @@ class Shared:
 
     def reduce(self) -> None:
         """Add up this rank's slice, and write the sums to all vectors, between two barriers."""
-        self._barrier()  # all vectors are there
+        self._all_vectors_are_there()
         for own, others, everywhere in self._pieces:
             for other in others:
                 np.add(own, other, out=own)
             for rows in everywhere:
                 np.copyto(rows, own)
-        self._barrier()  # all sums are there
+        self._all_sums_are_there()

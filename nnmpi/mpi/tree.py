@@ -89,15 +89,16 @@ class Deterministic:
 
     def _in_memory(self, world: World, holdings: list[list[Node]], memory: Array, own: slice) -> dict[Node, Array]:
         """Prepare the barriers of an exchange without messages. Returns where the slices of others' subtrees are."""
-        barrier = world.here.counted(world.comm.Barrier, "reduction")
+        all_subtrees_are_there = world.here.counted(world.comm.Barrier, "reduction")
+        all_sums_are_there = world.here.counted(world.comm.Barrier, None)
         rank, roots = world.rank, memory[:, 0, own]
 
         def hand_round() -> None:
             for others in (roots[:rank], roots[rank + 1 :]):
                 np.copyto(others, roots[rank])
-            barrier()  # all sums are there
+            all_sums_are_there()
 
-        self._collect, self._hand_round = barrier, hand_round  # after the first all subtrees are there
+        self._collect, self._hand_round = all_subtrees_are_there, hand_round
         return {
             node: memory[r, i, own] for r, nodes in enumerate(holdings) if r != rank for i, node in enumerate(nodes)
         }

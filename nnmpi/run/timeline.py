@@ -66,10 +66,10 @@ class Timeline:
         """`call`, with a row of what it took; `number` tells which one of many alike it was."""
         extend, kind = (self._rows if rows is None else rows).extend, NUMBERS[name]
 
-        def timed(*arguments: Any, **options: Any) -> Any:
+        def timed(*arguments: Any) -> Any:
             start = clock()
             try:
-                return call(*arguments, **options)
+                return call(*arguments)
             finally:
                 extend((kind, start, clock(), 0))
 

@@ -30,7 +30,7 @@ from processes import ROOT, Failed
 PARTS = ("steps", "startup", "memory", "growth")
 PICTURES = {
     "steps": "Time of a step over the limit on 2 ranks, and over that of nnmpi on one core",
-    "shares": "Matrix products, Allreduce, update and the rest as parts of a step's time",
+    "shares": "Matrix products, reduction, update and the rest as parts of a step's time",
     "scaling": "Time of a step on 1 and on 2 ranks, and on more ranks than cores",
     "growth": "Time of a step over the number of parameters and over the batch",
 }

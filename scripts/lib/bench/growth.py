@@ -40,5 +40,6 @@ def _point(at: int, network: Network, ranks: int, rounds: int, say: Callable[[st
     core = max(os.sched_getaffinity(0)) if ranks == 1 else None  # one rank is to have one core, too
     ways = {"step": lambda: step(network, ranks, core), "limit": lambda: limit(network, ranks, core)}
     found = in_turn(rounds, ways, say)
-    alone = [of(found["limit"], part) for part in ("products", "allreduce")]
-    return {"at": at, "step": of(found["step"], "step"), "limit": total(*alone), "allreduce": alone[1]}
+    products, allreduce, reduction = (of(found["limit"], part) for part in ("products", "allreduce", "reduction"))
+    parts = {"limit": total(products, allreduce), "allreduce": allreduce, "reduction": reduction}
+    return {"at": at, "step": of(found["step"], "step"), **parts}

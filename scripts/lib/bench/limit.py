@@ -1,9 +1,10 @@
-"""What a step cannot do without, each alone: its matrix products, its Allreduce, and its update. Run under mpiexec.
+"""What a step cannot do without, each alone: matrix products, Allreduce, update. Run under mpiexec.
 
 All ranks do the same at the same time, since they share the memory's bandwidth. The matrix products are those of
 forward, weight gradient and backward, into arrays made before, without biases, with the samples of a batch in rows and
 in columns, with np.matmul and np.dot; the fastest of the four counts. They run in the order of a step, over and over.
-The seconds printed are medians over chunks on the slowest rank.
+The reduction is what nnmpi does in the place of the Allreduce. The seconds printed are medians over chunks on the
+slowest rank.
 """
 
 import argparse
@@ -17,6 +18,10 @@ import numpy as np
 from mpi4py import MPI
 from threadpoolctl import threadpool_limits
 
+from nnmpi.memory import zeros
+from nnmpi.mpi.native import native
+from nnmpi.mpi.world import World
+from nnmpi.nn.blas import fingerprint
 from nnmpi.nn.optim import OPTIMIZERS
 
 TAIL = 4  # what travels with the gradient in nnmpi/train.py
@@ -46,11 +51,15 @@ def main() -> None:
         vector = np.zeros(parameters + TAIL, np.float32)
         buffer = [vector, MPI.FLOAT]
         allreduce = time_alone(comm, lambda: comm.Allreduce(MPI.IN_PLACE, buffer), asked.seconds)
-        optimizer = OPTIMIZERS["sgd"](np.zeros(parameters, np.float32), 0.9, True)
-        update = time_alone(comm, lambda: optimizer.update(vector[:-TAIL], batch, 0.01, 0), asked.seconds)
+        own = native(World(MPI), [parameters], len(vector), "float32", None)
+        reduction = time_alone(comm, own.reduce, asked.seconds)
+        optimizer = OPTIMIZERS["sgd"](zeros(parameters, np.float32), 0.9, True, bool(fingerprint(np.float32)))
+        gradient = own.vectors[0][:-TAIL]
+        update = time_alone(comm, lambda: optimizer.update(gradient, batch, 0.01, 0), asked.seconds)
     if comm.rank == 0:
         found = {"products": min(ways.values()), "ways": ways}
-        print(json.dumps({**found, "allreduce": allreduce, "update": update, "parameters": parameters}))
+        found |= {"allreduce": allreduce, "reduction": reduction, "update": update, "parameters": parameters}
+        print(json.dumps(found))
 
 
 def in_rows(layers: list[int], batch: int) -> list[Product]:

@@ -23,7 +23,7 @@ COLOURS = {
     "Keras": "#8a6fb0",
 }
 MARKERS = {"nnmpi": "D", "limit": "|"}
-PARTS = {"products": "matrix products", "allreduce": "Allreduce", "update": "update", "rest": "the rest"}
+PARTS = {"products": "matrix products", "reduction": "reduction", "update": "update", "rest": "the rest"}
 PART_COLOURS = ("#0b6e4f", "#2e5eaa", "#edae49", "#c9c9c9")
 
 
@@ -156,6 +156,7 @@ def _growth(growth: dict[str, Any], path: Path) -> None:
             ("step", "nnmpi", "o-", COLOURS["nnmpi"]),
             ("limit", "limit", "|--", "black"),
             ("allreduce", "of it Allreduce", "x:", COLOURS["JAX"]),
+            ("reduction", "nnmpi's reduction", "+:", COLOURS["nnmpi"]),
         ):
             there = [p for p in points if "median" in p[key]]
             axes.plot([p["at"] for p in there], [p[key]["median"] for p in there], style, color=colour, label=text)

@@ -76,7 +76,8 @@ def _steps(steps: dict[str, Any]) -> list[str]:
         times, peers = network["seconds"], list(network["settings"])
         alone = [p for p in peers if p != "PyTorch DDP"]
         row = [name, cell(times["nnmpi, 2 ranks"], seconds), cell(times["limit"], seconds)]
-        two.append([*row, cell(network["share of the limit"], ratio), *_against(network, peers, ["PyTorch DDP"])])
+        row += [cell(network[share], ratio) for share in ("share of the limit", "share with the own reduction")]
+        two.append([*row, *_against(network, peers, ["PyTorch DDP"])])
         one.append([name, cell(times["nnmpi, 1 rank"], seconds), *_against(network, peers, alone)])
         scaling.append([name, *(cell(figure, ratio) for figure in network["weak scaling"].values())])
         parts.append([name, *_parts(network)])
@@ -85,13 +86,13 @@ def _steps(steps: dict[str, Any]) -> list[str]:
     ddp = ["PyTorch DDP"] if "PyTorch DDP" in peers else []
     found = [
         "### A step, 2 ranks on 2 cores",
-        grid(["network (batch of a rank)", "nnmpi", "limit", "limit / nnmpi", *ddp], two),
+        grid(["network (batch of a rank)", "nnmpi", "limit", "limit / nnmpi", "with its own reduction", *ddp], two),
         "### A step, one process on one core",
         grid(["network (batch)", "nnmpi", *alone], one),
         "### Weak scaling from 1 to 2 ranks: time of a step on 1 rank / on 2",
         grid(["network (batch of a rank)", "nnmpi", *ddp], scaling),
         "### Where the time of a step goes, 2 ranks",
-        grid(["network (batch of a rank)", "matrix products", "Allreduce", "update", "the rest"], parts),
+        grid(["network (batch of a rank)", "matrix products", "reduction", "update", "the rest"], parts),
     ]
     if peers:
         found += ["### The settings that were best", grid(["network", *peers], used)]
@@ -109,11 +110,11 @@ def _against(network: dict[str, Any], peers: list[str], wanted: list[str]) -> li
 
 
 def shares(network: dict[str, Any]) -> dict[str, float] | None:
-    """Products, Allreduce and update, each alone, as parts of a step's time; and what is left of it."""
+    """Products, reduction and update, each alone, as parts of a step's time; and what is left of it."""
     step, alone = network["seconds"]["nnmpi, 2 ranks"], network["alone"]
     if "failed" in step or any("failed" in part for part in alone.values()):
         return None
-    found = {name: part["median"] / step["median"] for name, part in alone.items()}
+    found = {name: alone[name]["median"] / step["median"] for name in ("products", "reduction", "update")}
     return {**found, "rest": 1 - sum(found.values())}
 
 
@@ -161,8 +162,8 @@ def _growth(growth: dict[str, Any]) -> list[str]:
     found = ["### How the time of a step grows"]
     for title, points in series.values():
         rows = [
-            [f"{p['at']:,}", cell(p["step"], seconds), cell(p["limit"], seconds), cell(p["allreduce"], seconds)]
+            [f"{p['at']:,}", *(cell(p[part], seconds) for part in ("step", "limit", "allreduce", "reduction"))]
             for p in points
         ]
-        found.append(grid([title, "step", "limit", "of it Allreduce"], rows))
+        found.append(grid([title, "step", "limit", "of it Allreduce", "nnmpi's reduction"], rows))
     return found
