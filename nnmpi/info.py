@@ -7,6 +7,7 @@ from rich.text import Text
 from nnmpi.errors import InputError
 from nnmpi.mpi.launcher import launched
 from nnmpi.mpi.mpiexec import find_launcher
+from nnmpi.mpi.shared import share
 from nnmpi.mpi.world import World
 from nnmpi.run.environment import blas, set_threads, versions
 from nnmpi.text import printable
@@ -22,6 +23,7 @@ def info(world: World) -> None:
     if promised != world.size:
         started += ": NOT of the same MPI as the library; training will be refused"
     math = blas()
+    shared = share(world, 1, 1, "float32") is not None
     rows = {
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "MPI library": world.library(),
@@ -30,6 +32,11 @@ def info(world: World) -> None:
         "hosts": ", ".join(f"{host} ({hosts.count(host)} ranks)" for host in dict.fromkeys(hosts)),
         "BLAS": f"{math['library']} {math['version']}, kernel {math['kernel']}",
         "BLAS threads of a rank": f"{threads} (--threads changes it)",
+        "gradients are added up": "in shared memory"
+        if shared
+        else "by the MPI library"
+        if world.size > 1
+        else "by one rank alone",
         "fault tolerance": "on: training goes on without ranks that die"
         if world.recovers
         else "off: a lost rank ends the job (Open MPI: mpirun --with-ft ulfm)",

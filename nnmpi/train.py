@@ -108,6 +108,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
     else:
         sizes = [view.size for view in architecture.views(parameters)]
         reduce = native(world, sizes, length, config.dtype, config.bucket_mb)
+    about["reduction"] = reduce.name
     vectors = reduce.vectors
     layer_gradients = [architecture.views(vector[:-TAIL]) for vector in vectors]
     gradient, tails = vectors[0][:-TAIL], [vector[-TAIL:] for vector in vectors]

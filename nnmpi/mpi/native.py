@@ -34,6 +34,7 @@ def native(world: World, layers: list[int], length: int, dtype: str, bucket_mb: 
 class Native:
     """One batch a rank and one stock ``Allreduce``."""
 
+    name = "Allreduce"
     by_shard = False
     ready = None
 

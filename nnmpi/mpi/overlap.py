@@ -28,6 +28,7 @@ def buckets(layers: list[int], length: int, least: int) -> dict[int, slice]:
 class Overlapped:
     """One ``Iallreduce`` for each bucket, started when its layers' gradients are there."""
 
+    name = "Iallreduce in buckets"
     by_shard = False
 
     def __init__(self, world: World, parts: dict[int, slice], length: int, dtype: str) -> None:

@@ -30,10 +30,13 @@ class Block:
 class Reduction(Protocol):
     """What the loop sees of a reduction; there is a block for each shard held, or, not `by_shard`, one for all.
 
+    `name` is for people.
+
     `ready`, if it is not None, wants to be told when the gradient of a layer is in the vectors, the last layer first;
     what belongs to no layer must be there before that.
     """
 
+    name: str
     by_shard: bool
     blocks: list[Block]
     vectors: list[Array]

@@ -88,6 +88,7 @@ def slice_of(rank: int, size: int, length: int, itemsize: int) -> slice:
 class Shared:
     """One batch a rank; each rank adds up a slice of the vectors of all."""
 
+    name = "shared memory"
     by_shard = False
     ready = None
 

@@ -45,6 +45,7 @@ class Deterministic:
 
     by_shard = True
     ready = None
+    name: str
     _collect: Callable[[], object]
     _hand_round: Callable[[], object]
 
@@ -67,6 +68,7 @@ class Deterministic:
         whole: list[Array] = [*shared, *(np.zeros(long, dtype) for _ in range(count - len(shared)))]
         self.vectors = [vector[:length] for vector in whole]
         own = slice(width * world.rank, width * (world.rank + 1))
+        self.name = f"tree over the shards, {'by messages' if memory is None else 'in shared memory'}"
         if memory is None:
             theirs = self._by_messages(world, holdings, whole, width, dtype)
         else:

@@ -1,6 +1,7 @@
 """JAX on one process: seconds of a training step, compiled as a whole.
 
-Variants: scan (``lax.scan`` over all steps of a chunk, in one call), else one call of the compiled step for each.
+Variants: scan (``lax.scan`` over all steps of a chunk, in one call), else one call of the compiled step for each;
+gather (the step takes its samples out of the whole data set by their numbers, as it must where they are shuffled).
 """
 
 import jax
@@ -17,8 +18,8 @@ parameters = [
 state = (parameters, jax.tree.map(jnp.zeros_like, parameters))
 
 x, y = made_up(asked.layers, asked.batch * asked.steps)
-x = jnp.asarray(x).reshape(asked.steps, asked.batch, -1)
-y = jax.nn.one_hot(y, asked.layers[-1]).reshape(asked.steps, asked.batch, -1)
+all_x, all_y = jnp.asarray(x), jax.nn.one_hot(y, asked.layers[-1])
+x, y = (a.reshape(asked.steps, asked.batch, -1) for a in (all_x, all_y))
 
 
 def loss(parameters, x, y):
@@ -40,7 +41,9 @@ def step(state, batch):
 
 many = jax.jit(lambda state, x, y: lax.scan(step, state, (x, y))[0], donate_argnums=0)
 one = jax.jit(lambda state, x, y: step(state, (x, y))[0], donate_argnums=0)
+gathering = jax.jit(lambda state, n, x, y: step(state, (x[n], y[n]))[0], donate_argnums=0)
 batches = list(zip(x, y, strict=True))
+numbers = list(jax.random.permutation(keys[-1], asked.steps * asked.batch).reshape(asked.steps, asked.batch))
 
 
 def chunk() -> None:
@@ -48,6 +51,9 @@ def chunk() -> None:
     global state
     if "scan" in asked.variant:
         state = many(state, x, y)
+    elif "gather" in asked.variant:
+        for n in numbers:
+            state = gathering(state, n, all_x, all_y)
     else:
         for inputs, targets in batches:
             state = one(state, inputs, targets)

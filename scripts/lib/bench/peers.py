@@ -58,6 +58,7 @@ PEERS = (
     Peer("PyTorch DDP", "pytorch.py", 2, ("", "2threads", "pin", "compile"), pace=0.1),
     Peer("PyTorch", "pytorch.py", 1, ("", "compile"), pace=0.4),
     Peer("JAX", "jax_jit.py"),
+    Peer("JAX, gathering", "jax_jit.py", 1, ("gather",)),
     Peer("JAX scan", "jax_jit.py", 1, ("scan",)),
     Peer("scikit-learn", "sklearn_mlp.py", pace=0.4),
     Peer("Keras", "keras_fit.py", 1, ("jax", "jax+whole", "torch"), pace=0.2),

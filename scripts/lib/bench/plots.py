@@ -18,6 +18,7 @@ COLOURS = {
     "PyTorch DDP": "#d1495b",
     "PyTorch": "#e58a95",
     "JAX": "#2e5eaa",
+    "JAX, gathering": "#2ea0aa",
     "JAX scan": "#8fb0e0",
     "scikit-learn": "#edae49",
     "Keras": "#8a6fb0",
