@@ -13,7 +13,7 @@ from nnmpi.data.targets import Encoder, Targets
 
 Array = npt.NDArray[np.floating]
 
-WINDOW_BYTES = 1 << 18  # of samples gathered at once; about what stays in a core's cache until it is used
+WINDOW_BYTES = 1 << 17  # of samples gathered at once; about what stays in a core's cache until it is used
 
 
 class Batches:
