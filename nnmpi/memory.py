@@ -1,5 +1,6 @@
 """Memory for the long vectors."""
 
+import contextlib
 import mmap
 
 import numpy as np
@@ -21,7 +22,8 @@ def zeros(length: int, dtype: npt.DTypeLike) -> Array:
     if size < LARGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.zeros(length, dtype)
     memory = mmap.mmap(-1, size + PAGE)  # a page begins somewhere in the first PAGE bytes
-    memory.madvise(mmap.MADV_HUGEPAGE)
+    with contextlib.suppress(OSError):  # a kernel that was built without
+        memory.madvise(mmap.MADV_HUGEPAGE)
     start = -np.frombuffer(memory, np.uint8).ctypes.data % PAGE
     found: Array = np.frombuffer(memory, dtype, length, start)
     return found
