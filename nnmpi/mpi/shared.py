@@ -2,8 +2,8 @@
 
 An ``Allreduce`` between ranks of one host copies every vector into the library's own shared memory and out again. Here
 the vectors are in shared memory from the start. After a barrier each rank adds up its *slice* of all of them and writes
-the sums to all; after another barrier every rank has all sums in its own vector, as after an ``Allreduce``. What a rank wrote before a barrier
-the others see after it: the barrier's own messages go through the same memory, and are ordered behind it.
+the sums to all; after another barrier every rank has all sums in its own vector, as after an ``Allreduce``. What a rank
+wrote before a barrier the others see after it: the barrier's own messages go through the same memory, behind it.
 """
 
 import contextlib
