@@ -6,8 +6,6 @@ from nnmpi.memory import zeros
 from nnmpi.mpi.reduce import Array, Block, datatype
 from nnmpi.mpi.world import World
 
-DEFAULT_MB = 1.0
-
 
 def buckets(layers: list[int], length: int, least: int) -> dict[int, slice]:
     """For the first layer of each bucket where in the vector the bucket is; each has at least `least` numbers.
