@@ -23,7 +23,9 @@ def info(world: World) -> None:
     if promised != world.size:
         started += ": NOT of the same MPI as the library; training will be refused"
     math = blas()
-    shared = share(world, 1, 1, "float32") is not None
+    addition = "by one rank alone" if world.size == 1 else "by the MPI library"
+    if share(world, 1, 1, "float32") is not None:
+        addition = "in shared memory"
     rows = {
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "MPI library": world.library(),
@@ -32,11 +34,7 @@ def info(world: World) -> None:
         "hosts": ", ".join(f"{host} ({hosts.count(host)} ranks)" for host in dict.fromkeys(hosts)),
         "BLAS": f"{math['library']} {math['version']}, kernel {math['kernel']}",
         "BLAS threads of a rank": f"{threads} (--threads changes it)",
-        "gradients are added up": "in shared memory"
-        if shared
-        else "by the MPI library"
-        if world.size > 1
-        else "by one rank alone",
+        "gradients are added up": addition,
         "fault tolerance": "on: training goes on without ranks that die"
         if world.recovers
         else "off: a lost rank ends the job (Open MPI: mpirun --with-ft ulfm)",

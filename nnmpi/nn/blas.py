@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import importlib
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -62,15 +63,14 @@ def fingerprint(dtype: npt.DTypeLike) -> bytes:
     numbers = generator.standard_normal((2, 200)).astype(kind)
     a, b = number(kind, 0.3), number(kind, 0.7)
     found = set()
-    for start in range(17):
-        for cut in (0, 33) if start == 0 else (0,):
-            room = np.zeros((2, 200 + 17), kind)
-            x, y = (row[start : start + 200] for row in room)
-            x[:], y[:] = numbers
-            for part in (slice(0, cut), slice(cut, 200)):
-                axpy(a, x[part], y[part])()
-                axpby(b, x[part], a, y[part])()
-            found.add(y.tobytes())
+    for start, cut in itertools.product(range(17), (0, 33)):
+        room = np.zeros((2, 200 + 17), kind)
+        x, y = (row[start : start + 200] for row in room)
+        x[:], y[:] = numbers
+        for part in (slice(0, cut), slice(cut, 200)):
+            axpy(a, x[part], y[part])()
+            axpby(b, x[part], a, y[part])()
+        found.add(y.tobytes())
     x, y = numbers.astype(np.float64)
     right = np.allclose(np.frombuffer(next(iter(found)), kind), 0.7 * x + 0.3 * (y + 0.3 * x), rtol=1e-5, atol=1e-6)
     return found.pop() if len(found) == 1 and right else b""

@@ -27,7 +27,7 @@ from nnmpi.nn.blas import Call, add_product
 
 Array = npt.NDArray[np.floating]
 Whole = npt.NDArray[np.integer]
-Scratch = Whole | npt.NDArray[np.bool_]
+Flags = Whole | npt.NDArray[np.bool_]
 
 FEW = 1 << 14  # numbers of a block; fewer leave enough of the cache to others
 
@@ -43,7 +43,7 @@ def relu(z: Array, zeros: Array) -> list[Call]:
     return [partial(np.maximum, z, zeros, out=z)]
 
 
-def relu_backward(h: Array, delta: Array, scratch: Scratch, ones: Whole) -> list[Call]:
+def relu_backward(h: Array, delta: Array, scratch: Flags, ones: Whole) -> list[Call]:
     """``delta *= h > 0``.
 
     With a scratch array of booleans it is just that. With whole numbers: the bits of a positive number are one from 1
@@ -70,7 +70,7 @@ def sigmoid(z: Array, zeros: Array) -> list[Call]:
     return [partial(squash, z)]
 
 
-def sigmoid_backward(h: Array, delta: Array, scratch: Scratch, ones: Whole) -> list[Call]:
+def sigmoid_backward(h: Array, delta: Array, scratch: Flags, ones: Whole) -> list[Call]:
     """``delta *= h (1 - h)``; `h` is used up."""
     return [
         partial(np.multiply, delta, h, delta),
@@ -84,7 +84,7 @@ def tanh(z: Array, zeros: Array) -> list[Call]:
     return [partial(np.tanh, z, z)]
 
 
-def tanh_backward(h: Array, delta: Array, scratch: Scratch, ones: Whole) -> list[Call]:
+def tanh_backward(h: Array, delta: Array, scratch: Flags, ones: Whole) -> list[Call]:
     """``delta *= 1 - h²``; `h` is used up."""
     return [partial(np.square, h, h), partial(np.subtract, 1, h, h), partial(np.multiply, delta, h, delta)]
 
@@ -94,7 +94,7 @@ def identity(z: Array, zeros: Array) -> list[Call]:
     return []
 
 
-def identity_backward(h: Array, delta: Array, scratch: Scratch, ones: Whole) -> list[Call]:
+def identity_backward(h: Array, delta: Array, scratch: Flags, ones: Whole) -> list[Call]:
     """``delta *= 1``."""
     return []
 
@@ -142,7 +142,7 @@ class Block(NamedTuple):
     delta: Array  # (fan_out, b), the gradient of the layer's products
     delta_transposed: Array
     mask: Array  # (fan_out, b), of dropout
-    scratch: Scratch  # (fan_out, b)
+    scratch: Flags  # (fan_out, b)
     zeros: Array  # (fan_out, b)
     ones: Whole  # (fan_out, b), or (0, b)
 

@@ -43,7 +43,6 @@ class SGD:
         self._momentum, self._nesterov, self._blas = momentum, nesterov, blas
         kind = parameters.dtype
         self._rate, self._look_ahead = number(kind), number(kind)  # -η / count, and μ times that
-        self._factor = np.zeros((), kind)  # -η / count once more
         self._gradient: Array | None = None
         self._calls: list[Call] = []
 
@@ -53,7 +52,7 @@ class SGD:
             self._gradient, bind = gradient, self._with_blas if self._blas else self._with_numpy
             self._calls = [call for piece, w, v in self._pieces for call in bind(gradient[piece], w, v)]
         rate = -learning_rate / count
-        self._rate.value, self._look_ahead.value, self._factor[()] = rate, self._momentum * rate, rate
+        self._rate.value, self._look_ahead.value = rate, self._momentum * rate
         for call in self._calls:
             call()
 
@@ -66,7 +65,8 @@ class SGD:
         return [*((now, add) if self._nesterov else (add, now)), axpy(self._rate, g, w)]
 
     def _with_numpy(self, g: Array, w: Array, v: Array) -> list[Call]:
-        step = partial(np.multiply, g, self._factor, g)  # -ηg
+        rate = np.frombuffer(memoryview(self._rate), w.dtype).reshape(())  # the same memory
+        step = partial(np.multiply, g, rate, g)  # -ηg
         move = partial(np.add, w, g, w)
         if not v.size:
             return [step, move]
