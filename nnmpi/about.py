@@ -9,13 +9,15 @@ import numpy as np
 
 from nnmpi.config import Config
 from nnmpi.mpi.world import World
+from nnmpi.nn.kernel import current
 from nnmpi.run.environment import blas, versions
 from nnmpi.task import Task
 
 
 def describe(config: Config, task: Task, world: World) -> dict[str, Any]:
     """What ``config.json`` says of a run. Under "bits" stands what its bits depend on, besides the settings."""
-    found = versions()
+    found, math = versions(), blas()
+    math["kernel"] = current() or math["kernel"]  # which threadpoolctl asks for only once
     return {
         "finished": False,
         "settings": config.as_json(),
@@ -29,7 +31,7 @@ def describe(config: Config, task: Task, world: World) -> dict[str, Any]:
         "hosts": world.members.hosts(),
         "mpi": world.library(),
         "versions": found,
-        "bits": {"blas": blas(), "numpy": found["numpy"], "scikit-learn": found["scikit-learn"]},
+        "bits": {"blas": math, "numpy": found["numpy"], "scikit-learn": found["scikit-learn"]},
     }
 
 

@@ -25,6 +25,7 @@ from nnmpi.mpi.tree import Deterministic
 from nnmpi.mpi.watchdog import Watchdog
 from nnmpi.mpi.world import World
 from nnmpi.nn.blas import fingerprint
+from nnmpi.nn.kernel import choose_kernel
 from nnmpi.nn.model import Network, glorot_uniform
 from nnmpi.nn.optim import OPTIMIZERS
 from nnmpi.nn.schedules import Schedule
@@ -81,6 +82,9 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
     resumed = standing.checkpoint or (find_checkpoint(config, world) if config.resume else None)
     shards = resumed.about["shards"] if resumed else config.shards or default_shards(world.started)
     task = prepare(config, world, shards)
+    layout, held, architecture = task.layout, task.held, task.architecture
+    blocks = 1 if config.deterministic else -(-layout.shards // world.size)  # shards in one product, on any rank
+    choose_kernel(architecture.largest_layer * layout.largest_microbatch * blocks)
     about = describe(config, task, world)
     progress = Progress()
     if resumed:
@@ -89,7 +93,6 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
         if world.rank == 0 and config.deterministic and resumed.about["bits"] != about["bits"]:
             warn_of_bits(resumed.about["bits"], about["bits"])
     world.here.epoch_and_step = lambda: (progress.epoch, progress.step)
-    layout, held, architecture = task.layout, task.held, task.architecture
 
     parameters = glorot_uniform(architecture, stream(config.seed, Purpose.PARAMETERS))
     prints = set(world.gather_bytes(fingerprint(config.dtype)))

@@ -19,6 +19,11 @@ ONE = ctypes.c_int64(1)
 _linked_with_blas = importlib.import_module("numpy._core._multiarray_umath").__file__
 
 
+def library() -> ctypes.CDLL:
+    """What NumPy is linked with, its BLAS among it."""
+    return ctypes.CDLL(_linked_with_blas)
+
+
 @functools.cache
 def _function(name: str, dtype: np.dtype[Any]) -> Any:
     """A function of the OpenBLAS that NumPy's own wheels bring; None where NumPy has another BLAS.
@@ -26,8 +31,7 @@ def _function(name: str, dtype: np.dtype[Any]) -> Any:
     Its arguments have to be ctypes' objects: to convert numbers in each call would take as long as a small product.
     """
     letter = dtype.char.replace("f", "s")
-    library = ctypes.CDLL(_linked_with_blas)  # what it is linked with is searched, too
-    function = getattr(library, f"scipy_cblas_{letter}{name}64_", None)
+    function = getattr(library(), f"scipy_cblas_{letter}{name}64_", None)
     if function:
         function.restype = None
     return function

@@ -33,6 +33,11 @@ class Architecture:
         """The number of parameters."""
         return sum((1 + i) * o for i, o in pairwise(self.sizes))
 
+    @property
+    def largest_layer(self) -> int:
+        """The number of weights of the layer that has most."""
+        return max(i * o for i, o in pairwise(self.sizes))
+
     def views(self, flat: Array) -> list[Array]:
         """One array of shape (1 + fan_in, fan_out) a layer, bias in row 0, over a flat vector of parameters."""
         views, start = [], 0

@@ -75,6 +75,12 @@ def test_microbatches_of_one_sample(train: Train, mpi: str, ranks: int) -> None:
     assert train(mpi, ranks, runs) == train("openmpi", 1, runs)
 
 
+def test_kernel_does_not_depend_on_the_ranks(train: Train) -> None:
+    """The product of all shards at once would be a large one, see `nnmpi.nn.kernel`; that of one shard is not."""
+    runs = {"wide": ("--deterministic", "--hidden", "1024", "--epochs", "1")}
+    assert train("openmpi", 4, runs) == train("openmpi", 1, runs)
+
+
 def test_shards_and_ranks_that_are_no_powers_of_two(train: Train) -> None:
     runs = {"wine": ("--deterministic", "--data", "wine", "--shards", "13", "--epochs", "3", "--dtype", "float64")}
     assert train("openmpi", 3, runs) == train("openmpi", 1, runs)

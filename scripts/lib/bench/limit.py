@@ -2,7 +2,8 @@
 
 All ranks do the same at the same time, since they share the memory's bandwidth. The matrix products are those of
 forward, weight gradient and backward, into arrays made before, without biases, with the samples of a batch in rows and
-in columns, with np.matmul and np.dot; the fastest of the four counts. They run in the order of a step, over and over.
+in columns, with np.matmul and np.dot, and with both kernels of OpenBLAS where nnmpi chooses between two; the fastest
+counts. They run in the order of a step, over and over.
 The reduction is what nnmpi does in the place of the Allreduce. The seconds printed are medians over chunks on the
 slowest rank.
 """
@@ -22,6 +23,7 @@ from nnmpi.memory import zeros
 from nnmpi.mpi.native import native
 from nnmpi.mpi.world import World
 from nnmpi.nn.blas import fingerprint
+from nnmpi.nn.kernel import SMALL, choose_kernel, current
 from nnmpi.nn.optim import OPTIMIZERS
 
 TAIL = 4  # what travels with the gradient in nnmpi/train.py
@@ -43,11 +45,17 @@ def main() -> None:
     parameters = sum((a + 1) * b for a, b in itertools.pairwise(layers))
 
     with threadpool_limits(limits=1, user_api="blas"):
-        ways = {
-            f"{multiply.__name__}, {name}": time_alone(comm, multiply_all(multiply, make(layers, batch)), asked.seconds)
-            for multiply in (np.matmul, np.dot)
-            for name, make in (("rows", in_rows), ("columns", in_columns))
-        }
+        ways: dict[str, float] = {}
+        for large in (False, True):
+            choose_kernel(SMALL + large)
+            ways |= {
+                f"{multiply.__name__}, {name}, {current()}": time_alone(
+                    comm, multiply_all(multiply, make(layers, batch)), asked.seconds
+                )
+                for multiply in (np.matmul, np.dot)
+                for name, make in (("rows", in_rows), ("columns", in_columns))
+            }
+        choose_kernel(batch * max(a * b for a, b in itertools.pairwise(layers)))
         vector = np.zeros(parameters + TAIL, np.float32)
         buffer = [vector, MPI.FLOAT]
         allreduce = time_alone(comm, lambda: comm.Allreduce(MPI.IN_PLACE, buffer), asked.seconds)

@@ -60,7 +60,7 @@ PEERS = (
     Peer("JAX", "jax_jit.py"),
     Peer("JAX, gathering", "jax_jit.py", 1, ("gather",)),
     Peer("JAX scan", "jax_jit.py", 1, ("scan",)),
-    Peer("scikit-learn", "sklearn_mlp.py", pace=0.4),
+    Peer("scikit-learn", "sklearn_mlp.py", 1, ("", "Haswell"), pace=0.4),
     Peer("Keras", "keras_fit.py", 1, ("jax", "jax+whole", "torch"), pace=0.2),
 )
 
