@@ -15,7 +15,7 @@ import numpy as np
 from nnmpi.mpi.reduce import Array, Block
 from nnmpi.mpi.world import World
 
-PIECE = 16384  # numbers that are added up and written to all before the next ones: they stay in the cache meanwhile
+PIECE = 1 << 16  # numbers that are added up and written to all before the next ones: they stay in the cache meanwhile
 LINE = 64  # bytes; slices begin at multiples of it, so that no two ranks write to one line of the cache
 
 
