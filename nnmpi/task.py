@@ -15,8 +15,8 @@ from nnmpi.data.targets import Targets, targets_of
 from nnmpi.errors import InputError
 from nnmpi.evaluate import CHUNK
 from nnmpi.mpi.world import World
+from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.losses import LOSSES
-from nnmpi.nn.model import Architecture
 from nnmpi.run.environment import check_memory
 
 

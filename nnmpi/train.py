@@ -24,9 +24,10 @@ from nnmpi.mpi.replicas import check_replicas
 from nnmpi.mpi.tree import Deterministic
 from nnmpi.mpi.watchdog import Watchdog
 from nnmpi.mpi.world import World
+from nnmpi.nn.architecture import glorot_uniform
 from nnmpi.nn.blas import fingerprint
 from nnmpi.nn.kernel import choose_kernel
-from nnmpi.nn.model import Network, glorot_uniform
+from nnmpi.nn.model import Network
 from nnmpi.nn.optim import OPTIMIZERS
 from nnmpi.nn.schedules import Schedule
 from nnmpi.output import Output

@@ -15,7 +15,8 @@ from nnmpi.data.shards import Layout
 from nnmpi.data.streams import Purpose, stream
 from nnmpi.data.targets import Targets
 from nnmpi.nn import layers, losses
-from nnmpi.nn.model import Architecture, Network, glorot_uniform
+from nnmpi.nn.architecture import Architecture, glorot_uniform
+from nnmpi.nn.model import Network
 from nnmpi.nn.optim import OPTIMIZERS, SGD
 from nnmpi.nn.schedules import Schedule
 

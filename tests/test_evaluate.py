@@ -12,7 +12,8 @@ from nnmpi.data.shards import held_shards
 from nnmpi.data.sources import Source
 from nnmpi.data.targets import targets_of
 from nnmpi.evaluate import CHUNK, Scores, decide, evaluate
-from nnmpi.nn.model import Architecture, Network
+from nnmpi.nn.architecture import Architecture
+from nnmpi.nn.model import Network
 
 FEATURES = 5
 

@@ -6,7 +6,8 @@ import reference
 from scipy.special import expit, softmax
 
 from nnmpi.nn import optim
-from nnmpi.nn.model import Architecture, Network
+from nnmpi.nn.architecture import Architecture
+from nnmpi.nn.model import Network
 from nnmpi.nn.optim import OPTIMIZERS, SGD, Adam
 from nnmpi.nn.schedules import Schedule
 

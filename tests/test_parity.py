@@ -17,7 +17,8 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import StandardScaler
 
 from nnmpi.data.streams import Purpose, stream
-from nnmpi.nn.model import Architecture, Network, glorot_uniform
+from nnmpi.nn.architecture import Architecture, glorot_uniform
+from nnmpi.nn.model import Network
 from nnmpi.nn.optim import SGD, Adam
 
 UPDATES, ETA, MU, ALPHA = 20, 0.05, 0.9, 0.3

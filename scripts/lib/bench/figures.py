@@ -10,12 +10,11 @@ Figure = dict[str, Any]  # median, low, high, values: one for each round, None w
 
 
 def figure(values: list[float | None], failure: str | None = None) -> Figure:
-    """Median, lowest and highest of the values that are there."""
+    """Median, lowest and highest of the values that are there; the `failure` if there are none."""
     there = [value for value in values if value is not None]
     if not there:
         return {"failed": failure or "not measured"}
-    found = {"median": statistics.median(there), "low": min(there), "high": max(there), "values": values}
-    return found if failure is None else {**found, "failed_once": failure}
+    return {"median": statistics.median(there), "low": min(there), "high": max(there), "values": values}
 
 
 def ratio(above: Figure, below: Figure) -> Figure:

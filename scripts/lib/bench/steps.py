@@ -30,7 +30,7 @@ def _network(network: Network, rounds: int, peers: tuple[Peer, ...], core: int, 
     say(f"{network}: {len(measurements)} ways of doing it, {rounds} times in turn")
     found = in_turn(rounds, measurements, say)
 
-    alone = {part: of(found["limit"], part) for part in ("products", "allreduce", "reduction", "update")}
+    alone = {part: of(found["limit"], part) for part in ("products", "allreduce", "reduction", "update", "together")}
     steps = {name: of(found[name], "step") for name in measurements if name != "limit"}
     bound = total(alone["products"], alone["allreduce"])
     two, one = steps["nnmpi, 2 ranks"], steps["nnmpi, 1 rank"]
@@ -40,6 +40,7 @@ def _network(network: Network, rounds: int, peers: tuple[Peer, ...], core: int, 
         "alone": alone,
         "share of the limit": ratio(bound, two),
         "share with the own reduction": ratio(total(alone["products"], alone["reduction"]), two),
+        "share in one loop": ratio(alone["together"], two),
         "weak scaling": {"nnmpi": ratio(one, two)},
         "times nnmpi": {peer.name: ratio(steps[peer.name], two if peer.processes == 2 else one) for peer in peers},
         "settings": settings,

@@ -6,6 +6,12 @@ from typing import Any
 Figure = dict[str, Any]
 Format = Callable[[float], str]
 
+SHARES = {
+    "share of the limit": "limit / nnmpi",
+    "share with the own reduction": "with its own reduction",
+    "share in one loop": "the same in one loop",
+}
+
 
 def markdown(found: dict[str, Any]) -> str:
     """All tables of the parts that were measured, each with a line that says how to read it."""
@@ -76,7 +82,7 @@ def _steps(steps: dict[str, Any]) -> list[str]:
         times, peers = network["seconds"], list(network["settings"])
         alone = [p for p in peers if p != "PyTorch DDP"]
         row = [name, cell(times["nnmpi, 2 ranks"], seconds), cell(times["limit"], seconds)]
-        row += [cell(network[share], ratio) for share in ("share of the limit", "share with the own reduction")]
+        row += [cell(network[share], ratio) for share in SHARES]
         two.append([*row, *_against(network, peers, ["PyTorch DDP"])])
         one.append([name, cell(times["nnmpi, 1 rank"], seconds), *_against(network, peers, alone)])
         scaling.append([name, *(cell(figure, ratio) for figure in network["weak scaling"].values())])
@@ -86,7 +92,7 @@ def _steps(steps: dict[str, Any]) -> list[str]:
     ddp = ["PyTorch DDP"] if "PyTorch DDP" in peers else []
     found = [
         "### A step, 2 ranks on 2 cores",
-        grid(["network (batch of a rank)", "nnmpi", "limit", "limit / nnmpi", "with its own reduction", *ddp], two),
+        grid(["network (batch of a rank)", "nnmpi", "limit", *SHARES.values(), *ddp], two),
         "### A step, one process on one core",
         grid(["network (batch)", "nnmpi", *alone], one),
         "### Weak scaling from 1 to 2 ranks: time of a step on 1 rank / on 2",

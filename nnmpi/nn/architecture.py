@@ -1,0 +1,55 @@
+"""The shape of a network, its parameters as one flat vector, and what they are at the start."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from nnmpi.memory import zeros
+from nnmpi.nn.layers import Array
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a network computes, without its parameters.
+
+    ``sizes`` are the features, the sizes of the hidden layers and the number of outputs.
+    """
+
+    sizes: tuple[int, ...]
+    activation: str
+    output_activation: str
+    loss: str
+    dtype: str
+
+    @property
+    def parameters(self) -> int:
+        """The number of parameters."""
+        return sum((1 + i) * o for i, o in pairwise(self.sizes))
+
+    @property
+    def largest_layer(self) -> int:
+        """The number of weights of the layer that has most."""
+        return max(i * o for i, o in pairwise(self.sizes))
+
+    def views(self, flat: Array) -> list[Array]:
+        """One array of shape (1 + fan_in, fan_out) a layer, bias in row 0, over a flat vector of parameters."""
+        views, start = [], 0
+        for fan_in, fan_out in pairwise(self.sizes):
+            end = start + (1 + fan_in) * fan_out
+            views.append(flat[start:end].reshape(1 + fan_in, fan_out))
+            start = end
+        return views
+
+
+def glorot_uniform(architecture: Architecture, generator: np.random.Generator) -> Array:
+    """Initial parameters: weights uniform in ``±√(6 / (fan_in + fan_out))``, biases zero (Glorot & Bengio 2010).
+
+    Drawn in float64 and rounded, so that both precisions start at the same place.
+    """
+    flat = zeros(architecture.parameters, architecture.dtype)
+    for layer in architecture.views(flat):
+        fan_in, fan_out = layer.shape[0] - 1, layer.shape[1]
+        limit = np.sqrt(6 / (fan_in + fan_out))
+        layer[1:] = generator.uniform(-limit, limit, (fan_in, fan_out))
+    return flat
