@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from nnmpi.data.augment import AUGMENTATIONS
 from nnmpi.errors import InputError
-from nnmpi.nn.layers import ACTIVATIONS
+from nnmpi.nn.activations import ACTIVATIONS
 from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS
 from nnmpi.nn.optim import OPTIMIZERS
 from nnmpi.nn.schedules import SCHEDULES

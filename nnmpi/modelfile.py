@@ -14,8 +14,8 @@ from nnmpi.data.npz import are_characters
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.targets import Targets
 from nnmpi.errors import InputError
+from nnmpi.nn.activations import ACTIVATIONS
 from nnmpi.nn.architecture import Architecture
-from nnmpi.nn.layers import ACTIVATIONS
 from nnmpi.nn.losses import LOSSES
 from nnmpi.run.files import whole_file
 from nnmpi.run.tensors import pieces

@@ -12,7 +12,7 @@ from nnmpi.errors import InputError, RunError
 from nnmpi.modelfile import Model, Recipe, write_model
 from nnmpi.mpi.launcher import shows_terminal
 from nnmpi.mpi.world import World
-from nnmpi.nn.layers import Array
+from nnmpi.nn.blas import Array
 from nnmpi.run import checkpoint
 from nnmpi.run.checkpoint import Checkpoint, CheckpointWriter, Progress
 from nnmpi.run.log import RunLog

@@ -14,7 +14,7 @@ from nnmpi.config import Config, directory_of
 from nnmpi.data.shards import Layout
 from nnmpi.errors import InputError
 from nnmpi.mpi.world import World
-from nnmpi.nn.layers import Array
+from nnmpi.nn.blas import Array
 from nnmpi.run.checkpoint import Checkpoint, Progress, newest
 from nnmpi.task import Task
 from nnmpi.text import message

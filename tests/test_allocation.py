@@ -14,7 +14,7 @@ from nnmpi.data.scaler import Scaler
 from nnmpi.data.shards import Layout
 from nnmpi.data.streams import Purpose, stream
 from nnmpi.data.targets import Targets
-from nnmpi.nn import layers, losses
+from nnmpi.nn import activations, losses
 from nnmpi.nn.architecture import Architecture, glorot_uniform
 from nnmpi.nn.model import Network
 from nnmpi.nn.optim import OPTIMIZERS, SGD
@@ -43,7 +43,7 @@ CASES = {
     "all at once": {"optimizer": "adam", "dropout": 0.5, "augment": ("shift", "rotate", "noise")},
     "deterministic": {"by_shard": True},
     "deterministic, all at once": {"by_shard": True, "dropout": 0.5, "augment": ("shift", "rotate", "noise")},
-    **{name: {"activation": name} for name in layers.ACTIVATIONS},
+    **{name: {"activation": name} for name in activations.ACTIVATIONS},
     **{f"{loss} {output}": {"pair": (loss, output)} for loss in losses.LOSSES for output in losses.LOSSES[loss]},
 }
 
@@ -138,7 +138,7 @@ def test_step_allocates_no_array(case, shape, dtype):
     assert peak_of(Step(shape, dtype=dtype, **CASES[case])) < ALLOWED
 
 
-def allocating_relu(z, zeros):
+def allocating_relu(z):
     def call():
         z[:] = z * (z > 0)
 
@@ -162,7 +162,7 @@ def allocating_cross_entropy(z, t, delta, scratch):
 @pytest.mark.parametrize(
     ("shape", "place", "name", "planted"),
     [
-        ("samples", layers.ACTIVATIONS, "relu", (allocating_relu, layers.relu_backward)),
+        ("samples", activations.ACTIVATIONS, "relu", (allocating_relu, activations.relu_slope)),
         ("samples", losses.LOSSES["cross-entropy"], "softmax", allocating_cross_entropy),
         ("parameters", Network, "add_l2", allocating_l2),
         ("parameters", SGD, "update", allocating_update),

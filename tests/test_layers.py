@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import reference
 
-from nnmpi.nn.layers import ACTIVATIONS, Buffer, Dense, perform
+from nnmpi.nn.activations import ACTIVATIONS, multiply_by_slope
+from nnmpi.nn.layers import Buffer, Dense, perform
 
 Z = np.array([-3.0, -1.0, -0.1, 0.2, 0.9, 4.0]).reshape(2, 3)
 HUGE = np.array([[-1e30, -800.0, -90.0, 90.0, 800.0, 1e30]])
@@ -17,8 +18,9 @@ def dense(activation="relu", fan_in=3, fan_out=5, max_batch=8, dropout=0.0, dtyp
 
 def backward(name, h, delta, booleans=False):
     """``delta`` times the derivative of an activation with the outputs `h`."""
-    whole = f"i{h.itemsize}"
-    perform(ACTIVATIONS[name][1](h, delta, np.empty(h.shape, bool if booleans else whole), np.ones(h.shape, whole)))
+    slope = np.empty(h.shape, (bool if booleans else f"i{h.itemsize}") if name == "relu" else h.dtype)
+    calls = ACTIVATIONS[name][1](h, slope)
+    perform([*calls, multiply_by_slope(delta, slope)] if calls else [])
 
 
 def forward(layer, x, training=False):
@@ -33,7 +35,7 @@ def test_reference_has_a_formula_for_every_activation():
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activation_is_its_formula(name):
     z = Z.copy()
-    perform(ACTIVATIONS[name][0](z, np.zeros_like(z)))
+    perform(ACTIVATIONS[name][0](z))
     np.testing.assert_allclose(z, reference.ACTIVATIONS[name](Z), rtol=1e-14, atol=1e-16)
 
 
@@ -49,7 +51,7 @@ def test_backward_multiplies_by_the_derivative(name):
 def test_bounded_activations_do_not_overflow(name, dtype):
     z = HUGE.astype(dtype)
     with np.errstate(all="raise", under="ignore"):
-        perform(ACTIVATIONS[name][0](z, np.zeros_like(z)))
+        perform(ACTIVATIONS[name][0](z))
     np.testing.assert_allclose(z, reference.ACTIVATIONS[name](HUGE), atol=1e-7)
 
 
@@ -135,3 +137,21 @@ def test_the_mask_is_used_in_training_only(training):
     forward(layer, x, training)
     expected = reference.ACTIVATIONS["sigmoid"](x @ parameters[1:] + parameters[0]).T * mask
     np.testing.assert_allclose(layer.blocks[0].output, expected, rtol=1e-12)
+
+
+def test_the_gradient_takes_the_place_of_hidden_outputs_only():
+    _, hidden = dense()
+    parameters, _ = dense()
+    last = Dense(parameters, None, 8)
+    for layer in (hidden, last):
+        layer.resize([8])
+    assert np.shares_memory(hidden.blocks[0].output, hidden.blocks[0].delta)
+    assert not np.shares_memory(last.blocks[0].output, last.blocks[0].delta)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (7, 4000), (6, 4000), (2, 20_000), (3, 0)])
+def test_relu_takes_all_rows_whether_they_fit_into_one_piece_or_not(shape):
+    z = np.random.default_rng(4).normal(size=shape)
+    expected = np.where(z > 0, z, 0)
+    perform(ACTIVATIONS["relu"][0](z))
+    assert (z == expected).all()

@@ -6,8 +6,8 @@ import reference
 from threadpoolctl import threadpool_limits
 
 from nnmpi.data.streams import Purpose, stream
+from nnmpi.nn.activations import ACTIVATIONS
 from nnmpi.nn.architecture import Architecture, glorot_uniform
-from nnmpi.nn.layers import ACTIVATIONS
 from nnmpi.nn.model import Fused, Network
 
 HIDDEN = (6, 5)

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from nnmpi.memory import zeros
-from nnmpi.nn.layers import Array
+from nnmpi.nn.blas import Array
 
 
 @dataclass(frozen=True)

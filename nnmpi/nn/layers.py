@@ -1,4 +1,4 @@
-"""Activations and the dense layer.
+"""The dense layer.
 
 Everything inside a network is *feature-major*: a batch of ``b`` samples is an array of shape ``(features, b)``.
 Elementwise functions then work on contiguous memory, and sums over the classes run along rows. Each array that
@@ -23,90 +23,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.nn.blas import Call, add_product
-
-Array = npt.NDArray[np.floating]
-Whole = npt.NDArray[np.integer]
-Flags = Whole | npt.NDArray[np.bool_]
-
-FEW = 1 << 14  # numbers of a block; fewer leave enough of the cache to others
+from nnmpi.nn.activations import ACTIVATIONS, Slope, multiply_by_slope, slope_type
+from nnmpi.nn.blas import Array, Call, add_product
 
 
 def perform(calls: Iterable[Call]) -> None:
     """Do what was bound."""
     for call in calls:
         call()
-
-
-def relu(z: Array, zeros: Array) -> list[Call]:
-    """``max(z, 0)``, in place. With an array of zeros NumPy takes a quarter of the time that it takes with one 0."""
-    return [partial(np.maximum, z, zeros, out=z)]
-
-
-def relu_backward(h: Array, delta: Array, scratch: Flags, ones: Whole) -> list[Call]:
-    """``delta *= h > 0``.
-
-    With a scratch array of booleans it is just that. With whole numbers: the bits of a positive number are one from 1
-    on, those of 0 are 0 and those of -0 the least there is; times 1 bits stay as they are, times the others they become
-    0 or -0. That takes half of the time, but also more of the cache.
-    """
-    if scratch.dtype == np.bool_:
-        zero = np.zeros((), h.dtype)  # the number 0 would be converted anew by each call, for 0.4 µs
-        return [partial(np.greater, h, zero, scratch), partial(np.multiply, delta, scratch, delta)]
-    bits, change = h.view(scratch.dtype), delta.view(scratch.dtype)
-    return [partial(np.minimum, bits, ones, out=scratch), partial(np.multiply, change, scratch, change)]
-
-
-def squash(z: Array) -> None:
-    """``1 / (1 + exp(-z)) = (1 + tanh(z/2)) / 2``, in place; the second form cannot overflow."""
-    np.multiply(z, 0.5, out=z)
-    np.tanh(z, out=z)
-    np.multiply(z, 0.5, out=z)
-    np.add(z, 0.5, out=z)
-
-
-def sigmoid(z: Array, zeros: Array) -> list[Call]:
-    """``1 / (1 + exp(-z))``, in place."""
-    return [partial(squash, z)]
-
-
-def sigmoid_backward(h: Array, delta: Array, scratch: Flags, ones: Whole) -> list[Call]:
-    """``delta *= h (1 - h)``; `h` is used up."""
-    return [
-        partial(np.multiply, delta, h, delta),
-        partial(np.subtract, 1, h, h),
-        partial(np.multiply, delta, h, delta),
-    ]
-
-
-def tanh(z: Array, zeros: Array) -> list[Call]:
-    """``tanh(z)``, in place."""
-    return [partial(np.tanh, z, z)]
-
-
-def tanh_backward(h: Array, delta: Array, scratch: Flags, ones: Whole) -> list[Call]:
-    """``delta *= 1 - h²``; `h` is used up."""
-    return [partial(np.square, h, h), partial(np.subtract, 1, h, h), partial(np.multiply, delta, h, delta)]
-
-
-def identity(z: Array, zeros: Array) -> list[Call]:
-    """``z``."""
-    return []
-
-
-def identity_backward(h: Array, delta: Array, scratch: Flags, ones: Whole) -> list[Call]:
-    """``delta *= 1``."""
-    return []
-
-
-# name → (the calls of f in place, given an array of zeros; those of the backward pass through f from its own output,
-# given scratch and ones, whole numbers as wide as the floating ones, or booleans and no ones)
-ACTIVATIONS = {
-    "relu": (relu, relu_backward),
-    "sigmoid": (sigmoid, sigmoid_backward),
-    "tanh": (tanh, tanh_backward),
-    "identity": (identity, identity_backward),
-}
 
 
 class Buffer:
@@ -122,10 +46,6 @@ class Buffer:
         self._memory[: self._ones] = 1
         self._rows = rows
 
-    def fill(self, number: float) -> None:
-        """Set all that is not a 1 on top."""
-        self._memory[self._ones :] = number
-
     def view(self, b: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """The array without and with its row of ones, shapes ``(rows, b)`` and ``(1 + rows, b)``."""
         body = self._memory[self._ones : self._ones + self._rows * b].reshape(self._rows, b)
@@ -139,30 +59,29 @@ class Block(NamedTuple):
 
     output: Array  # (fan_out, b)
     output_with_ones: Array  # (1 + fan_out, b)
-    delta: Array  # (fan_out, b), the gradient of the layer's products
+    delta: Array  # (fan_out, b), the gradient of the layer's products; in a hidden layer the memory of the output
     delta_transposed: Array
     mask: Array  # (fan_out, b), of dropout
-    scratch: Flags  # (fan_out, b)
-    zeros: Array  # (fan_out, b)
-    ones: Whole  # (fan_out, b), or (0, b)
+    slope: Slope  # (fan_out, b), the derivative of the activation
 
     def columns(self, place: slice) -> "Block":
         """The arrays of some of the samples."""
-        output, with_ones, delta, _, *more = self
-        d = delta[:, place]
-        rest: Any = [array[:, place] for array in more]
-        return Block(output[:, place], with_ones[:, place], d, d.T, *rest)
+        delta = self.delta[:, place]
+        outputs = self.output[:, place], self.output_with_ones[:, place]
+        return Block(*outputs, delta, delta.T, self.mask[:, place], self.slope[:, place])
 
 
 class Dense:
     """One layer ``f(Wᵀ H + b)``; owns its activations and their gradient, borrows its parameters.
 
+    On the way back the gradient of a hidden layer takes the place of its outputs, which nobody needs any more by then.
+
     Parameters
     ----------
     parameters : array, shape (1 + fan_in, fan_out)
         The bias in row 0, then the weight; a view into the network's flat vector.
-    activation : str
-        A name in `ACTIVATIONS`; the output layer passes ``identity``, its loss does the rest.
+    activation : str or None
+        A name in `ACTIVATIONS`; None for the output layer: its loss does the rest, and needs both arrays at once.
     max_block : int
         The largest number of samples in a block.
     max_blocks : int
@@ -173,13 +92,15 @@ class Dense:
     """
 
     def __init__(
-        self, parameters: Array, activation: str, max_block: int, max_blocks: int = 1, dropout: float = 0.0
+        self, parameters: Array, activation: str | None, max_block: int, max_blocks: int = 1, dropout: float = 0.0
     ) -> None:
         self.parameters = parameters
         self.fan_in, self.fan_out = parameters.shape[0] - 1, parameters.shape[1]
         self._transposed = parameters.T  # (fan_out, 1 + fan_in)
         self._weight = parameters[1:]  # (fan_in, fan_out)
-        self._f, self._f_backward = ACTIVATIONS[activation]
+        self._is_last = activation is None
+        self._activation = activation or "identity"
+        self._f, self._f_slope = ACTIVATIONS[self._activation]
         dtype = parameters.dtype
         self._keep = dtype.type(1.0 - dropout)
         self._drops = dropout > 0
@@ -192,17 +113,11 @@ class Dense:
     def _allocate(self, size: int) -> list[Buffer]:
         """The memory of a `Block`; what is not used is not touched, and costs nothing."""
         dtype, units = self._weight.dtype, self.fan_out
-        whole = np.dtype(f"i{dtype.itemsize}")
-        few = units * size <= FEW
-        ones = Buffer(units if few and self._f_backward is relu_backward else 0, size, whole)
-        ones.fill(1)
         return [
             Buffer(units, size, dtype, ones=True),
-            Buffer(units, size, dtype),
+            Buffer(units, size if self._is_last else 0, dtype),
             Buffer(units, size if self._drops else 0, dtype),
-            Buffer(units, size, whole if few else np.bool_),
-            Buffer(units, size, dtype),
-            ones,
+            Buffer(units, size, slope_type(self._activation, units * size, dtype)),
         ]
 
     def resize(self, sizes: Sequence[int], joined: bool = False, contiguous: bool = True) -> None:
@@ -229,15 +144,16 @@ class Dense:
         return [whole.columns(place) for place in places], [whole]
 
     def _block(self, buffers: list[Buffer], b: int) -> Block:
-        output, delta, mask, *more = buffers
-        d = delta.view(b)[0]
-        m = mask.view(b)[0] if self._drops else d
-        return Block(*output.view(b), d, d.T, m, *(buffer.view(b)[0] for buffer in more))
+        outputs, deltas, masks, slopes = buffers
+        output, with_ones = outputs.view(b)
+        delta = deltas.view(b)[0] if self._is_last else output
+        mask = masks.view(b)[0] if self._drops else output
+        return Block(output, with_ones, delta, delta.T, mask, slopes.view(b)[0])
 
     def draw_mask(self, block: int, columns: slice, generator: np.random.Generator) -> None:
         """Draw which outputs of the samples in `columns` of a block the next forward pass keeps."""
         mask = self.blocks[block].mask[:, columns]
-        scratch = self._buffers[block][1].view(mask.shape[1])[0].reshape(-1)  # of delta, which is written later
+        scratch = self._buffers[block][0].view(mask.shape[1])[0].reshape(-1)  # of the output, which is written later
         uniform = scratch[: mask.size].reshape(mask.shape)
         generator.random(out=uniform, dtype=uniform.dtype.type)
         np.less(uniform, self._keep, out=mask, casting="unsafe")
@@ -255,7 +171,7 @@ class Dense:
         """From there to the outputs."""
         calls = []
         for run in self.runs:
-            calls += self._f(run.output, run.zeros)
+            calls += self._f(run.output)
             if training and self._drops:
                 calls.append(partial(np.multiply, run.output, run.mask, run.output))
         return calls
@@ -270,14 +186,18 @@ class Dense:
         return [call] if call else [self.gradient(inputs, block, part), partial(np.add, total, part, total)]
 
     def backward(self, below: "Dense", joined: bool = False) -> list[Call]:
-        """Hand the blocks' ``delta`` down to the layer `below`, in one product if `joined`; uses up its outputs."""
+        """Hand the blocks' ``delta`` down to the layer `below`, in one product if `joined`, in place of its outputs."""
         mine, lowers = (self.runs, below.runs) if joined else (self.blocks, below.blocks)
-        pairs = zip(mine, lowers, strict=True)
-        calls: list[Call] = [partial(self.product, self._weight, block.delta, lower.delta) for block, lower in pairs]
-        for lower in below.runs:
+        before: list[Call] = []
+        after: list[Call] = []
+        for run in below.runs:
             if below._drops:
-                calls.append(partial(np.multiply, lower.delta, lower.mask, lower.delta))
-                # f' is a function of f, not of f · mask
-                calls.append(partial(np.multiply, lower.output, below._keep, lower.output))
-            calls += below._f_backward(lower.output, lower.delta, lower.scratch, lower.ones)
-        return calls
+                before.append(partial(np.multiply, run.output, below._keep, run.output))  # f' is of f, not of f · mask
+                after.append(partial(np.multiply, run.delta, run.mask, run.delta))
+            slope = below._f_slope(run.output, run.slope)
+            before += slope
+            if slope:
+                after.append(multiply_by_slope(run.delta, run.slope))
+        pairs = zip(mine, lowers, strict=True)
+        products = [partial(self.product, self._weight, block.delta, lower.delta) for block, lower in pairs]
+        return [*before, *products, *after]

@@ -11,7 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.nn.layers import Array, Buffer, squash
+from nnmpi.nn.activations import squash
+from nnmpi.nn.blas import Array
+from nnmpi.nn.layers import Buffer
 
 FEW = 32  # outputs; to add them up for each output anew is then faster than to let NumPy repeat the sums
 

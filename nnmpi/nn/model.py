@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from nnmpi.nn.architecture import Architecture
-from nnmpi.nn.blas import Call
-from nnmpi.nn.layers import Array, Dense, perform
+from nnmpi.nn.blas import Array, Call
+from nnmpi.nn.layers import Dense, perform
 from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS, Memory
 
 MANY = 100_000  # parameters; so many numbers show in a single trial whether they are added up in another way
@@ -57,7 +57,7 @@ class Network:
         self.parameters = parameters
         *hidden, last = architecture.views(parameters)
         self.layers = [Dense(layer, architecture.activation, max_block, max_blocks, dropout) for layer in hidden]
-        self.layers.append(Dense(last, "identity", max_block, max_blocks))
+        self.layers.append(Dense(last, None, max_block, max_blocks))
         self._hidden, self._first, self._last = self.layers[:-1], self.layers[0], self.layers[-1]
         self._loss = LOSSES[architecture.loss][architecture.output_activation]
         self._output_activation = OUTPUT_ACTIVATIONS[architecture.output_activation]

@@ -10,8 +10,7 @@ from functools import partial
 import numpy as np
 
 from nnmpi.memory import zeros
-from nnmpi.nn.blas import Call, axpby, axpy, number
-from nnmpi.nn.layers import Array
+from nnmpi.nn.blas import Array, Call, axpby, axpy, number
 
 # Vectors are updated in pieces that stay in the cache between one operation and the next: an update of 5.8 million
 # parameters then takes half of the time.
