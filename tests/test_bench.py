@@ -52,13 +52,15 @@ def test_all_parts_are_measured_and_tabulated(tmp_path: Path) -> None:
     values = network["seconds"]["nnmpi, 2 ranks"]["values"]
     limits = network["seconds"]["limit"]["values"]
     shares = [limit / step for limit, step in zip(limits, values, strict=True)]
-    two, limit, share, _, in_one_loop = rows(markdown, "A step, 2 ranks")[name]
+    two, limit, share, in_one_loop, with_update = rows(markdown, "A step, 2 ranks")[name]
     assert agrees(two, network["seconds"]["nnmpi, 2 ranks"])
     assert seconds(two)[0] == pytest.approx(sum(values) / 2, rel=6e-3)
     assert agrees(limit, network["seconds"]["limit"])
     assert float(share.split()[0]) == pytest.approx(sum(shares) / 2, abs=0.051)
     loops = [loop / step for loop, step in zip(network["alone"]["together"]["values"], values, strict=True)]
     assert float(in_one_loop.split()[0]) == pytest.approx(sum(loops) / 2, abs=0.051)
+    loops = [loop / step for loop, step in zip(network["alone"]["updating"]["values"], values, strict=True)]
+    assert float(with_update.split()[0]) == pytest.approx(sum(loops) / 2, abs=0.051)
     (one,) = rows(markdown, "A step, one process")[name]
     assert agrees(one, network["seconds"]["nnmpi, 1 rank"])
     (scaling,) = rows(markdown, "Weak scaling")[name]

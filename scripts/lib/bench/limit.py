@@ -5,8 +5,8 @@ forward, weight gradient and backward, into arrays made before, without biases, 
 in columns, with np.matmul and np.dot, and with both kernels of OpenBLAS where nnmpi chooses between two; the fastest
 counts. They run in the order of a step, over and over.
 The reduction is what nnmpi does in the place of the Allreduce. The fastest products and that reduction are timed in one
-loop, too, in which ranks wait for each other as they do in a step. The seconds printed are medians over chunks on the
-slowest rank.
+loop, too, in which ranks wait for each other as they do in a step, without and with the update; there the products'
+gradients are what is reduced. The seconds printed are medians over chunks on the slowest rank.
 """
 
 import argparse
@@ -43,48 +43,58 @@ def main() -> None:
     asked = parser.parse_args()
     comm = MPI.COMM_WORLD
     layers, batch = asked.layers, asked.batch
-    parameters = sum((a + 1) * b for a, b in itertools.pairwise(layers))
+    length = sum((a + 1) * b for a, b in itertools.pairwise(layers))
 
     with threadpool_limits(limits=1, user_api="blas"):
         ways: dict[str, float] = {}
-        calls = {}
+        chosen = {}
+        vectors = drawn(length), drawn(length)
         for kernel, multiply, make in itertools.product((SMALL, SMALL + 1), (np.matmul, np.dot), (in_rows, in_columns)):
             choose_kernel(kernel)
             name = f"{multiply.__name__} {make.__name__}, {current()}"
-            calls[name] = kernel, multiply_all(multiply, make(layers, batch))
-            ways[name] = time_alone(comm, calls[name][1], asked.seconds)
+            chosen[name] = kernel, multiply, make
+            ways[name] = time_alone(comm, multiply_all(multiply, make(layers, batch, *vectors)), asked.seconds)
         fastest = comm.bcast(min(ways, key=ways.__getitem__))
-        vector = np.zeros(parameters + TAIL, np.float32)
+        vector = np.zeros(length + TAIL, np.float32)
         buffer = [vector, MPI.FLOAT]
         allreduce = time_alone(comm, lambda: comm.Allreduce(MPI.IN_PLACE, buffer), asked.seconds)
-        own = native(World(MPI), [parameters], len(vector), "float32", None)
+        own = native(World(MPI), [length], len(vector), "float32", None)
         reduction = time_alone(comm, own.reduce, asked.seconds)
-        kernel, products = calls[fastest]
-        choose_kernel(kernel)
-        together = time_alone(comm, lambda: (products(), own.reduce()), asked.seconds)
         choose_kernel(batch * max(a * b for a, b in itertools.pairwise(layers)))
-        optimizer = OPTIMIZERS["sgd"](zeros(parameters, np.float32), 0.9, True, bool(fingerprint(np.float32)))
-        gradient = own.vectors[0][:-TAIL]
-        update = time_alone(comm, lambda: optimizer.update(gradient, batch, 0.01, 0), asked.seconds)
+        parameters, gradient = zeros(length, np.float32), own.vectors[0][:-TAIL]
+        parameters[:] = vectors[0]
+        optimizer = OPTIMIZERS["sgd"](parameters, 0.9, True, bool(fingerprint(np.float32)))
+
+        def update() -> None:
+            optimizer.update(gradient, batch, 1e-20, 0)  # the parameters stay as they are; at 0 BLAS would do nothing
+
+        alone = time_alone(comm, update, asked.seconds)
+        kernel, multiply, make = chosen[fastest]
+        choose_kernel(kernel)
+        products = multiply_all(multiply, make(layers, batch, parameters, gradient))
+        together = time_alone(comm, lambda: (products(), own.reduce()), asked.seconds)
+        updating = time_alone(comm, lambda: (products(), own.reduce(), update()), asked.seconds)
     if comm.rank == 0:
-        found = {"products": ways[fastest], "ways": ways, "together": together}
-        found |= {"allreduce": allreduce, "reduction": reduction, "update": update, "parameters": parameters}
+        found = {"products": ways[fastest], "ways": ways, "together": together, "updating": updating}
+        found |= {"allreduce": allreduce, "reduction": reduction, "update": alone, "parameters": length}
         print(json.dumps(found))
 
 
-def in_rows(layers: list[int], batch: int) -> list[Product]:
+def in_rows(layers: list[int], batch: int, parameters: Array, gradient: Array) -> list[Product]:
     """The products of a step, each as two factors and a result; a sample is a row: ``X W``, ``Xᵀ Δ``, ``Δ Wᵀ``."""
-    h, delta, w, gradient = arrays(layers, lambda units: (batch, units))
+    h, delta = ([drawn(batch * units).reshape(batch, units) for units in layers] for _ in range(2))
+    w, gradients = weights(layers, parameters), weights(layers, gradient)
     forward = [(h[i], w[i], h[i + 1]) for i in range(len(w))]
-    backward = [part for i in reversed(range(len(w))) for part in _back(i, h[i].T, delta, gradient, w, rows=True)]
+    backward = [part for i in reversed(range(len(w))) for part in _back(i, h[i].T, delta, gradients, w, rows=True)]
     return forward + backward
 
 
-def in_columns(layers: list[int], batch: int) -> list[Product]:
+def in_columns(layers: list[int], batch: int, parameters: Array, gradient: Array) -> list[Product]:
     """The same with a sample a column: ``Wᵀ X``, ``X Δᵀ``, ``W Δ``."""
-    h, delta, w, gradient = arrays(layers, lambda units: (units, batch))
+    h, delta = ([drawn(units * batch).reshape(units, batch) for units in layers] for _ in range(2))
+    w, gradients = weights(layers, parameters), weights(layers, gradient)
     forward = [(w[i].T, h[i], h[i + 1]) for i in range(len(w))]
-    backward = [part for i in reversed(range(len(w))) for part in _back(i, h[i], delta, gradient, w, rows=False)]
+    backward = [part for i in reversed(range(len(w))) for part in _back(i, h[i], delta, gradients, w, rows=False)]
     return forward + backward
 
 
@@ -97,17 +107,18 @@ def _back(
     return found
 
 
-def arrays(layers: list[int], shape: Callable[[int], tuple[int, int]]) -> tuple[list[Array], ...]:
-    """Activations, their gradients, weights (fan_in, fan_out) and their gradients."""
-    generator = np.random.default_rng(0)
-
-    def drawn(shape: tuple[int, ...]) -> Array:
-        return generator.standard_normal(shape, dtype=np.float32)
-
+def weights(layers: list[int], vector: Array) -> list[Array]:
+    """The weights of each layer in a vector of parameters, shapes (fan_in, fan_out), without the biases before them."""
     sizes = list(itertools.pairwise(layers))
-    h, delta = ([drawn(shape(units)) for units in layers] for _ in range(2))
-    w, gradient = ([drawn(size) for size in sizes] for _ in range(2))
-    return h, delta, w, gradient
+    ends = itertools.accumulate((a + 1) * b for a, b in sizes)
+    return [vector[end - a * b : end].reshape(a, b) for end, (a, b) in zip(ends, sizes, strict=True)]
+
+
+def drawn(count: int) -> Array:
+    """Numbers like those of a network; in large pages where there are such."""
+    numbers = zeros(count, np.float32)
+    np.random.default_rng(0).standard_normal(out=numbers, dtype=np.float32)
+    return numbers
 
 
 def multiply_all(multiply: Callable[[Array, Array, Array], object], products: list[Product]) -> Callable[[], None]:

@@ -30,7 +30,8 @@ def _network(network: Network, rounds: int, peers: tuple[Peer, ...], core: int, 
     say(f"{network}: {len(measurements)} ways of doing it, {rounds} times in turn")
     found = in_turn(rounds, measurements, say)
 
-    alone = {part: of(found["limit"], part) for part in ("products", "allreduce", "reduction", "update", "together")}
+    parts = ("products", "allreduce", "reduction", "update", "together", "updating")
+    alone = {part: of(found["limit"], part) for part in parts}
     steps = {name: of(found[name], "step") for name in measurements if name != "limit"}
     bound = total(alone["products"], alone["allreduce"])
     two, one = steps["nnmpi, 2 ranks"], steps["nnmpi, 1 rank"]
@@ -39,8 +40,8 @@ def _network(network: Network, rounds: int, peers: tuple[Peer, ...], core: int, 
         "seconds": steps | {"limit": bound},
         "alone": alone,
         "share of the limit": ratio(bound, two),
-        "share with the own reduction": ratio(total(alone["products"], alone["reduction"]), two),
         "share in one loop": ratio(alone["together"], two),
+        "share in one loop with the update": ratio(alone["updating"], two),
         "weak scaling": {"nnmpi": ratio(one, two)},
         "times nnmpi": {peer.name: ratio(steps[peer.name], two if peer.processes == 2 else one) for peer in peers},
         "settings": settings,

@@ -8,8 +8,8 @@ Format = Callable[[float], str]
 
 SHARES = {
     "share of the limit": "limit / nnmpi",
-    "share with the own reduction": "with its own reduction",
-    "share in one loop": "the same in one loop",
+    "share in one loop": "products and own reduction in one loop",
+    "share in one loop with the update": "and the update",
 }
 
 
