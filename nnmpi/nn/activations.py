@@ -19,8 +19,10 @@ FEW = 1 << 14  # numbers that elementwise functions take at once; they leave eno
 
 @cache
 def _filled(number: int, count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """`count` times the same number; one array for all who ask."""
-    return np.full(count, number, dtype)
+    """`count` times the same number; one array for all who ask, who only read it."""
+    found = np.full(count, number, dtype)
+    found.flags.writeable = False
+    return found
 
 
 def relu(z: Array) -> list[Call]:

@@ -104,7 +104,6 @@ class Dense:
         dtype = parameters.dtype
         self._keep = dtype.type(1.0 - dropout)
         self._drops = dropout > 0
-        self._max_block, self._max_blocks = max_block, max_blocks
         self._buffers = [self._allocate(max_block) for _ in range(max_blocks)]
         self._joined = self._allocate(max_block * max_blocks) if max_blocks > 1 else self._buffers[0]
         self._made: dict[tuple[tuple[int, ...], bool], tuple[list[Block], list[Block]]] = {}
