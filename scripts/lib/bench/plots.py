@@ -124,8 +124,9 @@ def _scaling(steps: dict[str, Any], ranks: dict[str, Any], path: Path) -> None:
         values = [steps[name]["weak scaling"].get(contestant, {}).get("median", 0.0) for name in names]
         places = [i + (k - (len(contestants) - 1) / 2) * height for i in range(len(names))]
         bars = left.barh(places, values, height * 0.92, color=COLOURS[contestant], label=contestant)
-        left.bar_label(bars, [f"{value:.2f}" for value in values], padding=3)
-    left.axvline(1, color="black", lw=1, ls=":")
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # the line at 1 ends at a number
+        left.bar_label(bars, [f"{value:.2f}" for value in values], padding=3, bbox=box)
+    left.axvline(1, color="black", lw=1, ls=":", zorder=0)
     left.set(yticks=range(len(names)), xlim=(0, 1.25), xlabel="time of a step on 1 rank / on 2 ranks")
     left.set_yticklabels(names)
     left.invert_yaxis()
