@@ -155,3 +155,8 @@ def test_relu_takes_all_rows_whether_they_fit_into_one_piece_or_not(shape):
     expected = np.where(z > 0, z, 0)
     perform(ACTIVATIONS["relu"][0](z))
     assert (z == expected).all()
+
+
+def test_relu_refuses_memory_that_it_could_not_change_in_place():
+    with pytest.raises(ValueError, match="copy"):
+        ACTIVATIONS["relu"][0](np.ones((4, 6))[:, :3])

@@ -30,6 +30,8 @@ def relu(z: Array) -> list[Call]:
     units, b = z.shape
     at_once = max(rows for rows in range(1, units + 1) if units % rows == 0 and (rows == 1 or rows * b <= FEW))
     zeros = _filled(0, at_once * b, z.dtype)
+    if not z.flags.c_contiguous:
+        raise ValueError("relu is in place: reshape would copy memory that is not contiguous")
     z = z.reshape(-1 if at_once == units else (units // at_once, at_once * b))
     return [partial(np.maximum, z, zeros, out=z)]
 

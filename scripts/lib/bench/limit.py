@@ -23,11 +23,12 @@ from threadpoolctl import threadpool_limits
 from nnmpi.memory import zeros
 from nnmpi.mpi.native import native
 from nnmpi.mpi.world import World
+from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.blas import fingerprint
 from nnmpi.nn.kernel import SMALL, choose_kernel, current
 from nnmpi.nn.optim import OPTIMIZERS
+from nnmpi.train import TAIL
 
-TAIL = 4  # what travels with the gradient in nnmpi/train.py
 CHUNKS = 15
 
 Array = np.ndarray
@@ -42,8 +43,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5, help="for each of the parts")
     asked = parser.parse_args()
     comm = MPI.COMM_WORLD
-    layers, batch = asked.layers, asked.batch
-    length = sum((a + 1) * b for a, b in itertools.pairwise(layers))
+    architecture = Architecture(tuple(asked.layers), "relu", "softmax", "cross-entropy", "float32")
+    batch, length = asked.batch, architecture.parameters
 
     with threadpool_limits(limits=1, user_api="blas"):
         ways: dict[str, float] = {}
@@ -53,16 +54,15 @@ def main() -> None:
             choose_kernel(kernel)
             name = f"{multiply.__name__} {make.__name__}, {current()}"
             chosen[name] = kernel, multiply, make
-            ways[name] = time_alone(comm, multiply_all(multiply, make(layers, batch, *vectors)), asked.seconds)
+            ways[name] = time_alone(comm, multiply_all(multiply, make(architecture, batch, *vectors)), asked.seconds)
         fastest = comm.bcast(min(ways, key=ways.__getitem__))
         vector = np.zeros(length + TAIL, np.float32)
         buffer = [vector, MPI.FLOAT]
         allreduce = time_alone(comm, lambda: comm.Allreduce(MPI.IN_PLACE, buffer), asked.seconds)
         own = native(World(MPI), [length], len(vector), "float32", None)
         reduction = time_alone(comm, own.reduce, asked.seconds)
-        choose_kernel(batch * max(a * b for a, b in itertools.pairwise(layers)))
-        parameters, gradient = zeros(length, np.float32), own.vectors[0][:-TAIL]
-        parameters[:] = vectors[0]
+        choose_kernel(batch * architecture.largest_layer)
+        parameters, gradient = drawn(length), own.vectors[0][:-TAIL]
         optimizer = OPTIMIZERS["sgd"](parameters, 0.9, True, bool(fingerprint(np.float32)))
 
         def update() -> None:
@@ -71,7 +71,7 @@ def main() -> None:
         alone = time_alone(comm, update, asked.seconds)
         kernel, multiply, make = chosen[fastest]
         choose_kernel(kernel)
-        products = multiply_all(multiply, make(layers, batch, parameters, gradient))
+        products = multiply_all(multiply, make(architecture, batch, parameters, gradient))
         together = time_alone(comm, lambda: (products(), own.reduce()), asked.seconds)
         updating = time_alone(comm, lambda: (products(), own.reduce(), update()), asked.seconds)
     if comm.rank == 0:
@@ -80,19 +80,19 @@ def main() -> None:
         print(json.dumps(found))
 
 
-def in_rows(layers: list[int], batch: int, parameters: Array, gradient: Array) -> list[Product]:
+def in_rows(architecture: Architecture, batch: int, parameters: Array, gradient: Array) -> list[Product]:
     """The products of a step, each as two factors and a result; a sample is a row: ``X W``, ``Xᵀ Δ``, ``Δ Wᵀ``."""
-    h, delta = ([drawn(batch * units).reshape(batch, units) for units in layers] for _ in range(2))
-    w, gradients = weights(layers, parameters), weights(layers, gradient)
+    h, delta = ([drawn(batch * units).reshape(batch, units) for units in architecture.sizes] for _ in range(2))
+    w, gradients = weights(architecture, parameters), weights(architecture, gradient)
     forward = [(h[i], w[i], h[i + 1]) for i in range(len(w))]
     backward = [part for i in reversed(range(len(w))) for part in _back(i, h[i].T, delta, gradients, w, rows=True)]
     return forward + backward
 
 
-def in_columns(layers: list[int], batch: int, parameters: Array, gradient: Array) -> list[Product]:
+def in_columns(architecture: Architecture, batch: int, parameters: Array, gradient: Array) -> list[Product]:
     """The same with a sample a column: ``Wᵀ X``, ``X Δᵀ``, ``W Δ``."""
-    h, delta = ([drawn(units * batch).reshape(units, batch) for units in layers] for _ in range(2))
-    w, gradients = weights(layers, parameters), weights(layers, gradient)
+    h, delta = ([drawn(units * batch).reshape(units, batch) for units in architecture.sizes] for _ in range(2))
+    w, gradients = weights(architecture, parameters), weights(architecture, gradient)
     forward = [(w[i].T, h[i], h[i + 1]) for i in range(len(w))]
     backward = [part for i in reversed(range(len(w))) for part in _back(i, h[i], delta, gradients, w, rows=False)]
     return forward + backward
@@ -107,11 +107,9 @@ def _back(
     return found
 
 
-def weights(layers: list[int], vector: Array) -> list[Array]:
+def weights(architecture: Architecture, vector: Array) -> list[Array]:
     """The weights of each layer in a vector of parameters, shapes (fan_in, fan_out), without the biases before them."""
-    sizes = list(itertools.pairwise(layers))
-    ends = itertools.accumulate((a + 1) * b for a, b in sizes)
-    return [vector[end - a * b : end].reshape(a, b) for end, (a, b) in zip(ends, sizes, strict=True)]
+    return [layer[1:] for layer in architecture.views(vector)]
 
 
 def drawn(count: int) -> Array:
