@@ -82,29 +82,25 @@ def main() -> None:
 
 def in_rows(architecture: Architecture, batch: int, parameters: Array, gradient: Array) -> list[Product]:
     """The products of a step, each as two factors and a result; a sample is a row: ``X W``, ``Xᵀ Δ``, ``Δ Wᵀ``."""
-    h, delta = ([drawn(batch * units).reshape(batch, units) for units in architecture.sizes] for _ in range(2))
-    w, gradients = weights(architecture, parameters), weights(architecture, gradient)
-    forward = [(h[i], w[i], h[i + 1]) for i in range(len(w))]
-    backward = [part for i in reversed(range(len(w))) for part in _back(i, h[i].T, delta, gradients, w, rows=True)]
-    return forward + backward
+    h, delta = ([drawn(batch * units).reshape(batch, units).T for units in architecture.sizes] for _ in range(2))
+    step = in_order(weights(architecture, parameters), weights(architecture, gradient), h, delta)
+    return [(a, b, c) if c.flags.c_contiguous else (b.T, a.T, c.T) for a, b, c in step]
 
 
 def in_columns(architecture: Architecture, batch: int, parameters: Array, gradient: Array) -> list[Product]:
     """The same with a sample a column: ``Wᵀ X``, ``X Δᵀ``, ``W Δ``."""
     h, delta = ([drawn(units * batch).reshape(units, batch) for units in architecture.sizes] for _ in range(2))
-    w, gradients = weights(architecture, parameters), weights(architecture, gradient)
-    forward = [(w[i].T, h[i], h[i + 1]) for i in range(len(w))]
-    backward = [part for i in reversed(range(len(w))) for part in _back(i, h[i], delta, gradients, w, rows=False)]
-    return forward + backward
+    return in_order(weights(architecture, parameters), weights(architecture, gradient), h, delta)
 
 
-def _back(
-    i: int, inputs: Array, delta: list[Array], gradient: list[Array], w: list[Array], *, rows: bool
-) -> list[Product]:
-    found = [(inputs, delta[i + 1] if rows else delta[i + 1].T, gradient[i])]
-    if i:  # the data need no gradient
-        found.append((delta[i + 1], w[i].T, delta[i]) if rows else (w[i], delta[i + 1], delta[i]))
-    return found
+def in_order(w: list[Array], gradients: list[Array], h: list[Array], delta: list[Array]) -> list[Product]:
+    """The products in the order of a step; `h` and `delta` of each layer have the shape (units, batch)."""
+    step = [(w[i].T, h[i], h[i + 1]) for i in range(len(w))]
+    for i in reversed(range(len(w))):
+        step.append((h[i], delta[i + 1].T, gradients[i]))
+        if i:  # the data need no gradient
+            step.append((w[i], delta[i + 1], delta[i]))
+    return step
 
 
 def weights(architecture: Architecture, vector: Array) -> list[Array]:
