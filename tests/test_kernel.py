@@ -8,23 +8,27 @@ import numpy as np
 import pytest
 
 from nnmpi.nn import kernel
-from nnmpi.nn.kernel import FOR_AVX2, OWN_CHOICE, SMALL, choose_kernel, current
+from nnmpi.nn.kernel import SMALL, choose_kernel, current
 
 
 @pytest.fixture
 def zen_4(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As on such a processor, wherever OpenBLAS can compute with both kernels; afterwards as it was."""
-    before = current()
-    if before not in (OWN_CHOICE, FOR_AVX2):
-        pytest.skip(f"NumPy's BLAS computes with {before or 'what cannot be changed'}, not with {OWN_CHOICE}")
+    """As on such a processor, wherever OpenBLAS can change its kernel; afterwards as it was.
+
+    Where it computes with that for AVX2 already, an older one is what is changed to: never one of newer instructions.
+    """
+    before, own = current(), kernel.first()
+    if own not in ("Haswell", "Zen", "SkylakeX", "Cooperlake", "SapphireRapids"):
+        pytest.skip(f"NumPy's BLAS computes with {own or 'what cannot be changed'}, not as on an x86 with AVX2")
     monkeypatch.delenv(kernel.VARIABLE, raising=False)
     monkeypatch.setattr(kernel, "_is_zen_4", lambda: True)
-    if before == FOR_AVX2:
-        choose_kernel(1)
-        if current() != OWN_CHOICE:
-            pytest.skip("this processor has no AVX-512")
+    monkeypatch.setattr(kernel, "OWN_CHOICE", own)
+    if own in ("Haswell", "Zen"):
+        monkeypatch.setattr(kernel, "FOR_AVX2", "Sandybridge")
+    choose_kernel(1)
+    assert current() == own
     yield
-    choose_kernel(SMALL + 1 if before == FOR_AVX2 else 1)
+    choose_kernel(1 if before == own else SMALL + 1)
     assert current() == before
 
 
@@ -32,7 +36,8 @@ def test_kernel_goes_with_the_size_of_the_products(zen_4: None) -> None:
     generator = np.random.default_rng(0)
     a, b = generator.standard_normal((2, 200, 200), np.float32)
     exact = a.astype(np.float64) @ b
-    for multiplications, name in ((SMALL + 1, FOR_AVX2), (SMALL, OWN_CHOICE), (SMALL, OWN_CHOICE), (10**12, FOR_AVX2)):
+    own, other = kernel.OWN_CHOICE, kernel.FOR_AVX2
+    for multiplications, name in ((SMALL + 1, other), (SMALL, own), (SMALL, own), (10**12, other)):
         choose_kernel(multiplications)
         assert current() == name
         np.testing.assert_allclose(a @ b, exact, atol=1e-3)
@@ -41,13 +46,24 @@ def test_kernel_goes_with_the_size_of_the_products(zen_4: None) -> None:
 def test_choice_of_the_user_stays(zen_4: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(kernel.VARIABLE, "Zen")
     choose_kernel(10**12)
-    assert current() == OWN_CHOICE
+    assert current() == kernel.OWN_CHOICE
     monkeypatch.delenv(kernel.VARIABLE)
 
 
 def test_environment_is_left_as_it_was(zen_4: None) -> None:
     choose_kernel(10**12)
     assert kernel.VARIABLE not in os.environ
+
+
+def test_kernel_that_openblas_did_not_take_is_never_forced_on_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(kernel.VARIABLE, raising=False)
+    monkeypatch.setattr(kernel, "_is_zen_4", lambda: True)
+    monkeypatch.setattr(kernel, "current", lambda: "Haswell")
+    monkeypatch.setattr(kernel, "first", lambda: "Haswell")
+    monkeypatch.setattr(kernel, "library", lambda: pytest.fail("the kernel was about to be changed"))
+    choose_kernel(1)
+    choose_kernel(10**12)
+    assert not kernel.is_choice()
 
 
 def test_other_processors_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ that for AVX2 is 5 to 7 % faster at large products; at small ones it is up to tw
 """
 
 import ctypes
+import functools
 import os
 from pathlib import Path
 
@@ -35,7 +36,17 @@ def choose_kernel(multiplications: int) -> None:
 
 def is_choice() -> bool:
     """Whether it is for `choose_kernel` to say which kernel computes."""
-    return VARIABLE not in os.environ and current() in (OWN_CHOICE, FOR_AVX2) and _is_zen_4()
+    return VARIABLE not in os.environ and first() == OWN_CHOICE and _is_zen_4()
+
+
+@functools.cache
+def first() -> str:
+    """The kernel that OpenBLAS took before any was chosen here.
+
+    OpenBLAS does any other that it is told without a look at the processor, and one with instructions that the
+    processor does not have ends the process.
+    """
+    return current()
 
 
 def current() -> str:
