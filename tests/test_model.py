@@ -6,6 +6,7 @@ import reference
 from threadpoolctl import threadpool_limits
 
 from nnmpi.data.streams import Purpose, stream
+from nnmpi.nn import blas
 from nnmpi.nn.activations import ACTIVATIONS
 from nnmpi.nn.architecture import Architecture, glorot_uniform
 from nnmpi.nn.model import Fused, Network
@@ -280,6 +281,37 @@ def test_joined_blocks_have_the_bits_of_each_block_alone(b, sizes, dtype):
         for _ in range(2):
             found = gradients_of_blocks(joined, blocks, x.T, t)
             assert found == tuple([part[0] for part in parts] for parts in zip(*expected, strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", [(784, 512, 512, 10), (30, 20, 10), (30, 1), (1, 9, 2)])
+def test_gradients_added_to_zeros_are_the_gradients(sizes, dtype, monkeypatch):
+    """In batches of all sizes, and wherever in memory the samples are."""
+    monkeypatch.setattr("nnmpi.nn.model.LARGE", 1)
+    added = []
+    gemm = blas._function("gemm", np.dtype(dtype))
+    monkeypatch.setattr(blas, "_function", lambda name, dtype: lambda *args: added.append(args) or gemm(*args))
+    generator = np.random.default_rng(0)
+    loss, output = ("cross-entropy", "softmax") if sizes[-1] > 1 else ("binary-cross-entropy", "sigmoid")
+    shape = Architecture(sizes, "relu", output, loss, dtype)
+    parameters = glorot_uniform(shape, generator)
+    x = np.ones((64, 1 + sizes[0]), dtype)
+    x[:, 1:] = generator.standard_normal((64, sizes[0]))
+    t = np.asfortranarray(np.eye(max(2, sizes[-1]), dtype=dtype)[: sizes[-1], generator.integers(0, 2, 64)])
+    one, other = Network(shape, parameters, 32), Network(shape, parameters, 32, onto_zeros=True)
+    gradients = np.zeros((2, shape.parameters), dtype)
+    destinations = [[(shape.views(gradient), [])] for gradient in gradients]
+    with threadpool_limits(1, "blas"):
+        for a, b in ((0, 32), (32, 64), (5, 8), (8, 11), (3, 3), (7, 8), (20, 52)):
+            for network, destination in zip((one, other), destinations, strict=True):
+                network.forward([x[a:b].T], training=True)
+                network.loss([np.ascontiguousarray(t[:, a:b])])
+                network.backward(destination)
+            assert np.array_equal(*gradients)
+            assert gradients[1].any() == (b > a)
+            gradients[1] = 0
+    layers_added = sum(min(pair) > 1 for pair in zip((1 + n for n in sizes), sizes[1:], strict=False))
+    assert len(added) == 5 * layers_added, "NumPy's own wheels can do this: nothing was tested"
 
 
 def test_only_what_changes_no_bit_in_a_trial_is_fused(monkeypatch):

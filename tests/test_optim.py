@@ -91,7 +91,7 @@ def test_adam_is_the_papers_algorithm(size):
 def test_an_optimizer_goes_on_from_its_state(name, blas):
     gradients = np.random.default_rng(0).normal(size=(6, 5))
     whole, halves = np.ones(5), np.ones(5)
-    one, first, second = (OPTIMIZERS[name](w, 0.9, True, blas) for w in (whole, halves, halves))
+    one, first, second = (OPTIMIZERS[name](w, 0.9, True, blas, False) for w in (whole, halves, halves))
     for k, gradient in enumerate(gradients):
         one.update(gradient.copy(), 3, 0.1, k)
         if k == 3:
@@ -106,10 +106,10 @@ def test_an_optimizer_goes_on_from_its_state(name, blas):
 def test_a_vector_of_many_pieces_is_updated_as_one(name, nesterov, blas, monkeypatch):
     gradients = np.random.default_rng(0).normal(size=(3, 11))
     whole, in_pieces = np.ones(11), np.ones(11)
-    one = OPTIMIZERS[name](whole, 0.9, nesterov, blas)
+    one = OPTIMIZERS[name](whole, 0.9, nesterov, blas, False)
     monkeypatch.setattr(optim, "PIECE", 4)
     monkeypatch.setattr(optim, "WHOLE", 0)
-    many = OPTIMIZERS[name](in_pieces, 0.9, nesterov, blas)
+    many = OPTIMIZERS[name](in_pieces, 0.9, nesterov, blas, False)
     for k, gradient in enumerate(gradients):
         one.update(gradient.copy(), 3, 0.1, k)
         many.update(gradient.copy(), 3, 0.1, k)
@@ -118,10 +118,28 @@ def test_a_vector_of_many_pieces_is_updated_as_one(name, nesterov, blas, monkeyp
 
 
 @pytest.mark.parametrize("blas", [True, False])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_zeros_are_left_where_the_gradient_was(name, momentum, blas, monkeypatch):
+    monkeypatch.setattr(optim, "PIECE", 4)
+    monkeypatch.setattr(optim, "WHOLE", 0)
+    gradients = np.random.default_rng(0).normal(size=(3, 11))
+    w, expected = np.ones(11), np.ones(11)
+    clearing, other = (OPTIMIZERS[name](v, momentum, True, blas, v is w) for v in (w, expected))
+    gradient = np.empty(11)
+    for k, numbers in enumerate(gradients):
+        gradient[:] = numbers
+        clearing.update(gradient, 3, 0.1, k)
+        assert not gradient.any()
+        other.update(numbers.copy(), 3, 0.1, k)
+    assert w.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("blas", [True, False])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_float32_parameters_stay_float32(name, blas):
     w = np.ones(3, np.float32)
-    optimizer = OPTIMIZERS[name](w, 0.9, True, blas)
+    optimizer = OPTIMIZERS[name](w, 0.9, True, blas, False)
     optimizer.update(np.ones(3, np.float32), 2.0, 0.1, 0)
     assert optimizer.state.dtype == np.float32
 

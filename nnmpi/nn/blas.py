@@ -80,15 +80,18 @@ def fingerprint(dtype: npt.DTypeLike) -> bytes:
     return found.pop() if len(found) == 1 and right else b""
 
 
-def add_product(a: Array, b: Array, total: Array) -> Call | None:
-    """The call of ``total += a @ b``, in one pass over `total`; None where it cannot be had.
+def add_product(a: Array, b: Array, total: Array) -> Callable[..., None] | None:
+    """The function that does ``total += a @ b`` in one pass over `total`; None where it cannot be had, and for vectors.
 
-    Matrices of float32 or float64 that are contiguous along one of their axes, `total` along its rows, and that must
-    live as long as the call does. Whether the sum has the bits of ``total + (a @ b)`` depends on how BLAS adds up:
-    where all terms fit into one block it does.
+    It takes any `a` of the same shape and strides, and no notice of further arguments, so that it can stand where
+    ``np.ndarray.dot`` would. Matrices of float32 or float64 that are contiguous along one of their axes, `total` along
+    its rows; `b` and `total` must live as long as the function does.
+
+    Whether the sum has the bits of ``total + (a @ b)`` depends on how BLAS adds up: where all terms fit into one block
+    it does. On zeros it has those of ``a @ b``, but for the sign of a zero.
     """
     gemm = _function("gemm", total.dtype)
-    if gemm is None:
+    if gemm is None or min(*a.shape, b.shape[1]) < 2:
         return None
     size = total.itemsize
     sides = []
@@ -100,7 +103,16 @@ def add_product(a: Array, b: Array, total: Array) -> Call | None:
     m, k, n = (ctypes.c_int64(length) for length in (*a.shape, b.shape[1]))
     one, step_of_total = number(total.dtype, 1), ctypes.c_int64(total.strides[0] // size)
     orders = ctypes.c_int(ROW_MAJOR), a_order, b_order
-    return functools.partial(gemm, *orders, m, n, k, one, a_at, a_step, b_at, b_step, one, _at(total), step_of_total)
+    numbers = a_at, a_step, b_at, b_step, one, _at(total), step_of_total
+    call, expected = functools.partial(gemm, *orders, m, n, k, one, *numbers), (a.shape, a.strides)
+
+    def add(a: Array, *_: Any) -> None:
+        if (a.shape, a.strides) != expected:
+            raise ValueError(f"shape and strides are {a.shape}, {a.strides}, not {expected}")
+        a_at.value = a.ctypes.data
+        call()
+
+    return add
 
 
 def _at(array: Array) -> ctypes.c_void_p:

@@ -175,14 +175,18 @@ class Dense:
                 calls.append(partial(np.multiply, run.output, run.mask, run.output))
         return calls
 
-    def gradient(self, inputs: Array, block: int, out: Array) -> Call:
+    def gradient(self, inputs: Array, block: int, out: Array, onto_zeros: bool = False) -> Call:
         """Write the sum gradient over the samples of a block, shape (1 + fan_in, fan_out), to `out`."""
-        return partial(self.product, inputs, self.blocks[block].delta_transposed, out)
+        delta = self.blocks[block].delta_transposed
+        product = add_product(inputs, delta, out) if onto_zeros else None
+        return partial(product or self.product, inputs, delta, out)
 
     def add_gradient(self, inputs: Array, block: int, total: Array, part: Array, at_once: bool) -> list[Call]:
         """Add what `gradient` writes to `total`: `at_once`, if BLAS can do that, or by way of `part`."""
-        call = add_product(inputs, self.blocks[block].delta_transposed, total) if at_once else None
-        return [call] if call else [self.gradient(inputs, block, part), partial(np.add, total, part, total)]
+        add = add_product(inputs, self.blocks[block].delta_transposed, total) if at_once else None
+        if add:
+            return [partial(add, inputs)]
+        return [self.gradient(inputs, block, part), partial(np.add, total, part, total)]
 
     def backward(self, below: "Dense", joined: bool = False) -> list[Call]:
         """Hand the blocks' ``delta`` down to the layer `below`, in one product if `joined`, in place of its outputs."""

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from nnmpi.nn.architecture import Architecture
-from nnmpi.nn.blas import Array, Call
+from nnmpi.nn.blas import Array, Call, add_product
 from nnmpi.nn.layers import Dense, perform
 from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS, Memory
 
 MANY = 100_000  # parameters; so many numbers show in a single trial whether they are added up in another way
-LARGE = 50_000  # parameters of a layer from which on it pays to let BLAS add up its gradients
+LARGE = 50_000  # parameters of a layer from which on it pays to let BLAS add its gradients to what is there
 
 
 class Fused(NamedTuple):
@@ -28,8 +28,8 @@ class Fused(NamedTuple):
 # where the gradient of a block goes, and the additions (total, part) that follow, the first of them of this gradient;
 # all views of flat vectors
 Destination = tuple[list[Array], list[tuple[list[Array], list[Array]]]]
-# what the first layer needs for the gradient of a block besides its inputs: delta transposed, and the destination
-Exit = tuple[Array, list[Array], list[tuple[list[Array], list[Array]]]]
+# what the first layer needs for the gradient of a block besides its inputs: product, delta transposed, destination
+Exit = tuple[Callable[[Array, Array, Array], object], Array, list[Array], list[tuple[list[Array], list[Array]]]]
 
 
 class Network:
@@ -42,6 +42,9 @@ class Network:
     With `fuse` BLAS does in one call what the plan has several for, where that does not change a bit of any block: a
     trial on random numbers tells, once for each kind of batch. The bits of a matrix product depend on the way in which
     BLAS adds up, which it chooses by the shapes, and not on the numbers.
+
+    `onto_zeros` promises that the vectors for the gradients hold zeros whenever `backward` begins. BLAS can only add to
+    what is there: without the promise NumPy and BLAS both clear a result first, each in a pass of its own.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Network:
         max_blocks: int = 1,
         dropout: float = 0.0,
         fuse: bool = False,
+        onto_zeros: bool = False,
     ) -> None:
         self.architecture = architecture
         self.parameters = parameters
@@ -63,6 +67,7 @@ class Network:
         self._output_activation = OUTPUT_ACTIVATIONS[architecture.output_activation]
         self._memory = Memory(architecture.sizes[-1], max_block, parameters.dtype)
         self._chunk: Array = np.empty(min(parameters.size, 16384), parameters.dtype)
+        self._onto_zeros = [onto_zeros and layer.parameters.size >= LARGE for layer in self.layers]
         self._fuse = fuse and max_blocks > 1
         self._fused: dict[tuple[int, ...], Fused] = {}
         self._now = Fused()
@@ -115,8 +120,13 @@ class Network:
             if ready:
                 calls.append(partial(ready, i))
             calls += self._hand_down(i)
-        ends = zip(self._first.blocks, destinations, strict=True)
-        return calls, [(block.delta_transposed, *destination) for block, destination in ends]
+        exits = []
+        for arrays, destination, x in zip(self._first.blocks, destinations, self._inputs, strict=True):
+            product, delta = self._first.product, arrays.delta_transposed
+            if self._onto_zeros[0]:
+                product = add_product(x, delta, destination[0][0]) or product
+            exits.append((product, delta, *destination))
+        return calls, exits
 
     def _hand_down(self, i: int) -> list[Call]:
         """The gradient of the outputs of layer ``i - 1`` from that of layer `i`."""
@@ -126,7 +136,7 @@ class Network:
         """The sum gradient of layer `i` over a block, and the additions that follow."""
         layer, (gradient, additions) = self.layers[i], destination
         if not additions:
-            return [layer.gradient(inputs, block, gradient[i])]
+            return [layer.gradient(inputs, block, gradient[i], self._onto_zeros[i])]
         at_once = self._now.sums and layer.parameters.size >= LARGE
         calls = layer.add_gradient(inputs, block, additions[0][0][i], gradient[i], at_once)
         return [*calls, *(partial(np.add, total[i], part[i], total[i]) for total, part in additions[1:])]
@@ -223,8 +233,7 @@ class Network:
         calls, exits = self._backward
         for call in calls:
             call()
-        multiply = self._first.product
-        for block, ((delta, gradient, additions), x) in enumerate(zip(exits, self._inputs, strict=True)):
+        for block, ((multiply, delta, gradient, additions), x) in enumerate(zip(exits, self._inputs, strict=True)):
             if additions:
                 perform(self._bind_gradient(0, block, (gradient, additions), x))
             else:

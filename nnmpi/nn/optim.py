@@ -2,6 +2,7 @@
 
 Both take the *sum* gradient and the number of samples it was summed over. ``g`` below is the gradient of the mean
 loss plus ``λW``; biases are not decayed. The state is one flat array each, so that it can be sent and saved whole.
+With `clear` they leave zeros where the gradient was, each piece of it while it is still in the cache.
 """
 
 from collections.abc import Callable
@@ -36,10 +37,12 @@ class SGD:
     With `blas` each line is one pass over its vectors, see `nnmpi.nn.blas`: then all ranks must have its `fingerprint`.
     """
 
-    def __init__(self, parameters: Array, momentum: float, nesterov: bool, blas: bool = False) -> None:
+    def __init__(
+        self, parameters: Array, momentum: float, nesterov: bool, blas: bool = False, clear: bool = False
+    ) -> None:
         self.state: Array = zeros(parameters.size if momentum else 0, parameters.dtype)
         self._pieces = [(piece, parameters[piece], self.state[piece]) for piece in pieces(parameters.size, WHOLE)]
-        self._momentum, self._nesterov, self._blas = momentum, nesterov, blas
+        self._momentum, self._nesterov, self._blas, self._clear = momentum, nesterov, blas, clear
         kind = parameters.dtype
         self._rate, self._look_ahead = number(kind), number(kind)  # -η / count, and μ times that
         self._gradient: Array | None = None
@@ -49,7 +52,11 @@ class SGD:
         """One update; `gradient` is used up."""
         if gradient is not self._gradient:  # it is the same one in every step
             self._gradient, bind = gradient, self._with_blas if self._blas else self._with_numpy
-            self._calls = [call for piece, w, v in self._pieces for call in bind(gradient[piece], w, v)]
+            self._calls = []
+            for piece, w, v in self._pieces:
+                self._calls += bind(gradient[piece], w, v)
+                if self._clear:
+                    self._calls.append(partial(np.ndarray.fill, gradient[piece], 0))
         rate = -learning_rate / count
         self._rate.value, self._look_ahead.value = rate, self._momentum * rate
         for call in self._calls:
@@ -86,7 +93,8 @@ class Adam:
 
     beta1, beta2, epsilon = 0.9, 0.999, 1e-8
 
-    def __init__(self, parameters: Array) -> None:
+    def __init__(self, parameters: Array, clear: bool = False) -> None:
+        self._clear = clear
         self.state: Array = zeros(2 * parameters.size, parameters.dtype)
         m, v = np.split(self.state, 2)
         self._pieces = [(piece, parameters[piece], m[piece], v[piece]) for piece in pieces(parameters.size)]
@@ -111,12 +119,14 @@ class Adam:
             np.divide(m, scratch, out=scratch)
             np.multiply(scratch, rate, out=scratch)
             np.add(w, scratch, out=w)
+            if self._clear:
+                g.fill(0)
 
 
 Optimizer = SGD | Adam
 
-# name → function(parameters, momentum, nesterov, blas)
-OPTIMIZERS: dict[str, Callable[[Array, float, bool, bool], Optimizer]] = {
+# name → function(parameters, momentum, nesterov, blas, clear)
+OPTIMIZERS: dict[str, Callable[[Array, float, bool, bool, bool], Optimizer]] = {
     "sgd": SGD,
-    "adam": lambda parameters, momentum, nesterov, blas: Adam(parameters),
+    "adam": lambda parameters, momentum, nesterov, blas, clear: Adam(parameters, clear),
 }

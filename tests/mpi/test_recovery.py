@@ -94,9 +94,10 @@ def test_several_deaths(plan: str, left: int, train: Callable[..., Run], tmp_pat
     same_bits(done, tmp_path, left, straight)
 
 
-def test_native_survivors_end_at_the_same_place(train: Callable[..., Run], tmp_path: Path) -> None:
-    straight = train(*FLAGS)
-    done = dying(f"reduce:{STEPS + 20}:0,update:{2 * STEPS + 3}:2", tmp_path)
+@pytest.mark.parametrize("hidden", ["12", "1000,12"], ids=["small", "large"])
+def test_native_survivors_end_at_the_same_place(train: Callable[..., Run], tmp_path: Path, hidden: str) -> None:
+    straight = train(*FLAGS, "--hidden", hidden)
+    done = dying(f"reduce:{STEPS + 20}:0,update:{2 * STEPS + 3}:2", tmp_path, "--hidden", hidden)
     survived(done, tmp_path, 2, straight)
     after = Run(done, tmp_path / "run")
     assert np.abs(after.parameters - straight.parameters).max() <= 1e-5 * np.abs(straight.parameters).max()

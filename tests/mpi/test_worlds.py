@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from jobs import Run
 
+from nnmpi.nn.model import LARGE
+
 pytestmark = pytest.mark.mpi
 
 TRAINED = ("--epochs", "3", "--batch-size", "50")  # of digits' 1437 samples 37 are left for the last step
@@ -92,6 +94,25 @@ def test_reduction_in_buckets_gives_the_same(train: Train, mpi: str, ranks: int)
     run, reference = train(*flags, "--bucket-mb", "0.01", mpi=mpi, ranks=ranks), train(*flags)
     assert deviation(run, reference) <= DEVIATION["float64"]
     assert [m["test_accuracy"] for m in run.metrics] == [m["test_accuracy"] for m in reference.metrics]
+
+
+@pytest.mark.parametrize(
+    ("mpi", "ranks", "rules", "bucket_mb"),
+    [
+        ("openmpi", 2, ("--l2", "1e-3"), ()),
+        *(pytest.param("openmpi", ranks, ("--optimizer", "adam"), (), marks=slow) for ranks in (1, 3)),
+        pytest.param("mpich", 2, ("--momentum", "0"), ("--bucket-mb", "0.3"), marks=slow),
+        pytest.param("openmpi", 4, (), ("--bucket-mb", "0"), marks=slow),
+    ],
+)
+def test_large_layers_agree_with_the_deterministic_reduction(
+    train: Train, mpi: str, ranks: int, rules: tuple[str, ...], bucket_mb: tuple[str, ...]
+) -> None:
+    """Their gradients are added to zeros that the update before has left; the deterministic reduction needs none."""
+    flags = (*TRAINED, "--dtype", "float64", "--hidden", "1000,60", *rules)
+    run, reference = train(*flags, *bucket_mb, mpi=mpi, ranks=ranks), train(*flags, "--deterministic")
+    assert LARGE < 64 * 1000
+    assert deviation(run, reference) <= DEVIATION["float64"]
 
 
 @pytest.mark.slow
