@@ -11,7 +11,7 @@ import pytest
 import sklearn.datasets
 
 from nnmpi.data import sources
-from nnmpi.data.sources import BUILT_IN, ROWS_AT_ONCE, open_source
+from nnmpi.data.sources import BUILT_IN, ROWS_AT_ONCE, TABLES, open_source
 from nnmpi.errors import InputError
 
 ROWS, FEATURES = 23, 4
@@ -57,6 +57,7 @@ def assert_refused(name, *words, **options):
 def test_built_in_is_the_table_of_scikit_learn(name):
     source, table = open_source(name), getattr(sklearn.datasets, f"load_{name}")()
     assert (source.y == table.target).all()
+    assert source.y.dtype == table.target.dtype
     assert (rows_of(source, np.arange(source.size)) == table.data).all()
 
 
@@ -353,15 +354,16 @@ def test_a_file_that_vanishes_is_named(tmp_path):
         rows_of(source, [0])
 
 
-def test_digits_come_from_scikit_learn_where_it_keeps_its_files_elsewhere(monkeypatch):
-    expected = open_source("digits")
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_come_from_scikit_learn_where_it_keeps_its_files_elsewhere(name, monkeypatch):
+    expected = open_source(name)
     monkeypatch.setattr(Path, "is_file", lambda path: False)
-    source = open_source("digits")
+    source = open_source(name)
     assert (source.y == expected.y).all()
     assert (rows_of(source, np.arange(source.size)) == rows_of(expected, np.arange(source.size))).all()
 
 
-@pytest.mark.parametrize("name", ["digits", "random:20x3x2"])
+@pytest.mark.parametrize("name", [*TABLES, "random:20x3x2"])
 def test_reading_and_splitting_imports_no_scikit_learn(name):
     """It would cost every rank a second and 90 MB."""
     code = f"""

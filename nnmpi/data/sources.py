@@ -25,6 +25,12 @@ Indices = npt.NDArray[np.intp]
 Array = npt.NDArray[np.floating]
 
 BUILT_IN = ("digits", "iris", "wine", "breast_cancer", "diabetes")
+TABLES = {  # scikit-learn's file, and how many lines of it come before the numbers; diabetes it computes from its file
+    "digits": ("digits.csv.gz", 0),
+    "iris": ("iris.csv", 1),
+    "wine": ("wine_data.csv", 1),
+    "breast_cancer": ("breast_cancer.csv", 1),
+}
 ROWS_AT_ONCE = 4096  # of a random source's block; a part of what its numbers are, never change it
 MOST_UNTRUSTED = 10**8  # numbers that are made up because a file says so
 BYTES_AT_ONCE = 1 << 24  # read from a file
@@ -89,16 +95,18 @@ def _in_memory(name: str, x: npt.NDArray[Any], y: npt.NDArray[Any] | None, image
 
 
 def _built_in(name: str) -> Source:
-    if name == "digits":
+    image = (8, 8) if name == "digits" else None
+    if name in TABLES:
+        file, head = TABLES[name]
         found = importlib.util.find_spec("sklearn")  # imports nothing
-        path = Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz" if found and found.origin else None
-        if path and path.is_file():  # what load_digits reads; importing scikit-learn takes a second and 90 MB
-            numbers = np.loadtxt(path, delimiter=",")
-            return _in_memory(name, numbers[:, :-1], numbers[:, -1].astype(int), (8, 8))
-    import sklearn.datasets  # here, because it takes longer to import than a small job to run
+        path = Path(found.origin).parent / "datasets" / "data" / file if found and found.origin else None
+        if path and path.is_file():  # what scikit-learn reads; importing it takes a second or two and 90 MB
+            numbers = np.loadtxt(path, delimiter=",", skiprows=head)
+            return _in_memory(name, numbers[:, :-1], numbers[:, -1].astype(int), image)
+    import sklearn.datasets
 
     table = getattr(sklearn.datasets, f"load_{name}")()
-    return _in_memory(name, table.data, table.target, (8, 8) if name == "digits" else None)
+    return _in_memory(name, table.data, table.target, image)
 
 
 def _synthetic(name: str, trusted: bool) -> Source:
