@@ -70,10 +70,23 @@ def test_squared_error_is_that_of_scikit_learn():
 def test_huge_logits_stay_exact_and_quiet(pair, dtype):
     z, t = case(*pair, scale=1e4)
     z = np.round(z)  # the same number in both precisions
-    with np.errstate(all="raise", under="ignore"):
+    seen_to = "ignore" if pair[0] == "cross-entropy" else "raise"  # it overflows, and is done again
+    with np.errstate(all="raise", under="ignore", over=seen_to, invalid=seen_to):
         total, delta = run(*pair, z.astype(dtype), t)
     assert np.isfinite(delta).all()
     assert total == pytest.approx(reference.LOSS_SUMS[pair](z, t), rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("worst", [80.0, 88.0, 89.0, 1000.0])
+def test_cross_entropy_where_some_samples_overflow(worst):
+    z, t = case("cross-entropy", "softmax")
+    z[2] = 1.0
+    z[2, (1 + t[2].argmax()) % 3] = 1.0 + worst
+    z = z.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total, delta = run("cross-entropy", "softmax", z, t)
+    assert total == pytest.approx(reference.LOSS_SUMS["cross-entropy", "softmax"](z.astype(float), t), rel=1e-6)
+    np.testing.assert_allclose(delta, softmax(z.astype(float), axis=1) - t, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("pair", [("cross-entropy", "softmax"), ("binary-cross-entropy", "sigmoid")])
