@@ -47,6 +47,8 @@ CASES = {
     **{f"{loss} {output}": {"pair": (loss, output)} for loss in losses.LOSSES for output in losses.LOSSES[loss]},
 }
 
+QUICK = ("nesterov", "adam", "all at once", "deterministic, all at once")
+
 
 @dataclass
 class Step:
@@ -132,9 +134,11 @@ def test_every_temporary_would_be_more_than_a_step_may_ask_for():
     assert Step("samples").network._memory.scratch(100_000).sums.nbytes > ALLOWED
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in CASES]
+)
 def test_step_allocates_no_array(case, shape, dtype):
     assert peak_of(Step(shape, dtype=dtype, **CASES[case])) < ALLOWED
 

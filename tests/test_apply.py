@@ -28,7 +28,9 @@ def kept_for_testing(x: np.ndarray) -> np.ndarray:
     return np.asarray(train_test_split(np.arange(len(x)), test_size=0.2, random_state=42)[1])
 
 
-@pytest.mark.parametrize("what", TRAINED)
+@pytest.mark.parametrize(
+    "what", [pytest.param(name, marks=() if name in ("classes", "numbers") else pytest.mark.slow) for name in TRAINED]
+)
 def test_evaluate_repeats_the_scores_of_training(train: Train, nnmpi: CommandServer, what: str) -> None:
     trained = train(*TRAINED[what])
     for model in (trained.directory, trained.directory / "model.safetensors"):

@@ -25,39 +25,41 @@ BASE = {
 
 AUGMENTATIONS = ("shift", "rotate", "noise", "shift,rotate,noise")
 
-slow = pytest.mark.slow
-
 # base run, flags: each changes the trained parameters
-EFFECTS = [
-    *(("iris", f"--activation {name}") for name in ("sigmoid", "tanh", "identity")),
+QUICK = [
+    ("iris", "--activation tanh"),
     ("iris", "--optimizer adam"),
-    pytest.param("iris", "--learning-rate 0.02", marks=slow),
-    ("iris", "--momentum 0.5"),
-    pytest.param("iris", "--momentum 0", marks=slow),
     ("iris", "--no-nesterov"),
-    pytest.param("iris", "--lr-decay 0.1", marks=slow),
-    ("iris", "--lr-schedule constant"),
     ("iris", "--lr-schedule cosine"),
-    ("iris", "--lr-schedule step --lr-step-epochs 1"),
-    ("iris", "--warmup-epochs 1"),
     ("iris", "--l2 0.1"),
     ("iris", "--dropout 0.3"),
     ("iris", "--augment noise"),
-    *(pytest.param("digits", f"--augment {names}", marks=slow) for names in AUGMENTATIONS),
     ("iris", "--early-stopping 5"),  # the validation part is taken away from training
+    ("iris", "--seed 7"),
+    ("mse", "--output-activation sigmoid"),
+]
+SLOW = [
+    *(("iris", f"--activation {name}") for name in ("sigmoid", "identity")),
+    ("iris", "--learning-rate 0.02"),
+    ("iris", "--momentum 0.5"),
+    ("iris", "--momentum 0"),
+    ("iris", "--lr-decay 0.1"),
+    ("iris", "--lr-schedule constant"),
+    ("iris", "--lr-schedule step --lr-step-epochs 1"),
+    ("iris", "--warmup-epochs 1"),
+    *(("digits", f"--augment {names}") for names in AUGMENTATIONS),
     ("iris", "--test-fraction 0.3"),
     ("iris", "--stratify"),
-    ("iris", "--seed 7"),
     ("iris", "--shards 4"),
-    pytest.param("iris", "--shards 1", marks=slow),
-    pytest.param("iris", "--batch-size 16", marks=slow),
+    ("iris", "--shards 1"),
+    ("iris", "--batch-size 16"),
     ("iris", "--batch-size full"),
     ("iris", "--loss mse"),
-    ("mse", "--output-activation sigmoid"),
     ("mse", "--output-activation softmax"),
-    pytest.param("breast_cancer", "--loss mse", marks=slow),
+    ("breast_cancer", "--loss mse"),
     ("breast_cancer", "--loss mse --output-activation sigmoid"),
 ]
+EFFECTS = [*QUICK, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in SLOW)]
 
 
 def differs(run: Run, base: Run) -> bool:
@@ -174,6 +176,7 @@ SCHEDULES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", SCHEDULES)
 def test_learning_rate_follows_the_schedule(train: Train, flags: str) -> None:
     run = train("--data", "iris", "--epochs", "6", *flags.split())

@@ -2,24 +2,34 @@
 
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs import CommandServer, read_metrics, run, unchanged
+from jobs import CommandServer, Job, read_metrics, unchanged
 
 
 @pytest.mark.slow
 def test_two_hundred_kills(tmp_path: Path) -> None:
     program = Path(__file__).with_name("killed_checkpoints.py")
-    done = run([sys.executable, str(program), "200", "1", str(tmp_path)], tmp_path, timeout=400).succeeded()
-    kills = [json.loads(line) for line in done.out.splitlines()]
-    assert len(kills) == 200
-    for kill in kills:
-        assert kill["damaged"] == []
-        assert kill["newest"] == kill["complete"] > kill["before"]  # the next run goes on from the last complete one
-    for kill in kills[1:]:
-        assert "starting from the beginning" not in kill["said"]
+    with ExitStack() as stack:
+        jobs = []
+        for seed in ("1", "2"):
+            (tmp_path / seed).mkdir()
+            command = [sys.executable, str(program), "100", seed, str(tmp_path / seed)]
+            jobs.append(stack.enter_context(Job(command, tmp_path)))
+        outputs = [job.wait(400).succeeded().out for job in jobs]
+    for output in outputs:
+        kills = [json.loads(line) for line in output.splitlines()]
+        assert len(kills) == 100
+        for kill in kills:
+            assert kill["damaged"] == []
+            assert (
+                kill["newest"] == kill["complete"] > kill["before"]
+            )  # the next run goes on from the last complete one
+        for kill in kills[1:]:
+            assert "starting from the beginning" not in kill["said"]
 
 
 def test_unfinished_run_is_not_overwritten(nnmpi: CommandServer, tmp_path: Path) -> None:

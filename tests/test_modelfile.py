@@ -236,6 +236,7 @@ def read_or_refuse(path):
 
 @given(data=st.data(), name=st.sampled_from(list(MODELS)))
 @search
+@pytest.mark.slow
 def test_flipped_bytes_are_read_or_refused(tmp_path_factory, data, name):
     path = tmp_path_factory.getbasetemp() / "flipped.safetensors"
     write_model(path, MODELS[name], False)
@@ -364,6 +365,7 @@ JSON = st.recursive(
     name=st.sampled_from(list(MODELS)),
 )
 @search
+@pytest.mark.slow
 def test_any_description_is_read_or_refused(tmp_path_factory, where, value, name):
     path = tmp_path_factory.getbasetemp() / "described.safetensors"
     tensors, description = parts_of(MODELS[name], path)

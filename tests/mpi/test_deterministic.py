@@ -66,8 +66,7 @@ def test_native_order_would_give_other_bits(train: Train) -> None:
     assert len({train("openmpi", 1, PLAIN)["digits-50"][0], *hashes}) > 1
 
 
-@pytest.mark.parametrize("mpi", ["openmpi", "mpich"])
-@pytest.mark.parametrize("ranks", [2, 8])
+@pytest.mark.parametrize(("mpi", "ranks"), [("openmpi", 2), ("mpich", 8)])
 def test_microbatches_of_one_sample(train: Train, mpi: str, ranks: int) -> None:
     """BLAS and NumPy have other code for them, which must not depend on what else the rank holds."""
     more = ("--deterministic", "--epochs", "2", "--batch-size", "8", "--shards", "8", "--data", "iris")

@@ -176,6 +176,7 @@ def check_divergence(done: Done, directory: Path, good_epochs: int) -> None:
 
 
 @pytest.mark.parametrize("when", DIVERGING)
+@pytest.mark.slow
 def test_divergence_keeps_the_last_good_model(nnmpi: CommandServer, when: str, tmp_path: Path) -> None:
     flags, good_epochs = DIVERGING[when]
     done = nnmpi("train", "--epochs", "5", *flags, "--output", "run", cwd=tmp_path)

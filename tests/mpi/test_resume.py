@@ -51,7 +51,8 @@ def test_deterministic_run_ends_with_the_same_bits(mpi: Environment, tmp_path: P
     assert [m["world_size"] for m in resumed.metrics] == 5 * [2] + 3 * [3] + 4 * [8]
 
 
-def test_native_run_ends_at_the_same_place(mpi: Environment, tmp_path: Path) -> None:
+def test_native_run_ends_at_the_same_place(tmp_path: Path) -> None:
+    mpi = needed("openmpi")
     straight, resumed = straight_run(mpi, tmp_path / "straight"), interrupted_run(mpi, tmp_path)
     difference = np.abs(resumed.parameters - straight.parameters).max()
     assert difference <= 1e-5 * np.abs(straight.parameters).max()
