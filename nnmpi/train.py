@@ -189,7 +189,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
                 for (end, additions), x, loss in zip(ends, inputs, losses, strict=True):
                     write(end, 0, loss, x.shape[1], asked, due)
                     for total, part in additions:
-                        np.add(total, part, out=total)
+                        np.add(total, part, total)
                 network.backward(destinations, reduce.ready)
                 reduce.reduce()
                 loss, count, stop_asked, checkpoint_due = tails[0].tolist()

@@ -112,7 +112,7 @@ class Shared:
         self._all_vectors_are_there()
         for own, others, everywhere in self._pieces:
             for other in others:
-                np.add(own, other, out=own)
+                np.add(own, other, own)
             for rows in everywhere:
-                np.copyto(rows, own)
+                rows[...] = own
         self._all_sums_are_there()

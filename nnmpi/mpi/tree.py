@@ -97,7 +97,7 @@ class Deterministic:
 
         def hand_round() -> None:
             for others in (roots[:rank], roots[rank + 1 :]):
-                np.copyto(others, roots[rank])
+                others[...] = roots[rank]
             all_sums_are_there()
 
         self._collect, self._hand_round = all_subtrees_are_there, hand_round
@@ -156,5 +156,5 @@ class Deterministic:
             return
         self._collect()
         for left, right, total in self._additions:
-            np.add(left, right, out=total)
+            np.add(left, right, total)
         self._hand_round()
