@@ -27,7 +27,7 @@ from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import glorot_uniform
 from nnmpi.nn.blas import fingerprint
 from nnmpi.nn.kernel import choose_kernel
-from nnmpi.nn.model import LARGE, Network
+from nnmpi.nn.model import Network
 from nnmpi.nn.optim import OPTIMIZERS
 from nnmpi.nn.schedules import Schedule
 from nnmpi.output import Output
@@ -98,8 +98,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
     parameters = glorot_uniform(architecture, stream(config.seed, Purpose.PARAMETERS))
     prints = set(world.gather_bytes(fingerprint(config.dtype)))
     blas = len(prints) == 1 and b"" not in prints  # else processors differ, and the replicas would, too
-    onto_zeros = not config.deterministic and parameters.size >= LARGE
-    optimizer = OPTIMIZERS[config.optimizer](parameters, config.momentum, config.nesterov, blas, onto_zeros)
+    optimizer = OPTIMIZERS[config.optimizer](parameters, config.momentum, config.nesterov, blas)
     best = parameters.copy() if task.validation else parameters[:0]
     state = {"parameters": parameters, "optimizer": optimizer.state, "best": best}
     if resumed:
@@ -128,7 +127,9 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
     ]
     batches = Batches(task.training, layout, held, task.targets, config.seed, task.augmentation, task.scaler)
     largest = layout.largest_microbatch * (1 if reduce.by_shard else len(held))
-    network = Network(architecture, parameters, largest, len(reduce.blocks), config.dropout, True, onto_zeros)
+    network = Network(
+        architecture, parameters, largest, len(reduce.blocks), config.dropout, True, not config.deterministic
+    )
     evaluator = Network(architecture, parameters, CHUNK)
     schedule = Schedule(
         config.lr_schedule,

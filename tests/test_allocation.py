@@ -90,8 +90,7 @@ class Step:
         parameters = glorot_uniform(architecture, stream(1, Purpose.PARAMETERS))
         largest, blocks = (layout.largest_microbatch, shards) if self.by_shard else (batch_size, 1)
         self.network = Network(architecture, parameters, largest, blocks, self.dropout, onto_zeros=not self.by_shard)
-        rules = self.momentum, self.nesterov, self.blas, not self.by_shard
-        self.update = OPTIMIZERS[self.optimizer](parameters, *rules)
+        self.update = OPTIMIZERS[self.optimizer](parameters, self.momentum, self.nesterov, self.blas)
         self.schedule = Schedule("inverse-time", 1e-3, self.steps, 1, decay=1e-3)
         self.vector = np.zeros(parameters.size + 2, self.dtype)
         self.views = [architecture.views(v[:-2]) for v in (self.vector, np.zeros_like(self.vector))]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nnmpi.nn import blas
-from nnmpi.nn.blas import add_product, axpby, axpy, fingerprint, number
+from nnmpi.nn.blas import add_product, factors, fingerprint, rotm
 
 DTYPES = [np.dtype("float32"), np.dtype("float64")]
 WAYS = ["rows", "columns", "part", "part of columns"]
@@ -56,53 +56,67 @@ def test_vectors_are_left_alone(shape: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_multiples_are_added(dtype: Any) -> None:
+def test_two_vectors_are_made_of_two(dtype: Any) -> None:
     x, y = np.random.default_rng(0).standard_normal((2, 1001)).astype(dtype)
-    a, b = number(dtype, 0.25), number(dtype)
-    expected = y + dtype.type(0.25) * x
-    axpy(a, x, y)()
-    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
-    call = axpby(a, x, b, y)
-    a.value, b.value = 2.0, -1.5  # factors may change after the call was bound
-    expected = dtype.type(2) * x - dtype.type(1.5) * y
-    call()
-    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+    by = factors(dtype)
+    call = rotm(x, y, by)
+    for numbers in ([2.0, -1.5, 0.5, 0.75], [0.0, 1.0, 0.0, 1.0]):  # factors may change after the call was bound
+        by[1:] = numbers
+        p, q, r, s = map(dtype.type, numbers)
+        expected = p * x + r * y, q * x + s * y
+        call()
+        np.testing.assert_allclose((x, y), expected, rtol=1e-5, atol=1e-6)
+    assert not x.any()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_fingerprint_tells_what_the_numbers_become(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     found = fingerprint(dtype)
-    assert len(found) == 200 * dtype.itemsize, "NumPy's own wheels can do this: nothing was tested"
+    assert len(found) == 400 * dtype.itemsize, "NumPy's own wheels can do this: nothing was tested"
     assert found == fingerprint(dtype)
-    right = blas.axpy
+    right = blas.rotm
 
-    def a_bit_more(a: Any, x: Any, y: Any) -> Any:
-        return right(number(dtype, a.value * (1 + 1e-6)), x, y)
+    def a_bit_more(x: Any, y: Any, by: Any) -> Any:
+        more = factors(dtype)
+        more[1:] = [by[1] * (1 + 1e-6), *by[2:]]
+        return right(x, y, more)
 
-    monkeypatch.setattr(blas, "axpy", a_bit_more)
+    monkeypatch.setattr(blas, "rotm", a_bit_more)
     assert fingerprint(dtype) not in (b"", found)
 
 
-def by_place(a: Any, x: Any, y: Any) -> Any:
-    """Other digits where the numbers are at another place in memory."""
-    return lambda: np.add(y, a.value * (1 + 1e-7 * (y.ctypes.data // y.itemsize % 16)) * x, out=y)
-
-
-def by_number(a: Any, x: Any, y: Any) -> Any:
-    """Other digits for the last numbers."""
+def numpys(x: Any, y: Any, by: Any, strange: Any = 1.0) -> Any:
+    """The same with NumPy, but that the first vector is multiplied by something `strange`."""
 
     def call() -> None:
-        y[:-8] += a.value * x[:-8]
-        y[-8:] += a.value * (1 + 1e-6) * x[-8:]
+        x[:], y[:] = strange * (by[1] * x + by[3] * y), by[2] * x + by[4] * y
 
     return call
 
 
-@pytest.mark.parametrize(
-    "wrong", [by_place, by_number, lambda a, x, y: lambda: np.add(y, 2 * x, out=y)], ids=["place", "number", "wrong"]
-)
-def test_what_is_not_to_be_trusted_has_no_fingerprint(wrong: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blas, "axpy", wrong)
+def by_place(x: Any, y: Any, by: Any) -> Any:
+    """Other digits where the numbers are at another place in memory."""
+    return numpys(x, y, by, 1 + 1e-7 * (y.ctypes.data // y.itemsize % 16))
+
+
+def by_number(x: Any, y: Any, by: Any) -> Any:
+    """Other digits for the last numbers."""
+    return numpys(x, y, by, np.where(np.arange(x.size) < x.size - 8, 1, 1 + 1e-6))
+
+
+def wrong(x: Any, y: Any, by: Any) -> Any:
+    return numpys(x, y, by, 2)
+
+
+def test_numpy_could_be_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the next test says nothing."""
+    monkeypatch.setattr(blas, "rotm", numpys)
+    assert fingerprint("float64")
+
+
+@pytest.mark.parametrize("strange", [by_place, by_number, wrong])
+def test_what_is_not_to_be_trusted_has_no_fingerprint(strange: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blas, "rotm", strange)
     assert fingerprint("float64") == b""
 
 

@@ -1,4 +1,4 @@
-"""What NumPy's BLAS can do and NumPy has no call for: sums of a product, or of a multiple, and what is there."""
+"""What NumPy's BLAS can do and NumPy has no call for: two vectors changed in one pass, a product added to a matrix."""
 
 import ctypes
 import functools
@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.floating]
 Call = Callable[[], object]
-Number = ctypes.c_float | ctypes.c_double
 
 ROW_MAJOR, AS_IT_IS, TRANSPOSED = 101, 111, 112  # of CBLAS
 ONE = ctypes.c_int64(1)
@@ -37,46 +36,43 @@ def _function(name: str, dtype: np.dtype[Any]) -> Any:
     return function
 
 
-def number(dtype: np.dtype[Any], value: float = 0.0) -> Number:
-    """A factor for the functions below; its ``value`` may change between two calls."""
-    return ctypes.c_float(value) if dtype.itemsize == 4 else ctypes.c_double(value)
+def factors(dtype: np.dtype[Any]) -> Any:
+    """For `rotm`: numbers at the places 1 to 4, which may change between two calls."""
+    return (5 * _number(dtype))(-1)
 
 
-def axpy(a: Number, x: Array, y: Array) -> Call:
-    """The call of ``y += a x``, of contiguous vectors that must live as long as it does."""
-    function = _function("axpy", y.dtype)
-    return functools.partial(function, ctypes.c_int64(y.size), a, _at(x), ONE, _at(y), ONE)
+def rotm(x: Array, y: Array, by: Any) -> Call:
+    """The call of ``x, y = by[1] x + by[3] y, by[2] x + by[4] y`` in one pass over both; `by` are `factors`.
 
-
-def axpby(a: Number, x: Array, b: Number, y: Array) -> Call:
-    """The call of ``y = a x + b y``, likewise."""
-    function = _function("axpby", y.dtype)
-    return functools.partial(function, ctypes.c_int64(y.size), a, _at(x), ONE, b, _at(y), ONE)
+    The vectors must be contiguous and live as long as the call does.
+    """
+    function = _function("rotm", y.dtype)
+    return functools.partial(function, ctypes.c_int64(y.size), _at(x), ONE, _at(y), ONE, by)
 
 
 def fingerprint(dtype: npt.DTypeLike) -> bytes:
-    """What `axpy` and `axpby` make of some numbers; nothing where they are not to be had, or not to be trusted.
+    """What `rotm` makes of some numbers; nothing where it is not to be had, or not to be trusted.
 
-    Their last digits depend on the processor. Processors that agree here agree everywhere, provided that it does not
-    matter where in memory the numbers are, nor how many stand before them: that is tried, too.
+    The last digits depend on the processor. Processors that agree here agree everywhere, provided that it does not
+    matter where in memory the numbers are, nor how many stand before them: that is tried, too. (To `axpy` it matters.)
     """
     kind: np.dtype[Any] = np.dtype(dtype)
-    if not (_function("axpy", kind) and _function("axpby", kind)):
+    if not _function("rotm", kind):
         return b""
     generator = np.random.default_rng(0)
     numbers = generator.standard_normal((2, 200)).astype(kind)
-    a, b = number(kind, 0.3), number(kind, 0.7)
-    found = set()
-    for start, cut in itertools.product(range(17), (0, 33)):
+    by, found = factors(kind), set()
+    by[1:] = [0.7, -0.3, 0.6, 0.9]
+    for start, cut in itertools.product(range(17), (0, 7, 33)):
         room = np.zeros((2, 200 + 17), kind)
         x, y = (row[start : start + 200] for row in room)
         x[:], y[:] = numbers
         for part in (slice(0, cut), slice(cut, 200)):
-            axpy(a, x[part], y[part])()
-            axpby(b, x[part], a, y[part])()
-        found.add(y.tobytes())
+            rotm(x[part], y[part], by)()
+        found.add(x.tobytes() + y.tobytes())
     x, y = numbers.astype(np.float64)
-    right = np.allclose(np.frombuffer(next(iter(found)), kind), 0.7 * x + 0.3 * (y + 0.3 * x), rtol=1e-5, atol=1e-6)
+    expected = np.concatenate([0.7 * x + 0.6 * y, -0.3 * x + 0.9 * y])
+    right = np.allclose(np.frombuffer(next(iter(found)), kind), expected, rtol=1e-5, atol=1e-6)
     return found.pop() if len(found) == 1 and right else b""
 
 
@@ -101,7 +97,7 @@ def add_product(a: Array, b: Array, total: Array) -> Callable[..., None] | None:
         sides.append((ctypes.c_int(order), _at(matrix), ctypes.c_int64(step // size)))
     (a_order, a_at, a_step), (b_order, b_at, b_step) = sides
     m, k, n = (ctypes.c_int64(length) for length in (*a.shape, b.shape[1]))
-    one, step_of_total = number(total.dtype, 1), ctypes.c_int64(total.strides[0] // size)
+    one, step_of_total = _number(total.dtype)(1), ctypes.c_int64(total.strides[0] // size)
     orders = ctypes.c_int(ROW_MAJOR), a_order, b_order
     numbers = a_at, a_step, b_at, b_step, one, _at(total), step_of_total
     call, expected = functools.partial(gemm, *orders, m, n, k, one, *numbers), (a.shape, a.strides)
@@ -113,6 +109,10 @@ def add_product(a: Array, b: Array, total: Array) -> Callable[..., None] | None:
         call()
 
     return add
+
+
+def _number(dtype: np.dtype[Any]) -> Any:
+    return ctypes.c_float if dtype.itemsize == 4 else ctypes.c_double
 
 
 def _at(array: Array) -> ctypes.c_void_p:

@@ -2,7 +2,7 @@
 
 Both take the *sum* gradient and the number of samples it was summed over. ``g`` below is the gradient of the mean
 loss plus ``λW``; biases are not decayed. The state is one flat array each, so that it can be sent and saved whole.
-With `clear` they leave zeros where the gradient was, each piece of it while it is still in the cache.
+Both leave zeros where the gradient was, each piece of it while it is in the cache: see `Network`'s `onto_zeros`.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from nnmpi.memory import zeros
-from nnmpi.nn.blas import Array, Call, axpby, axpy, number
+from nnmpi.nn.blas import Array, Call, factors, rotm
 
 # Vectors are updated in pieces that stay in the cache between one operation and the next: an update of 5.8 million
 # parameters then takes half of the time.
@@ -34,54 +34,55 @@ class SGD:
     form that Keras and scikit-learn use). Without momentum ``w -= ηg`` and there is no state. The state is ``μv``: what
     both this update's look-ahead and the next update's first term need.
 
-    With `blas` each line is one pass over its vectors, see `nnmpi.nn.blas`: then all ranks must have its `fingerprint`.
+    With `blas` two passes do it. The first makes of the state ``s`` and the gradient ``μ(s - ηg)`` and what is to be
+    added to `w`: ``s - ηg``, or ``μs - (1 + μ)ηg`` with Nesterov. The second adds it and clears it. All ranks must then
+    have the same `nnmpi.nn.blas.fingerprint`.
     """
 
-    def __init__(
-        self, parameters: Array, momentum: float, nesterov: bool, blas: bool = False, clear: bool = False
-    ) -> None:
+    def __init__(self, parameters: Array, momentum: float, nesterov: bool, blas: bool = False) -> None:
         self.state: Array = zeros(parameters.size if momentum else 0, parameters.dtype)
         self._pieces = [(piece, parameters[piece], self.state[piece]) for piece in pieces(parameters.size, WHOLE)]
-        self._momentum, self._nesterov, self._blas, self._clear = momentum, nesterov, blas, clear
+        self._momentum, self._nesterov, self._blas = momentum, nesterov, blas
         kind = parameters.dtype
-        self._rate, self._look_ahead = number(kind), number(kind)  # -η / count, and μ times that
+        self._rate: Array = np.zeros((), kind)  # -η / count
+        self._mix, self._add = factors(kind), factors(kind)
+        self._mix[3:] = [momentum if nesterov else 1, momentum]
+        self._add[1:] = [0, 1, 0, 1]
         self._gradient: Array | None = None
         self._calls: list[Call] = []
 
     def update(self, gradient: Array, count: float, learning_rate: float, k: int) -> None:
-        """One update; `gradient` is used up."""
+        """One update; `gradient` is zeros after it."""
         if gradient is not self._gradient:  # it is the same one in every step
             self._gradient, bind = gradient, self._with_blas if self._blas else self._with_numpy
-            self._calls = []
-            for piece, w, v in self._pieces:
-                self._calls += bind(gradient[piece], w, v)
-                if self._clear:
-                    self._calls.append(partial(np.ndarray.fill, gradient[piece], 0))
+            self._calls = [call for piece, w, v in self._pieces for call in bind(gradient[piece], w, v)]
         rate = -learning_rate / count
-        self._rate.value, self._look_ahead.value = rate, self._momentum * rate
+        if not self._blas:
+            self._rate[()] = rate
+        elif self._momentum:
+            self._mix[1] = (1 + self._momentum) * rate if self._nesterov else rate
+            self._mix[2] = self._momentum * rate
+        else:
+            self._add[2] = rate
         for call in self._calls:
             call()
 
     def _with_blas(self, g: Array, w: Array, v: Array) -> list[Call]:
         """The calls for a piece of the vectors; `v` is the state ``μv``."""
-        if not v.size:
-            return [axpy(self._rate, g, w)]
-        one, momentum = number(w.dtype, 1), number(w.dtype, self._momentum)
-        now, add = axpby(self._look_ahead, g, momentum, v), axpy(one, v, w)
-        return [*((now, add) if self._nesterov else (add, now)), axpy(self._rate, g, w)]
+        add = rotm(g, w, self._add)
+        return [rotm(g, v, self._mix), add] if v.size else [add]
 
     def _with_numpy(self, g: Array, w: Array, v: Array) -> list[Call]:
-        rate = np.frombuffer(memoryview(self._rate), w.dtype).reshape(())  # the same memory
-        step = partial(np.multiply, g, rate, g)  # -ηg
-        move = partial(np.add, w, g, w)
+        step = partial(np.multiply, g, self._rate, g)  # -ηg
+        move, clear = partial(np.add, w, g, w), partial(np.ndarray.fill, g, 0)
         if not v.size:
-            return [step, move]
+            return [step, move, clear]
         # NumPy converts a Python float anew in each call, for 0.3 µs
         now = [partial(np.add, v, g, v), partial(np.multiply, v, np.array(self._momentum, w.dtype), v)]
         look_ahead = partial(np.add, w, v, w)
         if self._nesterov:
-            return [step, move, *now, look_ahead]
-        return [step, move, look_ahead, *now]
+            return [step, move, *now, look_ahead, clear]
+        return [step, move, look_ahead, *now, clear]
 
 
 class Adam:
@@ -93,15 +94,14 @@ class Adam:
 
     beta1, beta2, epsilon = 0.9, 0.999, 1e-8
 
-    def __init__(self, parameters: Array, clear: bool = False) -> None:
-        self._clear = clear
+    def __init__(self, parameters: Array) -> None:
         self.state: Array = zeros(2 * parameters.size, parameters.dtype)
         m, v = np.split(self.state, 2)
         self._pieces = [(piece, parameters[piece], m[piece], v[piece]) for piece in pieces(parameters.size)]
         self._scratch: Array = np.empty(min(parameters.size, PIECE), parameters.dtype)
 
     def update(self, gradient: Array, count: float, learning_rate: float, k: int) -> None:
-        """One update; `gradient` is used up."""
+        """One update; `gradient` is zeros after it."""
         correction2 = (1 - self.beta2 ** (k + 1)) ** 0.5
         rate = -learning_rate * correction2 / (1 - self.beta1 ** (k + 1))
         for piece, w, m, v in self._pieces:
@@ -119,14 +119,13 @@ class Adam:
             np.divide(m, scratch, out=scratch)
             np.multiply(scratch, rate, out=scratch)
             np.add(w, scratch, out=w)
-            if self._clear:
-                g.fill(0)
+            g.fill(0)
 
 
 Optimizer = SGD | Adam
 
-# name → function(parameters, momentum, nesterov, blas, clear)
-OPTIMIZERS: dict[str, Callable[[Array, float, bool, bool, bool], Optimizer]] = {
+# name → function(parameters, momentum, nesterov, blas)
+OPTIMIZERS: dict[str, Callable[[Array, float, bool, bool], Optimizer]] = {
     "sgd": SGD,
-    "adam": lambda parameters, momentum, nesterov, blas, clear: Adam(parameters, clear),
+    "adam": lambda parameters, momentum, nesterov, blas: Adam(parameters),
 }

@@ -63,7 +63,7 @@ def main() -> None:
         reduction = time_alone(comm, own.reduce, asked.seconds)
         choose_kernel(batch * architecture.largest_layer)
         parameters, gradient = drawn(length), own.vectors[0][:-TAIL]
-        optimizer = OPTIMIZERS["sgd"](parameters, 0.9, True, bool(fingerprint(np.float32)), False)
+        optimizer = OPTIMIZERS["sgd"](parameters, 0.9, True, bool(fingerprint(np.float32)))
 
         def update() -> None:
             optimizer.update(gradient, batch, 1e-20, 0)  # the parameters stay as they are; at 0 BLAS would do nothing
