@@ -128,7 +128,13 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
     batches = Batches(task.training, layout, held, task.targets, config.seed, task.augmentation, task.scaler)
     largest = layout.largest_microbatch * (1 if reduce.by_shard else len(held))
     network = Network(
-        architecture, parameters, largest, len(reduce.blocks), config.dropout, True, not config.deterministic
+        architecture,
+        parameters,
+        max_block=largest,
+        max_blocks=len(reduce.blocks),
+        dropout=config.dropout,
+        fuse=True,
+        onto_zeros=not config.deterministic,
     )
     evaluator = Network(architecture, parameters, CHUNK)
     schedule = Schedule(
