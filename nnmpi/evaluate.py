@@ -56,7 +56,7 @@ def evaluate(network: Network, part: Part, targets: Targets, world: World) -> Sc
                 row[3:] += np.concatenate([np.square(error, dtype=np.float64).sum(1), y.sum(1), np.square(y).sum(1)])
             else:
                 row[2] += np.count_nonzero(decide(z) == codes)
-            with np.errstate(over="ignore", invalid="ignore"):  # the loss sees to it
+            with np.errstate(over="ignore", invalid="ignore"):  # see cross_entropy
                 row[1] += network.loss([t])[0]
         start += size
     count, loss, correct, *rest = np.add.reduce(world.gather_rows(sums), axis=0).tolist()

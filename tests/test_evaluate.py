@@ -70,6 +70,18 @@ def test_scores_of_a_classifier_are_those_of_scikit_learn(world_size):
     assert scores.samples == 3000
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_huge_losses_are_exact_and_quiet(dtype):
+    """Cross-entropy overflows at first where a sample's loss is so large."""
+    case = Case("cross-entropy", "softmax", dtype=dtype)
+    case.parameters *= 1000
+    weights, biases = reference.weights_and_biases(case.architecture.sizes, case.parameters.astype(float))
+    logits = reference.pre_activations(weights, biases, case.x.astype(float), "tanh")[-1]
+    expected = reference.LOSS_SUMS[case.pair](logits, np.eye(4)[case.y]) / len(case.y)
+    assert expected > 709
+    assert case.scores()[0].loss == pytest.approx(expected, rel=1e-5 if dtype == "float32" else 1e-12)
+
+
 def test_scores_of_two_classes_are_those_of_scikit_learn():
     case = Case("binary-cross-entropy", "sigmoid")
     scores = case.scores()[0]

@@ -25,9 +25,8 @@ def test_two_hundred_kills(tmp_path: Path) -> None:
         assert len(kills) == 100
         for kill in kills:
             assert kill["damaged"] == []
-            assert (
-                kill["newest"] == kill["complete"] > kill["before"]
-            )  # the next run goes on from the last complete one
+            # the next run goes on from the last complete one
+            assert kill["newest"] == kill["complete"] > kill["before"]
         for kill in kills[1:]:
             assert "starting from the beginning" not in kill["said"]
 

@@ -177,9 +177,16 @@ class Dense:
 
     def gradient(self, inputs: Array, block: int, out: Array, onto_zeros: bool = False) -> Call:
         """Write the sum gradient over the samples of a block, shape (1 + fan_in, fan_out), to `out`."""
-        delta = self.blocks[block].delta_transposed
-        product = add_product(inputs, delta, out) if onto_zeros else None
-        return partial(product or self.product, inputs, delta, out)
+        product = self.gradient_product(inputs, block, out, onto_zeros)
+        return partial(product, inputs, self.blocks[block].delta_transposed, out)
+
+    def gradient_product(self, inputs: Array, block: int, out: Array, onto_zeros: bool) -> Any:
+        """The function (inputs, delta, out) that does that, also for other inputs of this shape and these strides.
+
+        `onto_zeros` says that `out` holds zeros whenever it is called.
+        """
+        product = add_product(inputs, self.blocks[block].delta_transposed, out) if onto_zeros else None
+        return product or self.product
 
     def add_gradient(self, inputs: Array, block: int, total: Array, part: Array, at_once: bool) -> list[Call]:
         """Add what `gradient` writes to `total`: `at_once`, if BLAS can do that, or by way of `part`."""

@@ -78,7 +78,8 @@ def cross_entropy(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
     """``-Σ t log softmax(z) = Σ_samples log Σ exp(z - z of its class)``; the derivative is ``softmax(z) - t``.
 
     The logit of a sample's class takes fewer calls to find than its largest one, by which it is usual to shift. A loss
-    of 88 or more of a sample, 709 in float64, overflows: then the block is shifted by the largest, too.
+    of 88 or more of a sample, 709 in float64, overflows: then the block is shifted by the largest, too. It is for the
+    caller to ignore NumPy's warnings of that, once for many steps.
     """
     sums, work, _, _, ones_b, _, square, spread, _ = scratch
     np.multiply(z, t, work)

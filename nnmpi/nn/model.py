@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nnmpi.nn.architecture import Architecture
-from nnmpi.nn.blas import Array, Call, add_product
+from nnmpi.nn.blas import Array, Call
 from nnmpi.nn.layers import Dense, perform
 from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS, Memory
 
@@ -121,11 +121,9 @@ class Network:
                 calls.append(partial(ready, i))
             calls += self._hand_down(i)
         exits = []
-        for arrays, destination, x in zip(self._first.blocks, destinations, self._inputs, strict=True):
-            product, delta = self._first.product, arrays.delta_transposed
-            if self._onto_zeros[0]:
-                product = add_product(x, delta, destination[0][0]) or product
-            exits.append((product, delta, *destination))
+        for block, (destination, x) in enumerate(zip(destinations, self._inputs, strict=True)):
+            product = self._first.gradient_product(x, block, destination[0][0], self._onto_zeros[0])
+            exits.append((product, self._first.blocks[block].delta_transposed, *destination))
         return calls, exits
 
     def _hand_down(self, i: int) -> list[Call]:
