@@ -71,8 +71,8 @@ class Recording:
             timeline.time(output, model="write a model")
             timeline.time(output.log, epoch="log")
             if output.checkpoints:
-                timeline.time(output.checkpoints, save="copy for a checkpoint")
-                timeline.time_thread(output.checkpoints, write="write a checkpoint")
+                timeline.time(output.checkpoints, save="write a checkpoint")
+                timeline.time_thread(output.checkpoints, finish="checkpoint to the disk")
 
     def _read_clock(self) -> None:
         self._readings.append((*ahead_of_rank_0(self._world, clock), self._world.origin[0]))

@@ -3,6 +3,9 @@
 import errno
 import json
 import os
+import threading
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,8 @@ from nnmpi.run import checkpoint as module
 from nnmpi.run.checkpoint import Checkpoint, CheckpointWriter, Progress, newest, read, write
 
 
-def checkpoint(update: int) -> Checkpoint:
-    arrays = {"parameters": np.arange(50, dtype=np.float32) * update, "optimizer": np.full(50, update, np.float32)}
+def checkpoint(update: int, size: int = 50) -> Checkpoint:
+    arrays = {"parameters": np.arange(size, dtype=np.float32) * update, "optimizer": np.full(size, update, np.float32)}
     progress = Progress(epoch=1, step=2, update=update, loss_sum=0.1 + update, samples=64, best_loss=1 / 3)
     return Checkpoint(progress, arrays, {"settings": {"hidden": [3]}, "finished": False})
 
@@ -132,14 +135,99 @@ def test_damaged_ones_neither_count_nor_go(tmp_path: Path) -> None:
     assert written(tmp_path) == [3, 4, 30]
 
 
-def test_arrays_are_copied_before_training_goes_on(tmp_path: Path) -> None:
-    writer, given_ = CheckpointWriter(tmp_path, 2, None), checkpoint(5)
+class Disk:
+    """A disk that takes its time."""
+
+    def __init__(self) -> None:
+        self.works, self.goes_on = threading.Event(), threading.Event()
+
+    def fsync(self, descriptor: int) -> None:
+        self.works.set()
+        assert self.goes_on.wait(20)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    disk = Disk()
+    monkeypatch.setattr(os, "fsync", disk.fsync)
+    yield disk
+    disk.goes_on.set()
+
+
+@pytest.fixture
+def writer(tmp_path: Path, disk: Disk) -> Iterator[CheckpointWriter]:
+    """With a checkpoint of update 1 on its way to the disk."""
+    writer = CheckpointWriter(tmp_path, 9, None)
+    writer.save(checkpoint(1))
+    assert disk.works.wait(20)
+    yield writer
+    disk.goes_on.set()
+    writer.close()
+
+
+@pytest.mark.parametrize("size", [50, 1_000_000])
+def test_arrays_may_change_when_training_goes_on(
+    size: int, tmp_path: Path, disk: Disk, writer: CheckpointWriter
+) -> None:
+    given_ = checkpoint(5, size)
     writer.save(given_)
     given_.arrays["parameters"][:] = -1
     given_.progress.update = 6
+    disk.goes_on.set()
     writer.flush()
-    writer.close()
-    assert same(newest(tmp_path)[0], checkpoint(5))
+    assert same(newest(tmp_path)[0], checkpoint(5, size))
+
+
+def test_no_copy_in_memory(writer: CheckpointWriter) -> None:
+    given_ = checkpoint(5, 4_000_000)
+    tracemalloc.start()
+    writer.save(given_)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000  # the arrays have 32 million bytes
+
+
+def test_newest_waits_for_a_slow_disk_and_those_before_it_are_dropped(
+    tmp_path: Path, disk: Disk, writer: CheckpointWriter
+) -> None:
+    for update in (2, 3, 4):
+        writer.save(checkpoint(update))
+    left = [".000000000001.safetensors.new", ".000000000004.safetensors.new"]
+    assert [path.name for path in sorted(tmp_path.iterdir())] == left
+    disk.goes_on.set()
+    writer.flush()
+    assert written(tmp_path) == [1, 4]
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_second_checkpoint_of_one_update_waits_for_the_first(
+    tmp_path: Path, disk: Disk, writer: CheckpointWriter
+) -> None:
+    second = checkpoint(1)
+    second.about["finished"] = True
+    threading.Timer(0.2, disk.goes_on.set).start()
+    writer.save(second)
+    assert disk.goes_on.is_set()
+    writer.flush()
+    assert same(newest(tmp_path)[0], second)
+
+
+def test_one_that_cannot_be_written_does_not_cost_the_one_that_waits(
+    tmp_path: Path, disk: Disk, writer: CheckpointWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer.save(checkpoint(2))
+
+    def full(arrays: Any) -> Iterator[bytes]:
+        yield b"a beginning"
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(module, "pieces", full)
+    writer.save(checkpoint(3))
+    disk.goes_on.set()
+    with pytest.raises(RunError, match="No space left on device"):
+        writer.flush()
+    assert written(tmp_path) == [1, 2]
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_last_checkpoint_is_written_however_fast_they_come(tmp_path: Path) -> None:

@@ -154,18 +154,20 @@ def test_step_goes_on_to_its_last_call_and_the_writer_has_a_track_of_its_own() -
         *(row("batch", 110, 120, 41), row("update", 130, 150), row("batch", 160, 170, 42), row("update", 180, 190)),
         *(row("evaluation", 250), row("exchange", 260, 270, 9), row("end", 300), row("log", 310, 330)),
     ]
-    events = page([rank_rows(0, main, [row("write a checkpoint", 140, 400)])])
+    events = page([rank_rows(0, main, [row("checkpoint to the disk", 140, 400)])])
     times = {e["name"]: (round(e["ts"] * 1000), round((e["ts"] + e["dur"]) * 1000)) for e in events if e["tid"] == 0}
     assert times["step 42"] == (110, 150)
     assert times["step 43"] == (160, 190)
     assert times["training"] == (100, 250)
     assert times["evaluation"] == (250, 300)
     assert times["end"] == (300, 330)
-    assert [e["name"] for e in events if e["tid"] == 1] == ["write a checkpoint"]
+    assert [e["name"] for e in events if e["tid"] == 1] == ["checkpoint to the disk"]
 
 
 def test_names_of_ranks_and_threads() -> None:
-    text = trace([rank_rows(3, [row("training", 0)], [row("write a checkpoint", 1, 2)])], {"left_out": "all"}).decode()
+    text = trace(
+        [rank_rows(3, [row("training", 0)], [row("checkpoint to the disk", 1, 2)])], {"left_out": "all"}
+    ).decode()
     told = json.loads(text)
     assert told["otherData"] == {"left_out": "all"}
     names = {(e["name"], e["pid"], e["tid"], *e["args"].values()) for e in told["traceEvents"] if e["ph"] == "M"}

@@ -5,6 +5,7 @@ N being the number of updates done. The JSON file names the SHA-256 of the other
 checkpoint without it does not exist.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -13,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 
@@ -57,17 +57,45 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+class Unfinished:
+    """A checkpoint that the operating system has, and the disk perhaps not; it may `finish`, or be dropped.
+
+    So the arrays need no copy in memory, where there would have to be room for it: to let the system have them takes
+    about as long.
+    """
+
+    def __init__(self, directory: Path, checkpoint: Checkpoint) -> None:
+        self.update = checkpoint.progress.update
+        self._path = directory / f"{self.update:012d}.safetensors"
+        digest = hashlib.sha256()
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(whole_file(self._path))
+            for piece in pieces(checkpoint.arrays):
+                digest.update(piece)
+                file.write(piece)
+            self._file = stack.pop_all()
+        content = {"format": FORMAT, "progress": asdict(checkpoint.progress), "about": checkpoint.about}
+        self._text = json.dumps(content | {"sha256": digest.hexdigest()}, sort_keys=True)
+
+    def finish(self) -> None:
+        """Bring it to the disk; it counts from the moment in which all of it is there."""
+        self._file.close()
+        whole = json.dumps({"sha256": _digest(self._text.encode()), "content": self._text})
+        write_whole(self._path.with_suffix(".json"), whole.encode())
+
+    def drop(self) -> None:
+        """Remove what there is of it."""
+        with contextlib.suppress(_DroppedError), self._file:
+            raise _DroppedError
+
+
+class _DroppedError(Exception):
+    """Nobody needs the file any more."""
+
+
 def write(directory: Path, checkpoint: Checkpoint) -> None:
-    """Write `checkpoint` to `directory`; it counts from the moment in which all of it is on the disk."""
-    path = directory / f"{checkpoint.progress.update:012d}.safetensors"
-    digest = hashlib.sha256()
-    with whole_file(path) as file:
-        for piece in pieces(checkpoint.arrays):
-            digest.update(piece)
-            file.write(piece)
-    content = {"format": FORMAT, "progress": asdict(checkpoint.progress), "about": checkpoint.about}
-    text = json.dumps(content | {"sha256": digest.hexdigest()}, sort_keys=True)
-    write_whole(path.with_suffix(".json"), json.dumps({"sha256": _digest(text.encode()), "content": text}).encode())
+    """Write `checkpoint` to `directory`, to the disk."""
+    Unfinished(directory, checkpoint).finish()
 
 
 def read(path: Path) -> Checkpoint:
@@ -138,9 +166,9 @@ def newest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 class CheckpointWriter:
-    """Writes checkpoints in a thread of its own, so that training goes on while the disk works.
+    """Writes checkpoints, and brings them to the disk in a thread of its own, so that training goes on meanwhile.
 
-    If checkpoints come faster than the disk takes them, the newest waits and those before it are not written.
+    If checkpoints come faster than the disk takes them, the newest waits and those before it are dropped.
     """
 
     def __init__(self, directory: Path, keep: int, resumed_at: int | None) -> None:
@@ -151,22 +179,29 @@ class CheckpointWriter:
             if not unfinished.is_dir():
                 unfinished.unlink()
         self._wake = threading.Condition()
-        self._waiting: Checkpoint | None = None
-        self._busy = self._closing = False
+        self._waiting: Unfinished | None = None
+        self._under_way: Unfinished | None = None
+        self._closing = False
         self.error: OSError | None = None
         self._thread = threading.Thread(target=self._work, name="checkpoints")
         self._thread.start()
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Hand over a checkpoint; copies its arrays and returns."""
-        copied = Checkpoint(
-            Progress(**asdict(checkpoint.progress)),
-            {name: np.array(array) for name, array in checkpoint.arrays.items()},
-            dict(checkpoint.about),
-        )
-        with self._wake:
-            self._waiting = copied
-            self._wake.notify_all()
+        """Write a checkpoint; its arrays may change when this returns, its place on the disk comes later."""
+        update = checkpoint.progress.update
+        with self._wake:  # two of one update would be one file
+            self._wake.wait_for(lambda: update not in [c.update for c in (self._under_way, self._waiting) if c])
+        if self.error:  # the run is about to end; do not make it worse
+            return
+        try:
+            written = Unfinished(self._directory, checkpoint)
+            with self._wake:
+                older, self._waiting = self._waiting, written
+                self._wake.notify_all()
+            if older:
+                older.drop()
+        except OSError as error:
+            self.error = error
 
     def flush(self) -> None:
         """Wait until all that was handed over is on the disk.
@@ -177,7 +212,7 @@ class CheckpointWriter:
             If a checkpoint could not be written.
         """
         with self._wake:
-            self._wake.wait_for(lambda: self.error or not (self._busy or self._waiting))
+            self._wake.wait_for(lambda: not (self._under_way or self._waiting))
         if self.error:
             raise RunError(
                 f"a checkpoint could not be written to {self._directory} ({self.error.strerror}); "
@@ -194,24 +229,22 @@ class CheckpointWriter:
     def _work(self) -> None:
         while True:
             with self._wake:
-                self._busy = False
+                self._under_way = None
                 self._wake.notify_all()
                 self._wake.wait_for(lambda: self._waiting or self._closing)
-                checkpoint, self._waiting = self._waiting, None
-                self._busy = checkpoint is not None
-            if checkpoint is None:
+                written, self._waiting = self._waiting, None
+                self._under_way = written
+            if written is None:
                 return
-            if self.error:  # the run is about to end; do not make it worse
-                continue
             try:
-                self.write(checkpoint)
+                self.finish(written)
             except OSError as error:
                 self.error = error
 
-    def write(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint and remove those that are not to be kept; called in the thread."""
-        write(self._directory, checkpoint)
-        self._remove_old(checkpoint.progress.update)
+    def finish(self, written: Unfinished) -> None:
+        """Bring a checkpoint to the disk, and remove those that are not to be kept; called in the thread."""
+        written.finish()
+        self._remove_old(written.update)
 
     def _remove_old(self, update: int) -> None:
         self._written = [*(u for u in self._written if u != update), update]

@@ -39,7 +39,7 @@ PLACES: dict[str, list[tuple[Any, str]]] = {
     "log": [(RunLog, "epoch")],
     "model": [(nnmpi.output.Output, "model")],
     "save": [(nnmpi.run.checkpoint.CheckpointWriter, "save")],
-    "write": [(nnmpi.run.checkpoint, "write")],
+    "write": [(nnmpi.run.checkpoint.CheckpointWriter, "finish")],
     "shrink": [(nnmpi.mpi.recover, "shrink")],
     "agree": [(nnmpi.resume.Standing, "agree")],
     "hand-round": [(nnmpi.resume, "_hand_round")],

@@ -58,8 +58,8 @@ def check_ranks(done: Done, events: list[dict[str, Any]], ranks: int) -> None:
         assert phases == [
             *("start-up", *around, "evaluation", *around, "checkpoint", "training", "evaluation", "checkpoint", "end")
         ]
-    assert {(e["pid"], e["name"]) for e in events if e["tid"] == 1} == {(0, "write a checkpoint")}
-    assert {"log", "write a model", "copy for a checkpoint"} <= {e["name"] for e in events if e["pid"] == 0}
+    assert {(e["pid"], e["name"]) for e in events if e["tid"] == 1} == {(0, "checkpoint to the disk")}
+    assert {"log", "write a model", "write a checkpoint"} <= {e["name"] for e in events if e["pid"] == 0}
 
 
 @pytest.mark.parametrize("more", [(), ("--deterministic",)], ids=["native", "deterministic"])

@@ -8,7 +8,7 @@ original_save = CheckpointWriter.save
 def save_and_wait(self: CheckpointWriter, checkpoint: Checkpoint) -> None:
     original_save(self, checkpoint)
     with self._wake:
-        self._wake.wait_for(lambda: self.error or not (self._busy or self._waiting))
+        self._wake.wait_for(lambda: not (self._under_way or self._waiting))
 
 
 def wait_for_checkpoints() -> None:
