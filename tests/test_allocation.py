@@ -47,7 +47,7 @@ CASES = {
     **{f"{loss} {output}": {"pair": (loss, output)} for loss in losses.LOSSES for output in losses.LOSSES[loss]},
 }
 
-QUICK = ("nesterov", "adam", "all at once", "deterministic, all at once")
+QUICK = ("nesterov", "adam", "deterministic, all at once")
 
 
 @dataclass

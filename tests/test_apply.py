@@ -29,7 +29,7 @@ def kept_for_testing(x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "what", [pytest.param(name, marks=() if name in ("classes", "numbers") else pytest.mark.slow) for name in TRAINED]
+    "what", [pytest.param(name, marks=() if name in ("classes",) else pytest.mark.slow) for name in TRAINED]
 )
 def test_evaluate_repeats_the_scores_of_training(train: Train, nnmpi: CommandServer, what: str) -> None:
     trained = train(*TRAINED[what])
@@ -64,6 +64,7 @@ def predict(nnmpi: CommandServer, run: Run, directory: Path, data: str) -> dict[
         return dict(file)
 
 
+@pytest.mark.slow
 def test_screen_csv_and_npz_agree(train: Train, nnmpi: CommandServer, tmp_path: Path) -> None:
     trained = train(*TRAINED["classes"])
     table = predict(nnmpi, trained, tmp_path, "digits")

@@ -29,16 +29,15 @@ AUGMENTATIONS = ("shift", "rotate", "noise", "shift,rotate,noise")
 QUICK = [
     ("iris", "--activation tanh"),
     ("iris", "--optimizer adam"),
-    ("iris", "--no-nesterov"),
-    ("iris", "--lr-schedule cosine"),
     ("iris", "--l2 0.1"),
     ("iris", "--dropout 0.3"),
     ("iris", "--augment noise"),
-    ("iris", "--early-stopping 5"),  # the validation part is taken away from training
-    ("iris", "--seed 7"),
-    ("mse", "--output-activation sigmoid"),
 ]
 SLOW = [
+    ("iris", "--no-nesterov"),
+    ("iris", "--lr-schedule cosine"),
+    ("iris", "--early-stopping 5"),  # the validation part is taken away from training
+    ("iris", "--seed 7"),
     *(("iris", f"--activation {name}") for name in ("sigmoid", "identity")),
     ("iris", "--learning-rate 0.02"),
     ("iris", "--momentum 0.5"),
@@ -55,7 +54,7 @@ SLOW = [
     ("iris", "--batch-size 16"),
     ("iris", "--batch-size full"),
     ("iris", "--loss mse"),
-    ("mse", "--output-activation softmax"),
+    *(("mse", f"--output-activation {name}") for name in ("sigmoid", "softmax")),
     ("breast_cancer", "--loss mse"),
     ("breast_cancer", "--loss mse --output-activation sigmoid"),
 ]
@@ -73,6 +72,7 @@ def test_setting_changes_the_parameters(train: Train, base: str, flags: str) -> 
     assert np.isfinite(run.parameters).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags", ["--lr-decay 1e-6", "--loss cross-entropy", "--output-activation softmax", "--seed 42"]
 )

@@ -128,6 +128,7 @@ def test_the_same_model_has_the_same_bytes(path):
     assert len(digests) == 1
 
 
+@pytest.mark.slow
 def test_another_process_writes_the_same_bytes(path):
     code = (
         "import sys, pathlib, test_modelfile as t;"

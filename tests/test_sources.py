@@ -363,7 +363,10 @@ def test_tables_come_from_scikit_learn_where_it_keeps_its_files_elsewhere(name, 
     assert (rows_of(source, np.arange(source.size)) == rows_of(expected, np.arange(source.size))).all()
 
 
-@pytest.mark.parametrize("name", [*TABLES, "random:20x3x2"])
+NOT_QUICK = [*(name for name in TABLES if name != "digits"), "random:20x3x2"]
+
+
+@pytest.mark.parametrize("name", ["digits", *(pytest.param(name, marks=pytest.mark.slow) for name in NOT_QUICK)])
 def test_reading_and_splitting_imports_no_scikit_learn(name):
     """It would cost every rank a second and 90 MB."""
     code = f"""

@@ -24,7 +24,7 @@ def test_sums_of_all_ranks_reach_all_ranks(mpi: Environment, ranks: int, tmp_pat
     assert sharing(mpi, ranks, tmp_path) == ranks * [CASES * [True if ranks > 1 else None]]
 
 
-@pytest.mark.parametrize("how", ["refused", "renamed"])
+@pytest.mark.parametrize("how", ["refused", pytest.param("renamed", marks=pytest.mark.slow)])
 def test_memory_that_one_rank_cannot_open_is_used_by_none(how: str, tmp_path: Path) -> None:
     assert sharing(needed("openmpi"), 3, tmp_path, how) == 3 * [CASES * [None]]
 

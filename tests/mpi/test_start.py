@@ -33,6 +33,7 @@ def test_evaluate_under_the_launcher_of_another_mpi_is_refused(nnmpi: CommandSer
     assert len(done.messages) == 1
 
 
+@pytest.mark.slow
 def test_slurm_tasks_that_are_no_ranks_are_refused(nnmpi: CommandServer, tmp_path: Path) -> None:
     with unchanged(tmp_path):
         done = nnmpi(*TRAIN, cwd=tmp_path, SLURM_NTASKS="4", SLURM_PROCID="0")
@@ -100,6 +101,7 @@ def test_no_mpi_library_is_told_in_one_line(tmp_path: Path) -> None:
     assert "pip install" in message
 
 
+@pytest.mark.slow
 def test_output_appended_to_a_file_leaves_what_is_in_it(tmp_path: Path) -> None:
     """Rank 0 looks at what Open MPI's launcher writes to, to know whether that is a terminal."""
     log = tmp_path / "log"
