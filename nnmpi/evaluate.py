@@ -27,6 +27,11 @@ class Scores:
         """``("accuracy", …)`` or ``("r2", …)``."""
         return ("r2", self.r2) if self.accuracy is None else ("accuracy", self.accuracy)  # type: ignore[return-value]
 
+    def named(self, part: str) -> dict[str, float]:
+        """``{"test_loss": …, "test_accuracy": …}``."""
+        name, value = self.metric
+        return {f"{part}_loss": self.loss, f"{part}_{name}": value}
+
     def line(self, part: str) -> str:
         """``test accuracy 0.9722, test loss 0.1034``."""
         name, value = self.metric

@@ -2,7 +2,6 @@
 
 import json
 import math
-import struct
 import time
 from contextlib import ExitStack
 from signal import Signals
@@ -16,7 +15,7 @@ from nnmpi.data.batches import Batches
 from nnmpi.data.shards import default_shards
 from nnmpi.data.streams import Purpose, stream
 from nnmpi.errors import RunError
-from nnmpi.evaluate import CHUNK, Scores, evaluate
+from nnmpi.evaluate import CHUNK, evaluate
 from nnmpi.mpi.native import native
 from nnmpi.mpi.recover import recovering
 from nnmpi.mpi.reduce import Reduction
@@ -36,10 +35,8 @@ from nnmpi.resume import Standing, check_data, find_checkpoint, restore, scaler_
 from nnmpi.run.checkpoint import Checkpoint, Progress
 from nnmpi.run.environment import set_threads
 from nnmpi.run.signals import Stopped, StopRequest
+from nnmpi.sums import TAIL, Sums
 from nnmpi.task import prepare
-
-# what is reduced travels in one vector: sum gradient | loss sum | sample count | stop? | checkpoint?
-TAIL = 4
 
 
 def train(config: Config, world: World) -> None:
@@ -113,18 +110,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
         sizes = [view.size for view in architecture.views(parameters)]
         reduce = native(world, sizes, length, config.dtype, config.bucket_mb)
     about["reduction"] = reduce.name
-    vectors = reduce.vectors
-    layer_gradients = [architecture.views(vector[:-TAIL]) for vector in vectors]
-    gradient, tails = vectors[0][:-TAIL], [vector[-TAIL:] for vector in vectors]
-    write = struct.Struct(f"{TAIL}{parameters.dtype.char}").pack_into  # NumPy takes 0.4 µs longer for four numbers
-    ends = [
-        (tails[block.into].data.cast("B"), [(tails[i], tails[j]) for i, j in block.additions])
-        for block in reduce.blocks
-    ]
-    destinations = [
-        (layer_gradients[block.into], [(layer_gradients[i], layer_gradients[j]) for i, j in block.additions])
-        for block in reduce.blocks
-    ]
+    sums = Sums(reduce, architecture)
     batches = Batches(task.training, layout, held, task.targets, config.seed, task.augmentation, task.scaler)
     largest = layout.largest_microbatch * (1 if reduce.by_shard else len(held))
     network = Network(
@@ -193,18 +179,15 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
                         network.draw_dropout(b, columns, draw)
                 network.forward(inputs, True, batches.whole(step) if reduce.by_shard else None)
                 losses = network.loss(targets)
-                for (end, additions), x, loss in zip(ends, inputs, losses, strict=True):
-                    write(end, 0, loss, x.shape[1], asked, due)
-                    for total, part in additions:
-                        np.add(total, part, total)
-                network.backward(destinations, reduce.ready)
+                sums.fill(losses, inputs, asked, due)
+                network.backward(sums.destinations, reduce.ready)
                 reduce.reduce()
-                loss, count, stop_asked, checkpoint_due = tails[0].tolist()
+                loss, count, stop_asked, checkpoint_due = sums.read()
                 if not math.isfinite(loss):
                     raise _diverged(config, epoch, step)
                 if config.l2:
-                    network.add_l2(layer_gradients[0], config.l2 * count)
-                optimizer.update(gradient, count, schedule(progress.update), progress.update)
+                    network.add_l2(sums.layers, config.l2 * count)
+                optimizer.update(sums.gradient, count, schedule(progress.update), progress.update)
                 progress.update += 1
                 progress.step = step + 1
                 progress.loss_sum += loss
@@ -234,19 +217,17 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
                 "samples_per_second": progress.samples / progress.seconds,
                 "learning_rate": schedule(progress.update - 1),
                 "train_loss": progress.loss_sum / progress.samples,
-                **_named("test", scores),
+                **scores.named("test"),
                 "world_size": world.size,
             }
             if task.validation:
                 watched = evaluate(evaluator, task.validation, task.targets, world)
-                metrics |= _named("validation", watched)
+                metrics |= watched.named("validation")
                 if progress.best_loss is None or watched.loss < progress.best_loss:
                     progress.best_loss, progress.best_epoch = watched.loss, epoch + 1
                     best[:] = parameters
             standing.epochs.append(metrics)
-            progress.epoch, progress.step = epoch + 1, 0
-            progress.loss_sum = progress.seconds = 0.0
-            progress.samples = 0
+            progress.finish_epoch()
             if output:
                 output.epoch(metrics)
                 if not task.validation or progress.best_epoch == progress.epoch:
@@ -272,11 +253,6 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
 
 def _stops_early(config: Config, progress: Progress) -> bool:
     return bool(config.early_stopping) and progress.epoch - progress.best_epoch >= config.early_stopping
-
-
-def _named(part: str, scores: Scores) -> dict[str, float]:
-    name, value = scores.metric
-    return {f"{part}_loss": scores.loss, f"{part}_{name}": value}
 
 
 def _diverged(config: Config, epoch: int, step: int) -> RunError:

@@ -43,6 +43,11 @@ class Progress:
     best_loss: float | None = None
     best_epoch: int = 0
 
+    def finish_epoch(self) -> None:
+        """Go on to the beginning of the next epoch."""
+        self.epoch, self.step = self.epoch + 1, 0
+        self.loss_sum, self.samples, self.seconds = 0.0, 0, 0.0
+
 
 @dataclass(frozen=True)
 class Checkpoint:

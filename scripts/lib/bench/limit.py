@@ -27,7 +27,7 @@ from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.blas import fingerprint
 from nnmpi.nn.kernel import SMALL, choose_kernel, current
 from nnmpi.nn.optim import OPTIMIZERS
-from nnmpi.train import TAIL
+from nnmpi.sums import TAIL
 
 CHUNKS = 15
 
