@@ -51,7 +51,7 @@ def nnmpi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandServer]:
     server.close()
 
 
-@pytest.fixture(params=["openmpi", "mpich"])
+@pytest.fixture(params=["openmpi", pytest.param("mpich", marks=pytest.mark.slow)])
 def mpi(request: pytest.FixtureRequest) -> Environment:
     """An environment with an MPI; the test runs once with each."""
     return needed(request.param)
