@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from nnmpi.data.sources import Source
 from nnmpi.errors import InputError
+from nnmpi.memory import aligned
 
 Indices = npt.NDArray[np.intp]
 Array = npt.NDArray[np.floating]
@@ -59,7 +60,7 @@ class Encoder:
 
     def __init__(self, targets: Targets, capacity: int, dtype: npt.DTypeLike) -> None:
         self._kind, self._outputs = targets.kind, targets.outputs
-        self._memory: Array = np.zeros(targets.outputs * capacity, dtype)
+        self._memory: Array = aligned(targets.outputs * capacity, dtype)
         # the 1 of sample i of a block of b samples from a on is at outputs · a + code · b + (i - a)
         self._factor, self._start, self._places = np.zeros((3, capacity), np.intp)
         self._blocks: list[tuple[int, int]] = []

@@ -12,11 +12,11 @@ import os
 
 import numpy as np
 
+from nnmpi.memory import LINE
 from nnmpi.mpi.reduce import Array, Block
 from nnmpi.mpi.world import World
 
 PIECE = 1 << 16  # numbers that are added up and written to all before the next ones: they stay in the cache meanwhile
-LINE = 64  # bytes; slices begin at multiples of it, so that no two ranks write to one line of the cache
 
 
 def share(world: World, vectors: int, length: int, dtype: str) -> Array | None:
@@ -80,7 +80,10 @@ def _identity(file: int) -> str:
 
 
 def slice_of(rank: int, size: int, length: int, itemsize: int) -> slice:
-    """The part of vectors of `length` numbers that `rank` of `size` adds up."""
+    """The part of vectors of `length` numbers that `rank` of `size` adds up.
+
+    It begins with a line of the cache, so that no two ranks write to the same.
+    """
     line = LINE // itemsize
     width = -(-length // (size * line)) * line
     return slice(min(rank * width, length), min((rank + 1) * width, length))

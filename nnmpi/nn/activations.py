@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.memory import aligned
 from nnmpi.nn.blas import Array, Call
 
 Whole = npt.NDArray[np.integer]
@@ -20,7 +21,8 @@ FEW = 1 << 14  # numbers that elementwise functions take at once; they leave eno
 @cache
 def _filled(number: int, count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """`count` times the same number; one array for all who ask, who only read it."""
-    found = np.full(count, number, dtype)
+    found = aligned(count, dtype)
+    found.fill(number)
     found.flags.writeable = False
     return found
 

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.memory import aligned
 from nnmpi.nn.activations import ACTIVATIONS, Slope, multiply_by_slope, slope_type
 from nnmpi.nn.blas import Array, Call, add_product
 
@@ -41,7 +42,7 @@ class Buffer:
     """
 
     def __init__(self, rows: int, max_batch: int, dtype: npt.DTypeLike, ones: bool = False) -> None:
-        self._memory: npt.NDArray[Any] = np.zeros((rows + ones) * max_batch, dtype)
+        self._memory: npt.NDArray[Any] = aligned((rows + ones) * max_batch, dtype)
         self._ones = max_batch if ones else 0
         self._memory[: self._ones] = 1
         self._rows = rows

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.memory import aligned
 from nnmpi.nn.activations import squash
 from nnmpi.nn.blas import Array
 from nnmpi.nn.layers import Buffer
@@ -40,7 +41,7 @@ class Memory:
 
     def __init__(self, outputs: int, max_block: int, dtype: npt.DTypeLike) -> None:
         self._outputs = outputs
-        self._sums: Array = np.empty(max_block, dtype)
+        self._sums: Array = aligned(max_block, dtype)
         self._work = Buffer(outputs, max_block, dtype)
         self._ones: Array = np.ones(outputs * max(1, max_block), dtype)
         self._square: Array = np.ones((outputs if outputs <= FEW else 1, outputs), dtype)
