@@ -14,8 +14,9 @@ from nnmpi.mpi.launcher import shows_terminal
 from nnmpi.mpi.world import World
 from nnmpi.nn.blas import Array
 from nnmpi.run import checkpoint
-from nnmpi.run.checkpoint import Checkpoint, CheckpointWriter, Progress
+from nnmpi.run.checkpoint import Checkpoint, Progress
 from nnmpi.run.log import RunLog
+from nnmpi.run.writer import CheckpointWriter
 from nnmpi.task import Task, suggested_shards
 
 

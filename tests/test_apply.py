@@ -29,7 +29,7 @@ def kept_for_testing(x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "what", [pytest.param(name, marks=() if name in ("classes",) else pytest.mark.slow) for name in TRAINED]
+    "what", [pytest.param(name, marks=() if name == "classes" else pytest.mark.slow) for name in TRAINED]
 )
 def test_evaluate_repeats_the_scores_of_training(train: Train, nnmpi: CommandServer, what: str) -> None:
     trained = train(*TRAINED[what])

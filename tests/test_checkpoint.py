@@ -16,13 +16,18 @@ from hypothesis import strategies as st
 
 from nnmpi.errors import InputError, RunError
 from nnmpi.run import checkpoint as module
-from nnmpi.run.checkpoint import Checkpoint, CheckpointWriter, Progress, newest, read, write
+from nnmpi.run.checkpoint import Checkpoint, Progress, Unfinished, newest, read
+from nnmpi.run.writer import CheckpointWriter
 
 
 def checkpoint(update: int, size: int = 50) -> Checkpoint:
     arrays = {"parameters": np.arange(size, dtype=np.float32) * update, "optimizer": np.full(size, update, np.float32)}
     progress = Progress(epoch=1, step=2, update=update, loss_sum=0.1 + update, samples=64, best_loss=1 / 3)
     return Checkpoint(progress, arrays, {"settings": {"hidden": [3]}, "finished": False})
+
+
+def write(directory: Path, checkpoint: Checkpoint) -> None:
+    Unfinished(directory, checkpoint).finish()
 
 
 def same(a: Checkpoint | None, b: Checkpoint) -> bool:
@@ -71,7 +76,7 @@ def test_truncated_file_is_named_skipped_and_left(suffix: str, length: int, tmp_
 
 
 @given(suffix=st.sampled_from(["json", "safetensors"]), data=st.data())
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_flipped_bit_is_noticed(suffix: str, data: st.DataObject, tmp_path: Path) -> None:
     write(tmp_path, checkpoint(2))
     path = tmp_path / f"000000000002.{suffix}"

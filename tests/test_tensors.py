@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nnmpi.run.checkpoint import Checkpoint, Progress, write
+from nnmpi.run.checkpoint import Checkpoint, Progress, Unfinished
 from nnmpi.run.tensors import pieces
 
 ARRAYS = st.sampled_from(["<f4", "<f8"]).flatmap(lambda kind: arrays(kind, st.sampled_from([(0,), (1,), (3, 2), (5,)])))
@@ -32,7 +32,7 @@ def test_checkpoint_is_written_without_a_copy(tmp_path: Path) -> None:
     parameters = np.zeros(1 << 20, np.float32)
     tracemalloc.start()
     try:
-        write(tmp_path, Checkpoint(Progress(), {"parameters": parameters}, {}))
+        Unfinished(tmp_path, Checkpoint(Progress(), {"parameters": parameters}, {})).finish()
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -19,7 +19,7 @@ FEW = 1 << 14  # numbers that elementwise functions take at once; they leave eno
 
 
 @cache
-def _filled(number: int, count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def filled(number: int, count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """`count` times the same number; one array for all who ask, who only read it."""
     found = aligned(count, dtype)
     found.fill(number)
@@ -31,7 +31,7 @@ def relu(z: Array) -> list[Call]:
     """``max(z, 0)``, in place. With an array of zeros NumPy takes a quarter of the time that it takes with one 0."""
     units, b = z.shape
     at_once = max(rows for rows in range(1, units + 1) if units % rows == 0 and (rows == 1 or rows * b <= FEW))
-    zeros = _filled(0, at_once * b, z.dtype)
+    zeros = filled(0, at_once * b, z.dtype)
     if not z.flags.c_contiguous:
         raise ValueError("relu is in place: reshape would copy memory that is not contiguous")
     z = z.reshape(-1 if at_once == units else (units // at_once, at_once * b))
@@ -48,7 +48,7 @@ def relu_slope(h: Array, slope: Slope) -> list[Call]:
     if slope.dtype == np.bool_:
         zero = np.zeros((), h.dtype)  # the number 0 would be converted anew by each call, for 0.4 µs
         return [partial(np.greater, h, zero, slope)]
-    ones = _filled(1, h.size, slope.dtype).reshape(h.shape)
+    ones = filled(1, h.size, slope.dtype).reshape(h.shape)
     return [partial(np.minimum, h.view(slope.dtype), ones, out=slope)]
 
 

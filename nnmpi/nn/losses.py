@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.memory import aligned
-from nnmpi.nn.activations import squash
+from nnmpi.nn.activations import filled, squash
 from nnmpi.nn.blas import Array
 from nnmpi.nn.layers import Buffer
 
@@ -43,8 +43,9 @@ class Memory:
         self._outputs = outputs
         self._sums: Array = aligned(max_block, dtype)
         self._work = Buffer(outputs, max_block, dtype)
-        self._ones: Array = np.ones(outputs * max(1, max_block), dtype)
-        self._square: Array = np.ones((outputs if outputs <= FEW else 1, outputs), dtype)
+        self._ones: Array = filled(1, outputs * max(1, max_block), np.dtype(dtype))
+        rows = outputs if outputs <= FEW else 1
+        self._square: Array = filled(1, rows * outputs, np.dtype(dtype)).reshape(rows, outputs)
         self._spread = Buffer(len(self._square), max_block, dtype)
         self._made: dict[int, Scratch] = {}
 

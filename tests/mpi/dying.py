@@ -17,7 +17,7 @@ import nnmpi.mpi.job
 import nnmpi.mpi.recover
 import nnmpi.output
 import nnmpi.resume
-import nnmpi.run.checkpoint
+import nnmpi.run.writer
 import nnmpi.train
 from nnmpi.mpi import shared, tree
 from nnmpi.mpi.native import Native
@@ -38,8 +38,8 @@ PLACES: dict[str, list[tuple[Any, str]]] = {
     "replicas": [(nnmpi.train, "check_replicas")],
     "log": [(RunLog, "epoch")],
     "model": [(nnmpi.output.Output, "model")],
-    "save": [(nnmpi.run.checkpoint.CheckpointWriter, "save")],
-    "write": [(nnmpi.run.checkpoint.CheckpointWriter, "finish")],
+    "save": [(nnmpi.run.writer.CheckpointWriter, "save")],
+    "write": [(nnmpi.run.writer.CheckpointWriter, "finish")],
     "shrink": [(nnmpi.mpi.recover, "shrink")],
     "agree": [(nnmpi.resume.Standing, "agree")],
     "hand-round": [(nnmpi.resume, "_hand_round")],
