@@ -5,7 +5,8 @@ import numpy as np
 from nnmpi.memory import zeros
 from nnmpi.mpi.overlap import Overlapped, buckets
 from nnmpi.mpi.reduce import Array, Block, Reduction, datatype
-from nnmpi.mpi.shared import Shared, share
+from nnmpi.mpi.shared import share
+from nnmpi.mpi.slices import Slices
 from nnmpi.mpi.world import World
 
 DEFAULT_MB = 1.0
@@ -22,7 +23,7 @@ def native(world: World, layers: list[int], length: int, dtype: str, bucket_mb: 
     if bucket_mb is None:
         memory = share(world, 1, length, dtype)
         if memory is not None:
-            return Shared(world, memory, length)
+            return Slices(world, memory, length)
         bucket_mb = DEFAULT_MB if world.library().startswith("MPICH") else 0.0
     if bucket_mb and world.size > 1 and not world.recovers:
         parts = buckets(layers, length, int(bucket_mb * 1e6) // np.dtype(dtype).itemsize)

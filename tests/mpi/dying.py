@@ -19,9 +19,9 @@ import nnmpi.output
 import nnmpi.resume
 import nnmpi.run.writer
 import nnmpi.train
-from nnmpi.mpi import shared, tree
+from nnmpi.mpi import slices, tree
 from nnmpi.mpi.native import Native
-from nnmpi.mpi.shared import Shared
+from nnmpi.mpi.slices import Slices
 from nnmpi.mpi.tree import Deterministic
 from nnmpi.mpi.world import World
 from nnmpi.nn.optim import SGD
@@ -31,8 +31,8 @@ PLACES: dict[str, list[tuple[Any, str]]] = {
     "start": [(nnmpi.mpi.job, "_check_family")],  # before MPI starts
     "prepare": [(nnmpi.train, "prepare")],
     "output": [(nnmpi.train, "Output")],
-    "reduce": [(Deterministic, "reduce"), (Native, "reduce"), (Shared, "reduce")],
-    "sum": [(shared, "np"), (tree, "np")],  # while slices are added up, between the two barriers
+    "reduce": [(Deterministic, "reduce"), (Native, "reduce"), (Slices, "reduce")],
+    "sum": [(slices, "np"), (tree, "np")],  # while slices are added up, between the two barriers
     "update": [(SGD, "update")],
     "evaluate": [(nnmpi.train, "evaluate")],
     "replicas": [(nnmpi.train, "check_replicas")],

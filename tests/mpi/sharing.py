@@ -13,7 +13,8 @@ import numpy as np
 
 import nnmpi.mpi.shared
 from nnmpi.mpi.job import run
-from nnmpi.mpi.shared import Shared, share
+from nnmpi.mpi.shared import share
+from nnmpi.mpi.slices import Slices
 from nnmpi.mpi.world import World
 
 LENGTHS = (1, 15, 16, 17, 100, 40_000, 300_001)
@@ -37,7 +38,7 @@ def sums_are_right(world: World, length: int, dtype: str) -> bool | None:
     memory = share(world, 1, length, dtype)
     if memory is None:
         return None
-    reduction = Shared(world, memory, length)
+    reduction = Slices(world, memory, length)
     (vector,) = reduction.vectors
     right = bool((memory[world.rank] == 0).all()) and vector.shape == (length,)
     for step in range(STEPS):  # one rank's sums must not meet with another's next step
