@@ -2,13 +2,13 @@
 
 An ``Allreduce`` between ranks of one host copies every vector into the library's own shared memory and out again. Here
 the vectors are in shared memory from the start. After a barrier each rank adds up its *slice* of all of them and writes
-the sums to all; after another barrier every rank has all sums in its own vector, as after an ``Allreduce``. What a rank
-wrote before a barrier the others see after it: the barrier's own messages go through the same memory, behind it.
+the sums to all; after another barrier every rank has all sums in its own vector, as after an ``Allreduce``.
 """
 
 import numpy as np
 
 from nnmpi.memory import LINE
+from nnmpi.mpi.barrier import barrier
 from nnmpi.mpi.reduce import Array, Block
 from nnmpi.mpi.world import World
 
@@ -36,8 +36,9 @@ class Slices:
         rank, rows = world.rank, memory[:, 0, :length]
         self.blocks = [Block(0)]
         self.vectors: list[Array] = [rows[rank]]
-        self._all_vectors_are_there = world.here.counted(world.comm.Barrier, "reduction")
-        self._all_sums_are_there = world.here.counted(world.comm.Barrier, None)
+        wait_for_all = barrier(world)
+        self._all_vectors_are_there = world.here.counted(wait_for_all, "reduction")
+        self._all_sums_are_there = world.here.counted(wait_for_all, None)
         mine = slice_of(rank, world.size, length, rows.itemsize)
         parts = [rows[:, a : min(a + PIECE, mine.stop)] for a in range(mine.start, mine.stop, PIECE)]
         # own numbers; those of each other rank; where the sums go

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nnmpi.memory import LINE, zeros
+from nnmpi.mpi.barrier import barrier
 from nnmpi.mpi.reduce import Array, Block, datatype
 from nnmpi.mpi.shared import share
 from nnmpi.mpi.world import World
@@ -92,8 +93,9 @@ class Deterministic:
 
     def _in_memory(self, world: World, holdings: list[list[Node]], memory: Array, own: slice) -> dict[Node, Array]:
         """Prepare the barriers of an exchange without messages. Returns where the slices of others' subtrees are."""
-        all_subtrees_are_there = world.here.counted(world.comm.Barrier, "reduction")
-        all_sums_are_there = world.here.counted(world.comm.Barrier, None)
+        wait_for_all = barrier(world)
+        all_subtrees_are_there = world.here.counted(wait_for_all, "reduction")
+        all_sums_are_there = world.here.counted(wait_for_all, None)
         rank, roots = world.rank, memory[:, 0, own]
 
         def hand_round() -> None:
