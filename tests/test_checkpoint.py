@@ -261,6 +261,28 @@ def test_full_disk_leaves_the_good_ones_and_is_told(tmp_path: Path, monkeypatch:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["000000000001.json", "000000000001.safetensors"]
 
 
+def test_whatever_goes_wrong_in_the_thread_nobody_waits_in_vain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(unfinished: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Unfinished, "finish", fails)
+    writer = CheckpointWriter(tmp_path, 1, None)
+    told = threading.Event()
+
+    def flush() -> None:
+        try:
+            writer.flush()
+        except MemoryError:
+            told.set()
+
+    writer.save(checkpoint(1))
+    threading.Thread(target=flush, daemon=True).start()
+    assert told.wait(20)
+    writer.close()
+
+
 def test_json_says_what_it_is(tmp_path: Path) -> None:
     write(tmp_path, checkpoint(3))
     content: dict[str, Any] = json.loads(json.loads((tmp_path / "000000000003.json").read_text())["content"])

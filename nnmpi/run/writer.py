@@ -24,7 +24,7 @@ class CheckpointWriter:
         self._waiting: Unfinished | None = None
         self._under_way: Unfinished | None = None
         self._closing = False
-        self.error: OSError | None = None
+        self.error: Exception | None = None
         self._thread = threading.Thread(target=self._work, name="checkpoints")
         self._thread.start()
 
@@ -52,14 +52,18 @@ class CheckpointWriter:
         ------
         RunError
             If a checkpoint could not be written.
+        Exception
+            Whatever else went wrong in the thread.
         """
         with self._wake:
             self._wake.wait_for(lambda: not (self._under_way or self._waiting))
-        if self.error:
+        if isinstance(self.error, OSError):
             raise RunError(
                 f"a checkpoint could not be written to {self._directory} ({self.error.strerror}); "
                 "those before it are kept: make room and go on with --resume"
             )
+        if self.error:
+            raise self.error
 
     def close(self) -> None:
         """End the thread after what it has to write."""
@@ -80,7 +84,7 @@ class CheckpointWriter:
                 return
             try:
                 self.finish(written)
-            except OSError as error:
+            except Exception as error:  # whatever it is, nobody must wait for this thread in vain
                 self.error = error
 
     def finish(self, written: Unfinished) -> None:
