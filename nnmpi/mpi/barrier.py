@@ -17,9 +17,9 @@ def barrier(world: World) -> Callable[[], object]:
     behind it, and waits for that of the one ``2**k`` ahead: after the last round all have heard of all (Hensgen, Finkel
     & Manber 1988). A flag holds the number of the barrier, so that none is ever taken down.
 
-    It is MPI's barrier on other processors than x86-64: this one's word that others see what it writes in the order in
-    which it does takes instructions there that Python has no words for. It is MPI's, too, where the others go on when a
-    rank dies, as MPI is who tells them, and where memory cannot be shared.
+    On other processors than x86-64 it is MPI's barrier: there others may see what a rank writes in another order than
+    that in which it was written, and Python has no words for what prevents that. It is MPI's, too, where the others go
+    on when a rank dies, as MPI is who tells them, and where memory cannot be shared.
     """
     rounds = (world.size - 1).bit_length()
     own = platform.machine() == "x86_64" and not world.recovers
@@ -29,7 +29,7 @@ def barrier(world: World) -> Callable[[], object]:
         return mpis
     rank, size, let_others = world.rank, world.size, os.sched_yield
     pairs = [(flags[rank, k].data, flags[(rank + 2**k) % size, k].data) for k in range(rounds)]
-    patience = PATIENCE if size <= (os.cpu_count() or 1) else 0
+    patience = PATIENCE if size <= (os.cpu_count() or 1) else 0  # on a crowded host somebody needs the core at once
     number = 0
 
     def wait() -> None:
