@@ -72,7 +72,7 @@ def predict(path: Path, data: str, out: Path | None, world: World) -> None:
         for size in part.sizes:
             for a in range(start, start + size, CHUNK):
                 b = min(a + CHUNK, start + size)
-                codes[a:b, 0] = decide(network.forward([part.x[a:b].T])[0])
+                codes[a:b, 0] = decide(network.forward(network.bind([part.x[a:b].T]))[0])
                 outputs[a:b] = network.predict(part.x[a:b].T).T
             start += size
     outputs, codes = world.gather_rows(outputs), world.gather_rows(codes)  # in the order of the rows

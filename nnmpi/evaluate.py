@@ -54,7 +54,8 @@ def evaluate(network: Network, part: Part, targets: Targets, world: World) -> Sc
             b = min(a + CHUNK, start + size)
             codes, t = part.y[a:b], encoder.view(0, b - a)
             encoder.encode(codes, [(0, b - a)])
-            (z,) = network.forward([part.x[a:b].T])
+            batch = network.bind([part.x[a:b].T], [t])
+            (z,) = network.forward(batch)
             row[0] += b - a
             if targets.classes is None:
                 error, y = z - t, t.astype(np.float64)
@@ -62,7 +63,7 @@ def evaluate(network: Network, part: Part, targets: Targets, world: World) -> Sc
             else:
                 row[2] += np.count_nonzero(decide(z) == codes)
             with np.errstate(over="ignore", invalid="ignore"):  # see cross_entropy
-                row[1] += network.loss([t])[0]
+                row[1] += network.loss(batch)[0]
         start += size
     count, loss, correct, *rest = np.add.reduce(world.gather_rows(sums), axis=0).tolist()
     accuracy = r2 = None

@@ -11,7 +11,7 @@ from nnmpi.errors import CommandError, InputError, RunError
 from nnmpi.mpi.clocks import ahead_of_rank_0
 from nnmpi.mpi.reduce import Reduction
 from nnmpi.mpi.world import World
-from nnmpi.nn.model import Network
+from nnmpi.nn.model import Bound, Network
 from nnmpi.nn.optim import Optimizer
 from nnmpi.output import Output
 from nnmpi.run.checkpoint import Progress
@@ -53,7 +53,7 @@ class Recording:
     def attach(
         self,
         progress: Progress,
-        batches: Batches,
+        batches: Batches[Bound],
         network: Network,
         optimizer: Optimizer,
         reduce: Reduction,

@@ -18,7 +18,7 @@ from nnmpi.errors import RunError
 from nnmpi.evaluate import CHUNK, evaluate
 from nnmpi.mpi.native import native
 from nnmpi.mpi.recover import recovering
-from nnmpi.mpi.reduce import Reduction
+from nnmpi.mpi.reduce import Array, Reduction
 from nnmpi.mpi.replicas import check_replicas
 from nnmpi.mpi.tree import Deterministic
 from nnmpi.mpi.watchdog import Watchdog
@@ -26,7 +26,7 @@ from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import glorot_uniform
 from nnmpi.nn.blas import fingerprint
 from nnmpi.nn.kernel import choose_kernel
-from nnmpi.nn.model import Network
+from nnmpi.nn.model import Bound, Network
 from nnmpi.nn.optim import OPTIMIZERS
 from nnmpi.nn.schedules import Schedule
 from nnmpi.output import Output
@@ -111,7 +111,6 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
         reduce = native(world, sizes, length, config.dtype, config.bucket_mb)
     about["reduction"] = reduce.name
     sums = Sums(reduce, architecture)
-    batches = Batches(task.training, layout, held, task.targets, config.seed, task.augmentation, task.scaler)
     largest = layout.largest_microbatch * (1 if reduce.by_shard else len(held))
     network = Network(
         architecture,
@@ -123,6 +122,12 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
         onto_zeros=not config.deterministic,
     )
     evaluator = Network(architecture, parameters, CHUNK)
+
+    def bind(inputs: list[Array], targets: list[Array], whole: Array) -> Bound:
+        return network.bind(inputs, targets, sums.destinations, reduce.ready, whole, training=True)
+
+    parts = task.training, layout, held, task.targets
+    batches = Batches(*parts, config.seed, task.augmentation, task.scaler, reduce.by_shard, bind)
     schedule = Schedule(
         config.lr_schedule,
         config.learning_rate,
@@ -171,16 +176,16 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
             for step in range(progress.step, layout.steps):
                 asked = bool(stop.number or (writer and writer.error))
                 due = unit == "minutes" and world.rank == 0 and time.monotonic() - saved >= 60 * every
-                inputs, targets = batches.blocks(step, reduce.by_shard)
+                batch = batches.batch(step)
                 if config.dropout:
-                    network.resize([x.shape[1] for x in inputs])
-                    for shard, b, columns in batches.columns(step, reduce.by_shard):
+                    network.resize(batch.sizes)
+                    for shard, b, columns in batches.columns(step):
                         draw = stream(config.seed, Purpose.DROPOUT, epoch, step, shard, reuse=draw)
                         network.draw_dropout(b, columns, draw)
-                network.forward(inputs, True, batches.whole(step) if reduce.by_shard else None)
-                losses = network.loss(targets)
-                sums.fill(losses, inputs, asked, due)
-                network.backward(sums.destinations, reduce.ready)
+                network.forward(batch)
+                losses = network.loss(batch)
+                sums.fill(losses, batch.sizes, asked, due)
+                network.backward(batch)
                 reduce.reduce()
                 loss, count, stop_asked, checkpoint_due = sums.read()
                 if not math.isfinite(loss):

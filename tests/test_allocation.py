@@ -85,7 +85,6 @@ class Step:
         image = (int(sizes[0] ** 0.5),) * 2
         augmentation = Augmentation(self.augment, sizes[0], image, 1) if self.augment else None
         scaler = Scaler(np.zeros(sizes[0]), np.ones(sizes[0]))
-        self.batches = Batches(part, layout, range(shards), targets, 1, augmentation, scaler)
         architecture = Architecture((*sizes[:-1], outputs), self.activation, output, loss, self.dtype)
         parameters = glorot_uniform(architecture, stream(1, Purpose.PARAMETERS))
         largest, blocks = (layout.largest_microbatch, shards) if self.by_shard else (batch_size, 1)
@@ -94,22 +93,27 @@ class Step:
         self.schedule = Schedule("inverse-time", 1e-3, self.steps, 1, decay=1e-3)
         self.vector = np.zeros(parameters.size + 2, self.dtype)
         self.views = [architecture.views(v[:-2]) for v in (self.vector, np.zeros_like(self.vector))]
+        self.destinations = [(self.views[0], []), *((self.views[1], [self.views]) for _ in range(blocks - 1))]
+        options = 1, augmentation, scaler, self.by_shard, self.bind
+        self.batches = Batches(part, layout, range(shards), targets, *options)
         self.batches.start(0)
+
+    def bind(self, inputs, targets, whole):
+        return self.network.bind(inputs, targets, self.destinations, whole=whole, training=True)
 
     def __call__(self, k):
         step = k % self.steps
-        inputs, targets = self.batches.blocks(step, self.by_shard)
+        batch = self.batches.batch(step)
         if self.dropout:
-            self.network.resize([x.shape[1] for x in inputs])
-            for shard, block, columns in self.batches.columns(step, self.by_shard):
+            self.network.resize(batch.sizes)
+            for shard, block, columns in self.batches.columns(step):
                 self.network.draw_dropout(block, columns, stream(1, Purpose.DROPOUT, 0, step, shard))
-        self.network.forward(inputs, training=True)
-        count = sum(x.shape[1] for x in inputs)
-        self.vector[-2] = sum(self.network.loss(targets))
+        self.network.forward(batch)
+        count = sum(batch.sizes)
+        self.vector[-2] = sum(self.network.loss(batch))
         self.vector[-1] = count
-        first, more = self.views
-        self.network.backward([(first, []), *((more, [(first, more)]) for _ in inputs[1:])])
-        self.network.add_l2(first, 1e-4 * count)
+        self.network.backward(batch)
+        self.network.add_l2(self.views[0], 1e-4 * count)
         self.update.update(self.vector[:-2], count, self.schedule(k), k)
 
 

@@ -30,18 +30,21 @@ def read(indices, out):
 
 def batch_of(batches, step):
     """The inputs and targets of a step, as one block."""
-    (x,), (t,) = batches.blocks(step, by_shard=False)
+    (x,), (t,), whole = batches.batch(step)
+    assert whole.shape == x.shape
+    assert whole.ctypes.data == x.ctypes.data
     return x, t
 
 
-def of_a_rank(layout, world_size=1, rank=0, labels="one-hot", augment=()):
+def of_a_rank(layout, world_size=1, rank=0, labels="one-hot", augment=(), by_shard=False):
     y, loss = LABELS[labels]
     source = Source("table", read, SAMPLES, FEATURES, y, (2, 3))
     targets, _ = targets_of(source, loss)
     held = held_shards(layout.shards, world_size, rank)
     part = load_part(source, np.arange(SAMPLES), layout.shards, held, targets, "float32")
     augmentation = Augmentation(augment, FEATURES, (2, 3), SEED) if augment else None
-    return Batches(part, layout, held, targets, SEED, augmentation, Scaler(np.zeros(FEATURES), np.ones(FEATURES)))
+    scaler = Scaler(np.zeros(FEATURES), np.ones(FEATURES))
+    return Batches(part, layout, held, targets, SEED, augmentation, scaler, by_shard, lambda *arrays: arrays)
 
 
 def rows_by_definition(layout, epoch, step, shard):
@@ -87,21 +90,22 @@ def test_microbatches_are_the_columns_of_their_shards(layout):
     batches.start(0)
     for step in range(layout.steps):
         x, _ = batch_of(batches, step)
-        for shard, _, columns in batches.columns(step, by_shard=False):
+        for shard, _, columns in batches.columns(step):
             assert (x[1:, columns] == X[rows_by_definition(layout, 0, step, shard)].T).all()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 def test_shards_come_one_by_one_or_side_by_side(layout):
-    batches = of_a_rank(layout)
-    batches.start(0)
+    joined, apart = of_a_rank(layout), of_a_rank(layout, by_shard=True)
+    joined.start(0)
+    apart.start(0)
     for step in range(layout.steps):
-        x, t = (part.copy() for part in batch_of(batches, step))
-        xs, ts = batches.blocks(step, by_shard=True)
+        x, t = batch_of(joined, step)
+        xs, ts, whole = apart.batch(step)
         assert (np.hstack(xs) == x).all()
         assert (np.hstack(ts) == t).all()
-        beside, alone = batches.columns(step, by_shard=False), batches.columns(step, by_shard=True)
-        for (shard, _, columns), (same, block, own) in zip(beside, alone, strict=True):
+        assert (whole == x).all()
+        for (shard, _, columns), (same, block, own) in zip(joined.columns(step), apart.columns(step), strict=True):
             assert shard == same
             assert (xs[block][:, own] == x[:, columns]).all()
             assert xs[block][:, own].shape == xs[block].shape
@@ -117,6 +121,19 @@ def test_steps_can_be_asked_for_in_any_order():
         assert (batch_of(batches, step)[0][1:] == X[rows].T).all()
 
 
+def test_the_same_views_are_bound_once(monkeypatch):
+    """From the second epoch on nothing is bound any more where all steps but the last are alike."""
+    layout = Layout(SAMPLES, 8, 16)
+    monkeypatch.setattr(batches_module, "WINDOW_BYTES", 3000)  # windows of 4 steps and of 1
+    batches, bound = of_a_rank(layout), []
+    batches._bind = lambda *arrays: bound.append(arrays) or arrays
+    for epoch in range(3):
+        batches.start(epoch)
+        for step in range(layout.steps):
+            batch_of(batches, step)
+    assert len(bound) == layout.steps
+
+
 def microbatches_of_an_epoch(layout, world_size, epoch=1):
     """{(step, shard): augmented samples} from all ranks of a world."""
     found = {}
@@ -125,7 +142,7 @@ def microbatches_of_an_epoch(layout, world_size, epoch=1):
         batches.start(epoch)
         for step in range(layout.steps):
             x, _ = batch_of(batches, step)
-            for shard, _, columns in batches.columns(step, by_shard=False):
+            for shard, _, columns in batches.columns(step):
                 found[step, shard] = x[:, columns].T.tobytes()
     return found
 

@@ -36,7 +36,7 @@ def test_what_a_step_computes_with_is_aligned() -> None:
     architecture = Architecture((64, 32, 16, 10), "relu", "softmax", "cross-entropy", "float32")
     parameters = glorot_uniform(architecture, np.random.default_rng(0))
     network, optimizer = Network(architecture, parameters, 32), SGD(parameters, 0.9, True)
-    network.forward([np.ones((65, 32), np.float32)])
+    network.forward(network.bind([np.ones((65, 32), np.float32)]))
     blocks = [layer.blocks[0] for layer in network.layers]
     arrays = [parameters, optimizer.state, *(array for b in blocks for array in (b.output, b.delta, b.slope))]
     assert len(arrays) == 11

@@ -33,19 +33,21 @@ def batch(shape, samples=5, seed=1):
 
 def loss_and_gradient(net, x, t):
     gradient = np.full_like(net.parameters, np.nan)
-    net.forward([x], training=True)
-    (loss,) = net.loss([t])
-    net.backward([(net.architecture.views(gradient), [])])
+    bound = net.bind([x], [t], [(net.architecture.views(gradient), [])], training=True)
+    net.forward(bound)
+    (loss,) = net.loss(bound)
+    net.backward(bound)
     return loss, gradient
 
 
 def numeric_gradient(net, x, t, h=1e-5):
     w, gradient = net.parameters, np.empty_like(net.parameters)
+    bound = net.bind([x], [t], training=True)
     for i, start in enumerate(w.copy()):
         losses = []
         for w[i] in (start + h, start - h):
-            net.forward([x], training=True)
-            losses += net.loss([t])
+            net.forward(bound)
+            losses += net.loss(bound)
         w[i] = start
         gradient[i] = (losses[0] - losses[1]) / (2 * h)
     return gradient
@@ -144,7 +146,8 @@ def test_dropout_is_off_outside_training():
     x, _ = batch(net.architecture)
     net.resize([5])
     net.draw_dropout(0, slice(0, 5), np.random.default_rng(3))
-    assert (net.forward([x])[0] == network(architecture()).forward([x])[0]).all()
+    plain = network(architecture())
+    assert (net.forward(net.bind([x]))[0] == plain.forward(plain.bind([x]))[0]).all()
 
 
 def test_microbatches_draw_the_same_masks_in_any_batch():
@@ -171,7 +174,7 @@ def test_probabilities_sum_to_one(pair, dtype):
 def test_predict_ends_in_the_output_activation():
     net = network(architecture("binary-cross-entropy", "sigmoid"))
     x, _ = batch(net.architecture)
-    logits = net.forward([x])[0].copy()
+    logits = net.forward(net.bind([x]))[0].copy()
     np.testing.assert_allclose(net.predict(x), 1 / (1 + np.exp(-logits)), rtol=1e-12)
 
 
@@ -229,9 +232,11 @@ def test_blocks_have_the_bits_that_they_have_alone(activation, pair):
     together, alone = network(shape), network(shape)
     blocks = [batch(shape, samples, seed=samples) for samples in sizes]
     gradients = [np.empty(shape.parameters, shape.dtype) for _ in sizes]
-    together.forward([x for x, _ in blocks], training=True)
-    losses = together.loss([t for _, t in blocks])
-    together.backward([(shape.views(gradient), []) for gradient in gradients])
+    destinations = [(shape.views(gradient), []) for gradient in gradients]
+    bound = together.bind([x for x, _ in blocks], [t for _, t in blocks], destinations, training=True)
+    together.forward(bound)
+    losses = together.loss(bound)
+    together.backward(bound)
     for (x, t), loss, gradient in zip(blocks, losses, gradients, strict=True):
         expected_loss, expected = loss_and_gradient(alone, x, t)
         assert loss == expected_loss
@@ -245,18 +250,22 @@ def test_additions_follow_their_blocks_in_order():
     a, b, c = (loss_and_gradient(net, x, t)[1] for x, t in blocks)
     first, second = (np.empty_like(a) for _ in range(2))
     v, w = shape.views(first), shape.views(second)
-    net.forward([x for x, _ in blocks], training=True)
-    net.loss([t for _, t in blocks])
-    net.backward([(v, []), (w, [(v, w)]), (w, [(v, w)])])
+    destinations = [(v, []), (w, [(v, w)]), (w, [(v, w)])]
+    bound = net.bind([x for x, _ in blocks], [t for _, t in blocks], destinations, training=True)
+    net.forward(bound)
+    net.loss(bound)
+    net.backward(bound)
     assert first.tobytes() == ((a + b) + c).tobytes()
 
 
 def gradients_of_blocks(network, blocks, whole, targets):
     """The logits, losses and gradients of each block, as bytes, after one step."""
-    logits = [z.tobytes() for z in network.forward(blocks, training=True, whole=whole)]
-    losses = network.loss(targets)
     vectors = [np.zeros_like(network.parameters) for _ in blocks]
-    network.backward([(network.architecture.views(vector), []) for vector in vectors])
+    destinations = [(network.architecture.views(vector), []) for vector in vectors]
+    bound = network.bind(blocks, targets, destinations, whole=whole, training=True)
+    logits = [z.tobytes() for z in network.forward(bound)]
+    losses = network.loss(bound)
+    network.backward(bound)
     return logits, losses, [vector.tobytes() for vector in vectors]
 
 
@@ -304,9 +313,10 @@ def test_gradients_added_to_zeros_are_the_gradients(sizes, dtype, monkeypatch):
     with threadpool_limits(1, "blas"):
         for a, b in ((0, 32), (32, 64), (5, 8), (8, 11), (3, 3), (7, 8), (20, 52)):
             for network, destination in zip((one, other), destinations, strict=True):
-                network.forward([x[a:b].T], training=True)
-                network.loss([np.ascontiguousarray(t[:, a:b])])
-                network.backward(destination)
+                bound = network.bind([x[a:b].T], [np.ascontiguousarray(t[:, a:b])], destination, training=True)
+                network.forward(bound)
+                network.loss(bound)
+                network.backward(bound)
             assert np.array_equal(*gradients)
             assert gradients[1].any() == (b > a)
             gradients[1] = 0
@@ -327,8 +337,7 @@ def test_only_what_changes_no_bit_in_a_trial_is_fused(monkeypatch):
         ((both, forward, sums), (False, False, False)),
     ):
         monkeypatch.setattr(Network, "_trial", lambda self, sizes, how, *rest, differ=differ: [how in differ])
-        network._fused.clear()
-        network._sizes = []
+        network._kinds.clear()
         network.resize([3, 4])
         assert network._now == expected
 
@@ -350,9 +359,11 @@ def test_sums_that_blas_adds_up_have_the_bits_of_the_plan(b, sizes, dtype):
             network = Network(shape, parameters, b, 4, fuse=fuse)
             flat = np.zeros((3, shape.parameters), dtype)
             u, v, w = map(shape.views, flat)
-            network.forward(blocks, training=True, whole=x.T)
-            network.loss(t)
-            network.backward([(u, []), (v, [(u, v)]), (v, []), (w, [(v, w), (u, v)])])
+            destinations = [(u, []), (v, [(u, v)]), (v, []), (w, [(v, w), (u, v)])]
+            bound = network.bind(blocks, t, destinations, whole=x.T, training=True)
+            network.forward(bound)
+            network.loss(bound)
+            network.backward(bound)
             sums.append(flat[0].tobytes())
         assert sums[0] == sums[1]
         assert network._now.sums, "NumPy's own wheels can do this: nothing was tested"

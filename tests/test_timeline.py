@@ -31,14 +31,14 @@ def run_of(steps: int, size: int, monkeypatch: pytest.MonkeyPatch, first: int = 
     monkeypatch.setattr(timeline, "clock", Clock())
     recorded = Timeline(size)
     progress = SimpleNamespace(update=first)
-    batches = SimpleNamespace(blocks=lambda step, by_shard: [step])
+    batches = SimpleNamespace(batch=lambda step: [step])
     optimizer = SimpleNamespace(update=lambda: None)
     recorded.time_steps(batches, lambda: progress.update)
     recorded.time(optimizer, update="update")
     for step in range(first, first + steps):
         if (step - first) % epoch == 0:
             recorded.phase("training")
-        assert batches.blocks(step, False) == [step]
+        assert batches.batch(step) == [step]
         optimizer.update()
         progress.update += 1
     return recorded

@@ -76,12 +76,11 @@ def fingerprint(dtype: npt.DTypeLike) -> bytes:
     return found.pop() if len(found) == 1 and right else b""
 
 
-def add_product(a: Array, b: Array, total: Array) -> Callable[..., None] | None:
-    """The function that does ``total += a @ b`` in one pass over `total`; None where it cannot be had, and for vectors.
+def add_product(a: Array, b: Array, total: Array) -> Call | None:
+    """The call of ``total += a @ b`` in one pass over `total`; None where it cannot be had, and for vectors.
 
-    It takes any `a` of the same shape and strides, and no notice of further arguments, so that it can stand where
-    ``np.ndarray.dot`` would. Matrices of float32 or float64 that are contiguous along one of their axes, `total` along
-    its rows; `b` and `total` must live as long as the function does.
+    Matrices of float32 or float64 that are contiguous along one of their axes, `total` along its rows; all must live as
+    long as the call does.
 
     Whether the sum has the bits of ``total + (a @ b)`` depends on how BLAS adds up: where all terms fit into one block
     it does. On zeros it has those of ``a @ b``, but for the sign of a zero.
@@ -90,25 +89,15 @@ def add_product(a: Array, b: Array, total: Array) -> Callable[..., None] | None:
     if gemm is None or min(*a.shape, b.shape[1]) < 2:
         return None
     size = total.itemsize
-    sides = []
+    orders, sides = [ctypes.c_int(ROW_MAJOR)], []
     for matrix in (a, b):
         down, across = matrix.strides
         order, step = (AS_IT_IS, down) if across == size else (TRANSPOSED, across)
-        sides.append((ctypes.c_int(order), _at(matrix), ctypes.c_int64(step // size)))
-    (a_order, a_at, a_step), (b_order, b_at, b_step) = sides
+        orders.append(ctypes.c_int(order))
+        sides += [_at(matrix), ctypes.c_int64(step // size)]
     m, k, n = (ctypes.c_int64(length) for length in (*a.shape, b.shape[1]))
     one, step_of_total = _number(total.dtype)(1), ctypes.c_int64(total.strides[0] // size)
-    orders = ctypes.c_int(ROW_MAJOR), a_order, b_order
-    numbers = a_at, a_step, b_at, b_step, one, _at(total), step_of_total
-    call, expected = functools.partial(gemm, *orders, m, n, k, one, *numbers), (a.shape, a.strides)
-
-    def add(a: Array, *_: Any) -> None:
-        if (a.shape, a.strides) != expected:
-            raise ValueError(f"shape and strides are {a.shape}, {a.strides}, not {expected}")
-        a_at.value = a.ctypes.data
-        call()
-
-    return add
+    return functools.partial(gemm, *orders, m, n, k, one, *sides, one, _at(total), step_of_total)
 
 
 def _number(dtype: np.dtype[Any]) -> Any:

@@ -177,24 +177,18 @@ class Dense:
         return calls
 
     def gradient(self, inputs: Array, block: int, out: Array, onto_zeros: bool = False) -> Call:
-        """Write the sum gradient over the samples of a block, shape (1 + fan_in, fan_out), to `out`."""
-        product = self.gradient_product(inputs, block, out, onto_zeros)
-        return partial(product, inputs, self.blocks[block].delta_transposed, out)
-
-    def gradient_product(self, inputs: Array, block: int, out: Array, onto_zeros: bool) -> Any:
-        """The function (inputs, delta, out) that does that, also for other inputs of this shape and these strides.
+        """Write the sum gradient over the samples of a block, shape (1 + fan_in, fan_out), to `out`.
 
         `onto_zeros` says that `out` holds zeros whenever it is called.
         """
-        product = add_product(inputs, self.blocks[block].delta_transposed, out) if onto_zeros else None
-        return product or self.product
+        delta = self.blocks[block].delta_transposed
+        add = add_product(inputs, delta, out) if onto_zeros else None
+        return add or partial(self.product, inputs, delta, out)
 
     def add_gradient(self, inputs: Array, block: int, total: Array, part: Array, at_once: bool) -> list[Call]:
         """Add what `gradient` writes to `total`: `at_once`, if BLAS can do that, or by way of `part`."""
         add = add_product(inputs, self.blocks[block].delta_transposed, total) if at_once else None
-        if add:
-            return [partial(add, inputs)]
-        return [self.gradient(inputs, block, part), partial(np.add, total, part, total)]
+        return [add] if add else [self.gradient(inputs, block, part), partial(np.add, total, part, total)]
 
     def backward(self, below: "Dense", joined: bool = False) -> list[Call]:
         """Hand the blocks' ``delta`` down to the layer `below`, in one product if `joined`, in place of its outputs."""

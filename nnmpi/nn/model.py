@@ -2,16 +2,17 @@
 
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.blas import Array, Call
 from nnmpi.nn.layers import Dense, perform
-from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS, Memory
+from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS, Memory, Scratch
 
 MANY = 100_000  # parameters; so many numbers show in a single trial whether they are added up in another way
 LARGE = 50_000  # parameters of a layer from which on it pays to let BLAS add its gradients to what is there
@@ -28,16 +29,36 @@ class Fused(NamedTuple):
 # where the gradient of a block goes, and the additions (total, part) that follow, the first of them of this gradient;
 # all views of flat vectors
 Destination = tuple[list[Array], list[tuple[list[Array], list[Array]]]]
-# what the first layer needs for the gradient of a block besides its inputs: product, delta transposed, destination
-Exit = tuple[Callable[[Array, Array, Array], object], Array, list[Array], list[tuple[list[Array], list[Array]]]]
+
+
+class Bound(NamedTuple):
+    """What a batch makes a network do, bound to the arrays of both: to be done whenever other samples are in them."""
+
+    sizes: list[int]  # of its blocks
+    forward: list[Call]
+    logits: list[Array]  # of each block, (outputs, b)
+    losses: list[Callable[[], float]]  # of each block
+    backward: list[Call]
+
+
+@dataclass
+class Kind:
+    """What all batches with blocks of the same sizes have in common."""
+
+    fused: Fused
+    entries: list[tuple[Any, Array]]  # the first layer's products: function (inputs, out), and where they go
+    forward: tuple[list[Call], list[Call]]  # what follows them, outside training and in it
+    logits: list[Array]
+    ends: list[tuple[Array, Array, Scratch]]  # what the loss of a block needs besides its targets, which come second
+    backward: list[Call] | None = None  # what leads back to the first layer
 
 
 class Network:
     """A network of dense layers over `parameters`, for batches of up to `max_blocks` blocks of `max_block` samples.
 
-    All its memory is allocated here, or when a block size is met for the first time; then calls are bound, too. Samples
-    come as columns: a block of inputs has the shape (1 + features, b) with ones in row 0, of outputs or targets
-    (outputs, b).
+    All its memory is allocated here, or when a block size is met for the first time. Samples come as columns: a block
+    of inputs has the shape (1 + features, b) with ones in row 0, of outputs or targets (outputs, b). A batch is bound
+    once; then it goes `forward`, its `loss` is computed and it goes `backward`, each time its arrays are filled anew.
 
     With `fuse` BLAS does in one call what the plan has several for, where that does not change a bit of any block: a
     trial on random numbers tells, once for each kind of batch. The bits of a matrix product depend on the way in which
@@ -69,37 +90,75 @@ class Network:
         self._chunk: Array = np.empty(min(parameters.size, 16384), parameters.dtype)
         self._onto_zeros = [onto_zeros and layer.parameters.size >= LARGE for layer in self.layers]
         self._fuse = fuse and max_blocks > 1
-        self._fused: dict[tuple[int, ...], Fused] = {}
         self._now = Fused()
-        self._sizes: list[int] = []
-        self._inputs: list[Array] = []
-        self._forwards: dict[tuple[int, ...], tuple[list[Call], list[Call]]] = {}
-        self._backwards: dict[tuple[int, ...], tuple[list[Call], list[Exit]]] = {}
-        self._destinations: list[Destination] = []
+        self._kinds: dict[tuple[int, ...], Kind] = {}
+        self._sizes: list[int] | None = None
+        self._destinations: list[Destination] | None = None
 
-    def resize(self, sizes: list[int]) -> None:
+    def resize(self, sizes: list[int]) -> Kind:
         """Prepare for a batch of blocks of these sizes."""
-        if sizes == self._sizes:
-            return
-        self._sizes = sizes
         key = tuple(sizes)
-        if self._fuse and len(key) > 1 and key not in self._fused:
-            self._fused[key] = self._try_fusing(key)
-        self._arrange(key, self._fused.get(key, Fused()))
-        if key not in self._forwards:
-            self._forwards[key] = self._bind_forward(training=False), self._bind_forward(training=True)
-        self._forward = self._forwards[key]
-        self._backward = self._backwards.get(key)
+        if key not in self._kinds:
+            fused = self._try_fusing(key) if self._fuse and len(key) > 1 else Fused()
+            self._kinds[key] = self._make(key, fused)
+        elif sizes != self._sizes:
+            self._arrange(key, self._kinds[key].fused)
+        self._sizes = sizes
+        return self._kinds[key]
+
+    def bind(
+        self,
+        inputs: list[Array],
+        targets: list[Array] | None = None,
+        destinations: list[Destination] | None = None,
+        ready: Callable[[int], None] | None = None,
+        whole: Array | None = None,
+        training: bool = False,
+    ) -> Bound:
+        """What the network does with a batch of blocks of `inputs`: without `targets` it has no loss.
+
+        On the way backward it writes the sum gradient over each block to the views of its destination, one array for
+        each layer. Next, ``total += part`` for the block's additions. `ready` is told when a layer is done, the last
+        one first; it is the same for all batches with the same list of `destinations`.
+
+        A network that fuses needs the `whole` batch, too: the inputs' blocks side by side.
+        """
+        sizes = [x.shape[1] for x in inputs]
+        kind = self.resize(sizes)
+        entering = inputs if whole is None or not kind.fused.forward else [whole]
+        entries = [partial(multiply, x, out) for (multiply, out), x in zip(kind.entries, entering, strict=True)]
+        losses: list[Callable[[], float]] = []
+        backward: list[Call] = []
+        if targets is not None:
+            for (z, delta, scratch), t in zip(kind.ends, targets, strict=True):
+                losses.append(partial(self._loss, z, t, delta, scratch))
+        if destinations is not None:
+            if destinations is not self._destinations:
+                self._destinations = destinations
+                for other in self._kinds.values():
+                    other.backward = None
+            if kind.backward is None:
+                kind.backward = self._bind_backward(destinations, ready)
+            backward = [*kind.backward, *self._bind_gradients(0, destinations, inputs, ready)]
+        return Bound(sizes, [*entries, *kind.forward[training]], kind.logits, losses, backward)
 
     def _arrange(self, sizes: tuple[int, ...], fused: Fused) -> None:
         self._now = fused
         for layer in self._hidden:
             layer.resize(sizes, fused.forward, contiguous=not fused.forward)
         self._last.resize(sizes, contiguous=not fused.forward)  # its blocks go to the loss one by one
-        self._entries = [(self._first.product_with_weights(), run.output) for run in self._first.runs]
-        self._logits = [block.output for block in self._last.blocks]
-        scratch = [self._memory.scratch(b) for b in sizes]
-        self._ends = [(z, block.delta, s) for z, block, s in zip(self._logits, self._last.blocks, scratch, strict=True)]
+
+    def _make(self, sizes: tuple[int, ...], fused: Fused) -> Kind:
+        self._arrange(sizes, fused)
+        logits = [block.output for block in self._last.blocks]
+        deltas, scratch = [block.delta for block in self._last.blocks], [self._memory.scratch(b) for b in sizes]
+        return Kind(
+            fused,
+            [(self._first.product_with_weights(), run.output) for run in self._first.runs],
+            (self._bind_forward(training=False), self._bind_forward(training=True)),
+            logits,
+            list(zip(logits, deltas, scratch, strict=True)),
+        )
 
     def _bind_forward(self, training: bool) -> list[Call]:
         """The calls that follow the first layer's products."""
@@ -109,22 +168,22 @@ class Network:
             calls += layer.products(below.outputs if layer is self._last else below.outputs_of_runs)
         return calls
 
-    def _bind_backward(
-        self, destinations: list[Destination], ready: Callable[[int], None] | None
-    ) -> tuple[list[Call], list[Exit]]:
-        """The calls that lead back to the first layer, and what its products with the inputs need."""
+    def _bind_backward(self, destinations: list[Destination], ready: Callable[[int], None] | None) -> list[Call]:
+        """The calls that lead back to the first layer."""
         calls: list[Call] = []
         for i in range(len(self.layers) - 1, 0, -1):
-            for block, (destination, x) in enumerate(zip(destinations, self.layers[i - 1].outputs, strict=True)):
-                calls += self._bind_gradient(i, block, destination, x)
-            if ready:
-                calls.append(partial(ready, i))
+            calls += self._bind_gradients(i, destinations, self.layers[i - 1].outputs, ready)
             calls += self._hand_down(i)
-        exits = []
-        for block, (destination, x) in enumerate(zip(destinations, self._inputs, strict=True)):
-            product = self._first.gradient_product(x, block, destination[0][0], self._onto_zeros[0])
-            exits.append((product, self._first.blocks[block].delta_transposed, *destination))
-        return calls, exits
+        return calls
+
+    def _bind_gradients(
+        self, i: int, destinations: list[Destination], inputs: list[Array], ready: Callable[[int], None] | None
+    ) -> list[Call]:
+        """All that makes the gradient of layer `i`."""
+        calls: list[Call] = []
+        for block, (destination, x) in enumerate(zip(destinations, inputs, strict=True)):
+            calls += self._bind_gradient(i, block, destination, x)
+        return [*calls, partial(ready, i)] if ready else calls
 
     def _hand_down(self, i: int) -> list[Call]:
         """The gradient of the outputs of layer ``i - 1`` from that of layer `i`."""
@@ -165,16 +224,16 @@ class Network:
         generator, dtype = np.random.default_rng(seed), self.parameters.dtype.type
         whole = generator.standard_normal((sum(sizes), 1 + self.architecture.sizes[0]), dtype).T
         rooms = np.empty((2, max(layer.parameters.size for layer in self.layers)), dtype)
-        self._arrange(sizes, fused)
+        kind = self._make(sizes, fused)
         for layer in self.layers:
             for run in layer.runs:
                 run.mask.fill(1)
         ends = [0, *accumulate(sizes)]
         blocks = [whole[:, a:b] for a, b in pairwise(ends)]
-        for (multiply, out), x in zip(self._entries, [whole] if fused.forward else blocks, strict=True):
+        for (multiply, out), x in zip(kind.entries, [whole] if fused.forward else blocks, strict=True):
             multiply(x, out)
-        perform(self._bind_forward(training=True))
-        checksums = [zlib.crc32(z.data) for z in self._logits]
+        perform(kind.forward[True])
+        checksums = [zlib.crc32(z.data) for z in kind.logits]
         for last in self._last.blocks:
             generator.standard_normal(out=last.delta, dtype=dtype)
         for i, layer in reversed(list(enumerate(self.layers))):
@@ -195,49 +254,20 @@ class Network:
         for layer in self._hidden:
             layer.draw_mask(block, columns, generator)
 
-    def forward(self, inputs: list[Array], training: bool = False, whole: Array | None = None) -> list[Array]:
-        """The logits of each block of `inputs`, shape (outputs, b); valid until the next call of any method.
-
-        A network that fuses needs the `whole` batch, too: the blocks side by side.
-        """
-        self.resize([x.shape[1] for x in inputs])
-        self._inputs = inputs
-        entering = inputs if whole is None or not self._now.forward else [whole]
-        for (multiply, out), x in zip(self._entries, entering, strict=True):
-            multiply(x, out)
-        for call in self._forward[training]:
+    def forward(self, batch: Bound) -> list[Array]:
+        """The logits of each block, shape (outputs, b); valid until the next call of any method."""
+        for call in batch.forward:
             call()
-        return self._logits
+        return batch.logits
 
-    def loss(self, targets: list[Array]) -> list[float]:
-        """The sum of the losses over each block that went forward last, against its targets, (outputs, b)."""
-        losses = []
-        for (z, delta, scratch), t in zip(self._ends, targets, strict=True):
-            losses.append(self._loss(z, t, delta, scratch))
-        return losses
+    def loss(self, batch: Bound) -> list[float]:
+        """The sum of the losses over each block, after `forward`; it uses up the logits."""
+        return [loss() for loss in batch.losses]
 
-    def backward(self, destinations: list[Destination], ready: Callable[[int], None] | None = None) -> None:
-        """After `forward` and `loss`: write the sum gradient over each block to its views, one array for each layer.
-
-        Next, ``total += part`` for the block's additions. `ready` is told when a layer is done, the last one first; it
-        is bound when a list of `destinations` is met for the first time.
-        """
-        if destinations is not self._destinations:
-            self._destinations = destinations
-            self._backwards.clear()
-            self._backward = None
-        if self._backward is None:
-            self._backward = self._backwards[tuple(self._sizes)] = self._bind_backward(destinations, ready)
-        calls, exits = self._backward
-        for call in calls:
+    def backward(self, batch: Bound) -> None:
+        """The gradients, to where the batch was bound to bring them; after `loss`."""
+        for call in batch.backward:
             call()
-        for block, ((multiply, delta, gradient, additions), x) in enumerate(zip(exits, self._inputs, strict=True)):
-            if additions:
-                perform(self._bind_gradient(0, block, (gradient, additions), x))
-            else:
-                multiply(x, delta, gradient[0])
-        if ready:
-            ready(0)
 
     def add_l2(self, gradient: list[Array], factor: float) -> None:
         """``gradient += factor · W`` for the weights; biases are not decayed."""
@@ -250,6 +280,6 @@ class Network:
 
     def predict(self, x: Array) -> Array:
         """The outputs after the output activation, shape (outputs, b): probabilities or numbers."""
-        (z,) = self.forward([x])
+        (z,) = self.forward(self.bind([x]))
         self._output_activation(z, self._memory.scratch(z.shape[1]).sums)
         return z

@@ -93,16 +93,16 @@ class Timeline:
             setattr(thing, method, self.timed(name, getattr(thing, method), rows=self.written))
 
     def time_steps(self, batches: Any, update: Callable[[], int]) -> None:
-        """From now on ``batches.blocks(…)`` begins a step; `update` tells its number."""
+        """From now on ``batches.batch(…)`` begins a step; `update` tells its number."""
         self._next = update()
-        blocks = self.timed("batch", batches.blocks, update)
+        batch = self.timed("batch", batches.batch, update)
 
         def begin(*arguments: Any) -> Any:
             if update() >= self._next:
                 self._turn(update())
-            return blocks(*arguments)
+            return batch(*arguments)
 
-        batches.blocks = begin
+        batches.batch = begin
 
     def phase(self, name: str) -> None:
         """Begin a phase of the run."""
