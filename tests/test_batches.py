@@ -124,7 +124,7 @@ def test_steps_can_be_asked_for_in_any_order():
 def test_the_same_views_are_bound_once(monkeypatch):
     """From the second epoch on nothing is bound any more where all steps but the last are alike."""
     layout = Layout(SAMPLES, 8, 16)
-    monkeypatch.setattr(batches_module, "WINDOW_BYTES", 3000)  # windows of 4 steps and of 1
+    monkeypatch.setattr(batches_module, "WINDOW_BYTES", 2000)  # windows of 4 steps and of 1
     batches, bound = of_a_rank(layout), []
     batches._bind = lambda *arrays: bound.append(arrays) or arrays
     for epoch in range(3):
