@@ -41,8 +41,9 @@ class Sums:
 
     def fill(self, losses: list[float], sizes: list[int], stop: bool, checkpoint: bool) -> None:
         """Put what is no gradient into the vectors: of each block the loss sum and the number of samples."""
-        for (end, additions), size, loss in zip(self._ends, sizes, losses, strict=True):
-            self._write(end, 0, loss, size, stop, checkpoint)
+        for block, loss in enumerate(losses):  # zip would take longer
+            end, additions = self._ends[block]
+            self._write(end, 0, loss, sizes[block], stop, checkpoint)
             for total, part in additions:
                 np.add(total, part, total)
 

@@ -7,6 +7,7 @@ Both leave zeros where the gradient was, each piece of it while it is in the cac
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -44,10 +45,16 @@ class SGD:
         self._pieces = [(piece, parameters[piece], self.state[piece]) for piece in pieces(parameters.size, WHOLE)]
         self._momentum, self._nesterov, self._blas = momentum, nesterov, blas
         kind = parameters.dtype
-        self._rate: Array = np.zeros((), kind)  # -η / count
+        self._rate: Array = np.zeros((), kind)
         self._mix, self._add = factors(kind), factors(kind)
         self._mix[3:] = [momentum if nesterov else 1, momentum]
         self._add[1:] = [0, 1, 0, 1]
+        # what follows the rate, -η / count: of which numbers, at which place, by which factor
+        self._following: list[tuple[Any, Any, float]] = [(self._rate, (), 1)]
+        if blas and momentum:
+            self._following = [(self._mix, 1, 1 + momentum if nesterov else 1), (self._mix, 2, momentum)]
+        elif blas:
+            self._following = [(self._add, 2, 1)]
         self._gradient: Array | None = None
         self._calls: list[Call] = []
 
@@ -57,13 +64,8 @@ class SGD:
             self._gradient, bind = gradient, self._with_blas if self._blas else self._with_numpy
             self._calls = [call for piece, w, v in self._pieces for call in bind(gradient[piece], w, v)]
         rate = -learning_rate / count
-        if not self._blas:
-            self._rate[()] = rate
-        elif self._momentum:
-            self._mix[1] = (1 + self._momentum) * rate if self._nesterov else rate
-            self._mix[2] = self._momentum * rate
-        else:
-            self._add[2] = rate
+        for numbers, place, factor in self._following:
+            numbers[place] = factor * rate
         for call in self._calls:
             call()
 
