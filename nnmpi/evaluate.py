@@ -53,7 +53,7 @@ def evaluate(network: Network, part: Part, targets: Targets, world: World) -> Sc
         for a in range(start, start + size, CHUNK):
             b = min(a + CHUNK, start + size)
             codes, t = part.y[a:b], encoder.view(0, b - a)
-            encoder.encode(codes, [(0, b - a)])
+            encoder.encode(codes, encoder.plan([(0, b - a)]))
             batch = network.bind([part.x[a:b].T], [t])
             (z,) = network.forward(batch)
             row[0] += b - a

@@ -17,7 +17,7 @@ def encoded(targets, codes, capacity=8, dtype=np.float32):
     """The targets of `codes`, in a place that held other ones before."""
     encoder = Encoder(targets, capacity, dtype)
     encoder.view(0, capacity).fill(7)
-    encoder.encode(codes, [(0, len(codes))])
+    encoder.encode(codes, encoder.plan([(0, len(codes))]))
     return encoder.view(0, len(codes))
 
 
@@ -133,7 +133,7 @@ def test_each_block_is_a_contiguous_array_of_its_own(y):
     targets, _ = targets_of(source(y), "auto")
     codes, encoder = targets.codes(y), Encoder(targets, 10, np.float32)
     for blocks in ([(0, 3), (3, 3), (3, 7)], [(0, 3), (3, 3), (3, 7)], [(0, 9)], [(0, 1), (1, 9)]):
-        encoder.encode(codes[: blocks[-1][1]], blocks)
+        encoder.encode(codes[: blocks[-1][1]], encoder.plan(blocks))
         for a, b in blocks:
             block = encoder.view(a, b)
             assert block.flags.c_contiguous

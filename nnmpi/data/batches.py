@@ -12,7 +12,7 @@ from nnmpi.data.augment import Augmentation
 from nnmpi.data.prepare import Part
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.shards import EpochOrder, Indices, Layout
-from nnmpi.data.targets import Encoder, Targets
+from nnmpi.data.targets import Encoder, Plan, Targets
 
 Array = npt.NDArray[np.floating]
 Batch = TypeVar("Batch")
@@ -26,7 +26,7 @@ class Cut(Generic[Batch]):
     """How a window is cut into steps."""
 
     ends: list[list[int]]  # for each step: where its microbatches begin, where it ends
-    blocks: list[tuple[int, int]]  # where the blocks of all steps begin and end
+    plan: Plan  # of the targets of all steps
     batches: list[Batch]  # of each step
 
 
@@ -108,7 +108,7 @@ class Batches(Generic[Batch]):
         n = len(rows)
         self._part.x.take(rows, axis=0, out=self._window[:n], mode="clip")  # clip: raise would copy `out`
         self._part.y.take(rows, axis=0, out=self._codes[:n], mode="clip")
-        self._encoder.encode(self._codes[:n], self._now.blocks)
+        self._encoder.encode(self._codes[:n], self._now.plan)
         if self._augmentation:
             self._augment(self._window[:n, 1:], self._augmentation)
 
@@ -119,7 +119,7 @@ class Batches(Generic[Batch]):
             inputs = [self._window[a:b].T for a, b in blocks]
             targets = [self._encoder.view(a, b) for a, b in blocks]
             batches.append(self._bind(inputs, targets, self._window[blocks[0][0] : blocks[-1][1]].T))
-        return Cut(ends, list(chain(*steps)), batches)
+        return Cut(ends, self._encoder.plan(list(chain(*steps))), batches)
 
     def _augment(self, features: Array, augmentation: Augmentation) -> None:
         microbatches = []

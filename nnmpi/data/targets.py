@@ -1,7 +1,7 @@
 """How ``y`` becomes what a network is trained on: class codes and one-hot columns, or numbers."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,14 @@ class Targets:
         return codes.astype(np.intp, copy=False)
 
 
+class Plan(NamedTuple):
+    """Where the 1 of each sample is: of sample i of a block from a to b at outputs · a + code · (b - a) + (i - a)."""
+
+    blocks: list[tuple[int, int]]
+    factor: Indices  # b - a
+    start: Indices  # the rest
+
+
 class Encoder:
     """Memory for the targets of up to `capacity` samples, block by block.
 
@@ -61,29 +69,28 @@ class Encoder:
     def __init__(self, targets: Targets, capacity: int, dtype: npt.DTypeLike) -> None:
         self._kind, self._outputs = targets.kind, targets.outputs
         self._memory: Array = aligned(targets.outputs * capacity, dtype)
-        # the 1 of sample i of a block of b samples from a on is at outputs · a + code · b + (i - a)
-        self._factor, self._start, self._places = np.zeros((3, capacity), np.intp)
-        self._blocks: list[tuple[int, int]] = []
+        self._places = np.zeros(capacity, np.intp)
 
     def view(self, a: int, b: int) -> Array:
         """The targets of the block of the samples ``[a, b)``, shape (outputs, b - a)."""
         return self._memory[self._outputs * a : self._outputs * b].reshape(self._outputs, b - a)
 
-    def encode(self, codes: npt.NDArray[Any], blocks: list[tuple[int, int]]) -> None:
-        """Write the targets of `codes`, the samples of all `blocks` in order."""
+    def plan(self, blocks: list[tuple[int, int]]) -> Plan:
+        """How to encode samples that come in these blocks, in order."""
+        sizes = [b - a for a, b in blocks]
+        starts = [np.arange(self._outputs * a, self._outputs * a + b - a) for a, b in blocks]
+        return Plan(blocks, np.repeat(sizes, sizes), np.concatenate(starts))
+
+    def encode(self, codes: npt.NDArray[Any], plan: Plan) -> None:
+        """Write the targets of `codes`, the samples of all blocks of the plan."""
         if self._kind != "one-hot":
-            for a, b in blocks:
+            for a, b in plan.blocks:
                 self.view(a, b)[:] = codes[a:b].T
             return
-        if blocks is not self._blocks and blocks != self._blocks:  # seldom: steps are alike
-            self._blocks = blocks
-            for a, b in blocks:
-                self._factor[a:b] = b - a
-                self._start[a:b] = np.arange(self._outputs * a, self._outputs * a + b - a)
         n = len(codes)
         places = self._places[:n]
-        np.multiply(codes, self._factor[:n], out=places)
-        np.add(places, self._start[:n], out=places)
+        np.multiply(codes, plan.factor, out=places)
+        np.add(places, plan.start, out=places)
         self._memory[: self._outputs * n].fill(0)
         self._memory[places] = 1
 
