@@ -1,5 +1,7 @@
 """Products that are added to what is there."""
 
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,19 @@ def test_what_the_factors_hold_at_each_call_is_added(way: str) -> None:
     a[:] = matrix(generator, 65, 16, way, "float64")
     add()
     np.testing.assert_allclose(total, expected + a @ b, rtol=0, atol=1e-13)
+
+
+def test_what_is_computed_with_lives_as_long_as_the_call() -> None:
+    arrays = [np.ones((4, 4)) for _ in range(3)]
+    alive = [weakref.ref(array) for array in arrays]
+    calls = [add_product(*arrays), rotm(arrays[0][0], arrays[1][0], factors(np.dtype("float64")))]
+    assert all(calls)
+    arrays.clear()
+    gc.collect()
+    assert all(array() is not None for array in alive)
+    calls.clear()
+    gc.collect()
+    assert all(array() is None for array in alive)
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 4), (4, 1, 4), (4, 4, 1), (4, 0, 4)])

@@ -37,8 +37,9 @@ class Slices:
         rank, rows = world.rank, memory[:, 0, :length]
         self.blocks = [Block(0)]
         self.vectors: list[Array] = [rows[rank]]
-        self._all_sums_are_there = barrier(world)
-        self._all_vectors_are_there = world.here.timed(self._all_sums_are_there, "reduction")
+        wait_for_all = barrier(world)
+        self._all_vectors_are_there = world.here.timed(wait_for_all, "reduction")
+        self._all_sums_are_there = wait_for_all
         mine = slice_of(rank, world.size, length, rows.itemsize)
         parts = [rows[:, a : min(a + PIECE, mine.stop)] for a in range(mine.start, mine.stop, PIECE)]
         # own numbers; those of each other rank; where the sums go

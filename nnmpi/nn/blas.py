@@ -44,7 +44,7 @@ def factors(dtype: np.dtype[Any]) -> Any:
 def rotm(x: Array, y: Array, by: Any) -> Call:
     """The call of ``x, y = by[1] x + by[3] y, by[2] x + by[4] y`` in one pass over both; `by` are `factors`.
 
-    The vectors must be contiguous and live as long as the call does.
+    The vectors must be contiguous.
     """
     function = _function("rotm", y.dtype)
     return functools.partial(function, ctypes.c_int64(y.size), _at(x), ONE, _at(y), ONE, by)
@@ -79,8 +79,7 @@ def fingerprint(dtype: npt.DTypeLike) -> bytes:
 def add_product(a: Array, b: Array, total: Array) -> Call | None:
     """The call of ``total += a @ b`` in one pass over `total`; None where it cannot be had, and for vectors.
 
-    Matrices of float32 or float64 that are contiguous along one of their axes, `total` along its rows; all must live as
-    long as the call does.
+    Matrices of float32 or float64 that are contiguous along one of their axes, `total` along its rows.
 
     Whether the sum has the bits of ``total + (a @ b)`` depends on how BLAS adds up: where all terms fit into one block
     it does. On zeros it has those of ``a @ b``, but for the sign of a zero.
@@ -105,4 +104,4 @@ def _number(dtype: np.dtype[Any]) -> Any:
 
 
 def _at(array: Array) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
+    return array.ctypes.data_as(ctypes.c_void_p)  # and the array lives as long as this
