@@ -18,6 +18,14 @@ ONE = ctypes.c_int64(1)
 _linked_with_blas = importlib.import_module("numpy._core._multiarray_umath").__file__
 
 
+class At(ctypes.c_void_p):
+    """Where an array is, which lives as long as this; NumPy's own ``data_as`` would leave cycles for the collector."""
+
+    def __init__(self, array: Array) -> None:
+        super().__init__(array.ctypes.data)
+        self.array = array
+
+
 def library() -> ctypes.CDLL:
     """What NumPy is linked with, its BLAS among it."""
     return ctypes.CDLL(_linked_with_blas)
@@ -47,7 +55,7 @@ def rotm(x: Array, y: Array, by: Any) -> Call:
     The vectors must be contiguous.
     """
     function = _function("rotm", y.dtype)
-    return functools.partial(function, ctypes.c_int64(y.size), _at(x), ONE, _at(y), ONE, by)
+    return functools.partial(function, ctypes.c_int64(y.size), At(x), ONE, At(y), ONE, by)
 
 
 def fingerprint(dtype: npt.DTypeLike) -> bytes:
@@ -93,15 +101,11 @@ def add_product(a: Array, b: Array, total: Array) -> Call | None:
         down, across = matrix.strides
         order, step = (AS_IT_IS, down) if across == size else (TRANSPOSED, across)
         orders.append(ctypes.c_int(order))
-        sides += [_at(matrix), ctypes.c_int64(step // size)]
+        sides += [At(matrix), ctypes.c_int64(step // size)]
     m, k, n = (ctypes.c_int64(length) for length in (*a.shape, b.shape[1]))
     one, step_of_total = _number(total.dtype)(1), ctypes.c_int64(total.strides[0] // size)
-    return functools.partial(gemm, *orders, m, n, k, one, *sides, one, _at(total), step_of_total)
+    return functools.partial(gemm, *orders, m, n, k, one, *sides, one, At(total), step_of_total)
 
 
 def _number(dtype: np.dtype[Any]) -> Any:
     return ctypes.c_float if dtype.itemsize == 4 else ctypes.c_double
-
-
-def _at(array: Array) -> ctypes.c_void_p:
-    return array.ctypes.data_as(ctypes.c_void_p)  # and the array lives as long as this
