@@ -40,10 +40,7 @@ def share(world: World, vectors: int, length: int, dtype: str) -> Array | None:
     return array
 
 
-Copy = tuple[memoryview, memoryview]
-
-
-def copies(rows: Array, rank: int) -> list[Copy]:
+def copies(rows: Array, rank: int) -> list[tuple[memoryview, memoryview]]:
     """From row `rank`, which is contiguous, to each other row: for (to, what), ``to[:] = what``.
 
     With few numbers that takes a quarter of the time that NumPy's assignment takes.

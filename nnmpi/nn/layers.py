@@ -6,8 +6,9 @@ feeds a layer starts with a row of ones, so that the bias is row 0 of the layer'
 backward need one matrix product each for weights and bias together.
 
 What a batch makes a layer do are NumPy's and BLAS's calls on arrays that stay where they are. So nothing here is done
-at once: functions return *calls* with all their arguments bound, made once for each kind of batch. A step only goes
-through the list; with few samples looking up arrays and layers would take a fifth of its time.
+at once: functions return *calls* with all their arguments bound, made once for each kind of batch, and those that touch
+the samples once for each batch of a window. A step only goes through the list; with few samples looking up arrays and
+layers would take a fifth of its time.
 
 A batch comes in one or more *blocks* of samples, whose bits must depend on nothing but the block. A layer goes through
 all blocks before the next layer's turn, because its weights then stay in the cache. Each block has arrays of its own,
