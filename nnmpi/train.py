@@ -120,6 +120,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
         dropout=config.dropout,
         fuse=True,
         onto_zeros=not config.deterministic,
+        sample_major=threads == 1,
     )
     evaluator = Network(architecture, parameters, CHUNK)
 

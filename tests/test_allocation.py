@@ -23,7 +23,7 @@ from nnmpi.nn.schedules import Schedule
 # (batch size, shards, layer sizes, steps of an epoch, steps that are measured); each is large in one thing, so that any
 # temporary of that thing is larger than what a step may ask for: a layer's parameters, a number for each sample
 SHAPES = {
-    "parameters": (32, 8, (256, 512, 256), 40, range(8, 38)),
+    "parameters": (32, 8, (576, 512, 256), 40, range(8, 38)),  # the first layer is wide
     "samples": (100_000, 1, (4, 4, 4, 4), 2, range(2, 6)),
 }
 # Where memory is not contiguous or types differ, NumPy goes through a buffer of 8192 elements for each operand,
@@ -88,7 +88,8 @@ class Step:
         architecture = Architecture((*sizes[:-1], outputs), self.activation, output, loss, self.dtype)
         parameters = glorot_uniform(architecture, stream(1, Purpose.PARAMETERS))
         largest, blocks = (layout.largest_microbatch, shards) if self.by_shard else (batch_size, 1)
-        self.network = Network(architecture, parameters, largest, blocks, self.dropout, onto_zeros=not self.by_shard)
+        how = {"onto_zeros": not self.by_shard, "sample_major": True}
+        self.network = Network(architecture, parameters, largest, blocks, self.dropout, **how)
         self.update = OPTIMIZERS[self.optimizer](parameters, self.momentum, self.nesterov, self.blas)
         self.schedule = Schedule("inverse-time", 1e-3, self.steps, 1, decay=1e-3)
         self.vector = np.zeros(parameters.size + 2, self.dtype)
@@ -134,6 +135,7 @@ def peak_of(step):
 
 def test_every_temporary_would_be_more_than_a_step_may_ask_for():
     assert min(view.nbytes for view in Step("parameters").views[0]) > ALLOWED
+    assert Step("parameters").network.layers[0].is_sample_major
     assert Step("samples").network._memory.scratch(100_000).sums.nbytes > ALLOWED
 
 

@@ -37,8 +37,8 @@ def test_what_a_step_computes_with_is_aligned() -> None:
     parameters = glorot_uniform(architecture, np.random.default_rng(0))
     network, optimizer = Network(architecture, parameters, 32), SGD(parameters, 0.9, True)
     network.forward(network.bind([np.ones((65, 32), np.float32)]))
-    blocks = [layer.blocks[0] for layer in network.layers]
-    arrays = [parameters, optimizer.state, *(array for b in blocks for array in (b.output, b.delta, b.slope))]
+    plains = [layer._plains[0] for layer in network.layers]
+    arrays = [parameters, optimizer.state, *(array for p in plains for array in (p.output, p.delta, p.slope))]
     assert len(arrays) == 11
     assert not any(array.ctypes.data % LINE for array in arrays)
 

@@ -1,17 +1,27 @@
 """The network: its gradients against central differences, its outputs against the textbook network."""
 
+import math
+
 import numpy as np
 import pytest
 import reference
 from threadpoolctl import threadpool_limits
 
 from nnmpi.data.streams import Purpose, stream
+from nnmpi.memory import LINE
 from nnmpi.nn import blas
 from nnmpi.nn.activations import ACTIVATIONS
 from nnmpi.nn.architecture import Architecture, glorot_uniform
 from nnmpi.nn.model import Fused, Network
 
 HIDDEN = (6, 5)
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["by unit", "by sample"])
+def sample_major(request, monkeypatch):
+    """All tests are done with both orders of memory: every layer counts as wide, or none does."""
+    monkeypatch.setattr("nnmpi.nn.layers.WIDE", 1 if request.param else math.inf)
+    return request.param
 
 
 def architecture(loss="cross-entropy", output="softmax", activation="tanh", hidden=HIDDEN, dtype="float64"):
@@ -21,7 +31,7 @@ def architecture(loss="cross-entropy", output="softmax", activation="tanh", hidd
 def network(shape, max_batch=8, dropout=0.0, seed=0):
     """A network with biases that are not zero, so that a wrong bias shows."""
     parameters = np.random.default_rng(seed).normal(scale=0.6, size=shape.parameters).astype(shape.dtype)
-    return Network(shape, parameters, max_batch, max_blocks=3, dropout=dropout)
+    return Network(shape, parameters, max_batch, max_blocks=3, dropout=dropout, sample_major=True)
 
 
 def batch(shape, samples=5, seed=1):
@@ -207,6 +217,36 @@ def test_glorot_weights_fill_their_bounds(sizes):
             assert np.std(w) == pytest.approx(limit / np.sqrt(3), rel=0.1)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+@pytest.mark.parametrize("pair", reference.PAIRS, ids="-".join)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_the_order_of_memory_changes_nothing_but_rounding(activation, pair, dropout, monkeypatch):
+    """Nor the masks of dropout: the ranks of one run may have other numbers of threads than those of another."""
+    shape, found = architecture(*pair, activation), []
+    for least in (1, math.inf):
+        monkeypatch.setattr("nnmpi.nn.layers.WIDE", least)
+        net = network(shape, dropout=dropout)
+        assert [layer.is_sample_major for layer in net.layers] == [least == 1, least == 1, False]
+        for samples in (8, 3, 7):
+            if dropout:
+                net.resize([samples])
+                net.draw_dropout(0, slice(0, samples), np.random.default_rng(samples))
+            loss, gradient = loss_and_gradient(net, *batch(shape, samples))
+        found.append([loss, *gradient])
+    np.testing.assert_allclose(*found, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("hidden", [(6, 5), (6, 16), (32, 6)])
+def test_samples_begin_with_a_line_of_the_cache(hidden, sample_major):
+    net = network(architecture(hidden=hidden, dtype="float32"), max_batch=5, dropout=0.5)
+    net.resize([5])
+    for layer in net.layers[:-1]:
+        block = layer.blocks[0]
+        assert block.output.strides[0 if sample_major else 1] == 4
+        for array in (block.output, block.delta, block.mask):
+            assert not sample_major or not any(array[:, i].ctypes.data % LINE for i in range(5))
+
+
 def test_initial_biases_are_zero():
     shape = architecture()
     flat = glorot_uniform(shape, np.random.default_rng(8))
@@ -282,8 +322,8 @@ def test_joined_blocks_have_the_bits_of_each_block_alone(b, sizes, dtype):
         x[:, 1:] = generator.random((3 * b, sizes[0]))
         t = [np.eye(max(2, sizes[-1]), dtype=dtype)[: sizes[-1], generator.integers(0, 2, b)] for _ in range(3)]
         blocks = [x[i * b : (i + 1) * b].T for i in range(3)]
-        joined = Network(shape, parameters, b, 3, fuse=True)
-        alone = Network(shape, parameters, b)
+        joined = Network(shape, parameters, b, 3, fuse=True, sample_major=True)
+        alone = Network(shape, parameters, b, sample_major=True)
         expected = [
             gradients_of_blocks(alone, [block], None, [target]) for block, target in zip(blocks, t, strict=True)
         ]
@@ -307,12 +347,12 @@ def test_gradients_added_to_zeros_are_the_gradients(sizes, dtype, monkeypatch):
     x = np.ones((64, 1 + sizes[0]), dtype)
     x[:, 1:] = generator.standard_normal((64, sizes[0]))
     t = np.asfortranarray(np.eye(max(2, sizes[-1]), dtype=dtype)[: sizes[-1], generator.integers(0, 2, 64)])
-    one, other = Network(shape, parameters, 32), Network(shape, parameters, 32, onto_zeros=True)
+    both = [Network(shape, parameters, 32, onto_zeros=zeros, sample_major=True) for zeros in (False, True)]
     gradients = np.zeros((2, shape.parameters), dtype)
     destinations = [[(shape.views(gradient), [])] for gradient in gradients]
     with threadpool_limits(1, "blas"):
         for a, b in ((0, 32), (32, 64), (5, 8), (8, 11), (3, 3), (7, 8), (20, 52)):
-            for network, destination in zip((one, other), destinations, strict=True):
+            for network, destination in zip(both, destinations, strict=True):
                 bound = network.bind([x[a:b].T], [np.ascontiguousarray(t[:, a:b])], destination, training=True)
                 network.forward(bound)
                 network.loss(bound)
@@ -327,7 +367,7 @@ def test_gradients_added_to_zeros_are_the_gradients(sizes, dtype, monkeypatch):
 def test_only_what_changes_no_bit_in_a_trial_is_fused(monkeypatch):
     monkeypatch.setattr("nnmpi.nn.model.LARGE", 1)
     shape = architecture()
-    network = Network(shape, glorot_uniform(shape, np.random.default_rng(0)), 4, 2, fuse=True)
+    network = Network(shape, glorot_uniform(shape, np.random.default_rng(0)), 4, 2, fuse=True, sample_major=True)
     both, forward, sums = Fused(True, True), Fused(True), Fused(sums=True)
     for differ, expected in (
         ((), (True, True, True)),
@@ -356,7 +396,7 @@ def test_sums_that_blas_adds_up_have_the_bits_of_the_plan(b, sizes, dtype):
         blocks = [x[i * b : (i + 1) * b].T for i in range(4)]
         sums = []
         for fuse in (False, True):
-            network = Network(shape, parameters, b, 4, fuse=fuse)
+            network = Network(shape, parameters, b, 4, fuse=fuse, sample_major=True)
             flat = np.zeros((3, shape.parameters), dtype)
             u, v, w = map(shape.views, flat)
             destinations = [(u, []), (v, [(u, v)]), (v, []), (w, [(v, w), (u, v)])]

@@ -1,9 +1,10 @@
 """The dense layer.
 
 Everything inside a network is *feature-major*: a batch of ``b`` samples is an array of shape ``(features, b)``.
-Elementwise functions then work on contiguous memory, and sums over the classes run along rows. Each array that
-feeds a layer starts with a row of ones, so that the bias is row 0 of the layer's parameters and forward and
-backward need one matrix product each for weights and bias together.
+Elementwise functions then work on contiguous memory, and sums over the classes run along rows. (In memory the outputs
+of large layers may lie sample by sample all the same, see `nnmpi.nn.buffers`.) Each array that feeds a layer starts
+with a row of ones, so that the bias is row 0 of the layer's parameters and forward and backward need one matrix
+product each for weights and bias together.
 
 What a batch makes a layer do are NumPy's and BLAS's calls on arrays that stay where they are. So nothing here is done
 at once: functions return *calls* with all their arguments bound, made once for each kind of batch, and those that touch
@@ -22,38 +23,18 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from nnmpi.memory import aligned
 from nnmpi.nn.activations import ACTIVATIONS, Slope, multiply_by_slope, slope_type
 from nnmpi.nn.blas import Array, Call, add_product
+from nnmpi.nn.buffers import Buffer, SampleMajor
+
+WIDE = 200_000  # parameters of a layer from which on its outputs are better kept sample by sample, with one thread
 
 
 def perform(calls: Iterable[Call]) -> None:
     """Do what was bound."""
     for call in calls:
         call()
-
-
-class Buffer:
-    """Arrays of shape ``(rows, b)`` for any ``b <= max_batch`` over one piece of memory.
-
-    With `ones` the arrays have a row of ones on top. The ones lie before position `max_batch` and the rest behind
-    it, whatever ``b`` is, so that they are written once and batches of every size can follow each other.
-    """
-
-    def __init__(self, rows: int, max_batch: int, dtype: npt.DTypeLike, ones: bool = False) -> None:
-        self._memory: npt.NDArray[Any] = aligned((rows + ones) * max_batch, dtype)
-        self._ones = max_batch if ones else 0
-        self._memory[: self._ones] = 1
-        self._rows = rows
-
-    def view(self, b: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """The array without and with its row of ones, shapes ``(rows, b)`` and ``(1 + rows, b)``."""
-        body = self._memory[self._ones : self._ones + self._rows * b].reshape(self._rows, b)
-        if not self._ones:
-            return body, body
-        return body, self._memory[self._ones - b : self._ones + self._rows * b].reshape(1 + self._rows, b)
 
 
 class Block(NamedTuple):
@@ -64,13 +45,22 @@ class Block(NamedTuple):
     delta: Array  # (fan_out, b), the gradient of the layer's products; in a hidden layer the memory of the output
     delta_transposed: Array
     mask: Array  # (fan_out, b), of dropout
-    slope: Slope  # (fan_out, b), the derivative of the activation
 
     def columns(self, place: slice) -> "Block":
         """The arrays of some of the samples."""
         delta = self.delta[:, place]
         outputs = self.output[:, place], self.output_with_ones[:, place]
-        return Block(*outputs, delta, delta.T, self.mask[:, place], self.slope[:, place])
+        return Block(*outputs, delta, delta.T, self.mask[:, place])
+
+
+class Plain(NamedTuple):
+    """The same memory as functions of each number go through it: contiguous arrays of one shape."""
+
+    output: Array
+    delta: Array
+    mask: Array
+    slope: Slope  # the derivative of the activation
+    ones: Array  # (b,), what such functions change and should not; with nothing in it where there is no such thing
 
 
 class Dense:
@@ -91,10 +81,18 @@ class Dense:
     dropout : float
         The part of the outputs that training sets to zero; the others are multiplied by ``1 / (1 - dropout)``
         (inverted dropout, Srivastava et al. 2014), so that nothing changes for evaluation.
+    sample_major : bool
+        Whether the outputs lie sample by sample in memory, if the layer is hidden and has `WIDE` parameters or more.
     """
 
     def __init__(
-        self, parameters: Array, activation: str | None, max_block: int, max_blocks: int = 1, dropout: float = 0.0
+        self,
+        parameters: Array,
+        activation: str | None,
+        max_block: int,
+        max_blocks: int = 1,
+        dropout: float = 0.0,
+        sample_major: bool = False,
     ) -> None:
         self.parameters = parameters
         self.fan_in, self.fan_out = parameters.shape[0] - 1, parameters.shape[1]
@@ -106,59 +104,64 @@ class Dense:
         dtype = parameters.dtype
         self._keep = dtype.type(1.0 - dropout)
         self._drops = dropout > 0
+        self.is_sample_major = sample_major and not self._is_last and parameters.size >= WIDE
         self._buffers = [self._allocate(max_block) for _ in range(max_blocks)]
         self._joined = self._allocate(max_block * max_blocks) if max_blocks > 1 else self._buffers[0]
-        self._made: dict[tuple[tuple[int, ...], bool], tuple[list[Block], list[Block]]] = {}
+        self._made: dict[tuple[tuple[int, ...], bool], tuple[list[Block], list[Block], list[Plain]]] = {}
         self.product: Any = np.ndarray.dot
 
-    def _allocate(self, size: int) -> list[Buffer]:
+    def _allocate(self, size: int) -> list[Buffer | SampleMajor]:
         """The memory of a `Block`; what is not used is not touched, and costs nothing."""
         dtype, units = self._weight.dtype, self.fan_out
+        buffer = SampleMajor if self.is_sample_major else Buffer
         return [
-            Buffer(units, size, dtype, ones=True),
-            Buffer(units, size if self._is_last else 0, dtype),
-            Buffer(units, size if self._drops else 0, dtype),
-            Buffer(units, size, slope_type(self._activation, units * size, dtype)),
+            buffer(units, size, dtype, ones=True),
+            buffer(units, size if self._is_last else 0, dtype),
+            buffer(units, size if self._drops else 0, dtype),
+            buffer(units, size, slope_type(self._activation, units * size, dtype)),
         ]
 
     def resize(self, sizes: Sequence[int], joined: bool = False, contiguous: bool = True) -> None:
         """Prepare for a batch of blocks of these sizes; the views of each batch are made once and kept.
 
         After that ``blocks`` are the arrays of each block. Elementwise functions go through ``runs``: the same, or,
-        `joined`, one for all. `contiguous` says that this layer and the one below are not joined.
+        `joined`, one for all. `contiguous` says that neither its inputs nor its outputs are parts of wider arrays.
         """
         key = tuple(sizes), joined
         if key not in self._made:
             self._made[key] = self._make(*key)
-        self.blocks, self.runs = self._made[key]
+        self.blocks, self.runs, self._plains = self._made[key]
         self.outputs = [block.output_with_ones for block in self.blocks]
         self.outputs_of_runs = [run.output_with_ones for run in self.runs]
         # dot, 0.7 µs faster, would copy what is not contiguous; the method is 0.2 µs faster than the function
-        self.product = np.ndarray.dot if contiguous else np.matmul
+        self.product = np.ndarray.dot if contiguous and not self.is_sample_major else np.matmul
 
-    def _make(self, sizes: tuple[int, ...], joined: bool) -> tuple[list[Block], list[Block]]:
+    def _make(self, sizes: tuple[int, ...], joined: bool) -> tuple[list[Block], list[Block], list[Plain]]:
         if not joined:
-            blocks = [self._block(buffers, b) for buffers, b in zip(self._buffers, sizes, strict=False)]
-            return blocks, blocks
-        whole = self._block(self._joined, sum(sizes))
+            made = [self._block(buffers, b) for buffers, b in zip(self._buffers, sizes, strict=False)]
+            blocks = [block for block, _ in made]
+            return blocks, blocks, [plain for _, plain in made]
+        whole, plain = self._block(self._joined, sum(sizes))
         places = [slice(end - b, end) for b, end in zip(sizes, accumulate(sizes), strict=True)]
-        return [whole.columns(place) for place in places], [whole]
+        return [whole.columns(place) for place in places], [whole], [plain]
 
-    def _block(self, buffers: list[Buffer], b: int) -> Block:
+    def _block(self, buffers: list[Buffer | SampleMajor], b: int) -> tuple[Block, Plain]:
         outputs, deltas, masks, slopes = buffers
-        output, with_ones = outputs.view(b)
-        delta = deltas.view(b)[0] if self._is_last else output
-        mask = masks.view(b)[0] if self._drops else output
-        return Block(output, with_ones, delta, delta.T, mask, slopes.view(b)[0])
+        output = outputs.view(b)
+        delta = deltas.view(b) if self._is_last else output
+        mask = masks.view(b) if self._drops else output
+        block = Block(output.body, output.with_ones, delta.body, delta.body.T, mask.body)
+        ones = output.with_ones[0] if self.is_sample_major else output.with_ones[0, :0]
+        return block, Plain(output.plain, delta.plain, mask.plain, slopes.view(b).plain, ones)
 
     def draw_mask(self, block: int, columns: slice, generator: np.random.Generator) -> None:
         """Draw which outputs of the samples in `columns` of a block the next forward pass keeps."""
         mask = self.blocks[block].mask[:, columns]
-        scratch = self._buffers[block][0].view(mask.shape[1])[0].reshape(-1)  # of the output, which is written later
+        scratch = self._buffers[block][0].view(mask.shape[1]).plain.reshape(-1)  # of the output, which is written later
         uniform = scratch[: mask.size].reshape(mask.shape)
         generator.random(out=uniform, dtype=uniform.dtype.type)
-        np.less(uniform, self._keep, out=mask, casting="unsafe")
-        np.divide(mask, self._keep, out=mask)
+        np.less(uniform, self._keep, out=uniform, casting="unsafe")
+        np.divide(uniform, self._keep, out=mask)  # the one pass over both orders of memory
 
     def product_with_weights(self) -> Any:
         """The function (inputs, out) that writes ``Wᵀ H + b``, for inputs that are others in each step."""
@@ -171,10 +174,12 @@ class Dense:
     def activation(self, training: bool) -> list[Call]:
         """From there to the outputs."""
         calls = []
-        for run in self.runs:
-            calls += self._f(run.output)
+        for plain in self._plains:
+            calls += self._f(plain.output)
             if training and self._drops:
-                calls.append(partial(np.multiply, run.output, run.mask, run.output))
+                calls.append(partial(np.multiply, plain.output, plain.mask, plain.output))
+            if plain.ones.size:
+                calls.append(partial(plain.ones.fill, 1))
         return calls
 
     def gradient(self, inputs: Array, block: int, out: Array, onto_zeros: bool = False) -> Call:
@@ -196,14 +201,14 @@ class Dense:
         mine, lowers = (self.runs, below.runs) if joined else (self.blocks, below.blocks)
         before: list[Call] = []
         after: list[Call] = []
-        for run in below.runs:
+        for plain in below._plains:
             if below._drops:
-                before.append(partial(np.multiply, run.output, below._keep, run.output))  # f' is of f, not of f · mask
-                after.append(partial(np.multiply, run.delta, run.mask, run.delta))
-            slope = below._f_slope(run.output, run.slope)
+                before.append(partial(np.multiply, plain.output, below._keep, plain.output))  # f' is of f, not f · mask
+                after.append(partial(np.multiply, plain.delta, plain.mask, plain.delta))
+            slope = below._f_slope(plain.output, plain.slope)
             before += slope
             if slope:
-                after.append(multiply_by_slope(run.delta, run.slope))
+                after.append(multiply_by_slope(plain.delta, plain.slope))
         pairs = zip(mine, lowers, strict=True)
         products = [partial(self.product, self._weight, block.delta, lower.delta) for block, lower in pairs]
         return [*before, *products, *after]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from nnmpi.memory import aligned
 from nnmpi.nn.activations import filled, squash
 from nnmpi.nn.blas import Array
-from nnmpi.nn.layers import Buffer
+from nnmpi.nn.buffers import Buffer
 
 FEW = 32  # outputs; to add them up for each output anew is then faster than to let NumPy repeat the sums
 
@@ -52,8 +52,8 @@ class Memory:
     def scratch(self, b: int) -> Scratch:
         """The arrays for `b` samples."""
         if b not in self._made:
-            work, _ = self._work.view(b)
-            ones, n, spread = self._ones, self._outputs, self._spread.view(b)[0]
+            work = self._work.view(b).body
+            ones, n, spread = self._ones, self._outputs, self._spread.view(b).body
             parts = self._sums[:b], work, work.reshape(-1), ones[:n], ones[:b], ones[: n * b]
             self._made[b] = Scratch(*parts, self._square, spread, spread[0])
         return self._made[b]

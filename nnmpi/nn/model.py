@@ -66,6 +66,9 @@ class Network:
 
     `onto_zeros` promises that the vectors for the gradients hold zeros whenever `backward` begins. BLAS can only add to
     what is there: without the promise NumPy and BLAS both clear a result first, each in a pass of its own.
+
+    `sample_major` lays the outputs of large layers sample by sample into memory, which pays where BLAS has one thread;
+    nothing but the rounding depends on it.
     """
 
     def __init__(
@@ -77,11 +80,13 @@ class Network:
         dropout: float = 0.0,
         fuse: bool = False,
         onto_zeros: bool = False,
+        sample_major: bool = False,
     ) -> None:
         self.architecture = architecture
         self.parameters = parameters
         *hidden, last = architecture.views(parameters)
-        self.layers = [Dense(layer, architecture.activation, max_block, max_blocks, dropout) for layer in hidden]
+        how = architecture.activation, max_block, max_blocks, dropout, sample_major
+        self.layers = [Dense(layer, *how) for layer in hidden]
         self.layers.append(Dense(last, None, max_block, max_blocks))
         self._hidden, self._first, self._last = self.layers[:-1], self.layers[0], self.layers[-1]
         self._loss = LOSSES[architecture.loss][architecture.output_activation]
@@ -144,9 +149,11 @@ class Network:
 
     def _arrange(self, sizes: tuple[int, ...], fused: Fused) -> None:
         self._now = fused
+        contiguous = not fused.forward
         for layer in self._hidden:
-            layer.resize(sizes, fused.forward, contiguous=not fused.forward)
-        self._last.resize(sizes, contiguous=not fused.forward)  # its blocks go to the loss one by one
+            layer.resize(sizes, fused.forward, contiguous)
+            contiguous = not (fused.forward or layer.is_sample_major)
+        self._last.resize(sizes, contiguous=contiguous)  # its blocks go to the loss one by one
 
     def _make(self, sizes: tuple[int, ...], fused: Fused) -> Kind:
         self._arrange(sizes, fused)
