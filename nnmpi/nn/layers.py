@@ -124,8 +124,8 @@ class Dense:
     def resize(self, sizes: Sequence[int], joined: bool = False, contiguous: bool = True) -> None:
         """Prepare for a batch of blocks of these sizes; the views of each batch are made once and kept.
 
-        After that ``blocks`` are the arrays of each block. Elementwise functions go through ``runs``: the same, or,
-        `joined`, one for all. `contiguous` says that neither its inputs nor its outputs are parts of wider arrays.
+        After that ``blocks`` are the arrays of each block, and ``runs`` the same, or, `joined`, one for all of them.
+        `contiguous` says that neither its inputs nor its outputs are parts of wider arrays.
         """
         key = tuple(sizes), joined
         if key not in self._made:
