@@ -60,7 +60,6 @@ class Plain(NamedTuple):
     delta: Array
     mask: Array
     slope: Slope  # the derivative of the activation
-    ones: Array  # (b,), what such functions change and should not; with nothing in it where there is no such thing
 
 
 class Dense:
@@ -151,8 +150,7 @@ class Dense:
         delta = deltas.view(b) if self._is_last else output
         mask = masks.view(b) if self._drops else output
         block = Block(output.body, output.with_ones, delta.body, delta.body.T, mask.body)
-        ones = output.with_ones[0] if self.is_sample_major else output.with_ones[0, :0]
-        return block, Plain(output.plain, delta.plain, mask.plain, slopes.view(b).plain, ones)
+        return block, Plain(output.plain, delta.plain, mask.plain, slopes.view(b).plain)
 
     def draw_mask(self, block: int, columns: slice, generator: np.random.Generator) -> None:
         """Draw which outputs of the samples in `columns` of a block the next forward pass keeps."""
@@ -174,12 +172,12 @@ class Dense:
     def activation(self, training: bool) -> list[Call]:
         """From there to the outputs."""
         calls = []
-        for plain in self._plains:
+        for run, plain in zip(self.runs, self._plains, strict=True):
             calls += self._f(plain.output)
             if training and self._drops:
                 calls.append(partial(np.multiply, plain.output, plain.mask, plain.output))
-            if plain.ones.size:
-                calls.append(partial(plain.ones.fill, 1))
+            if self.is_sample_major:
+                calls.append(partial(run.output_with_ones[0].fill, 1))
         return calls
 
     def gradient(self, inputs: Array, block: int, out: Array, onto_zeros: bool = False) -> Call:
