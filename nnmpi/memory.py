@@ -2,12 +2,14 @@
 
 import contextlib
 import mmap
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.floating]
+Allocate = Callable[[int, npt.DTypeLike], npt.NDArray[Any]]  # so many zeros of this type
 
 LINE = 64  # bytes of a line of the cache
 PAGE = 1 << 21  # bytes of a large page on the usual processors

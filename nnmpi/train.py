@@ -16,16 +16,20 @@ from nnmpi.data.shards import default_shards
 from nnmpi.data.streams import Purpose, stream
 from nnmpi.errors import RunError
 from nnmpi.evaluate import CHUNK, evaluate
+from nnmpi.memory import aligned
+from nnmpi.mpi.helping import helping
 from nnmpi.mpi.native import native
 from nnmpi.mpi.recover import recovering
 from nnmpi.mpi.reduce import Array, Reduction
 from nnmpi.mpi.replicas import check_replicas
+from nnmpi.mpi.slices import Slices
 from nnmpi.mpi.tree import Deterministic
 from nnmpi.mpi.watchdog import Watchdog
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import glorot_uniform
-from nnmpi.nn.blas import fingerprint
+from nnmpi.nn.blas import add_product, fingerprint
 from nnmpi.nn.kernel import choose_kernel
+from nnmpi.nn.layers import WIDE
 from nnmpi.nn.model import Bound, Network
 from nnmpi.nn.optim import OPTIMIZERS
 from nnmpi.nn.schedules import Schedule
@@ -103,12 +107,18 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
     state |= scaler_arrays(task)
     head = {name: about[name] for name in ("settings", "samples", "shards", "bits")}
     reduce: Reduction
+    allocate, offer = aligned, None
     length = parameters.size + TAIL
     if config.deterministic:
         reduce = Deterministic(world, layout.shards, held, length, config.dtype)
     else:
         sizes = [view.size for view in architecture.views(parameters)]
         reduce = native(world, sizes, length, config.dtype, config.bucket_mb)
+        if isinstance(reduce, Slices):
+            worth = threads == 1 and len(sizes) > 1 and sizes[0] >= WIDE
+            helped = helping(world, reduce, add_product, worth)
+            if helped:
+                reduce, allocate, offer = helped, helped.allocate, helped.offer
     about["reduction"] = reduce.name
     sums = Sums(reduce, architecture)
     largest = layout.largest_microbatch * (1 if reduce.by_shard else len(held))
@@ -121,14 +131,15 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
         fuse=True,
         onto_zeros=not config.deterministic,
         sample_major=threads == 1,
+        allocate=allocate,
     )
     evaluator = Network(architecture, parameters, CHUNK)
 
     def bind(inputs: list[Array], targets: list[Array], whole: Array) -> Bound:
-        return network.bind(inputs, targets, sums.destinations, reduce.ready, whole, training=True)
+        return network.bind(inputs, targets, sums.destinations, reduce.ready, whole, offer, training=True)
 
     parts = task.training, layout, held, task.targets
-    batches = Batches(*parts, config.seed, task.augmentation, task.scaler, reduce.by_shard, bind)
+    batches = Batches(*parts, config.seed, task.augmentation, task.scaler, reduce.by_shard, bind, allocate)
     schedule = Schedule(
         config.lr_schedule,
         config.learning_rate,

@@ -13,6 +13,7 @@ from nnmpi.data.prepare import Part
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.shards import EpochOrder, Indices, Layout
 from nnmpi.data.targets import Encoder, Plan, Targets
+from nnmpi.memory import Allocate, aligned
 
 Array = npt.NDArray[np.floating]
 Batch = TypeVar("Batch")
@@ -37,7 +38,7 @@ class Batches(Generic[Batch]):
     batch is then views of it: the inputs of each block, shape (1 + features, b), the targets, shape (outputs, b), and
     the inputs of all blocks side by side. What `bind` makes of them is kept, because the same views come again and
     again, with other samples. Augmentation happens in the window too, from the original features, which is why
-    the samples are standardized here, with `scaler`, when there is any.
+    the samples are standardized here, with `scaler`, when there is any. The window is in what `allocate` gives.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Batches(Generic[Batch]):
         scaler: Scaler,
         by_shard: bool,
         bind: Callable[[list[Array], list[Array], Array], Batch],
+        allocate: Allocate = aligned,
     ) -> None:
         self._by_shard, self._bind = by_shard, bind
         self._part, self._held, self._seed = part, held, seed
@@ -65,7 +67,7 @@ class Batches(Generic[Batch]):
         steps = max(1, min(len(bounds), WINDOW_BYTES // max(1, largest * x.shape[1] * x.itemsize)))
         capacity = steps * largest
         self._steps = steps
-        self._window: Array = np.empty((capacity, x.shape[1]), x.dtype)
+        self._window: Array = allocate(capacity * x.shape[1], x.dtype).reshape(capacity, x.shape[1])
         self._codes = np.empty((capacity, *part.y.shape[1:]), part.y.dtype)
         self._encoder = Encoder(targets, capacity, x.dtype)
         self._start = self._end = 0  # the steps in the window

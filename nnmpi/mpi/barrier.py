@@ -10,6 +10,11 @@ from nnmpi.mpi.world import World
 PATIENCE = 100  # looks before a rank that waits offers its core to others, a few µs
 
 
+def patience(world: World) -> int:
+    """How often a rank that waits looks before it offers its core; on a crowded host somebody needs it at once."""
+    return PATIENCE if world.size <= (os.cpu_count() or 1) else 0
+
+
 def barrier(world: World) -> Callable[[], object]:
     """The function in which each rank waits until all have called it as often; all ranks of one host make it together.
 
@@ -29,7 +34,7 @@ def barrier(world: World) -> Callable[[], object]:
         return world.here.counted(world.comm.Barrier, None)
     here, rank, size, let_others = world.here, world.rank, world.size, os.sched_yield
     pairs = [(flags[rank, k].data, flags[(rank + 2**k) % size, k].data) for k in range(rounds)]
-    patience = PATIENCE if size <= (os.cpu_count() or 1) else 0  # on a crowded host somebody needs the core at once
+    looks_at_most = patience(world)
     number = 0
 
     def wait() -> None:
@@ -40,7 +45,7 @@ def barrier(world: World) -> Callable[[], object]:
             mine[0] = number
             looks = 0
             while ahead[0] < number:
-                if looks == patience:
+                if looks == looks_at_most:
                     let_others()
                 else:
                     looks += 1

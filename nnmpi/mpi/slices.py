@@ -34,7 +34,8 @@ class Slices:
     ready = None
 
     def __init__(self, world: World, memory: Array, length: int) -> None:
-        rank, rows = world.rank, memory[:, 0, :length]
+        rank = world.rank
+        self.rows = rows = memory[:, 0, :length]  # the vectors of all ranks
         self.blocks = [Block(0)]
         self.vectors: list[Array] = [rows[rank]]
         wait_for_all = barrier(world)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-from nnmpi.memory import aligned
+from nnmpi.memory import Allocate, aligned
 
 GAP = 16  # numbers before those of a sample, a line of the cache or two
 
@@ -28,8 +28,10 @@ class Buffer:
     it, whatever ``b`` is, so that they are written once and batches of every size can follow each other.
     """
 
-    def __init__(self, units: int, max_batch: int, dtype: npt.DTypeLike, ones: bool = False) -> None:
-        self._memory: npt.NDArray[Any] = aligned((units + ones) * max_batch, dtype)
+    def __init__(
+        self, units: int, max_batch: int, dtype: npt.DTypeLike, ones: bool = False, allocate: Allocate = aligned
+    ) -> None:
+        self._memory: npt.NDArray[Any] = allocate((units + ones) * max_batch, dtype)
         self._ones = max_batch if ones else 0
         self._memory[: self._ones] = 1
         self._units = units
@@ -50,10 +52,12 @@ class SampleMajor:
     each number that go over the memory change it, and it has to be written again.
     """
 
-    def __init__(self, units: int, max_batch: int, dtype: npt.DTypeLike, ones: bool = False) -> None:
+    def __init__(
+        self, units: int, max_batch: int, dtype: npt.DTypeLike, ones: bool = False, allocate: Allocate = aligned
+    ) -> None:
         self._end, self._ones = GAP + units, ones
         step = self._end + -units % GAP
-        self._memory: npt.NDArray[Any] = aligned(max_batch * step, dtype).reshape(max_batch, step)
+        self._memory: npt.NDArray[Any] = allocate(max_batch * step, dtype).reshape(max_batch, step)
 
     def view(self, b: int) -> View:
         """The arrays for `b` samples; without `ones` the first two are the same."""

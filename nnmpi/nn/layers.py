@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nnmpi.memory import Allocate, aligned
 from nnmpi.nn.activations import ACTIVATIONS, Slope, multiply_by_slope, slope_type
 from nnmpi.nn.blas import Array, Call, add_product
 from nnmpi.nn.buffers import Buffer, SampleMajor
@@ -82,6 +83,8 @@ class Dense:
         (inverted dropout, Srivastava et al. 2014), so that nothing changes for evaluation.
     sample_major : bool
         Whether the outputs lie sample by sample in memory, if the layer is hidden and has `WIDE` parameters or more.
+    allocate : function
+        Where the memory of the outputs comes from.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class Dense:
         max_blocks: int = 1,
         dropout: float = 0.0,
         sample_major: bool = False,
+        allocate: Allocate = aligned,
     ) -> None:
         self.parameters = parameters
         self.fan_in, self.fan_out = parameters.shape[0] - 1, parameters.shape[1]
@@ -104,6 +108,7 @@ class Dense:
         self._keep = dtype.type(1.0 - dropout)
         self._drops = dropout > 0
         self.is_sample_major = sample_major and not self._is_last and parameters.size >= WIDE
+        self._memory_of_outputs = allocate
         self._buffers = [self._allocate(max_block) for _ in range(max_blocks)]
         self._joined = self._allocate(max_block * max_blocks) if max_blocks > 1 else self._buffers[0]
         self._made: dict[tuple[tuple[int, ...], bool], tuple[list[Block], list[Block], list[Plain]]] = {}
@@ -114,7 +119,7 @@ class Dense:
         dtype, units = self._weight.dtype, self.fan_out
         buffer = SampleMajor if self.is_sample_major else Buffer
         return [
-            buffer(units, size, dtype, ones=True),
+            buffer(units, size, dtype, ones=True, allocate=self._memory_of_outputs),
             buffer(units, size if self._is_last else 0, dtype),
             buffer(units, size if self._drops else 0, dtype),
             buffer(units, size, slope_type(self._activation, units * size, dtype)),

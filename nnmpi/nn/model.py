@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nnmpi.memory import Allocate, aligned
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.blas import Array, Call
 from nnmpi.nn.layers import Dense, perform
@@ -68,7 +69,7 @@ class Network:
     what is there: without the promise NumPy and BLAS both clear a result first, each in a pass of its own.
 
     `sample_major` lays the outputs of large layers sample by sample into memory, which pays where BLAS has one thread;
-    nothing but the rounding depends on it.
+    nothing but the rounding depends on it. The outputs of the first layer go to what `allocate` gives.
     """
 
     def __init__(
@@ -81,12 +82,13 @@ class Network:
         fuse: bool = False,
         onto_zeros: bool = False,
         sample_major: bool = False,
+        allocate: Allocate = aligned,
     ) -> None:
         self.architecture = architecture
         self.parameters = parameters
         *hidden, last = architecture.views(parameters)
         how = architecture.activation, max_block, max_blocks, dropout, sample_major
-        self.layers = [Dense(layer, *how) for layer in hidden]
+        self.layers = [Dense(layer, *how, aligned if i else allocate) for i, layer in enumerate(hidden)]
         self.layers.append(Dense(last, None, max_block, max_blocks))
         self._hidden, self._first, self._last = self.layers[:-1], self.layers[0], self.layers[-1]
         self._loss = LOSSES[architecture.loss][architecture.output_activation]
@@ -118,13 +120,15 @@ class Network:
         destinations: list[Destination] | None = None,
         ready: Callable[[int], None] | None = None,
         whole: Array | None = None,
+        offer: Callable[[Array, Array, Array], Call] | None = None,
         training: bool = False,
     ) -> Bound:
         """What the network does with a batch of blocks of `inputs`: without `targets` it has no loss.
 
         On the way backward it writes the sum gradient over each block to the views of its destination, one array for
         each layer. Next, ``total += part`` for the block's additions. `ready` is told when a layer is done, the last
-        one first; it is the same for all batches with the same list of `destinations`.
+        one first; it is the same for all batches with the same list of `destinations`. The last product of all is
+        the first layer's gradient; with `offer` its factors and its destination are offered for others to multiply.
 
         A network that fuses needs the `whole` batch, too: the inputs' blocks side by side.
         """
@@ -144,7 +148,7 @@ class Network:
                     other.backward = None
             if kind.backward is None:
                 kind.backward = self._bind_backward(destinations, ready)
-            backward = [*kind.backward, *self._bind_gradients(0, destinations, inputs, ready)]
+            backward = [*kind.backward, *self._bind_first_gradients(destinations, inputs, ready, offer)]
         return Bound(sizes, [*entries, *kind.forward[training]], kind.logits, losses, backward)
 
     def _arrange(self, sizes: tuple[int, ...], fused: Fused) -> None:
@@ -182,6 +186,18 @@ class Network:
             calls += self._bind_gradients(i, destinations, self.layers[i - 1].outputs, ready)
             calls += self._hand_down(i)
         return calls
+
+    def _bind_first_gradients(
+        self,
+        destinations: list[Destination],
+        inputs: list[Array],
+        ready: Callable[[int], None] | None,
+        offer: Callable[[Array, Array, Array], Call] | None,
+    ) -> list[Call]:
+        if not offer:
+            return self._bind_gradients(0, destinations, inputs, ready)
+        (x,), (block,), ((gradient, _),) = inputs, self._first.blocks, destinations
+        return [offer(x, block.delta_transposed, gradient[0])]
 
     def _bind_gradients(
         self, i: int, destinations: list[Destination], inputs: list[Array], ready: Callable[[int], None] | None

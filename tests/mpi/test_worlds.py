@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from jobs import Run
 
+from nnmpi.mpi.helping import HELPED
+from nnmpi.nn.layers import WIDE
 from nnmpi.nn.model import LARGE
 
 pytestmark = pytest.mark.mpi
@@ -66,7 +68,8 @@ def test_each_sample_is_seen_once_an_epoch_and_all_is_recorded(train: Train, mpi
 
 @pytest.mark.parametrize(("mpi", "ranks"), [("openmpi", 2), pytest.param("mpich", 3, marks=slow)])
 def test_ranks_of_one_host_share_memory(train: Train, mpi: str, ranks: int) -> None:
-    assert train(*TRAINED, "--dtype", "float64", mpi=mpi, ranks=ranks).config["reduction"] == "shared memory"
+    run = train(*TRAINED, "--dtype", "float64", mpi=mpi, ranks=ranks)
+    assert run.config["reduction"] == "shared memory"
 
 
 @pytest.mark.parametrize(("mpi", "ranks"), [*(("openmpi", n) for n in (2, 3, 4, 8)), *(("mpich", n) for n in (2, 3))])
@@ -107,6 +110,26 @@ def test_large_layers_agree_with_the_deterministic_reduction(
     run, reference = train(*flags, *bucket_mb, mpi=mpi, ranks=ranks), train(*flags, "--deterministic")
     assert LARGE < 64 * 1000
     assert deviation(run, reference) <= DEVIATION["float64"]
+
+
+@pytest.mark.parametrize(
+    ("mpi", "ranks", "more"),
+    [
+        ("openmpi", 2, ()),
+        pytest.param("mpich", 3, ("--dropout", "0.2", "--l2", "1e-3"), marks=slow),
+        pytest.param("openmpi", 4, ("--augment", "shift", "--optimizer", "adam"), marks=slow),
+        pytest.param("openmpi", 3, ("--batch-size", "359"), marks=slow),  # in the last step one sample
+    ],
+)
+def test_ranks_that_help_each_other_agree_with_one_rank(
+    train: Train, mpi: str, ranks: int, more: tuple[str, ...]
+) -> None:
+    flags = ("--epochs", "2", "--batch-size", "50", "--threads", "1", "--dtype", "float64", "--hidden", "3200", *more)
+    run, reference = train(*flags, mpi=mpi, ranks=ranks), train(*flags)
+    assert WIDE < 64 * 3200
+    assert run.config["reduction"] == f"shared memory{HELPED}"
+    assert deviation(run, reference) <= DEVIATION["float64"]
+    assert [m["test_accuracy"] for m in run.metrics] == [m["test_accuracy"] for m in reference.metrics]
 
 
 @pytest.mark.slow
