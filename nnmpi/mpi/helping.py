@@ -28,6 +28,7 @@ Product = Callable[[Array, Array, Array], Call | None]  # of (a, b, total): the 
 
 HELPED = ", ranks help each other"
 PIECES = 8  # of a product at most
+NEAR = 4  # ranks that a rank helps, the next ones: all that it writes to counts as its memory
 LEAST = 2_000_000  # multiplications of a piece, some 50 µs: fewer are not worth the asking
 ALIKE = 8  # rows: BLAS's kernels go through so many at once
 
@@ -67,7 +68,7 @@ class Helping:
         self._step = 0
         self._seen: tuple[Seen, Seen, Seen] | None = None
         self._pieces: dict[tuple[int, int, int], list[Call]] = {}
-        self._others = [(world.rank + i) % world.size for i in range(1, world.size)]
+        self._others = [(world.rank + i) % world.size for i in range(1, min(world.size, 1 + NEAR))]
         self._patience, self._let_others = patience(world), os.sched_yield
         timed = world.here.timed
         self._do_own_pieces = timed(self._do_own, "gradient")
