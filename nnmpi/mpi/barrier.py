@@ -10,6 +10,15 @@ from nnmpi.mpi.world import World
 PATIENCE = 100  # looks before a rank that waits offers its core to others, a few µs
 
 
+def flags_will_do(world: World) -> bool:
+    """Whether ranks of one host may tell each other by flags in their memory how far they have come.
+
+    On other processors than x86-64 others may see what a rank writes in another order than that in which it was
+    written, and Python has no words for what prevents that. Where survivors go on MPI is who tells them of a death.
+    """
+    return platform.machine() == "x86_64" and not world.recovers
+
+
 def patience(world: World) -> int:
     """How often a rank that waits looks before it offers its core; on a crowded host somebody needs it at once."""
     return PATIENCE if world.size <= (os.cpu_count() or 1) else 0
@@ -23,13 +32,10 @@ def barrier(world: World) -> Callable[[], object]:
     heard of all (Hensgen, Finkel & Manber 1988). A flag holds the number of the barrier, so that none is ever taken
     down.
 
-    On other processors than x86-64 it is MPI's barrier: there others may see what a rank writes in another order than
-    that in which it was written, and Python has no words for what prevents that. It is MPI's, too, where the others go
-    on when a rank dies, as MPI is who tells them, and where memory cannot be shared.
+    Where flags will not do, or memory cannot be shared, it is MPI's barrier.
     """
     rounds = (world.size - 1).bit_length()
-    own = platform.machine() == "x86_64" and not world.recovers
-    flags = share(world, rounds, 1, "int64") if own else None
+    flags = share(world, rounds, 1, "int64") if flags_will_do(world) else None
     if flags is None:
         return world.here.counted(world.comm.Barrier, None)
     here, rank, size, let_others = world.here, world.rank, world.size, os.sched_yield

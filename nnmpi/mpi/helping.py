@@ -7,7 +7,6 @@ begin with the last one. Who does a piece makes no difference: the pieces are al
 """
 
 import os
-import platform
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.errors import RunError
-from nnmpi.mpi.barrier import patience
+from nnmpi.mpi.barrier import flags_will_do, patience
 from nnmpi.mpi.claims import Claims, claims
 from nnmpi.mpi.reduce import Array
 from nnmpi.mpi.shared import share
@@ -172,11 +171,9 @@ class Helping:
 def helping(world: World, slices: Slices, product: Product, wanted: bool) -> Helping | None:
     """`slices` with help, if all ranks have `wanted` it and can; all of them take part.
 
-    Not on other processors than x86-64, where others may see what a rank writes in another order, nor where survivors
-    go on after a death: one of them might have died in the middle of a piece of another's.
+    Not where survivors go on after a death, either: a rank might have died in the middle of a piece of another's.
     """
-    able = wanted and platform.machine() == "x86_64" and not world.recovers and hasattr(os, "sched_yield")
-    if world.sum_exactly(not able):
+    if world.sum_exactly(not (wanted and flags_will_do(world))):
         return None
     claimed = claims(world, PIECES)
     told = share(world, 1, 4, "int64") if claimed else None

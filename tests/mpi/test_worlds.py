@@ -68,8 +68,7 @@ def test_each_sample_is_seen_once_an_epoch_and_all_is_recorded(train: Train, mpi
 
 @pytest.mark.parametrize(("mpi", "ranks"), [("openmpi", 2), pytest.param("mpich", 3, marks=slow)])
 def test_ranks_of_one_host_share_memory(train: Train, mpi: str, ranks: int) -> None:
-    run = train(*TRAINED, "--dtype", "float64", mpi=mpi, ranks=ranks)
-    assert run.config["reduction"] == "shared memory"
+    assert train(*TRAINED, "--dtype", "float64", mpi=mpi, ranks=ranks).config["reduction"] == "shared memory"
 
 
 @pytest.mark.parametrize(("mpi", "ranks"), [*(("openmpi", n) for n in (2, 3, 4, 8)), *(("mpich", n) for n in (2, 3))])
