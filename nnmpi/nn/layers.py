@@ -108,18 +108,17 @@ class Dense:
         self._keep = dtype.type(1.0 - dropout)
         self._drops = dropout > 0
         self.is_sample_major = sample_major and not self._is_last and parameters.size >= WIDE
-        self._memory_of_outputs = allocate
-        self._buffers = [self._allocate(max_block) for _ in range(max_blocks)]
-        self._joined = self._allocate(max_block * max_blocks) if max_blocks > 1 else self._buffers[0]
+        self._buffers = [self._allocate(max_block, allocate) for _ in range(max_blocks)]
+        self._joined = self._allocate(max_block * max_blocks, allocate) if max_blocks > 1 else self._buffers[0]
         self._made: dict[tuple[tuple[int, ...], bool], tuple[list[Block], list[Block], list[Plain]]] = {}
         self.product: Any = np.ndarray.dot
 
-    def _allocate(self, size: int) -> list[Buffer | SampleMajor]:
+    def _allocate(self, size: int, allocate: Allocate) -> list[Buffer | SampleMajor]:
         """The memory of a `Block`; what is not used is not touched, and costs nothing."""
         dtype, units = self._weight.dtype, self.fan_out
         buffer = SampleMajor if self.is_sample_major else Buffer
         return [
-            buffer(units, size, dtype, ones=True, allocate=self._memory_of_outputs),
+            buffer(units, size, dtype, ones=True, allocate=allocate),
             buffer(units, size if self._is_last else 0, dtype),
             buffer(units, size if self._drops else 0, dtype),
             buffer(units, size, slope_type(self._activation, units * size, dtype)),
