@@ -1,4 +1,4 @@
-"""Measures nnmpi against the machine's limit and against its peers; all of it takes about 40 minutes on 2 cores.
+"""Measures nnmpi against the machine's limit and against its peers; all of it takes 60 to 90 minutes on 2 cores.
 
 Writes bench.json, bench.md and pictures to a directory. Everything is measured in turn (A B C, A B C, …), so that what
 else the machine does hits all alike; still, it should do nothing else. The peers (PyTorch, JAX, scikit-learn, Keras)
@@ -28,6 +28,7 @@ from machine import commit, machine
 from processes import ROOT, Failed
 
 PARTS = ("steps", "startup", "memory", "growth")
+ROUNDS = 9  # a ratio differs by a quarter from round to round where cores are shared; the median of 5 by a tenth
 PICTURES = {
     "steps": "Time of a step over the limit on 2 ranks, and over that of nnmpi on one core",
     "shares": "Matrix products, reduction, update and the rest as parts of a step's time",
@@ -43,7 +44,7 @@ def main() -> None:
     # What would end this process ends what it has started, too: the finally clauses run.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
-    rounds = asked.rounds or (2 if asked.quick else 5)
+    rounds = asked.rounds or (2 if asked.quick else ROUNDS)
     core = max(os.sched_getaffinity(0))  # for what runs on one core; the first one has most of the system's work
     found: dict[str, Any] = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -91,7 +92,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few rounds, small sizes: to see that it works")
     parser.add_argument("--only", type=_parts, default=PARTS, help=f"of {', '.join(PARTS)}; separated by commas")
-    parser.add_argument("--rounds", type=int, help="of steps and startup  [default: 5; 2 if quick]")
+    parser.add_argument("--rounds", type=int, help=f"of steps and startup  [default: {ROUNDS}; 2 if quick]")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="compare with the peers")
     parser.add_argument("--docs", action="store_true", help="put tables and pictures into docs/, too")
     parser.add_argument("--output", type=Path, default=ROOT / "bench", help="directory  [default: bench/]")
