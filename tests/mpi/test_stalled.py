@@ -1,6 +1,7 @@
 """Stopped and hung ranks, which no MPI reports: the job ends and says whom it waited for."""
 
 import json
+import platform
 import re
 import signal
 import time
@@ -11,6 +12,8 @@ import pytest
 from jobs import Done, Environment, Job, Run, needed
 from test_timeline import check_tracks
 
+from nnmpi.mpi.helping import HELPED
+
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
 DISTURBED = str(Path(__file__).with_name("disturbed.py"))
@@ -20,9 +23,9 @@ STEPS = 45  # of an epoch of digits
 RANKS = 3
 
 
-def stalled(mpi: Environment, what: int | str, rank: int, cwd: Path) -> Done:
+def stalled(mpi: Environment, what: int | str, rank: int, cwd: Path, *flags: str) -> Done:
     """A training in which something happens to a rank in epoch 2, before update 50; nothing may be left of it."""
-    train = ("train", "--epochs", "1000", "--output", "run", "--stall-timeout", str(TIMEOUT))
+    train = ("train", "--epochs", "1000", "--output", "run", "--stall-timeout", str(TIMEOUT), *flags)
     command = mpi.mpiexec(RANKS, mpi.program("python"), DISTURBED, str(what), "50", str(rank), *train)
     with Job(command, cwd) as job:
         while not (cwd / "run/metrics.jsonl").exists():  # all ranks are there
@@ -65,6 +68,13 @@ def test_stopped_rank_is_named_and_the_job_ends(library: str, rank: int, tmp_pat
     check(done, rank, "stopped by a signal")
     # MPICH's launcher kills what is left and combines the statuses of all: 1 and 9
     assert done.status in ((1,) if mpi.mpi == "openmpi" else (1, 9))
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="ranks do not help each other on other processors")
+def test_rank_that_others_would_help_is_named_when_it_is_stopped(mpi: Environment, tmp_path: Path) -> None:
+    done = stalled(mpi, int(signal.SIGSTOP), 1, tmp_path, "--hidden", "3200", "--threads", "1")
+    assert json.loads((tmp_path / "run/config.json").read_text())["reduction"].endswith(HELPED)
+    check(done, 1, "stopped by a signal")
 
 
 @pytest.mark.parametrize(("what", "rank"), [(int(signal.SIGSTOP), 0), ("sleep", 1)], ids=["stopped", "hung"])
