@@ -28,7 +28,7 @@ from machine import commit, machine
 from processes import ROOT, Failed
 
 PARTS = ("steps", "startup", "memory", "growth")
-ROUNDS = 9  # a ratio differs by a quarter from round to round where cores are shared; the median of 5 by a tenth
+ROUNDS = 7  # a ratio differs by a quarter from round to round where cores are shared; the median of few by a tenth
 PICTURES = {
     "steps": "Time of a step over the limit on 2 ranks, and over that of nnmpi on one core",
     "shares": "Matrix products, reduction, update and the rest as parts of a step's time",
