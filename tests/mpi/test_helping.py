@@ -1,16 +1,12 @@
 """Ranks that are done help those that are not: each piece is done once, by whomever, and with the same bits."""
 
 import json
-import platform
 from pathlib import Path
 
 import pytest
-from jobs import Environment, needed, run
+from jobs import Environment, needed, ranks_help, run
 
-pytestmark = [
-    pytest.mark.mpi,
-    pytest.mark.skipif(platform.machine() != "x86_64", reason="ranks do not help each other on other processors"),
-]
+pytestmark = [pytest.mark.mpi, ranks_help]
 
 HELPFUL = str(Path(__file__).with_name("helpful.py"))
 slow = pytest.mark.slow

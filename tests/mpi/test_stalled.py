@@ -1,7 +1,6 @@
 """Stopped and hung ranks, which no MPI reports: the job ends and says whom it waited for."""
 
 import json
-import platform
 import re
 import signal
 import time
@@ -9,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from jobs import Done, Environment, Job, Run, needed
+from jobs import Done, Environment, Job, Run, needed, ranks_help
 from test_timeline import check_tracks
 
 from nnmpi.mpi.helping import HELPED
@@ -70,7 +69,7 @@ def test_stopped_rank_is_named_and_the_job_ends(library: str, rank: int, tmp_pat
     assert done.status in ((1,) if mpi.mpi == "openmpi" else (1, 9))
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="ranks do not help each other on other processors")
+@ranks_help
 def test_rank_that_others_would_help_is_named_when_it_is_stopped(mpi: Environment, tmp_path: Path) -> None:
     done = stalled(mpi, int(signal.SIGSTOP), 1, tmp_path, "--hidden", "3200", "--threads", "1")
     assert json.loads((tmp_path / "run/config.json").read_text())["reduction"].endswith(HELPED)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs import CommandServer, Done, Environment, needed, run, unchanged
+from jobs import CommandServer, Done, Environment, needed, ranks_help, run, unchanged
 from test_timeline import check_tracks
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
@@ -63,7 +63,9 @@ def check_ranks(done: Done, events: list[dict[str, Any]], ranks: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "more", [(), ("--deterministic",), ("--hidden", "3200")], ids=["native", "deterministic", "wide"]
+    "more",
+    [(), ("--deterministic",), pytest.param(("--hidden", "3200", "--threads", "1"), marks=ranks_help)],
+    ids=["native", "deterministic", "wide"],
 )
 def test_every_rank_and_step_is_there(mpi: Environment, more: tuple[str, ...], tmp_path: Path) -> None:
     done = run(mpi.nnmpi(3, *TRAIN, *more), tmp_path).succeeded()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from jobs import Run
+from jobs import Run, ranks_help
 
 from nnmpi.mpi.helping import HELPED
 from nnmpi.nn.layers import WIDE
@@ -111,6 +111,7 @@ def test_large_layers_agree_with_the_deterministic_reduction(
     assert deviation(run, reference) <= DEVIATION["float64"]
 
 
+@ranks_help
 @pytest.mark.parametrize(
     ("mpi", "ranks", "more"),
     [
