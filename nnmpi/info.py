@@ -9,7 +9,7 @@ from nnmpi.mpi.launcher import launched
 from nnmpi.mpi.mpiexec import find_launcher
 from nnmpi.mpi.shared import share
 from nnmpi.mpi.world import World
-from nnmpi.nn.kernel import FOR_AVX2, is_choice
+from nnmpi.nn.kernel import FOR_AVX2, FOR_AVX512, is_choice
 from nnmpi.run.environment import blas, set_threads, versions
 from nnmpi.text import printable
 
@@ -34,7 +34,7 @@ def info(world: World) -> None:
         "world size": str(world.size),
         "hosts": ", ".join(f"{host} ({hosts.count(host)} ranks)" for host in dict.fromkeys(hosts)),
         "BLAS": f"{math['library']} {math['version']}, kernel {math['kernel']}"
-        + (f", {FOR_AVX2} for large products" if is_choice() else ""),
+        + (f"; to train {FOR_AVX512} or {FOR_AVX2}, by the size of the products" if is_choice() else ""),
         "BLAS threads of a rank": f"{threads} (--threads changes it)",
         "gradients are added up": addition,
         "fault tolerance": "on: training goes on without ranks that die"

@@ -86,7 +86,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
     task = prepare(config, world, shards)
     layout, held, architecture = task.layout, task.held, task.architecture
     blocks = 1 if config.deterministic else -(-layout.shards // world.size)  # shards in one product, on any rank
-    choose_kernel(architecture.largest_layer * layout.largest_microbatch * blocks)
+    choose_kernel(architecture.largest_layer, layout.largest_microbatch * blocks)
     about = describe(config, task, world)
     progress = Progress()
     if resumed:

@@ -1,7 +1,10 @@
-"""Which of its kernels OpenBLAS computes with: on one family of processors its own choice is not the best for all.
+"""Which of its kernels OpenBLAS computes with: on two families of processors its own choice is not the best for all.
 
 AMD's Zen 4 has the instructions of AVX-512 and works each off in two halves. OpenBLAS takes its kernel for AVX-512, but
-that for AVX2 is 5 to 7 % faster at large products; at small ones it is up to twice as slow (docs/benchmarks.md).
+that for AVX2 is 5 to 7 % faster at large products; at small ones it is up to twice as slow.
+
+AMD's Zen 5 for servers does not halve them, and the kernel for AVX-512 is up to twice as fast there. But for a few
+samples in a large layer it takes up to 2.7 times as long. All figures: docs/benchmarks.md.
 """
 
 import ctypes
@@ -11,22 +14,38 @@ from pathlib import Path
 
 from nnmpi.nn.blas import library
 
-OWN_CHOICE, FOR_AVX2 = "SkylakeX", "Haswell"
-ZEN_4 = {"vendor_id": "AuthenticAMD", "cpu family": "25"}  # Zen 3, too, for which OpenBLAS chooses otherwise
+FOR_AVX512, FOR_AVX2 = "SkylakeX", "Haswell"
 VARIABLE = "OPENBLAS_CORETYPE"  # OpenBLAS reads it when it chooses; who has set it has chosen
 SMALL = 10**6  # multiplications of a product, up to which OpenBLAS's AVX-512 kernel does not rearrange the matrices
+FEW = 24  # samples of a larger product, below which it is the slower one on Zen 5
+SERVERS = range(32)  # models of AMD's family 26 that are EPYC 9005; others of Zen 5 may halve the instructions
 
 
-def choose_kernel(multiplications: int) -> None:
-    """Have OpenBLAS compute with what is fastest if the largest product of a step takes so many `multiplications`.
+def choose_kernel(weights: int, samples: int) -> None:
+    """Have OpenBLAS compute with what is fastest if the largest product of a step is of so many weights and samples.
 
     Nothing else in this process may compute meanwhile.
     """
-    wanted = FOR_AVX2 if multiplications > SMALL else OWN_CHOICE
-    if current() == wanted or not is_choice():
+    if is_choice():
+        small = weights * samples <= SMALL
+        use(FOR_AVX512 if small or (_zen() == 5 and samples >= FEW) else FOR_AVX2)
+
+
+def is_choice() -> bool:
+    """Whether it is for `choose_kernel` to say which kernel computes."""
+    return VARIABLE not in os.environ and first() == FOR_AVX512 and _zen() in (4, 5)
+
+
+def use(kernel: str) -> None:
+    """Have OpenBLAS compute with the kernel of this name, `first` or one of older instructions.
+
+    OpenBLAS does so without a look at the processor, and a kernel with instructions that the processor does not have
+    ends the process.
+    """
+    if current() == kernel:
         return
     openblas = library()
-    os.environ[VARIABLE] = wanted
+    os.environ[VARIABLE] = kernel
     try:
         openblas.gotoblas_dynamic_quit()
         openblas.gotoblas_dynamic_init()
@@ -34,18 +53,9 @@ def choose_kernel(multiplications: int) -> None:
         del os.environ[VARIABLE]
 
 
-def is_choice() -> bool:
-    """Whether it is for `choose_kernel` to say which kernel computes."""
-    return VARIABLE not in os.environ and first() == OWN_CHOICE and _is_zen_4()
-
-
 @functools.cache
 def first() -> str:
-    """The kernel that OpenBLAS took before any was chosen here.
-
-    OpenBLAS does any other that it is told without a look at the processor, and one with instructions that the
-    processor does not have ends the process.
-    """
+    """The kernel that OpenBLAS took before any was chosen here."""
     return current()
 
 
@@ -59,10 +69,15 @@ def current() -> str:
     return str(name().decode())
 
 
-def _is_zen_4() -> bool:
+def _zen() -> int:
+    """Which of AMD's generations the processor is, 4 or 5, if it is one that was measured; 0 for any other."""
     try:
         first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
     except OSError:
-        return False
+        return 0
     said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
-    return all(said.get(key) == value for key, value in ZEN_4.items()) and "avx512f" in said.get("flags", "").split()
+    if said.get("vendor_id") != "AuthenticAMD" or "avx512f" not in said.get("flags", "").split():
+        return 0
+    if said["cpu family"] == "25":  # Zen 3, too, but that does not have the instructions
+        return 4
+    return 5 if said["cpu family"] == "26" and int(said["model"]) in SERVERS else 0

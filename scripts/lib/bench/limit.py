@@ -25,7 +25,7 @@ from nnmpi.mpi.native import native
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.blas import fingerprint
-from nnmpi.nn.kernel import SMALL, choose_kernel, current
+from nnmpi.nn.kernel import FOR_AVX2, FOR_AVX512, choose_kernel, current, is_choice, use
 from nnmpi.nn.optim import OPTIMIZERS
 from nnmpi.sums import TAIL
 
@@ -50,9 +50,10 @@ def main() -> None:
         ways: dict[str, float] = {}
         chosen = {}
         vectors = drawn(length), drawn(length)
-        for kernel, multiply, make in itertools.product((SMALL, SMALL + 1), (np.matmul, np.dot), (in_rows, in_columns)):
-            choose_kernel(kernel)
-            name = f"{multiply.__name__} {make.__name__}, {current()}"
+        kernels = (FOR_AVX512, FOR_AVX2) if is_choice() else (current(),)
+        for kernel, multiply, make in itertools.product(kernels, (np.matmul, np.dot), (in_rows, in_columns)):
+            use(kernel)
+            name = f"{multiply.__name__} {make.__name__}, {kernel}"
             chosen[name] = kernel, multiply, make
             ways[name] = time_alone(comm, multiply_all(multiply, make(architecture, batch, *vectors)), asked.seconds)
         fastest = comm.bcast(min(ways, key=ways.__getitem__))
@@ -61,7 +62,7 @@ def main() -> None:
         allreduce = time_alone(comm, lambda: comm.Allreduce(MPI.IN_PLACE, buffer), asked.seconds)
         own = native(World(MPI), [length], len(vector), "float32", None)
         reduction = time_alone(comm, own.reduce, asked.seconds)
-        choose_kernel(batch * architecture.largest_layer)
+        choose_kernel(architecture.largest_layer, batch)
         parameters, gradient = drawn(length), own.vectors[0][:-TAIL]
         optimizer = OPTIMIZERS["sgd"](parameters, 0.9, True, bool(fingerprint(np.float32)))
 
@@ -70,7 +71,7 @@ def main() -> None:
 
         alone = time_alone(comm, update, asked.seconds)
         kernel, multiply, make = chosen[fastest]
-        choose_kernel(kernel)
+        use(kernel)
         products = multiply_all(multiply, make(architecture, batch, parameters, gradient))
         together = time_alone(comm, lambda: (products(), own.reduce()), asked.seconds)
         updating = time_alone(comm, lambda: (products(), own.reduce(), update()), asked.seconds)
