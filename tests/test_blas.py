@@ -1,4 +1,4 @@
-"""Products that are added to what is there."""
+"""What BLAS can do: products that are added to what is there, two vectors in one pass, copies in the other order."""
 
 import gc
 import weakref
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nnmpi.nn import blas
-from nnmpi.nn.blas import add_product, factors, fingerprint, rotm
+from nnmpi.nn.blas import add_product, factors, fingerprint, rotm, transpose
 
 DTYPES = [np.dtype("float32"), np.dtype("float64")]
 WAYS = ["rows", "columns", "part", "part of columns"]
@@ -74,6 +74,23 @@ def test_calls_leave_no_cycles() -> None:
 def test_vectors_are_left_alone(shape: tuple[int, int, int]) -> None:
     m, k, n = shape
     assert add_product(np.ones((m, k)), np.ones((k, n)), np.ones((m, n))) is None
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 1), (5, 1), (1, 5), (33, 70), (128, 64)])
+@pytest.mark.parametrize("wider", [0, 3])
+def test_a_matrix_is_copied_into_the_other_order(shape: tuple[int, int], wider: int, dtype: Any) -> None:
+    m, n = shape
+    a = np.random.default_rng(0).standard_normal((m, n + wider)).astype(dtype)[:, :n]
+    room = np.zeros((n + 2, m + wider), dtype)
+    copy = transpose(a, room[1:-1, :m].T)
+    assert copy, "NumPy's own wheels can do this: nothing was tested"
+    for _ in range(2):
+        copy()
+        expected = np.zeros_like(room)
+        expected[1:-1, :m] = a.T
+        assert np.array_equal(room, expected)
+        a *= 2
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

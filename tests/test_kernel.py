@@ -119,3 +119,19 @@ def test_another_blas_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "_zen", lambda: 4)
     assert current() == ""
     choose_kernel(10**6, 10**6)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "expected"),
+    [
+        ("SkylakeX", "float32", True),
+        ("SkylakeX", "float64", False),
+        ("Haswell", "float32", False),
+        ("", "float32", False),
+    ],
+)
+def test_one_kernel_is_slow_across_for_one_type(
+    name: str, dtype: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "current", lambda: name)
+    assert kernel.is_slow_across(np.dtype(dtype)) is expected

@@ -1,6 +1,7 @@
 """The network: its gradients against central differences, its outputs against the textbook network."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from nnmpi.data.streams import Purpose, stream
 from nnmpi.memory import LINE
-from nnmpi.nn import blas
+from nnmpi.nn import blas, layers
 from nnmpi.nn.activations import ACTIVATIONS
 from nnmpi.nn.architecture import Architecture, glorot_uniform
 from nnmpi.nn.model import Fused, Network
@@ -17,11 +18,15 @@ from nnmpi.nn.model import Fused, Network
 HIDDEN = (6, 5)
 
 
-@pytest.fixture(autouse=True, params=[False, True], ids=["by unit", "by sample"])
+@pytest.fixture(autouse=True, params=["by unit", "by sample", "by sample, the way round"])
 def sample_major(request, monkeypatch):
-    """All tests are done with both orders of memory: every layer counts as wide, or none does."""
-    monkeypatch.setattr("nnmpi.nn.layers.WIDE", 1 if request.param else math.inf)
-    return request.param
+    """All tests are done with both orders of memory: every layer counts as wide, or none does.
+
+    And with gradients of layers that are computed in the other order and copied, wherever that can be done.
+    """
+    monkeypatch.setattr("nnmpi.nn.layers.WIDE", math.inf if request.param == "by unit" else 1)
+    monkeypatch.setattr("nnmpi.nn.model.is_slow_across", lambda dtype: request.param.endswith("round"))
+    return request.param != "by unit"
 
 
 def architecture(loss="cross-entropy", output="softmax", activation="tanh", hidden=HIDDEN, dtype="float64"):
@@ -236,6 +241,26 @@ def test_the_order_of_memory_changes_nothing_but_rounding(activation, pair, drop
     np.testing.assert_allclose(*found, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_way_round_is_taken_by_what_lies_sample_by_sample(dtype, joined, monkeypatch, sample_major, request):
+    copied = []
+    copy = layers.transpose
+    monkeypatch.setattr(layers, "transpose", lambda a, out: copied.append(out) or copy(a, out))
+    net = network(architecture(dtype=dtype))
+    for below, layer in pairwise(net.layers):
+        below.resize([4, 3], joined)
+        layer.resize([4, 3], joined and layer is not net.layers[-1])
+    net._now = Fused(joined, joined)
+    net._hand_down(1)
+    net._hand_down(2)
+    first, second = net.layers[:2]
+    expected = [run.delta for run in first.runs] + [block.delta for block in second.blocks]
+    if "round" not in request.node.callspec.id:
+        expected = []
+    assert [out.__array_interface__ for out in copied] == [out.__array_interface__ for out in expected]
+
+
 @pytest.mark.parametrize("hidden", [(6, 5), (6, 16), (32, 6)])
 def test_samples_begin_with_a_line_of_the_cache(hidden, sample_major):
     net = network(architecture(hidden=hidden, dtype="float32"), max_batch=5, dropout=0.5)
@@ -338,8 +363,10 @@ def test_gradients_added_to_zeros_are_the_gradients(sizes, dtype, monkeypatch):
     """In batches of all sizes, and wherever in memory the samples are."""
     monkeypatch.setattr("nnmpi.nn.model.LARGE", 1)
     added = []
-    gemm = blas._function("gemm", np.dtype(dtype))
-    monkeypatch.setattr(blas, "_function", lambda name, dtype: lambda *args: added.append(args) or gemm(*args))
+    function = blas._function
+    gemm = function("gemm", np.dtype(dtype))
+    counted = {"gemm": lambda *args: added.append(args) or gemm(*args)}
+    monkeypatch.setattr(blas, "_function", lambda name, dtype: counted.get(name) or function(name, dtype))
     generator = np.random.default_rng(0)
     loss, output = ("cross-entropy", "softmax") if sizes[-1] > 1 else ("binary-cross-entropy", "sigmoid")
     shape = Architecture(sizes, "relu", output, loss, dtype)

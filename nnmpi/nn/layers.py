@@ -26,7 +26,7 @@ import numpy as np
 
 from nnmpi.memory import Allocate, aligned
 from nnmpi.nn.activations import ACTIVATIONS, Slope, multiply_by_slope, slope_type
-from nnmpi.nn.blas import Array, Call, add_product
+from nnmpi.nn.blas import Array, Call, add_product, transpose
 from nnmpi.nn.buffers import Buffer, SampleMajor
 
 WIDE = 200_000  # parameters of a layer from which on its outputs are better kept sample by sample, with one thread
@@ -198,8 +198,11 @@ class Dense:
         add = add_product(inputs, self.blocks[block].delta_transposed, total) if at_once else None
         return [add] if add else [self.gradient(inputs, block, part), partial(np.add, total, part, total)]
 
-    def backward(self, below: "Dense", joined: bool = False) -> list[Call]:
-        """Hand the blocks' ``delta`` down to the layer `below`, in one product if `joined`, in place of its outputs."""
+    def backward(self, below: "Dense", joined: bool = False, room: Array | None = None) -> list[Call]:
+        """Hand the blocks' ``delta`` down to the layer `below`, in one product if `joined`, in place of its outputs.
+
+        With `room`, for as many numbers, what lies sample by sample is computed there in the other order, and copied.
+        """
         mine, lowers = (self.runs, below.runs) if joined else (self.blocks, below.blocks)
         before: list[Call] = []
         after: list[Call] = []
@@ -211,6 +214,14 @@ class Dense:
             before += slope
             if slope:
                 after.append(multiply_by_slope(plain.delta, plain.slope))
-        pairs = zip(mine, lowers, strict=True)
-        products = [partial(self.product, self._weight, block.delta, lower.delta) for block, lower in pairs]
+        products: list[Call] = []
+        for block, lower in zip(mine, lowers, strict=True):
+            products += self._hand_down(block.delta, lower.delta, room if below.is_sample_major else None)
         return [*before, *products, *after]
+
+    def _hand_down(self, delta: Array, out: Array, room: Array | None) -> list[Call]:
+        if room is not None and self.parameters.size >= WIDE:
+            product = room[: out.size].reshape(out.shape)
+            if copy := transpose(product, out):
+                return [partial(np.matmul, self._weight, delta, product), copy]
+        return [partial(self.product, self._weight, delta, out)]

@@ -12,6 +12,7 @@ import numpy as np
 from nnmpi.memory import Allocate, aligned
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.blas import Array, Call
+from nnmpi.nn.kernel import is_slow_across
 from nnmpi.nn.layers import Dense, perform
 from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS, Memory, Scratch
 
@@ -95,6 +96,9 @@ class Network:
         self._output_activation = OUTPUT_ACTIVATIONS[architecture.output_activation]
         self._memory = Memory(architecture.sizes[-1], max_block, parameters.dtype)
         self._chunk: Array = np.empty(min(parameters.size, 16384), parameters.dtype)
+        wide = max((layer.fan_out for layer in self._hidden if layer.is_sample_major), default=0)
+        way_round = is_slow_across(parameters.dtype)
+        self._room: Array | None = np.empty(wide * max_block * max_blocks, parameters.dtype) if way_round else None
         self._onto_zeros = [onto_zeros and layer.parameters.size >= LARGE for layer in self.layers]
         self._fuse = fuse and max_blocks > 1
         self._now = Fused()
@@ -210,7 +214,7 @@ class Network:
 
     def _hand_down(self, i: int) -> list[Call]:
         """The gradient of the outputs of layer ``i - 1`` from that of layer `i`."""
-        return self.layers[i].backward(self.layers[i - 1], self._now.backward and i < len(self._hidden))
+        return self.layers[i].backward(self.layers[i - 1], self._now.backward and i < len(self._hidden), self._room)
 
     def _bind_gradient(self, i: int, block: int, destination: Destination, inputs: Array) -> list[Call]:
         """The sum gradient of layer `i` over a block, and the additions that follow."""
