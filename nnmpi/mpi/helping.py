@@ -9,6 +9,7 @@ begin with the last one. Who does a piece makes no difference: the pieces are al
 import os
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ Call = Callable[[], object]
 Product = Callable[[Array, Array, Array], Call | None]  # of (a, b, total): the call of total += a @ b
 
 HELPED = ", ranks help each other"
-PIECES = 8  # of a product at most
+PIECES = 3  # of a product at most: a half, and two quarters; each rearranges the other factor anew
 NEAR = 4  # ranks that a rank helps, the next ones: all that it writes to counts as its memory
 LEAST = 2_000_000  # multiplications of a piece, some 50 µs: fewer are not worth the asking
 ALIKE = 8  # rows: BLAS's kernels go through so many at once
@@ -154,10 +155,12 @@ class Helping:
         return self._pieces[key]
 
     def _cut(self, a: Array, b: Array, total: Array) -> list[Call]:
-        length = len(a)
-        count = min(PIECES, max(1, a.size * b.shape[1] // LEAST))
-        step = -(-length // (count * ALIKE)) * ALIKE
-        parts = [(a[i : i + step], b, total[i : i + step]) for i in range(0, length, step)]
+        ends, length = [0], len(a)
+        while ends[-1] < length:
+            half = -(-(length - ends[-1]) // (2 * ALIKE)) * ALIKE
+            is_last = len(ends) == PIECES or half * a.shape[1] * b.shape[1] < LEAST
+            ends.append(length if is_last else min(length, ends[-1] + half))
+        parts = [(a[i:j], b, total[i:j]) for i, j in pairwise(ends)]
         return [self._product(*part) or partial(np.matmul, *part) for part in parts]
 
     def _find(self, array: Array) -> Seen:
