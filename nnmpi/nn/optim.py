@@ -42,7 +42,9 @@ class SGD:
 
     def __init__(self, parameters: Array, momentum: float, nesterov: bool, blas: bool = False) -> None:
         self.state: Array = zeros(parameters.size if momentum else 0, parameters.dtype)
-        self._pieces = [(piece, parameters[piece], self.state[piece]) for piece in pieces(parameters.size, WHOLE)]
+        # from the end on, so that what the next step begins with is in the cache
+        parts = reversed(pieces(parameters.size, WHOLE))
+        self._pieces = [(piece, parameters[piece], self.state[piece]) for piece in parts]
         self._momentum, self._nesterov, self._blas = momentum, nesterov, blas
         kind = parameters.dtype
         self._rate: Array = np.zeros((), kind)
