@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nnmpi.nn import kernel
-from nnmpi.nn.kernel import FEW, SMALL, choose_kernel, current
+from nnmpi.nn.kernel import FEW, LARGE, SMALL, choose_kernel, current
 
 
 @pytest.fixture
@@ -53,6 +53,8 @@ def test_on_zen_5_only_few_samples_of_large_layers_are_better_off_with_avx2(zen_
         (2048 * 2048, 256, kernel.FOR_AVX512),
         (2048 * 2048, FEW - 1, kernel.FOR_AVX2),
         (2048 * 2048, FEW, kernel.FOR_AVX512),
+        (LARGE, FEW - 1, kernel.FOR_AVX512),
+        (LARGE + 1, 1, kernel.FOR_AVX2),
         (64 * 64, 4, kernel.FOR_AVX512),
     ):
         choose_kernel(weights, samples)

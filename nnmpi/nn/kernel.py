@@ -4,7 +4,7 @@ AMD's Zen 4 has the instructions of AVX-512 and works each off in two halves. Op
 that for AVX2 is 5 to 7 % faster at large products; at small ones it is up to twice as slow.
 
 AMD's Zen 5 for servers does not halve them, and the kernel for AVX-512 is up to twice as fast there. But for a few
-samples in a large layer it takes up to 2.7 times as long. All figures: docs/benchmarks.md.
+samples in a large layer it takes up to twice as long. All figures: docs/benchmarks.md.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ from nnmpi.nn.blas import library
 FOR_AVX512, FOR_AVX2 = "SkylakeX", "Haswell"
 VARIABLE = "OPENBLAS_CORETYPE"  # OpenBLAS reads it when it chooses; who has set it has chosen
 SMALL = 10**6  # multiplications of a product, up to which OpenBLAS's AVX-512 kernel does not rearrange the matrices
-FEW = 24  # samples of a larger product, below which it is the slower one on Zen 5
+LARGE, FEW = 10**6, 16  # weights of a layer above which, and samples below which, it is the slower one on Zen 5
 SERVERS = range(32)  # models of AMD's family 26 that are EPYC 9005; others of Zen 5 may halve the instructions
 
 
@@ -30,8 +30,8 @@ def choose_kernel(weights: int, samples: int) -> None:
     Nothing else in this process may compute meanwhile.
     """
     if is_choice():
-        small = weights * samples <= SMALL
-        use(FOR_AVX512 if small or (_zen() == 5 and samples >= FEW) else FOR_AVX2)
+        slow = weights * samples > SMALL if _zen() == 4 else weights > LARGE and samples < FEW
+        use(FOR_AVX2 if slow else FOR_AVX512)
 
 
 def is_choice() -> bool:
