@@ -1,4 +1,4 @@
-"""Measures nnmpi against the machine's limit and against its peers; all of it takes 60 to 90 minutes on 2 cores.
+"""Measures nnmpi against the machine's limit and against its peers; all of it takes 40 to 90 minutes on 2 cores.
 
 Writes bench.json, bench.md and pictures to a directory. Everything is measured in turn (A B C, A B C, …), so that what
 else the machine does hits all alike; still, it should do nothing else. The peers (PyTorch, JAX, scikit-learn, Keras)
