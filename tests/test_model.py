@@ -19,14 +19,19 @@ HIDDEN = (6, 5)
 
 
 @pytest.fixture(autouse=True, params=["by unit", "by sample", "by sample, the way round"])
-def sample_major(request, monkeypatch):
+def memory(request, monkeypatch):
     """All tests are done with both orders of memory: every layer counts as wide, or none does.
 
     And with gradients of layers that are computed in the other order and copied, wherever that can be done.
     """
     monkeypatch.setattr("nnmpi.nn.layers.WIDE", math.inf if request.param == "by unit" else 1)
     monkeypatch.setattr("nnmpi.nn.model.is_slow_across", lambda dtype: request.param.endswith("round"))
-    return request.param != "by unit"
+    return request.param
+
+
+@pytest.fixture
+def sample_major(memory):
+    return memory != "by unit"
 
 
 def architecture(loss="cross-entropy", output="softmax", activation="tanh", hidden=HIDDEN, dtype="float64"):
@@ -243,7 +248,7 @@ def test_the_order_of_memory_changes_nothing_but_rounding(activation, pair, drop
 
 @pytest.mark.parametrize("joined", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_way_round_is_taken_by_what_lies_sample_by_sample(dtype, joined, monkeypatch, sample_major, request):
+def test_the_way_round_is_taken_by_what_lies_sample_by_sample(dtype, joined, monkeypatch, memory):
     copied = []
     copy = layers.transpose
     monkeypatch.setattr(layers, "transpose", lambda a, out: copied.append(out) or copy(a, out))
@@ -256,7 +261,7 @@ def test_the_way_round_is_taken_by_what_lies_sample_by_sample(dtype, joined, mon
     net._hand_down(2)
     first, second = net.layers[:2]
     expected = [run.delta for run in first.runs] + [block.delta for block in second.blocks]
-    if "round" not in request.node.callspec.id:
+    if not memory.endswith("round"):
         expected = []
     assert [out.__array_interface__ for out in copied] == [out.__array_interface__ for out in expected]
 

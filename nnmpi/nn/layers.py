@@ -220,6 +220,7 @@ class Dense:
         return [*before, *products, *after]
 
     def _hand_down(self, delta: Array, out: Array, room: Array | None) -> list[Call]:
+        """``out = W Δ``; with few weights there is less to spare than the copy takes."""
         if room is not None and self.parameters.size >= WIDE:
             product = room[: out.size].reshape(out.shape)
             if copy := transpose(product, out):
