@@ -9,6 +9,7 @@ from nnmpi import __version__
 from nnmpi.data.batches import Batches
 from nnmpi.errors import CommandError, InputError, RunError
 from nnmpi.mpi.clocks import ahead_of_rank_0
+from nnmpi.mpi.divided import Divided
 from nnmpi.mpi.reduce import Reduction
 from nnmpi.mpi.world import World
 from nnmpi.nn.model import Bound, Network
@@ -55,7 +56,7 @@ class Recording:
         progress: Progress,
         batches: Batches[Bound],
         network: Network,
-        optimizer: Optimizer,
+        optimizer: Optimizer | Divided,
         reduce: Reduction,
         output: Output | None,
     ) -> None:

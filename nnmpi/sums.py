@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 
-from nnmpi.mpi.reduce import Reduction
+from nnmpi.mpi.reduce import Array, Reduction
 from nnmpi.nn.architecture import Architecture
 
 TAIL = 4  # numbers behind the gradient
@@ -21,13 +21,15 @@ class Sums:
         The same, an array for each layer.
     destinations : list
         Where `Network.backward` puts the gradient of each block.
+
+    `tail` is where the reduction leaves the sums of what is no gradient, if that is not in the vector itself.
     """
 
-    def __init__(self, reduce: Reduction, architecture: Architecture) -> None:
+    def __init__(self, reduce: Reduction, architecture: Architecture, tail: Array | None = None) -> None:
         vectors = reduce.vectors
         gradients = [architecture.views(vector[:-TAIL]) for vector in vectors]
         tails = [vector[-TAIL:] for vector in vectors]
-        self.gradient, self.layers, self._tail = vectors[0][:-TAIL], gradients[0], tails[0]
+        self.gradient, self.layers, self._tail = vectors[0][:-TAIL], gradients[0], tails[0] if tail is None else tail
         self.destinations = [
             (gradients[block.into], [(gradients[i], gradients[j]) for i, j in block.additions])
             for block in reduce.blocks

@@ -16,22 +16,15 @@ from nnmpi.data.shards import default_shards
 from nnmpi.data.streams import Purpose, stream
 from nnmpi.errors import RunError
 from nnmpi.evaluate import CHUNK, evaluate
-from nnmpi.memory import aligned
-from nnmpi.mpi.helping import helping
-from nnmpi.mpi.native import native
+from nnmpi.exchange import Exchange
 from nnmpi.mpi.recover import recovering
-from nnmpi.mpi.reduce import Array, Reduction
+from nnmpi.mpi.reduce import Array
 from nnmpi.mpi.replicas import check_replicas
-from nnmpi.mpi.slices import Slices
-from nnmpi.mpi.tree import Deterministic
 from nnmpi.mpi.watchdog import Watchdog
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import glorot_uniform
-from nnmpi.nn.blas import add_product, fingerprint
 from nnmpi.nn.kernel import choose_kernel
-from nnmpi.nn.layers import WIDE
 from nnmpi.nn.model import Bound, Network
-from nnmpi.nn.optim import OPTIMIZERS
 from nnmpi.nn.schedules import Schedule
 from nnmpi.output import Output
 from nnmpi.recording import Recording
@@ -39,7 +32,6 @@ from nnmpi.resume import Standing, check_data, find_checkpoint, restore, scaler_
 from nnmpi.run.checkpoint import Checkpoint, Progress
 from nnmpi.run.environment import set_threads
 from nnmpi.run.signals import Stopped, StopRequest
-from nnmpi.sums import TAIL, Sums
 from nnmpi.task import prepare
 
 
@@ -97,30 +89,16 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
     world.here.epoch_and_step = lambda: (progress.epoch, progress.step)
 
     parameters = glorot_uniform(architecture, stream(config.seed, Purpose.PARAMETERS))
-    prints = set(world.gather_bytes(fingerprint(config.dtype)))
-    blas = len(prints) == 1 and b"" not in prints  # else processors differ, and the replicas would, too
-    optimizer = OPTIMIZERS[config.optimizer](parameters, config.momentum, config.nesterov, blas)
+    exchange = Exchange(config, world, layout.shards, held, architecture, parameters, threads == 1)
+    parameters, reduce, sums, optimizer = exchange.parameters, exchange.reduce, exchange.sums, exchange.optimizer
+    about["reduction"] = reduce.name
     best = parameters.copy() if task.validation else parameters[:0]
     state = {"parameters": parameters, "optimizer": optimizer.state, "best": best}
     if resumed:
         restore(resumed, state)
+        exchange.scatter()
     state |= scaler_arrays(task)
     head = {name: about[name] for name in ("settings", "samples", "shards", "bits")}
-    reduce: Reduction
-    allocate, offer = aligned, None
-    length = parameters.size + TAIL
-    if config.deterministic:
-        reduce = Deterministic(world, layout.shards, held, length, config.dtype)
-    else:
-        sizes = [view.size for view in architecture.views(parameters)]
-        reduce = native(world, sizes, length, config.dtype, config.bucket_mb)
-        if isinstance(reduce, Slices):
-            worth = threads == 1 and len(sizes) > 1 and sizes[0] >= WIDE
-            helped = helping(world, reduce, add_product, worth)
-            if helped:
-                reduce, allocate, offer = helped, helped.allocate, helped.offer
-    about["reduction"] = reduce.name
-    sums = Sums(reduce, architecture)
     largest = layout.largest_microbatch * (1 if reduce.by_shard else len(held))
     network = Network(
         architecture,
@@ -131,15 +109,15 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
         fuse=True,
         onto_zeros=not config.deterministic,
         sample_major=threads == 1,
-        allocate=allocate,
+        allocate=exchange.allocate,
     )
     evaluator = Network(architecture, parameters, CHUNK)
 
     def bind(inputs: list[Array], targets: list[Array], whole: Array) -> Bound:
-        return network.bind(inputs, targets, sums.destinations, reduce.ready, whole, offer, training=True)
+        return network.bind(inputs, targets, sums.destinations, reduce.ready, whole, exchange.offer, training=True)
 
     parts = task.training, layout, held, task.targets
-    batches = Batches(*parts, config.seed, task.augmentation, task.scaler, reduce.by_shard, bind, allocate)
+    batches = Batches(*parts, config.seed, task.augmentation, task.scaler, reduce.by_shard, bind, exchange.allocate)
     schedule = Schedule(
         config.lr_schedule,
         config.learning_rate,
@@ -152,8 +130,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
     )
     draw = stream(config.seed, Purpose.DROPOUT)
     every, unit = parse_interval(config.checkpoint_every)
-    replicas = {f"layers.{i}": view for i, view in enumerate(architecture.views(parameters))}
-    replicas["the optimizer's state"] = optimizer.state
+    replicas = exchange.replicas(architecture)
 
     with ExitStack() as stack:
         stack.enter_context(recording)
@@ -173,8 +150,9 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
             world.here.enter("checkpoint")
             if config.verify_replicas:
                 check_replicas(world, replicas)
-            if writer:
-                writer.save(Checkpoint(progress, state, {**head, "finished": finished}))
+            with exchange.gathered():
+                if writer:
+                    writer.save(Checkpoint(progress, state, {**head, "finished": finished}))
 
         standing.checkpoint = Checkpoint(progress, state, {**head})  # from here on survivors go on from what they hold
         if survived:

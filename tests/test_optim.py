@@ -119,6 +119,36 @@ def test_a_vector_of_many_pieces_is_updated_as_one(name, nesterov, blas, monkeyp
 
 
 @pytest.mark.parametrize("blas", [True, False])
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
+@pytest.mark.parametrize("whole", [0, 100], ids=["in pieces", "whole"])
+def test_replicas_get_what_the_parameters_get_each_from_what_it_was(momentum, nesterov, blas, whole, monkeypatch):
+    monkeypatch.setattr(optim, "PIECE", 4)
+    monkeypatch.setattr(optim, "WHOLE", whole)
+    start = np.random.default_rng(1).normal(size=(3, 11))
+    alone, together = start.copy(), start.copy()
+    each = [SGD(w, momentum, nesterov, blas) for w in alone]
+    found = []  # what the gradient gets before it is used, piece by piece
+    optimizer = SGD(
+        together[0],
+        momentum,
+        nesterov,
+        blas,
+        replicas=list(together[1:]),
+        before=lambda piece: [lambda: found.append(piece), lambda: np.add(vector[piece], 1, out=vector[piece])],
+    )
+    vector = np.empty(11)
+    for k, gradient in enumerate(np.random.default_rng(0).normal(size=(3, 11))):
+        vector[:] = gradient
+        optimizer.update(vector, 3, 0.1, k)
+        assert not vector.any()
+        for sgd in each:
+            sgd.update(gradient + 1, 3, 0.1, k)
+    assert together.tobytes() == alone.tobytes()
+    assert optimizer.state.tobytes() == each[0].state.tobytes()
+    assert len(found) == 3 * (1 if whole else 3)
+
+
+@pytest.mark.parametrize("blas", [True, False])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_zeros_are_left_where_the_gradient_was(name, momentum, blas, monkeypatch):

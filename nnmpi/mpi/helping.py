@@ -18,6 +18,7 @@ import numpy.typing as npt
 from nnmpi.errors import RunError
 from nnmpi.mpi.barrier import flags_will_do, patience
 from nnmpi.mpi.claims import Claims, claims
+from nnmpi.mpi.divided import Divided
 from nnmpi.mpi.reduce import Array
 from nnmpi.mpi.shared import share
 from nnmpi.mpi.slices import Slices
@@ -47,7 +48,7 @@ class Seen(NamedTuple):
 
 
 class Helping:
-    """`Slices`, with a product in the vectors that ranks do for each other.
+    """`Slices` or `Divided`, with a product in the vectors that ranks do for each other.
 
     The network writes the product's factors into what `allocate` gives, and instead of multiplying calls `offer`; the
     rest is done by `reduce`.
@@ -56,7 +57,7 @@ class Helping:
     by_shard = False
     ready = None
 
-    def __init__(self, world: World, slices: Slices, claimed: Claims, told: Array, product: Product) -> None:
+    def __init__(self, world: World, slices: Slices | Divided, claimed: Claims, told: Array, product: Product) -> None:
         self.name = f"{slices.name}{HELPED}"
         self.blocks, self.vectors = slices.blocks, slices.vectors
         self._world, self._product, self._claims, self._reduce = world, product, claimed, slices.reduce
@@ -171,7 +172,7 @@ class Helping:
         raise ValueError("other ranks do not see this array")
 
 
-def helping(world: World, slices: Slices, product: Product, wanted: bool) -> Helping | None:
+def helping(world: World, slices: Slices | Divided, product: Product, wanted: bool) -> Helping | None:
     """`slices` with help, if all ranks have `wanted` it and can; all of them take part.
 
     Not where survivors go on after a death, either: a rank might have died in the middle of a piece of another's.

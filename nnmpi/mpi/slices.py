@@ -38,9 +38,8 @@ class Slices:
         self.rows = rows = memory[:, 0, :length]  # the vectors of all ranks
         self.blocks = [Block(0)]
         self.vectors: list[Array] = [rows[rank]]
-        wait_for_all = barrier(world)
-        self._all_vectors_are_there = world.here.timed(wait_for_all, "reduction")
-        self._all_sums_are_there = wait_for_all
+        self.wait_for_all = barrier(world)
+        self._all_vectors_are_there = world.here.timed(self.wait_for_all, "reduction")
         mine = slice_of(rank, world.size, length, rows.itemsize)
         parts = [rows[:, a : min(a + PIECE, mine.stop)] for a in range(mine.start, mine.stop, PIECE)]
         # own numbers; those of each other rank; where the sums go
@@ -54,4 +53,4 @@ class Slices:
                 np.add(own, other, own)
             for to, sums in everywhere:
                 to[:] = sums
-        self._all_sums_are_there()
+        self.wait_for_all()

@@ -5,7 +5,7 @@ loss plus ``λW``; biases are not decayed. The state is one flat array each, so 
 Both leave zeros where the gradient was, each piece of it while it is in the cache: see `Network`'s `onto_zeros`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,8 +23,8 @@ WHOLE = 1 << 20
 
 
 def pieces(size: int, whole: int = 0) -> list[slice]:
-    """The pieces of a vector of `size` numbers; one if they are no more than `whole`."""
-    length = PIECE if size > whole else size
+    """The pieces of a vector of `size` numbers; at most one if they are no more than `whole`."""
+    length = PIECE if size > whole else max(size, 1)
     return [slice(start, start + length) for start in range(0, size, length)]
 
 
@@ -35,28 +35,37 @@ class SGD:
     form that Keras and scikit-learn use). Without momentum ``w -= ηg`` and there is no state. The state is ``μv``: what
     both this update's look-ahead and the next update's first term need.
 
+    `replicas` of `parameters` get the same. `before` gives the calls that make a piece of the gradient what it is to
+    be, just before it is used.
+
     With `blas` two passes do it. The first makes of the state ``s`` and the gradient ``μ(s - ηg)`` and what is to be
     added to `w`: ``s - ηg``, or ``μs - (1 + μ)ηg`` with Nesterov. The second adds it and clears it. All ranks must then
     have the same `nnmpi.nn.blas.fingerprint`.
     """
 
-    def __init__(self, parameters: Array, momentum: float, nesterov: bool, blas: bool = False) -> None:
+    def __init__(
+        self,
+        parameters: Array,
+        momentum: float,
+        nesterov: bool,
+        blas: bool = False,
+        replicas: Sequence[Array] = (),
+        before: Callable[[slice], list[Call]] = lambda piece: [],
+    ) -> None:
         self.state: Array = zeros(parameters.size if momentum else 0, parameters.dtype)
-        # from the end on, so that what the next step begins with is in the cache
-        parts = reversed(pieces(parameters.size, WHOLE))
-        self._pieces = [(piece, parameters[piece], self.state[piece]) for piece in parts]
+        self._replicas, self._before = [*replicas, parameters], before
         self._momentum, self._nesterov, self._blas = momentum, nesterov, blas
         kind = parameters.dtype
         self._rate: Array = np.zeros((), kind)
-        self._mix, self._add = factors(kind), factors(kind)
+        self._mix, self._add, self._add_and_clear = (factors(kind) for _ in range(3))
         self._mix[3:] = [momentum if nesterov else 1, momentum]
-        self._add[1:] = [0, 1, 0, 1]
+        self._add[1:], self._add_and_clear[1:] = [1, 1, 0, 1], [0, 1, 0, 1]
         # what follows the rate, -η / count: of which numbers, at which place, by which factor
         self._following: list[tuple[Any, Any, float]] = [(self._rate, (), 1)]
         if blas and momentum:
             self._following = [(self._mix, 1, 1 + momentum if nesterov else 1), (self._mix, 2, momentum)]
         elif blas:
-            self._following = [(self._add, 2, 1)]
+            self._following = [(self._add, 2, 1), (self._add_and_clear, 2, 1)]
         self._gradient: Array | None = None
         self._calls: list[Call] = []
 
@@ -64,29 +73,38 @@ class SGD:
         """One update; `gradient` is zeros after it."""
         if gradient is not self._gradient:  # it is the same one in every step
             self._gradient, bind = gradient, self._with_blas if self._blas else self._with_numpy
-            self._calls = [call for piece, w, v in self._pieces for call in bind(gradient[piece], w, v)]
+            # from the end on, so that what the next step begins with is in the cache
+            self._calls = [
+                call
+                for piece in reversed(pieces(gradient.size, WHOLE))
+                for call in (
+                    *self._before(piece),
+                    *bind(gradient[piece], [w[piece] for w in self._replicas], self.state[piece]),
+                )
+            ]
         rate = -learning_rate / count
         for numbers, place, factor in self._following:
             numbers[place] = factor * rate
         for call in self._calls:
             call()
 
-    def _with_blas(self, g: Array, w: Array, v: Array) -> list[Call]:
+    def _with_blas(self, g: Array, replicas: list[Array], v: Array) -> list[Call]:
         """The calls for a piece of the vectors; `v` is the state ``μv``."""
-        add = rotm(g, w, self._add)
-        return [rotm(g, v, self._mix), add] if v.size else [add]
+        *others, last = replicas
+        mix = [rotm(g, v, self._mix)] if v.size else []
+        return [*mix, *(rotm(g, w, self._add) for w in others), rotm(g, last, self._add_and_clear)]
 
-    def _with_numpy(self, g: Array, w: Array, v: Array) -> list[Call]:
+    def _with_numpy(self, g: Array, replicas: list[Array], v: Array) -> list[Call]:
         step = partial(np.multiply, g, self._rate, g)  # -ηg
-        move, clear = partial(np.add, w, g, w), partial(np.ndarray.fill, g, 0)
+        move, clear = [partial(np.add, w, g, w) for w in replicas], partial(np.ndarray.fill, g, 0)
         if not v.size:
-            return [step, move, clear]
+            return [step, *move, clear]
         # NumPy converts a Python float anew in each call, for 0.3 µs
-        now = [partial(np.add, v, g, v), partial(np.multiply, v, np.array(self._momentum, w.dtype), v)]
-        look_ahead = partial(np.add, w, v, w)
+        now = [partial(np.add, v, g, v), partial(np.multiply, v, np.array(self._momentum, g.dtype), v)]
+        look_ahead = [partial(np.add, w, v, w) for w in replicas]
         if self._nesterov:
-            return [step, move, *now, look_ahead, clear]
-        return [step, move, look_ahead, *now, clear]
+            return [step, *move, *now, *look_ahead, clear]
+        return [step, *move, *look_ahead, *now, clear]
 
 
 class Adam:

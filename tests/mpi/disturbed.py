@@ -1,9 +1,9 @@
 """A training to which something happens: ``disturbed.py WHAT UPDATE RANK nnmpi-arguments…``.
 
-Before update number UPDATE, rank RANK gets a signal (WHAT is its number), a bit of its parameters flips (``flip``), or
-no file that it writes may be larger than 1 MB from then on (``full``), which stands for a full disk, or it takes a
-minute's rest (``sleep``), or stops for a second (``pause``). Checkpoints are waited for, so that a slow disk does not
-decide which of them there are.
+Before update number UPDATE, rank RANK gets a signal (WHAT is its number), a bit flips in the last of the parameters
+that it updates (``flip``), or no file that it writes may be larger than 1 MB from then on (``full``), which stands for
+a full disk, or it takes a minute's rest (``sleep``), or stops for a second (``pause``). Checkpoints are waited for, so
+that a slow disk does not decide which of them there are.
 """
 
 import os
@@ -35,7 +35,7 @@ def init(self: World, mpi: object) -> None:
 def disturbed_update(self: SGD, gradient: np.ndarray, count: float, learning_rate: float, k: int) -> None:
     if k == update and here == rank:
         if what == "flip":
-            self._pieces[-1][1][-1:].view(np.uint8)[0] ^= 1  # the last bias of the last layer
+            self._replicas[-1][-1:].view(np.uint8)[0] ^= 1
         elif what == "full":
             resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
         elif what == "sleep":
