@@ -18,7 +18,7 @@ pytestmark = pytest.mark.mpi
 slow = pytest.mark.slow
 DIVIDING, DISTURBED = (str(Path(__file__).with_name(name)) for name in ("dividing.py", "disturbed.py"))
 TRAIN = ("train", "--batch-size", "50", "--threads", "1", "--checkpoint-every", "7steps")  # digits: 29 steps an epoch
-LARGE = ("--hidden", "1000,100")
+LARGE = ("--hidden", "1000,1000")
 
 
 def training(mpi: Environment, ranks: int, how: str, directory: Path, *flags: str) -> Run:

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 DISTURBED = str(Path(__file__).with_name("disturbed.py"))
 STEPS = 45  # of an epoch of digits
 TRAIN = ("train", "--epochs", "12", "--dropout", "0.1", "--l2", "1e-4", "--output", "run")
-LARGE = ("--hidden", "1000,100", "--l2", "0")  # each rank updates a slice
+LARGE = ("--hidden", "1000,1000", "--l2", "0")  # each rank updates a slice
 SIGNALS = {"SIGTERM": 143, "SIGINT": 130, "SIGUSR1": 138}
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from jobs import Run, ranks_help
 
-from nnmpi.mpi.divided import DIVIDED
 from nnmpi.mpi.helping import HELPED
 from nnmpi.nn.layers import WIDE
 from nnmpi.nn.model import LARGE
@@ -128,8 +127,7 @@ def test_ranks_that_help_each_other_agree_with_one_rank(
     flags = ("--epochs", "2", "--batch-size", "50", "--threads", "1", "--dtype", "float64", "--hidden", "3200", *more)
     run, reference = train(*flags, mpi=mpi, ranks=ranks), train(*flags)
     assert WIDE < 64 * 3200
-    updated = DIVIDED if {"--l2", "adam"}.isdisjoint(more) else ""
-    assert run.config["reduction"] == f"shared memory{updated}{HELPED}"
+    assert run.config["reduction"] == f"shared memory{HELPED}"
     assert deviation(run, reference) <= DEVIATION["float64"]
     assert [m["test_accuracy"] for m in run.metrics] == [m["test_accuracy"] for m in reference.metrics]
 

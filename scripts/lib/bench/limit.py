@@ -4,9 +4,10 @@ All ranks do the same at the same time, since they share the memory's bandwidth.
 forward, weight gradient and backward, into arrays made before, without biases, with the samples of a batch in rows and
 in columns, with np.matmul and np.dot, and with both kernels of OpenBLAS where nnmpi chooses between two; the fastest
 counts. They run in the order of a step, over and over.
-The reduction is what nnmpi does in the place of the Allreduce. The fastest products and that reduction are timed in one
-loop, too, in which ranks wait for each other as they do in a step, without and with the update; there the products'
-gradients are what is reduced. The seconds printed are medians over chunks on the slowest rank.
+The reduction is what nnmpi does in the place of the Allreduce. The update is what more the two take together: they are
+one where each rank updates a slice. The fastest products and that reduction are timed in one loop, too, in which ranks
+wait for each other as they do in a step, without and with the update; there the products' gradients are what is
+reduced. The seconds printed are medians over chunks on the slowest rank.
 """
 
 import argparse
@@ -20,13 +21,13 @@ import numpy as np
 from mpi4py import MPI
 from threadpoolctl import threadpool_limits
 
+from nnmpi.config import Config
+from nnmpi.exchange import Exchange
 from nnmpi.memory import zeros
 from nnmpi.mpi.native import native
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
-from nnmpi.nn.blas import fingerprint
 from nnmpi.nn.kernel import FOR_AVX2, FOR_AVX512, choose_kernel, current, is_choice, use
-from nnmpi.nn.optim import OPTIMIZERS
 from nnmpi.sums import TAIL
 
 CHUNKS = 15
@@ -63,21 +64,23 @@ def main() -> None:
         own = native(World(MPI), [length], len(vector), "float32", None)
         reduction = time_alone(comm, own.reduce, asked.seconds)
         choose_kernel(architecture.largest_layer, batch)
-        parameters, gradient = drawn(length), own.vectors[0][:-TAIL]
-        optimizer = OPTIMIZERS["sgd"](parameters, 0.9, True, bool(fingerprint(np.float32)))
+        exchange = Exchange(Config(), World(MPI), 8, range(8), architecture, drawn(length), single_threaded=False)
 
-        def update() -> None:
-            optimizer.update(gradient, batch, 1e-20, 0)  # the parameters stay as they are; at 0 BLAS would do nothing
+        def reduce_and_update() -> None:
+            exchange.reduce.reduce()
+            # the parameters stay as they are; at 0 BLAS would do nothing
+            exchange.optimizer.update(exchange.sums.gradient, batch, 1e-20, 0)
 
-        alone = time_alone(comm, update, asked.seconds)
+        update = time_alone(comm, reduce_and_update, asked.seconds) - reduction
         kernel, multiply, make = chosen[fastest]
         use(kernel)
-        products = multiply_all(multiply, make(architecture, batch, parameters, gradient))
+        products = multiply_all(multiply, make(architecture, batch, exchange.parameters, own.vectors[0][:-TAIL]))
         together = time_alone(comm, lambda: (products(), own.reduce()), asked.seconds)
-        updating = time_alone(comm, lambda: (products(), own.reduce(), update()), asked.seconds)
+        products = multiply_all(multiply, make(architecture, batch, exchange.parameters, exchange.sums.gradient))
+        updating = time_alone(comm, lambda: (products(), reduce_and_update()), asked.seconds)
     if comm.rank == 0:
         found = {"products": ways[fastest], "ways": ways, "together": together, "updating": updating}
-        found |= {"allreduce": allreduce, "reduction": reduction, "update": alone, "parameters": length}
+        found |= {"allreduce": allreduce, "reduction": reduction, "update": update, "parameters": length}
         print(json.dumps(found))
 
 
