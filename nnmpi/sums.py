@@ -16,7 +16,7 @@ class Sums:
     Attributes
     ----------
     gradient : array
-        After the reduction the sum gradient over all ranks.
+        For the optimizer: after the reduction the sum gradient over all ranks, of `Divided` still that of this rank.
     layers : list of array
         The same, an array for each layer.
     destinations : list
