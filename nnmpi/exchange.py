@@ -63,7 +63,7 @@ class Exchange:
             self.reduce = native(world, sizes, length, config.dtype, config.bucket_mb)
             if isinstance(self.reduce, Slices):
                 slices: Slices | Divided = self.reduce
-                # Adam's state is too long to be gathered in a gradient; weights are decayed where the sums are
+                # Adam's state is too long to be gathered in a gradient; L2 is added to sums, which then nobody sees
                 if config.optimizer == "sgd" and not config.l2:
                     sgd = partial(SGD, momentum=config.momentum, nesterov=config.nesterov, blas=blas)
                     self._divided = divided(world, self.reduce, parameters, sgd)

@@ -61,10 +61,11 @@ def main() -> None:
         vector = np.zeros(length + TAIL, np.float32)
         buffer = [vector, MPI.FLOAT]
         allreduce = time_alone(comm, lambda: comm.Allreduce(MPI.IN_PLACE, buffer), asked.seconds)
-        own = native(World(MPI), [length], len(vector), "float32", None)
+        world = World(MPI)
+        own = native(world, [length], len(vector), "float32", None)
         reduction = time_alone(comm, own.reduce, asked.seconds)
         choose_kernel(architecture.largest_layer, batch)
-        exchange = Exchange(Config(), World(MPI), 8, range(8), architecture, drawn(length), single_threaded=False)
+        exchange = Exchange(Config(), world, 8, range(8), architecture, drawn(length), single_threaded=False)
 
         def reduce_and_update() -> None:
             exchange.reduce.reduce()
