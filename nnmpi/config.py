@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nnmpi.data.augment import AUGMENTATIONS
+from nnmpi.data.sources import sources_text
 from nnmpi.errors import InputError
 from nnmpi.nn.activations import ACTIVATIONS
 from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS
@@ -88,10 +89,7 @@ class Config:
         If a setting is out of its bounds or does not go with another.
     """
 
-    data: str = _flag(
-        "digits",
-        "digits, iris, wine, breast_cancer, diabetes, random:ROWSxFEATURESxCLASSES, or an .npz file with X and y",
-    )
+    data: str = _flag("digits", sources_text())
     hidden: tuple[int, ...] = _flag(
         (128, 64),
         "sizes of the hidden layers, or none",

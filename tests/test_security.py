@@ -286,7 +286,7 @@ def model_named(path: Path, data: str) -> Path:
     [
         ("random:999999999x2x3", "only if you ask for it"),
         ("random:9x999999999x3", "only if you ask for it"),
-        ("/etc/passwd", "not a file that ends in .npz"),
+        ("/etc/passwd", "not a file that ends in"),
         ("../missing.npz", "no such file"),
         ("/dev/zero", "not a file"),
         ("\x1b[2J", "unknown"),

@@ -1,4 +1,4 @@
-"""The arrays of an ``.npz`` file, of which nothing is believed that its bytes do not bear out, and nothing is run."""
+"""Safe reading of the arrays of an ``.npz`` file: sizes are checked against its bytes, and nothing in it is run."""
 
 import contextlib
 import io
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 LONGEST_HEADER = 10_000  # bytes of an array's header; NumPy, too, believes no longer ones
 MOST_INFLATED = 1032  # times that deflate can make data smaller
@@ -51,9 +50,9 @@ def opened(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[IO[bytes], Hea
         raise ValueError(f"{name} is said to have {info.file_size} bytes, more than the file can hold")
     with archive.open(info) as file:
         header = _header(file)
-        told = file.tell() + math.prod(header.shape) * header.dtype.itemsize
-        if min(header.shape, default=0) < 0 or (told != info.file_size and not header.dtype.hasobject):
-            raise ValueError(f"{name} has {info.file_size} bytes, by its header it should have {told}")
+        expected = file.tell() + math.prod(header.shape) * header.dtype.itemsize
+        if min(header.shape, default=0) < 0 or (expected != info.file_size and not header.dtype.hasobject):
+            raise ValueError(f"{name} has {info.file_size} bytes, by its header it should have {expected}")
         yield file, header
 
 
@@ -71,14 +70,6 @@ def _header(file: IO[bytes]) -> Header:
             return Header(*read(rest))
     except Exception as error:  # Python's parser and NumPy's types have many ways to say no
         raise ValueError(f"an array's header is damaged ({type(error).__name__}: {first_line(error)})") from None
-
-
-def are_characters(strings: npt.NDArray[np.str_]) -> bool:
-    """Whether all that `strings` hold is Unicode: neither numbers beyond it nor halves of surrogate pairs."""
-    if not strings.itemsize:
-        return True
-    numbers = np.ascontiguousarray(strings).view(np.dtype(np.uint32).newbyteorder(strings.dtype.byteorder))
-    return not ((numbers > 0x10FFFF) | ((numbers >= 0xD800) & (numbers < 0xE000))).any()
 
 
 def first_line(error: BaseException) -> str:
