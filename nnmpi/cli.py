@@ -4,7 +4,6 @@ Nothing here imports MPI, scikit-learn or what needs them before a command runs,
 """
 
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -15,7 +14,6 @@ import click
 from nnmpi import __version__
 from nnmpi.config import Config, directory_of, flag_of, shown
 from nnmpi.errors import CommandError, InputError
-from nnmpi.text import message
 
 if TYPE_CHECKING:
     from nnmpi.mpi.world import World
@@ -205,15 +203,24 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _refuse(error: click.ClickException | CommandError) -> int:
-    """Say what is wrong, once for all ranks: MPI has not started, but the launcher told each its rank."""
+    """Say what is wrong, once for all ranks; where there are others, they must not wait for this one."""
     from nnmpi.mpi.launcher import launched
 
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         print(error.format_message())
         return 0
-    if launched()[2] > 0:
-        time.sleep(2)  # the launcher ends all ranks when the first exits: let it be rank 0, after it has spoken
+    if isinstance(error, click.ClickException):
+        refusal = (InputError if error.exit_code == 2 else CommandError)(error.format_message())
     else:
-        text = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        print(f"nnmpi: {message(text)}", file=sys.stderr)
-    return error.exit_code if isinstance(error, click.ClickException) else error.status
+        refusal = error
+    if launched()[1] == 1:
+        print(f"nnmpi: {refusal}", file=sys.stderr)
+        return refusal.status
+    from nnmpi.commands.job import end_unstarted, run
+
+    try:
+        if not refusal.shared:
+            return run(lambda world: None, refusal)
+    except CommandError as no_mpi:
+        refusal = no_mpi
+    return end_unstarted(refusal)

@@ -18,9 +18,9 @@ from nnmpi.errors import InputError
 from nnmpi.files.atomic import whole_file
 from nnmpi.files.model import Model, Recipe, read_model
 from nnmpi.mpi.world import World
-from nnmpi.nn.network import Network
+from nnmpi.nn.network import Network, decide
 from nnmpi.text import printable
-from nnmpi.training.evaluation import CHUNK, decide, evaluate
+from nnmpi.training.evaluation import CHUNK, evaluate
 
 
 def evaluate_model(path: Path, data: str | None, world: World) -> None:

@@ -4,6 +4,7 @@ import os
 import platform
 from collections.abc import Callable
 
+from nnmpi.mpi.cores import available
 from nnmpi.mpi.shared_memory import share
 from nnmpi.mpi.world import World
 
@@ -21,7 +22,7 @@ def flags_will_do(world: World) -> bool:
 
 def patience(world: World) -> int:
     """How often a rank that waits looks before it offers its core; on a crowded host somebody needs it at once."""
-    return PATIENCE if world.size <= (os.cpu_count() or 1) else 0
+    return PATIENCE if world.size <= available() else 0
 
 
 def barrier(world: World) -> Callable[[], object]:
