@@ -5,21 +5,23 @@ Nothing here imports MPI, scikit-learn or what needs them before a command runs,
 
 import sys
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nnmpi import __version__
-from nnmpi.config import Config, directory_of, flag_of, shown
+from nnmpi.commands.streams import HelpContext, guard_streams, status_of_output
+from nnmpi.config import Config, flag_of, shown
 from nnmpi.errors import CommandError, InputError
+from nnmpi.text import message
 
 if TYPE_CHECKING:
     from nnmpi.mpi.world import World
 
 
-class _Parsed(click.ParamType[Any]):
+class _Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
     """A flag whose text a function of `nnmpi.config` reads."""
 
     name = "text"
@@ -152,8 +154,8 @@ def launch(
     from nnmpi.launching.mpiexec_command import Job
     from nnmpi.launching.mpiexec_command import command as build
 
-    directory = _training_directory(context, command)
-    if restarts and not directory:
+    config = _training_config(context, command)
+    if restarts and not config:
         raise InputError(f"--restarts {restarts} is for train; {command[0]} leaves nothing to go on from")
     check_outermost()
     launcher = find_launcher()
@@ -163,13 +165,23 @@ def launch(
     if dry_run:
         print(first)
         return 0
+    from nnmpi.commands.relay import relayed_output
+    from nnmpi.files.run_directory import choose_directory
     from nnmpi.launching.restarts import once, supervise
 
-    return supervise(launcher, job, hosts, restarts, directory) if directory else once(launcher, first)
+    if config is None:
+        with relayed_output():
+            return once(launcher, first)
+    directory = choose_directory(config.output, config.data, config.resume, config.overwrite)
+    if not config.output:  # decided once: a restart goes on where the training began
+        job = replace(job, arguments=(command[0], "--output", str(directory), *command[1:]))
+        print(message(f"nnmpi: note: results go to {directory}"), file=sys.stderr, flush=True)
+    with relayed_output():
+        return supervise(launcher, job, hosts, restarts, directory)
 
 
-def _training_directory(context: click.Context, words: tuple[str, ...]) -> Path | None:
-    """Where the training that `words` ask for leaves its files; None if they ask for another command.
+def _training_config(context: click.Context, words: tuple[str, ...]) -> Config | None:
+    """The settings of the training that `words` ask for; None if they ask for another command.
 
     They are read as the ranks will read them, so that they are refused here, with the same words.
     """
@@ -177,7 +189,7 @@ def _training_directory(context: click.Context, words: tuple[str, ...]) -> Path 
     if command not in (train, evaluate, predict, info):
         raise InputError(f"launch {name}: launch starts train, evaluate, predict or info")
     with command.make_context(name, rest, parent=context.parent) as inner:
-        return directory_of(Config(**inner.params)) if command is train else None
+        return Config(**inner.params) if command is train else None
 
 
 def _run(work: "Callable[[World], None]") -> int:
@@ -186,11 +198,17 @@ def _run(work: "Callable[[World], None]") -> int:
     return run(work)
 
 
+for _command in (cli, *cli.commands.values()):
+    _command.context_class = HelpContext
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit.
 
     Status 0: done. 2: bad usage or bad input, with one line that says what to change. 1: anything else.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    guard_streams()
     try:
         status = cli.main(arguments, prog_name="nnmpi", standalone_mode=False) or 0
     except click.exceptions.Exit as stop:
@@ -199,6 +217,8 @@ def main(arguments: list[str] | None = None) -> None:
         status = _refuse(error)
     except click.Abort:
         status = 130
+    if status == 0 and not {"train", "launch"}.intersection(arguments[:1]):  # a training leaves files, and is done
+        status = status_of_output()
     sys.exit(status)
 
 
