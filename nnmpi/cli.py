@@ -72,7 +72,7 @@ def train(**settings: Any) -> int:
     config = Config(**settings)
 
     def work(world: "World") -> None:
-        from nnmpi.train import train  # after MPI has started: a rank that dies before cannot be done without
+        from nnmpi.training.loop import train  # after MPI has started: a rank that dies before cannot be done without
 
         train(config, world)
 
@@ -87,7 +87,7 @@ _model = click.argument("model", type=click.Path(path_type=Path))
 @click.option("--data", help="As for train; all its samples.  [default: the test part of what MODEL was trained on]")
 def evaluate(model: Path, data: str | None) -> int:
     """Score MODEL, the directory of a run or its model.safetensors."""
-    from nnmpi.apply import evaluate_model
+    from nnmpi.commands.apply import evaluate_model
 
     return _run(lambda world: evaluate_model(model, data, world))
 
@@ -100,7 +100,7 @@ def predict(model: Path, data: str, out: Path | None) -> int:
     """Predict the class or number of every sample of --data with MODEL."""
     if out and out.suffix not in (".csv", ".npz"):
         raise InputError(f"--out {out}: allowed are files that end in .csv or .npz")
-    from nnmpi.apply import predict
+    from nnmpi.commands.apply import predict
 
     return _run(lambda world: predict(model, data, out, world))
 
@@ -108,7 +108,7 @@ def predict(model: Path, data: str, out: Path | None) -> int:
 @cli.command()
 def info() -> int:
     """Show what MPI, BLAS, threads, hosts and fault tolerance this command would use."""
-    from nnmpi.info import info
+    from nnmpi.commands.info import info
 
     return _run(info)
 
@@ -149,10 +149,10 @@ def launch(
     That is the mpiexec beside nnmpi's Python, else the first on PATH. For example:
     nnmpi launch -n 4 --restarts 3 -- train --data digits
     """
-    from nnmpi.mpi.hostfile import read_hostfile
-    from nnmpi.mpi.launch import Job
-    from nnmpi.mpi.launch import command as build
-    from nnmpi.mpi.mpiexec import check_outermost, find_launcher
+    from nnmpi.launching.find_mpiexec import check_outermost, find_launcher
+    from nnmpi.launching.hostfile import read_hostfile
+    from nnmpi.launching.mpiexec_command import Job
+    from nnmpi.launching.mpiexec_command import command as build
 
     directory = _training_directory(context, command)
     if restarts and not directory:
@@ -165,7 +165,7 @@ def launch(
     if dry_run:
         print(first)
         return 0
-    from nnmpi.mpi.supervise import once, supervise
+    from nnmpi.launching.restarts import once, supervise
 
     return supervise(launcher, job, hosts, restarts, directory) if directory else once(launcher, first)
 
@@ -183,7 +183,7 @@ def _training_directory(context: click.Context, words: tuple[str, ...]) -> Path 
 
 
 def _run(work: "Callable[[World], None]") -> int:
-    from nnmpi.mpi.job import run
+    from nnmpi.commands.job import run
 
     return run(work)
 

@@ -11,7 +11,7 @@ from nnmpi.data.augment import AUGMENTATIONS
 from nnmpi.errors import InputError
 from nnmpi.nn.activations import ACTIVATIONS
 from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS
-from nnmpi.nn.optim import OPTIMIZERS
+from nnmpi.nn.optimizers import OPTIMIZERS
 from nnmpi.nn.schedules import SCHEDULES
 
 Check = Callable[[Any], bool]

@@ -14,7 +14,7 @@ import warnings
 
 IMPORTED = (
     *("mpi4py.MPI", "scipy.ndimage", "sklearn.datasets", "sklearn.model_selection"),
-    *("nnmpi.apply", "nnmpi.info", "nnmpi.train"),
+    *("nnmpi.commands.apply", "nnmpi.commands.info", "nnmpi.training.loop"),
 )
 
 

@@ -22,9 +22,9 @@ for module in (
     "scipy.ndimage",
     "sklearn.datasets",
     "sklearn.model_selection",
-    "nnmpi.apply",
-    "nnmpi.info",
-    "nnmpi.train",
+    "nnmpi.commands.apply",
+    "nnmpi.commands.info",
+    "nnmpi.training.loop",
 ):
     importlib.import_module(module)  # what commands import when they need it: under watch it would take long
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import sklearn.datasets
 import sklearn.model_selection  # noqa: F401
 
-import nnmpi.train  # noqa: F401 (each child would have to import them)
+import nnmpi.training.loop  # noqa: F401 (each child would have to import them)
 from nnmpi.cli import main
-from nnmpi.run.checkpoint import newest
+from nnmpi.files.checkpoint import newest
 
 kills, seed, directory = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 TRAIN = ("train", "--data", "iris", "--hidden", "4", "--epochs", "1000000", "--resume", "--checkpoint-every", "1steps")

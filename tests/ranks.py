@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from nnmpi.mpi.here import Here
-from nnmpi.mpi.members import Members
+from nnmpi.mpi.addresses import Members
+from nnmpi.mpi.position import Here
 from nnmpi.mpi.world import World
 
 

@@ -9,15 +9,15 @@ from threadpoolctl import threadpool_limits
 
 from nnmpi.data.augment import Augmentation
 from nnmpi.data.batches import Batches
-from nnmpi.data.prepare import Part
+from nnmpi.data.parts import Part
+from nnmpi.data.random_streams import Purpose, stream
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.shards import Layout
-from nnmpi.data.streams import Purpose, stream
 from nnmpi.data.targets import Targets
 from nnmpi.nn import activations, losses
 from nnmpi.nn.architecture import Architecture, glorot_uniform
-from nnmpi.nn.model import Network
-from nnmpi.nn.optim import OPTIMIZERS, SGD
+from nnmpi.nn.network import Network
+from nnmpi.nn.optimizers import OPTIMIZERS, SGD
 from nnmpi.nn.schedules import Schedule
 
 # (batch size, shards, layer sizes, steps of an epoch, steps that are measured); each is large in one thing, so that any

@@ -6,11 +6,11 @@ import pytest
 from nnmpi.data import batches as batches_module
 from nnmpi.data.augment import Augmentation
 from nnmpi.data.batches import Batches
-from nnmpi.data.prepare import load_part
+from nnmpi.data.parts import load_part
+from nnmpi.data.random_streams import Purpose, stream
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.shards import Layout, held_shards, shard_rows
 from nnmpi.data.sources import Source
-from nnmpi.data.streams import Purpose, stream
 from nnmpi.data.targets import targets_of
 
 SEED, SAMPLES, FEATURES = 5, 67, 6

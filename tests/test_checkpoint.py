@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nnmpi.errors import InputError, RunError
-from nnmpi.run import checkpoint as module
-from nnmpi.run.checkpoint import Checkpoint, Progress, Unfinished, newest, read
-from nnmpi.run.writer import CheckpointWriter
+from nnmpi.files import checkpoint as module
+from nnmpi.files.checkpoint import Checkpoint, Progress, Unfinished, newest, read
+from nnmpi.files.checkpoint_writer import CheckpointWriter
 
 
 def checkpoint(update: int, size: int = 50) -> Checkpoint:

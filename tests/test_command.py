@@ -9,10 +9,10 @@ import pytest
 from jobs import LAUNCHER_VARIABLES, CommandServer, unchanged
 
 from nnmpi.errors import InputError
-from nnmpi.mpi import launch
-from nnmpi.mpi.hostfile import Host
-from nnmpi.mpi.launch import Command, Job, command, ranks_left
-from nnmpi.mpi.mpiexec import Launcher, find_launcher
+from nnmpi.launching import mpiexec_command as launch
+from nnmpi.launching.find_mpiexec import Launcher, find_launcher
+from nnmpi.launching.hostfile import Host
+from nnmpi.launching.mpiexec_command import Command, Job, command, ranks_left
 
 OPEN_MPI = Launcher("/x/mpiexec", "Open MPI", "5.0.11", True)
 PLAIN_OPEN_MPI = Launcher("/x/mpiexec", "Open MPI", "4.1.4", False)

@@ -7,13 +7,13 @@ from ranks import on_ranks
 from scipy.special import expit, softmax
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, r2_score
 
-from nnmpi.data.prepare import load_part
+from nnmpi.data.parts import load_part
 from nnmpi.data.shards import held_shards
 from nnmpi.data.sources import Source
 from nnmpi.data.targets import targets_of
-from nnmpi.evaluate import CHUNK, Scores, decide, evaluate
 from nnmpi.nn.architecture import Architecture
-from nnmpi.nn.model import Network
+from nnmpi.nn.network import Network
+from nnmpi.training.evaluation import CHUNK, Scores, decide, evaluate
 
 FEATURES = 5
 

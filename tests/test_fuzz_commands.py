@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from nnmpi.cli import main
 from nnmpi.config import Config, flag_of
 from nnmpi.errors import CommandError
-from nnmpi.mpi.hostfile import read_hostfile
-from nnmpi.task import prepare
+from nnmpi.launching.hostfile import read_hostfile
+from nnmpi.training.task import prepare
 
 pytestmark = pytest.mark.slow
 
 
 def job(work: Callable[[Any], None]) -> int:
-    """`nnmpi.mpi.job.run`, without MPI."""
+    """`nnmpi.commands.job.run`, without MPI."""
     try:
         work(Alone())
     except CommandError as error:
@@ -40,9 +40,9 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     np.savez(path / "table.npz", X=np.arange(60.0).reshape(20, 3), y=np.arange(20) % 2)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path)
-        patch.setattr("nnmpi.mpi.job.run", job)
-        patch.setattr("nnmpi.train.train", lambda config, world: prepare(config, world, config.shards))
-        patch.setattr("nnmpi.apply.set_threads", lambda threads: None)
+        patch.setattr("nnmpi.commands.job.run", job)
+        patch.setattr("nnmpi.training.loop.train", lambda config, world: prepare(config, world, config.shards))
+        patch.setattr("nnmpi.commands.apply.set_threads", lambda threads: None)
         yield path
 
 

@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as arrays
 from nnmpi.config import Config
 from nnmpi.data.sources import open_source
 from nnmpi.errors import InputError
-from nnmpi.task import prepare
+from nnmpi.training.task import prepare
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_modelfile import MODELS, parts_of
 
-from nnmpi.apply import evaluate_model, predict
-from nnmpi.modelfile import read_model, write_model
+from nnmpi.commands.apply import evaluate_model, predict
+from nnmpi.files.model import read_model, write_model
 
 pytestmark = pytest.mark.slow
 

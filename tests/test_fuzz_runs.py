@@ -17,14 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from nnmpi.apply import evaluate_model
 from nnmpi.cli import main
+from nnmpi.commands.apply import evaluate_model
 from nnmpi.config import Config, flag_of
-from nnmpi.run import checkpoint
-from nnmpi.run.environment import set_threads
-from nnmpi.run.evidence import evidence
-from nnmpi.run.log import RunLog
-from nnmpi.train import train
+from nnmpi.environment import set_threads
+from nnmpi.files import checkpoint
+from nnmpi.files.run_log import RunLog
+from nnmpi.files.run_status import evidence
+from nnmpi.training.loop import train
 
 pytestmark = pytest.mark.slow
 
@@ -38,9 +38,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch, threadpool_limits(1):  # what it was before comes back
         patch.setattr("os.fsync", lambda descriptor: None)  # the disk is not what is tried
-        patch.setattr("nnmpi.train.set_threads", lambda threads: None)
-        patch.setattr("nnmpi.train.code", lambda: b"")  # takes longer than the training
-        patch.setattr("nnmpi.apply.set_threads", lambda threads: None)
+        patch.setattr("nnmpi.training.loop.set_threads", lambda threads: None)
+        patch.setattr("nnmpi.training.loop.code", lambda: b"")  # takes longer than the training
+        patch.setattr("nnmpi.commands.apply.set_threads", lambda threads: None)
         train(Config(**SETTINGS, epochs=2, output=str(path)), Alone())
         yield path
 
@@ -176,8 +176,8 @@ NUMBERS_OF_TRAINING = [f.name for f in fields(Config) if type(f.default) in (int
 @pytest.mark.parametrize("name", [*NUMBERS_OF_TRAINING, "shards", "threads"])
 def test_training_with_extreme_settings(run: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unlike the commands in `test_fuzz_commands`, these run to their end."""
-    monkeypatch.setattr("nnmpi.train.set_threads", set_threads)
-    monkeypatch.setattr("nnmpi.mpi.job.run", lambda work: work(Alone()))
+    monkeypatch.setattr("nnmpi.training.loop.set_threads", set_threads)
+    monkeypatch.setattr("nnmpi.commands.job.run", lambda work: work(Alone()))
     output = run.with_name("extreme")
     flags = ["--data=random:40x3x2", "--hidden=4", "--epochs=1", "--early-stopping=1", f"--output={output}"]
     schedule = "--lr-schedule=step" if "step" in name else "--lr-schedule=inverse-time"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nnmpi.errors import InputError
-from nnmpi.mpi.hostfile import read_hostfile
+from nnmpi.launching.hostfile import read_hostfile
 
 HOSTFILES = {
     "Open MPI": ("# mine\n\na\nb slots=8  # two\nu@c slots = 4 max_slots=8\n", [("a", None), ("b", 8), ("u@c", 4)]),

@@ -8,8 +8,8 @@ import pytest
 from nnmpi import memory
 from nnmpi.memory import LARGE, LINE, PAGE, aligned, zeros
 from nnmpi.nn.architecture import Architecture, glorot_uniform
-from nnmpi.nn.model import Network
-from nnmpi.nn.optim import SGD
+from nnmpi.nn.network import Network
+from nnmpi.nn.optimizers import SGD
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

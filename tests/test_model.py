@@ -8,12 +8,12 @@ import pytest
 import reference
 from threadpoolctl import threadpool_limits
 
-from nnmpi.data.streams import Purpose, stream
+from nnmpi.data.random_streams import Purpose, stream
 from nnmpi.memory import LINE
 from nnmpi.nn import blas, layers
 from nnmpi.nn.activations import ACTIVATIONS
 from nnmpi.nn.architecture import Architecture, glorot_uniform
-from nnmpi.nn.model import Fused, Network
+from nnmpi.nn.network import Fused, Network
 
 HIDDEN = (6, 5)
 
@@ -25,7 +25,7 @@ def memory(request, monkeypatch):
     And with gradients of layers that are computed in the other order and copied, wherever that can be done.
     """
     monkeypatch.setattr("nnmpi.nn.layers.WIDE", math.inf if request.param == "by unit" else 1)
-    monkeypatch.setattr("nnmpi.nn.model.is_slow_across", lambda dtype: request.param.endswith("round"))
+    monkeypatch.setattr("nnmpi.nn.network.is_slow_across", lambda dtype: request.param.endswith("round"))
     return request.param
 
 
@@ -366,7 +366,7 @@ def test_joined_blocks_have_the_bits_of_each_block_alone(b, sizes, dtype):
 @pytest.mark.parametrize("sizes", [(784, 512, 512, 10), (30, 20, 10), (30, 1), (1, 9, 2)])
 def test_gradients_added_to_zeros_are_the_gradients(sizes, dtype, monkeypatch):
     """In batches of all sizes, and wherever in memory the samples are."""
-    monkeypatch.setattr("nnmpi.nn.model.LARGE", 1)
+    monkeypatch.setattr("nnmpi.nn.network.LARGE", 1)
     added = []
     function = blas._function
     gemm = function("gemm", np.dtype(dtype))
@@ -397,7 +397,7 @@ def test_gradients_added_to_zeros_are_the_gradients(sizes, dtype, monkeypatch):
 
 
 def test_only_what_changes_no_bit_in_a_trial_is_fused(monkeypatch):
-    monkeypatch.setattr("nnmpi.nn.model.LARGE", 1)
+    monkeypatch.setattr("nnmpi.nn.network.LARGE", 1)
     shape = architecture()
     network = Network(shape, glorot_uniform(shape, np.random.default_rng(0)), 4, 2, fuse=True, sample_major=True)
     both, forward, sums = Fused(True, True), Fused(True), Fused(sums=True)

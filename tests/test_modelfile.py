@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.targets import Targets
 from nnmpi.errors import InputError
-from nnmpi.modelfile import Model, Recipe, read_model, write_model
+from nnmpi.files import atomic as files
+from nnmpi.files.model import Model, Recipe, read_model, write_model
 from nnmpi.nn.architecture import Architecture
-from nnmpi.run import files
 
 search = settings(max_examples=300, deadline=None, derandomize=True)
 

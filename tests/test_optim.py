@@ -5,10 +5,10 @@ import pytest
 import reference
 from scipy.special import expit, softmax
 
-from nnmpi.nn import optim
+from nnmpi.nn import optimizers as optim
 from nnmpi.nn.architecture import Architecture
-from nnmpi.nn.model import Network
-from nnmpi.nn.optim import OPTIMIZERS, SGD, Adam
+from nnmpi.nn.network import Network
+from nnmpi.nn.optimizers import OPTIMIZERS, SGD, Adam
 from nnmpi.nn.schedules import Schedule
 
 START = (1.0, -2.0)

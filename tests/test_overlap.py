@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnmpi.mpi.here import Here
-from nnmpi.mpi.native import Native, native
-from nnmpi.mpi.overlap import Overlapped, buckets
+from nnmpi.mpi.position import Here
+from nnmpi.reduction.allreduce import Native, native
+from nnmpi.reduction.buckets import Overlapped, buckets
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=8), st.integers(0, 4), st.integers(1, 2000))

@@ -16,10 +16,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import StandardScaler
 
-from nnmpi.data.streams import Purpose, stream
+from nnmpi.data.random_streams import Purpose, stream
 from nnmpi.nn.architecture import Architecture, glorot_uniform
-from nnmpi.nn.model import Network
-from nnmpi.nn.optim import SGD, Adam
+from nnmpi.nn.network import Network
+from nnmpi.nn.optimizers import SGD, Adam
 
 UPDATES, ETA, MU, ALPHA = 20, 0.05, 0.9, 0.3
 TINY = 1e-30

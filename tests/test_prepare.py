@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from nnmpi.data.prepare import load_part, split
+from nnmpi.data.parts import load_part, split
 from nnmpi.data.sources import open_source
 from nnmpi.data.targets import targets_of
 from nnmpi.errors import InputError

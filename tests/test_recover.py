@@ -10,13 +10,13 @@ import pytest
 from ranks import on_ranks
 
 from nnmpi.errors import RunError
-from nnmpi.mpi.here import Here
+from nnmpi.faults.recovery import recovering, shrink
+from nnmpi.files.checkpoint import Checkpoint, Progress
+from nnmpi.mpi.addresses import Members
 from nnmpi.mpi.host import machine, process
-from nnmpi.mpi.members import Members
-from nnmpi.mpi.recover import recovering, shrink
+from nnmpi.mpi.position import Here
 from nnmpi.mpi.world import World
-from nnmpi.resume import Standing
-from nnmpi.run.checkpoint import Checkpoint, Progress
+from nnmpi.training.resume import Standing
 
 
 class SmallMembers(Members):

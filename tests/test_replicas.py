@@ -7,7 +7,7 @@ import pytest
 from ranks import on_ranks
 
 from nnmpi.errors import RunError
-from nnmpi.mpi.replicas import check_replicas
+from nnmpi.faults.replicas import check_replicas
 from nnmpi.mpi.world import World
 
 

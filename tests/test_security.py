@@ -13,14 +13,14 @@ from fuzzing import Alone
 from jobs import ROOT, CommandServer
 from test_modelfile import MODELS
 
-from nnmpi.apply import evaluate_model, predict
+from nnmpi.commands.apply import evaluate_model, predict
+from nnmpi.commands.info import info
 from nnmpi.config import Config
 from nnmpi.errors import InputError
-from nnmpi.info import info
-from nnmpi.modelfile import Model, Recipe, write_model
-from nnmpi.run.files import open_to_append, write_whole
+from nnmpi.files.atomic import open_to_append, write_whole
+from nnmpi.files.model import Model, Recipe, write_model
 from nnmpi.text import LONGEST, message, printable
-from nnmpi.train import train
+from nnmpi.training.loop import train
 
 # what is in the code
 
@@ -265,7 +265,7 @@ def test_predictions_are_whole_or_not_there(
     if fails == "replace":
         monkeypatch.setattr("os.replace", full)
     else:
-        monkeypatch.setattr("nnmpi.apply._write_csv" if name == "out.csv" else "numpy.savez", full)
+        monkeypatch.setattr("nnmpi.commands.apply._write_csv" if name == "out.csv" else "numpy.savez", full)
     with pytest.raises(InputError, match="No space left"):
         predict(tmp_path / "run", str(tmp_path / "table.npz"), out, Alone())
     assert out.read_text() == "before"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnmpi.data.random_streams import Purpose, stream
 from nnmpi.data.shards import EpochOrder, Layout, default_shards, held_shards, shard_rows
-from nnmpi.data.streams import Purpose, stream
 
 SEED = 3
 search = settings(max_examples=80, deadline=None, derandomize=True)

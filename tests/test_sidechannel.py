@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnmpi.mpi.sidechannel import DIGEST, PACKET, Kind, Report, pack, unpack
+from nnmpi.faults.side_channel import DIGEST, PACKET, Kind, Report, pack, unpack
 
 KEY = b"k" * 32
 REPORT = Report(3, 12345, 6.5, 7, 8, "training")

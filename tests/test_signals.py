@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from nnmpi.run.signals import SIGNALS, StopRequest
+from nnmpi.commands.signals import SIGNALS, StopRequest
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from nnmpi.data.streams import Purpose, stream
+from nnmpi.data.random_streams import Purpose, stream
 
 KEYS = [(s, p, *where) for s in (0, 1, 2**32 - 1) for p in Purpose for where in np.ndindex(2, 2, 3)]
 

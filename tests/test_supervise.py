@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from nnmpi.mpi import supervise as module
-from nnmpi.mpi.hostfile import Host
-from nnmpi.mpi.launch import Job
-from nnmpi.mpi.mpiexec import Launcher
-from nnmpi.mpi.passing import Passing
-from nnmpi.mpi.supervise import supervise
+from nnmpi.launching import restarts as module
+from nnmpi.launching.find_mpiexec import Launcher
+from nnmpi.launching.forward_signals import Passing
+from nnmpi.launching.hostfile import Host
+from nnmpi.launching.mpiexec_command import Job
+from nnmpi.launching.restarts import supervise
 
 MPI = {"Open MPI": "5.0.11", "MPICH": "5.0.2"}
 BEGIN = """echo '{"finished": false}' > new; mv new run/config.json"""
@@ -172,7 +172,7 @@ def test_hangup_stays_ignored_where_nohup_ignored_it(play: Play) -> None:
 
 
 def test_evidence_counts_what_is_whole(tmp_path: Path) -> None:
-    from nnmpi.run.evidence import evidence
+    from nnmpi.files.run_status import evidence
 
     (tmp_path / "config.json").write_text("[not JSON")
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"epoch": 3, "step": 30}) + '\n{"epoch": 4, "st')

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nnmpi.run.checkpoint import Checkpoint, Progress, Unfinished
-from nnmpi.run.tensors import pieces
+from nnmpi.files.checkpoint import Checkpoint, Progress, Unfinished
+from nnmpi.files.tensors import pieces
 
 ARRAYS = st.sampled_from(["<f4", "<f8"]).flatmap(lambda kind: arrays(kind, st.sampled_from([(0,), (1,), (3, 2), (5,)])))
 

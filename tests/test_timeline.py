@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnmpi.run import timeline
-from nnmpi.run.timeline import NUMBERS, PARTS, STEPS, Timeline
-from nnmpi.run.trace import RankRows, aligned, microseconds, trace
+from nnmpi.report import timeline
+from nnmpi.report.timeline import NUMBERS, PARTS, STEPS, Timeline
+from nnmpi.report.trace import RankRows, aligned, microseconds, trace
 
 
 class Clock:

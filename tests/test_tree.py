@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnmpi.data.shards import held_shards
-from nnmpi.mpi.here import Here
-from nnmpi.mpi.tree import Deterministic, Node, children, subtrees
+from nnmpi.mpi.position import Here
+from nnmpi.reduction.tree import Deterministic, Node, children, subtrees
 
 
 def tree(node: Node) -> Any:

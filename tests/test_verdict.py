@@ -2,9 +2,9 @@
 
 import pytest
 
-from nnmpi.mpi.here import place
-from nnmpi.mpi.sidechannel import Report
-from nnmpi.mpi.verdict import ranks, verdict
+from nnmpi.faults.side_channel import Report
+from nnmpi.faults.verdict import ranks, verdict
+from nnmpi.mpi.position import place
 
 
 @pytest.mark.parametrize(

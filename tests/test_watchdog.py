@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from ranks import ThreadWorld, on_ranks
 
-from nnmpi.mpi import sidechannel
-from nnmpi.mpi.sidechannel import Kind, Report, SideChannel
-from nnmpi.mpi.watchdog import Watchdog
+from nnmpi.faults import side_channel as sidechannel
+from nnmpi.faults.side_channel import Kind, Report, SideChannel
+from nnmpi.faults.watchdog import Watchdog
 from nnmpi.mpi.world import World
 
 pytestmark = pytest.mark.slow
@@ -206,7 +206,7 @@ def test_time_in_which_the_watchdog_itself_did_not_run_does_not_count(
     """As after a suspended host or SIGCONT: the clock jumps by an hour."""
     jump = [0.0]
     now = time.monotonic
-    monkeypatch.setattr("nnmpi.mpi.watchdog.time.monotonic", lambda: now() + jump[0])
+    monkeypatch.setattr("nnmpi.faults.watchdog.time.monotonic", lambda: now() + jump[0])
 
     def rank(world: World) -> None:
         with started(world, 6.0):  # it looks every 0.6 s

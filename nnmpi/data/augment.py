@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.data.random_streams import Purpose, stream
 from nnmpi.data.scaler import Scaler
-from nnmpi.data.streams import Purpose, stream
 
 Array = npt.NDArray[np.floating]
 

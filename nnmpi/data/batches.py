@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.data.augment import Augmentation
-from nnmpi.data.prepare import Part
+from nnmpi.data.parts import Part
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.shards import EpochOrder, Indices, Layout
 from nnmpi.data.targets import Encoder, Plan, Targets

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.streams import Purpose, stream
+from nnmpi.data.random_streams import Purpose, stream
 
 Indices = npt.NDArray[np.intp]
 

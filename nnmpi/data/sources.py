@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.data.npz import DAMAGE, Header, are_characters, first_line, opened
-from nnmpi.data.streams import Purpose, stream
+from nnmpi.data.random_streams import Purpose, stream
+from nnmpi.environment import check_memory
 from nnmpi.errors import InputError
-from nnmpi.run.environment import check_memory
 
 Indices = npt.NDArray[np.intp]
 Array = npt.NDArray[np.floating]

@@ -4,7 +4,7 @@ import os
 import platform
 from collections.abc import Callable
 
-from nnmpi.mpi.shared import share
+from nnmpi.mpi.shared_memory import share
 from nnmpi.mpi.world import World
 
 PATIENCE = 100  # looks before a rank that waits offers its core to others, a few µs

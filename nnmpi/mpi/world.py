@@ -12,17 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.errors import CommandError, InputError
-from nnmpi.mpi.here import Here
+from nnmpi.mpi.addresses import Members
 from nnmpi.mpi.launcher import cores, fault_tolerant, launched, library
-from nnmpi.mpi.members import Members
-from nnmpi.run.timeline import Timeline
+from nnmpi.mpi.position import Here
+from nnmpi.report.timeline import Timeline
 from nnmpi.text import message
 
 
 class World:
     """The ranks that train together, in buffers only: nothing is ever pickled.
 
-    When ranks die and the others go on (`nnmpi.mpi.recover`), the world gets smaller and its ranks other numbers.
+    When ranks die and the others go on (`nnmpi.faults.recovery`), the world gets smaller and its ranks other numbers.
 
     Attributes
     ----------

@@ -14,8 +14,8 @@ import numpy as np
 
 import nnmpi.cli
 from nnmpi.mpi.world import World
-from nnmpi.nn.optim import SGD
-from nnmpi.resume import Standing
+from nnmpi.nn.optimizers import SGD
+from nnmpi.training.resume import Standing
 
 original_init, original_agree, original_update = World.__init__, Standing.agree, SGD.update
 name = ""

@@ -19,7 +19,7 @@ from unhurried import wait_for_checkpoints
 
 import nnmpi.cli
 from nnmpi.mpi.world import World
-from nnmpi.nn.optim import SGD
+from nnmpi.nn.optimizers import SGD
 
 what, update, rank = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 original_update, original_init = SGD.update, World.__init__

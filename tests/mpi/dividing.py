@@ -6,13 +6,13 @@ Also in networks for which it does not pay, and in many pieces. ``numpy``: witho
 import sys
 
 import nnmpi.cli
-import nnmpi.exchange
-import nnmpi.mpi.divided
-import nnmpi.nn.optim
+import nnmpi.nn.optimizers
+import nnmpi.reduction.choose
+import nnmpi.reduction.divided
 
 how = sys.argv[1].split(",")
-nnmpi.mpi.divided.LEAST = 0 if "slices" in how else 1 << 60
-nnmpi.nn.optim.WHOLE, nnmpi.nn.optim.PIECE = 0, 1000
+nnmpi.reduction.divided.LEAST = 0 if "slices" in how else 1 << 60
+nnmpi.nn.optimizers.WHOLE, nnmpi.nn.optimizers.PIECE = 0, 1000
 if "numpy" in how:
-    nnmpi.exchange.fingerprint = lambda dtype: b""  # type: ignore[assignment]
+    nnmpi.reduction.choose.fingerprint = lambda dtype: b""  # type: ignore[assignment]
 nnmpi.cli.main(sys.argv[2:])

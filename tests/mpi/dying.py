@@ -13,37 +13,38 @@ from typing import Any
 import numpy as np
 
 import nnmpi.cli
-import nnmpi.mpi.job
-import nnmpi.mpi.recover
-import nnmpi.output
-import nnmpi.resume
-import nnmpi.run.writer
-import nnmpi.train
-from nnmpi.mpi import slices, tree
-from nnmpi.mpi.native import Native
-from nnmpi.mpi.slices import Slices
-from nnmpi.mpi.tree import Deterministic
+import nnmpi.commands.job
+import nnmpi.faults.recovery
+import nnmpi.files.checkpoint_writer
+import nnmpi.training.loop
+import nnmpi.training.output
+import nnmpi.training.resume
+from nnmpi.files.run_log import RunLog
 from nnmpi.mpi.world import World
-from nnmpi.nn.optim import SGD
-from nnmpi.run.log import RunLog
+from nnmpi.nn.optimizers import SGD
+from nnmpi.reduction import one_host as slices
+from nnmpi.reduction import tree
+from nnmpi.reduction.allreduce import Native
+from nnmpi.reduction.one_host import Slices
+from nnmpi.reduction.tree import Deterministic
 
 PLACES: dict[str, list[tuple[Any, str]]] = {
-    "start": [(nnmpi.mpi.job, "_check_family")],  # before MPI starts
-    "prepare": [(nnmpi.train, "prepare")],
-    "output": [(nnmpi.train, "Output")],
+    "start": [(nnmpi.commands.job, "_check_family")],  # before MPI starts
+    "prepare": [(nnmpi.training.loop, "prepare")],
+    "output": [(nnmpi.training.loop, "Output")],
     "reduce": [(Deterministic, "reduce"), (Native, "reduce"), (Slices, "reduce")],
     "sum": [(slices, "np"), (tree, "np")],  # while slices are added up, between the two barriers
     "update": [(SGD, "update")],
-    "evaluate": [(nnmpi.train, "evaluate")],
-    "replicas": [(nnmpi.train, "check_replicas")],
+    "evaluate": [(nnmpi.training.loop, "evaluate")],
+    "replicas": [(nnmpi.training.loop, "check_replicas")],
     "log": [(RunLog, "epoch")],
-    "model": [(nnmpi.output.Output, "model")],
-    "save": [(nnmpi.run.writer.CheckpointWriter, "save")],
-    "write": [(nnmpi.run.writer.CheckpointWriter, "finish")],
-    "shrink": [(nnmpi.mpi.recover, "shrink")],
-    "agree": [(nnmpi.resume.Standing, "agree")],
-    "hand-round": [(nnmpi.resume, "_hand_round")],
-    "finish": [(nnmpi.output.Output, "finish")],
+    "model": [(nnmpi.training.output.Output, "model")],
+    "save": [(nnmpi.files.checkpoint_writer.CheckpointWriter, "save")],
+    "write": [(nnmpi.files.checkpoint_writer.CheckpointWriter, "finish")],
+    "shrink": [(nnmpi.faults.recovery, "shrink")],
+    "agree": [(nnmpi.training.resume.Standing, "agree")],
+    "hand-round": [(nnmpi.training.resume, "_hand_round")],
+    "finish": [(nnmpi.training.output.Output, "finish")],
     "settle": [(World, "settle")],
 }
 

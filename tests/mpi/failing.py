@@ -7,8 +7,8 @@ import os
 import sys
 import time
 
+from nnmpi.commands.job import run
 from nnmpi.errors import InputError
-from nnmpi.mpi.job import run
 from nnmpi.mpi.world import World
 
 

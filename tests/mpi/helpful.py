@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-import nnmpi.mpi.claims
-from nnmpi.mpi.helping import PIECES, Array, Call, helping
-from nnmpi.mpi.job import run
-from nnmpi.mpi.shared import share
-from nnmpi.mpi.slices import Slices
+import nnmpi.reduction.claims
+from nnmpi.commands.job import run
+from nnmpi.environment import set_threads
+from nnmpi.mpi.shared_memory import share
 from nnmpi.mpi.world import World
 from nnmpi.nn.blas import add_product
-from nnmpi.run.environment import set_threads
+from nnmpi.reduction.helping import PIECES, Array, Call, helping
+from nnmpi.reduction.one_host import Slices
 
 ROWS, WIDTH, SAMPLES, REST = 250, 256, 300, 7
 FACTORS = 3  # sets of factors, each with other samples at another place
@@ -36,7 +36,7 @@ def disturb(world: World, how: str) -> None:
     if how == "refused" and world.rank == 1:
         library = type("library", (), {"sem_init": staticmethod(lambda *_: -1)})
         shams = {**vars(ctypes), "CDLL": lambda _: library}
-        nnmpi.mpi.claims.ctypes = type("ctypes", (), shams)  # type: ignore[attr-defined]
+        nnmpi.reduction.claims.ctypes = type("ctypes", (), shams)  # type: ignore[attr-defined]
 
 
 class Pieces:

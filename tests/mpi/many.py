@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 import nnmpi.cli
-import nnmpi.mpi.tree
-from nnmpi.mpi.job import run
-from nnmpi.mpi.tree import Deterministic, subtrees
+import nnmpi.reduction.tree
+from nnmpi.commands.job import run
 from nnmpi.mpi.world import World
+from nnmpi.reduction.tree import Deterministic, subtrees
 
 
 def make_plain(world: World) -> None:
@@ -36,7 +36,7 @@ def work(world: World) -> None:
     if sys.argv[1] == "plain":
         make_plain(world)
     if sys.argv[1] == "messages":
-        nnmpi.mpi.tree.share = lambda *arguments: None  # type: ignore[assignment]
+        nnmpi.reduction.tree.share = lambda *arguments: None  # type: ignore[assignment]
     nnmpi.cli._run = lambda command: command(world) or 0  # type: ignore[assignment]
     for arguments in json.loads(sys.argv[-1]):
         nnmpi.cli.cli.main(arguments, standalone_mode=False)

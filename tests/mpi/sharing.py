@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-import nnmpi.mpi.shared
-from nnmpi.mpi.job import run
-from nnmpi.mpi.shared import share
-from nnmpi.mpi.slices import Slices
+import nnmpi.mpi.shared_memory
+from nnmpi.commands.job import run
+from nnmpi.mpi.shared_memory import share
 from nnmpi.mpi.world import World
+from nnmpi.reduction.one_host import Slices
 
 LENGTHS = (1, 15, 16, 17, 100, 40_000, 300_001)
 STEPS = 50
@@ -31,7 +31,7 @@ def disturb(world: World, how: str) -> None:
         return original_open(os.devnull, os.O_RDWR)
 
     if how and world.rank == 1:
-        nnmpi.mpi.shared.os = type("os", (), {**vars(os), "open": staticmethod(opened)})  # type: ignore[attr-defined]
+        nnmpi.mpi.shared_memory.os = type("os", (), {**vars(os), "open": staticmethod(opened)})  # type: ignore[attr-defined]
 
 
 def sums_are_right(world: World, length: int, dtype: str) -> bool | None:

@@ -5,9 +5,9 @@ import time
 
 import nnmpi.cli
 import nnmpi.mpi.clocks
-import nnmpi.recording
+import nnmpi.report.recording
 from nnmpi.mpi.launcher import launched
-from nnmpi.run import timeline
+from nnmpi.report import timeline
 
 rank = launched()[2]
 started = time.perf_counter_ns()
@@ -18,6 +18,6 @@ def clock() -> int:
     return now + rank * (5_000_000_000 + (now - started) // 1000)
 
 
-timeline.clock = nnmpi.recording.clock = clock
+timeline.clock = nnmpi.report.recording.clock = clock
 nnmpi.mpi.clocks.clock_of = lambda: f"clock {rank}"
 nnmpi.cli.main(sys.argv[1:])

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from jobs import Environment, Run, needed, ranks_help, run
 
-from nnmpi.mpi.divided import DIVIDED, LEAST
-from nnmpi.mpi.helping import HELPED
 from nnmpi.nn.layers import WIDE
+from nnmpi.reduction.divided import DIVIDED, LEAST
+from nnmpi.reduction.helping import HELPED
 
 pytestmark = pytest.mark.mpi
 

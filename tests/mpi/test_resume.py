@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jobs import CommandServer, Done, Environment, Job, Run, needed, read_metrics, run
 
-from nnmpi.mpi.divided import DIVIDED
+from nnmpi.reduction.divided import DIVIDED
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from jobs import Environment, needed, run
 
-from nnmpi.mpi.slices import slice_of
+from nnmpi.reduction.one_host import slice_of
 
 pytestmark = pytest.mark.mpi
 

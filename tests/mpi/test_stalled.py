@@ -11,7 +11,7 @@ import pytest
 from jobs import Done, Environment, Job, Run, needed, ranks_help
 from test_timeline import check_tracks
 
-from nnmpi.mpi.helping import HELPED
+from nnmpi.reduction.helping import HELPED
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from jobs import Run, ranks_help
 
-from nnmpi.mpi.helping import HELPED
 from nnmpi.nn.layers import WIDE
-from nnmpi.nn.model import LARGE
+from nnmpi.nn.network import LARGE
+from nnmpi.reduction.helping import HELPED
 
 pytestmark = pytest.mark.mpi
 

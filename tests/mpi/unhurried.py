@@ -1,7 +1,7 @@
 """Checkpoints that training waits for, so that a slow disk does not decide which of them there are."""
 
-from nnmpi.run.checkpoint import Checkpoint
-from nnmpi.run.writer import CheckpointWriter
+from nnmpi.files.checkpoint import Checkpoint
+from nnmpi.files.checkpoint_writer import CheckpointWriter
 
 original_save = CheckpointWriter.save
 

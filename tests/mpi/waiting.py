@@ -9,9 +9,9 @@ import platform
 import sys
 import time
 
+from nnmpi.commands.job import run
 from nnmpi.mpi.barrier import barrier
-from nnmpi.mpi.job import run
-from nnmpi.mpi.shared import share
+from nnmpi.mpi.shared_memory import share
 from nnmpi.mpi.world import World
 
 STEPS = 60

@@ -22,13 +22,13 @@ from mpi4py import MPI
 from threadpoolctl import threadpool_limits
 
 from nnmpi.config import Config
-from nnmpi.exchange import Exchange
 from nnmpi.memory import zeros
-from nnmpi.mpi.native import native
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.kernel import FOR_AVX2, FOR_AVX512, choose_kernel, current, is_choice, use
-from nnmpi.sums import TAIL
+from nnmpi.reduction.allreduce import native
+from nnmpi.reduction.choose import Exchange
+from nnmpi.reduction.step_vector import TAIL
 
 CHUNKS = 15
 

@@ -15,7 +15,7 @@ if rank and "HAPPENS" in os.environ:
     import numpy as np
     from unhurried import wait_for_checkpoints
 
-    from nnmpi.nn.optim import SGD
+    from nnmpi.nn.optimizers import SGD
 
     what, update, victim, times = os.environ["HAPPENS"].split()
     happened = Path(os.environ["HAPPENED"])

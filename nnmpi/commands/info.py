@@ -1,0 +1,57 @@
+"""The command ``info``: what a command started in the same way would use."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nnmpi.environment import blas, set_threads, versions
+from nnmpi.errors import InputError
+from nnmpi.launching.find_mpiexec import find_launcher
+from nnmpi.mpi.launcher import launched
+from nnmpi.mpi.shared_memory import share
+from nnmpi.mpi.world import World
+from nnmpi.nn.kernel import FOR_AVX2, FOR_AVX512, is_choice
+from nnmpi.text import printable
+
+
+def info(world: World) -> None:
+    """Print the table; all ranks take part, rank 0 prints."""
+    threads = world.threads()
+    set_threads(threads)
+    hosts = world.members.hosts()
+    launcher, promised, _ = launched()
+    started = "not started by a launcher" if launcher is None else f"{launcher}, {promised} processes"
+    if promised != world.size:
+        started += ": NOT of the same MPI as the library; training will be refused"
+    math = blas()
+    addition = "by one rank alone" if world.size == 1 else "by the MPI library"
+    if share(world, 1, 1, "float32") is not None:
+        addition = "in shared memory"
+    rows = {
+        "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+        "MPI library": world.library(),
+        "launcher": started,
+        "world size": str(world.size),
+        "hosts": ", ".join(f"{host} ({hosts.count(host)} ranks)" for host in dict.fromkeys(hosts)),
+        "BLAS": f"{math['library']} {math['version']}, kernel {math['kernel']}"
+        + (f"; to train {FOR_AVX512} or {FOR_AVX2}, by the size of the products" if is_choice() else ""),
+        "BLAS threads of a rank": f"{threads} (--threads changes it)",
+        "gradients are added up": addition,
+        "fault tolerance": "on: training goes on without ranks that die"
+        if world.recovers
+        else "off: a lost rank ends the job (Open MPI: mpirun --with-ft ulfm)",
+    }
+    if world.rank == 0 and launched()[2] == 0:
+        rows["nnmpi launch"] = _launcher()
+        table = Table(show_header=False)
+        for row in rows.items():
+            table.add_row(*(Text(printable(cell)) for cell in row))
+        Console().print(table)
+
+
+def _launcher() -> str:
+    """What ``nnmpi launch`` would start a job with."""
+    try:
+        return f"would use {find_launcher()}"
+    except InputError as error:
+        return str(error)

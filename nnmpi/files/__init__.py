@@ -1,0 +1,1 @@
+"""The formats on disk; rank 0 writes them."""

@@ -1,0 +1,170 @@
+"""Checkpoints: all that a run needs to go on as if it had not been interrupted.
+
+One checkpoint is two files in ``checkpoints/``: ``N.safetensors`` with the arrays and ``N.json`` with everything else,
+N being the number of updates done. The JSON file names the SHA-256 of the other and of itself. It is written last: a
+checkpoint without it does not exist.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import safetensors.numpy
+
+from nnmpi.errors import InputError
+from nnmpi.files.atomic import whole_file, write_whole
+from nnmpi.files.tensors import pieces
+
+Arrays = dict[str, npt.NDArray[Any]]
+FORMAT = 2  # 1: the state of SGD was v, not μv
+LARGEST_JSON = 1 << 24  # bytes; ours are a few thousand
+
+
+@dataclass
+class Progress:
+    """Where a run stands.
+
+    ``epoch`` epochs are finished, ``step`` steps of the next one, ``update`` updates in all. The sums are those of the
+    unfinished epoch, ``seconds`` its training time so far.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    update: int = 0
+    loss_sum: float = 0.0
+    samples: int = 0
+    seconds: float = 0.0
+    best_loss: float | None = None
+    best_epoch: int = 0
+
+    def finish_epoch(self) -> None:
+        """Go on to the beginning of the next epoch."""
+        self.epoch, self.step = self.epoch + 1, 0
+        self.loss_sum, self.samples, self.seconds = 0.0, 0, 0.0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in memory; ``about`` is what else the run wants to know when it resumes."""
+
+    progress: Progress
+    arrays: Arrays
+    about: dict[str, Any]
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class Unfinished:
+    """A checkpoint that the operating system has, and the disk perhaps not; it may `finish`, or be dropped.
+
+    So the arrays need no copy in memory, where there would have to be room for it: to let the system have them takes
+    about as long.
+    """
+
+    def __init__(self, directory: Path, checkpoint: Checkpoint) -> None:
+        self.update = checkpoint.progress.update
+        self._path = directory / f"{self.update:012d}.safetensors"
+        digest = hashlib.sha256()
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(whole_file(self._path))
+            for piece in pieces(checkpoint.arrays):
+                digest.update(piece)
+                file.write(piece)
+            self._file = stack.pop_all()
+        content = {"format": FORMAT, "progress": asdict(checkpoint.progress), "about": checkpoint.about}
+        self._text = json.dumps(content | {"sha256": digest.hexdigest()}, sort_keys=True)
+
+    def finish(self) -> None:
+        """Bring it to the disk; it counts from the moment in which all of it is there."""
+        self._file.close()
+        whole = json.dumps({"sha256": _digest(self._text.encode()), "content": self._text})
+        write_whole(self._path.with_suffix(".json"), whole.encode())
+
+    def drop(self) -> None:
+        """Remove what there is of it."""
+        with contextlib.suppress(_DroppedError), self._file:
+            raise _DroppedError
+
+
+class _DroppedError(Exception):
+    """Nobody needs the file any more."""
+
+
+def read(path: Path) -> Checkpoint:
+    """Read the checkpoint whose JSON file is `path`.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged; nothing of a damaged file is interpreted.
+    InputError
+        If another version of nnmpi wrote it, in another format.
+    """
+    try:
+        for file in (path, path.with_suffix(".safetensors")):
+            if file.exists() and not file.is_file():
+                raise ValueError(f"{file.name} is not a file")  # to open a pipe would wait for ever
+        if path.stat().st_size > LARGEST_JSON:
+            raise ValueError("the JSON file is too large")
+        outer = json.loads(path.read_bytes())
+        text = outer["content"]
+        if _digest(text.encode()) != outer["sha256"]:
+            raise ValueError("the JSON file does not have its checksum")
+        content = json.loads(text)
+        if content.get("format", 1) != FORMAT:
+            raise InputError(
+                f"--resume: the checkpoint {path} was written by another version of nnmpi (format "
+                f"{content.get('format', 1)}, this version reads {FORMAT}): go on with that version, or start a run of "
+                "its own with another --output"
+            )
+        data = path.with_suffix(".safetensors").read_bytes()
+        if _digest(data) != content["sha256"]:
+            raise ValueError("the safetensors file does not have its checksum")
+        progress = Progress(**content["progress"])
+        _check(progress)
+        if not isinstance(content["about"], dict):
+            raise ValueError("it does not say what it is about")
+        return Checkpoint(progress, safetensors.numpy.load(data), content["about"])
+    except OSError as error:
+        raise ValueError(f"{path.stem}: {error.strerror}") from None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, safetensors.SafetensorError) as error:
+        raise ValueError(f"{path.stem}: {error or type(error).__name__}") from None
+
+
+def _check(progress: Progress) -> None:
+    counts = (progress.epoch, progress.step, progress.update, progress.samples, progress.best_epoch)
+    numbers = (progress.loss_sum, progress.seconds, 0.0 if progress.best_loss is None else progress.best_loss)
+    if not all(type(n) is int and n >= 0 for n in counts):
+        raise ValueError(f"it counts what cannot be: {progress}")
+    if not all(type(n) is float for n in numbers) or not 0 <= progress.seconds < math.inf:
+        raise ValueError(f"it holds numbers that cannot be: {progress}")
+
+
+def newest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest valid checkpoint in `directory`, if any, and what is wrong with those that are newer.
+
+    Raises
+    ------
+    InputError
+        If another version of nnmpi wrote it, in another format.
+    """
+    damaged: list[str] = []
+    for path in sorted(directory.glob("*.json"), reverse=True):
+        try:
+            return read(path), damaged
+        except ValueError as error:
+            damaged.append(str(error))
+    return None, damaged
+
+
+def remove_all(directory: Path) -> None:
+    """Remove the checkpoints of an earlier run."""
+    for path in [*directory.glob("*.json"), *directory.glob("*.safetensors")]:
+        path.unlink()

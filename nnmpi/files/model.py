@@ -1,0 +1,174 @@
+"""``model.safetensors``: everything that is needed to use a trained network, and nothing that runs."""
+
+import json
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+
+from nnmpi.data.npz import are_characters
+from nnmpi.data.scaler import Scaler
+from nnmpi.data.targets import Targets
+from nnmpi.errors import InputError
+from nnmpi.files.atomic import whole_file
+from nnmpi.files.tensors import pieces
+from nnmpi.nn.activations import ACTIVATIONS
+from nnmpi.nn.architecture import Architecture
+from nnmpi.nn.losses import LOSSES
+
+FORMAT = 1
+LARGEST_CLASSES = 1 << 26  # bytes of an array of class labels
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Where the training data came from and how it was split: what draws the same test part again."""
+
+    data: str
+    test_fraction: float
+    seed: int
+    stratify: bool
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network with the scalers of its features and, for a regression, of its targets."""
+
+    architecture: Architecture
+    parameters: npt.NDArray[np.floating]
+    scaler: Scaler
+    target_scaler: Scaler | None
+    targets: Targets
+    recipe: Recipe
+
+
+def write_model(path: Path, model: Model, sync: bool) -> None:
+    """Write `model` so that `path` always holds a whole model, the old one or the new one; see `whole_file`.
+
+    The bytes depend on the model alone: not on the time, the host or the world size.
+    """
+    tensors: dict[str, npt.NDArray[Any]] = {}
+    for i, layer in enumerate(model.architecture.views(model.parameters)):
+        tensors[f"layers.{i}.weight"] = layer[1:]
+        tensors[f"layers.{i}.bias"] = layer[0]
+    for name, scaler in (("scaler", model.scaler), ("target_scaler", model.target_scaler)):
+        if scaler:
+            tensors[f"{name}.mean"], tensors[f"{name}.scale"] = scaler.mean, scaler.scale
+    description = {
+        "format": FORMAT,
+        "architecture": asdict(model.architecture),
+        "targets": model.targets.kind,
+        "classes": None if model.targets.classes is None else model.targets.classes.tolist(),
+        "recipe": asdict(model.recipe),
+    }
+    # one entry: safetensors does not keep the order of several
+    metadata = {"nnmpi": json.dumps(description, sort_keys=True)}
+    with whole_file(path, sync) as file:
+        file.writelines(pieces(tensors, metadata))
+
+
+def read_model(path: Path) -> Model:
+    """Read the model at `path`, a file or the directory of a run.
+
+    Raises
+    ------
+    InputError
+        If there is none or it is damaged.
+    """
+    if path.is_dir():
+        path = path / "model.safetensors"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; MODEL is the directory of a run or its model.safetensors")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise InputError(f"{path}: not a whole safetensors file ({error})") from None
+    if "nnmpi" not in metadata:
+        raise InputError(f"{path}: a safetensors file, but not written by nnmpi")
+    try:
+        return _assemble(json.loads(metadata["nnmpi"]), tensors)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path}: its description does not fit its contents ({reason})") from None
+
+
+def _assemble(description: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> Model:
+    if description["format"] != FORMAT:
+        raise ValueError(f"format {description['format']}, this version of nnmpi reads {FORMAT}")
+    told = description["architecture"]
+    architecture = Architecture(**{**told, "sizes": tuple(told["sizes"])})
+    sizes = architecture.sizes
+    if len(sizes) < 2 or not all(isinstance(n, int) and n > 0 for n in sizes):
+        raise ValueError(f"sizes {sizes}")
+    if architecture.activation not in ACTIVATIONS or architecture.dtype not in ("float32", "float64"):
+        raise ValueError(f"{architecture}")
+    LOSSES[architecture.loss][architecture.output_activation]  # a KeyError names what is wrong
+    for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
+        _expect(tensors, f"layers.{i}.weight", (fan_in, fan_out), architecture.dtype)
+        _expect(tensors, f"layers.{i}.bias", (fan_out,), architecture.dtype)
+    parameters = np.empty(architecture.parameters, architecture.dtype)
+    for i, layer in enumerate(architecture.views(parameters)):
+        layer[1:], layer[0] = tensors[f"layers.{i}.weight"], tensors[f"layers.{i}.bias"]
+    scalers = {}
+    for name, features in (("scaler", sizes[0]), ("target_scaler", sizes[-1])):
+        if name == "scaler" or description["targets"] == "numbers":
+            mean = _expect(tensors, f"{name}.mean", (features,), "float64")
+            scalers[name] = Scaler(mean, _expect(tensors, f"{name}.scale", (features,), "float64"))
+    if len(tensors) != 2 * len(sizes) - 2 + 2 * len(scalers):
+        raise ValueError("it holds other tensors, too")
+    for name, scaler in scalers.items():
+        if not (scaler.scale > 0).all():
+            raise ValueError(f"{name}.scale holds what is not above 0")
+    kind, outputs = description["targets"], sizes[-1]
+    count, outputs_of_kind = {"numbers": (0, outputs), "binary": (2, 1), "one-hot": (outputs, outputs)}[kind]
+    classes = None if description["classes"] is None else _classes(description["classes"])
+    if (classes is None) != (count == 0) or len(classes if classes is not None else ()) != count:
+        raise ValueError(f"{kind} targets with {outputs} outputs and classes {classes}")
+    if outputs != outputs_of_kind:
+        raise ValueError(f"{kind} targets with {outputs} outputs")
+    return Model(
+        architecture,
+        parameters,
+        scalers["scaler"],
+        scalers.get("target_scaler"),
+        Targets(kind, classes, outputs),
+        _recipe(description["recipe"]),
+    )
+
+
+def _classes(labels: list[Any]) -> npt.NDArray[Any]:
+    """The class labels, all of one kind and in ascending order."""
+    if type(labels) is not list or {type(label) for label in labels} not in ({bool}, {int}, {str}):
+        raise ValueError("classes that are neither all booleans nor all whole numbers nor all strings")
+    # an array gives all strings the room of the longest: a few thousand short ones and a long one can take gigabytes
+    if type(labels[0]) is str and 4 * len(labels) * max(map(len, labels)) > LARGEST_CLASSES:
+        raise ValueError(f"{len(labels)} classes, the longest of {max(map(len, labels))} characters")
+    classes = np.array(labels)
+    if classes.dtype.kind not in "biuU" or not np.array_equal(classes, np.unique(classes)):
+        raise ValueError(f"classes {classes}")
+    if classes.dtype.kind == "U" and not are_characters(classes):
+        raise ValueError("classes of what are no characters")
+    return classes
+
+
+def _recipe(told: dict[str, Any]) -> Recipe:
+    recipe = Recipe(**told)
+    kinds = [type(value) for value in (recipe.data, recipe.test_fraction, recipe.seed, recipe.stratify)]
+    if kinds != [str, float, int, bool] or not 0 < recipe.test_fraction < 1 or not 0 <= recipe.seed < 2**32:
+        raise ValueError(f"{recipe}")
+    return recipe
+
+
+def _expect(tensors: dict[str, npt.NDArray[Any]], name: str, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
+    tensor = tensors[name]
+    if tensor.shape != shape or tensor.dtype != dtype:
+        raise ValueError(f"{name} has shape {tensor.shape} and type {tensor.dtype}, not {shape} and {dtype}")
+    if not np.isfinite(tensor).all():
+        raise ValueError(f"{name} holds NaN or infinite numbers")
+    return tensor

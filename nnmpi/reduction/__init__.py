@@ -1,0 +1,1 @@
+"""How sums go over the ranks."""

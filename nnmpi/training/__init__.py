@@ -1,0 +1,1 @@
+"""A training on one rank: session, loop, evaluation, resuming, what rank 0 writes."""

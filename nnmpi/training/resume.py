@@ -1,0 +1,187 @@
+"""Going on from a checkpoint on the disk, or from what the survivors of a rank's death hold."""
+
+import dataclasses
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnmpi.config import Config, directory_of
+from nnmpi.data.shards import Layout
+from nnmpi.errors import InputError
+from nnmpi.files.checkpoint import Checkpoint, Progress, newest
+from nnmpi.mpi.world import World
+from nnmpi.nn.blas import Array
+from nnmpi.text import message
+from nnmpi.training.task import Task
+
+
+def find_checkpoint(config: Config, world: World) -> Checkpoint | None:
+    """The newest valid checkpoint of the run, on all ranks; None if there is none to resume from.
+
+    Rank 0 reads it and hands it round, so that the ranks need no file system in common. What is damaged is named and
+    left in place.
+
+    Raises
+    ------
+    InputError
+        On all ranks, if the run had other settings; it lists the differences.
+    """
+    found: Checkpoint | None = None
+    with world.together():
+        if world.rank == 0:
+            directory = directory_of(config) / "checkpoints"
+            found, damaged = newest(directory)
+            for problem in damaged:
+                text = message(f"nnmpi: damaged checkpoint skipped: {problem}")
+                print(text, file=sys.stderr, flush=True)
+            if found is None:
+                print(f"nnmpi: no checkpoint in {directory}; starting from the beginning", file=sys.stderr, flush=True)
+            else:
+                _check_about(found, directory)
+                differences = config.differences(found.about["settings"])
+                if differences:
+                    raise InputError(
+                        f"--resume: the run in {directory.parent} had other settings: {'; '.join(differences)}. "
+                        "Give the same, or start a run of its own with another --output"
+                    )
+    return _hand_round(found, 0, world)
+
+
+def _hand_round(checkpoint: Checkpoint | None, root: int, world: World) -> Checkpoint | None:
+    """The `checkpoint` of rank `root`, on all ranks."""
+    head = b""
+    if world.rank == root and checkpoint:
+        shapes = {name: (array.shape, array.dtype.str) for name, array in checkpoint.arrays.items()}
+        head = json.dumps([dataclasses.asdict(checkpoint.progress), checkpoint.about, shapes]).encode()
+    head = world.broadcast_bytes(head if world.rank == root else None, root)
+    if not head:
+        return None
+    progress, about, shapes = json.loads(head)
+    if world.rank == root and checkpoint:
+        arrays = {name: np.ascontiguousarray(array) for name, array in checkpoint.arrays.items()}
+    else:
+        arrays = {name: np.empty(shape, dtype) for name, (shape, dtype) in shapes.items()}
+    for array in arrays.values():
+        world.broadcast(array, root)
+    return Checkpoint(Progress(**progress), arrays, about)
+
+
+@dataclass
+class Standing:
+    """Where a run stands, on this rank: what outlives the death of other ranks.
+
+    Attributes
+    ----------
+    checkpoint : Checkpoint or None
+        The live arrays and progress; None before training begins. ``about["epoch"]`` has the metrics of the last epoch.
+    epochs : list of dict
+        The metrics of each epoch that this process took part in, for a rank that has to take over the log.
+    started : float
+        The clock at which the unfinished epoch began, or would have without interruptions.
+    told : bool
+        Whether this rank has printed the final scores.
+    """
+
+    checkpoint: Checkpoint | None = None
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    started: float = 0.0
+    told: bool = False
+
+    def agree(self, world: World) -> None:
+        """Take over the standing of the most advanced survivor; all of them take part.
+
+        Ranks differ by one step or the end of one epoch at most, as all take part in each.
+        """
+        mine = self.checkpoint
+        if mine:
+            if mine.progress.step:  # else the clock is still that of the epoch before
+                mine.progress.seconds = time.perf_counter() - self.started
+            mine.about["epoch"] = self.epochs[-1] if self.epochs else None
+        place = (mine.progress.epoch, mine.progress.update) if mine else (-1, -1)
+        places = [tuple(row) for row in world.gather_rows(np.array([place])).tolist()]
+        if min(places) < max(places):
+            self.checkpoint = _hand_round(mine, places.index(max(places)), world)
+            last = self.checkpoint and self.checkpoint.about["epoch"]
+            if last and last["epoch"] not in [metrics["epoch"] for metrics in self.epochs]:  # each has its own times
+                self.epochs.append(last)
+        if world.rank == 0:
+            now = self.checkpoint.progress if self.checkpoint else Progress()
+            where = f"epoch {now.epoch + 1} after step {now.step}" if self.checkpoint else "the preparations"
+            dead = f"{world.members.name(world.lost)} died"
+            print(f"nnmpi: note: {dead}; {world.size} go on, in {where}", file=sys.stderr, flush=True)
+
+
+def check_data(checkpoint: Checkpoint, task: Task) -> None:
+    """Refuse to go on with other data than the run was started with.
+
+    Raises
+    ------
+    InputError
+        On all ranks: what is compared is the same on all.
+    """
+    same = checkpoint.about["samples"] == task.samples and checkpoint.about["shards"] == task.layout.shards
+    same = same and _is_of(checkpoint.progress, task.layout)
+    for name, now in scaler_arrays(task).items():
+        before = checkpoint.arrays.get(name)
+        same = same and before is not None and before.shape == now.shape and np.allclose(before, now, rtol=1e-9)
+    if not same:
+        raise InputError(
+            f"--resume: --data {task.source.name} is not what the run was trained on: samples or features differ",
+            shared=True,
+        )
+    for name, now in scaler_arrays(task).items():
+        now[:] = checkpoint.arrays[name]
+
+
+def restore(checkpoint: Checkpoint, state: dict[str, Array]) -> None:
+    """Overwrite the arrays of `state` by those of the checkpoint that have their names.
+
+    Raises
+    ------
+    InputError
+        On all ranks, if it lacks one, or has one of another shape or type.
+    """
+    for name, array in state.items():
+        before = checkpoint.arrays.get(name)
+        if before is None or before.shape != array.shape or before.dtype != array.dtype:
+            raise InputError(
+                f"--resume: the checkpoint's {name} do not fit the network; remove it to go on from the one before, or "
+                "choose another --output",
+                shared=True,
+            )
+        array[:] = before
+
+
+def _check_about(checkpoint: Checkpoint, directory: Path) -> None:
+    """Refuse what has the checksums of a checkpoint but not the contents: another program's, or another version's."""
+    kinds = {"settings": dict, "samples": dict, "shards": int, "bits": dict}
+    strange = [name for name, kind in kinds.items() if type(checkpoint.about.get(name)) is not kind]
+    if strange or checkpoint.about["shards"] < 1:
+        raise InputError(
+            f"--resume: the newest checkpoint in {directory} is not one of this version of nnmpi "
+            f"({', '.join(strange) or 'shards'}); remove it, or choose another --output"
+        )
+
+
+def _is_of(progress: Progress, layout: Layout) -> bool:
+    """Whether a run of this layout can stand where `progress` says."""
+    return (
+        progress.step <= layout.steps
+        and progress.update == progress.epoch * layout.steps + progress.step
+        and progress.samples == min(progress.step * layout.batch_size, layout.samples)
+        and progress.best_epoch <= progress.epoch
+        and (progress.best_epoch == 0) == (progress.best_loss is None)
+    )
+
+
+def scaler_arrays(task: Task) -> dict[str, Any]:
+    """The scalers' arrays under the names that they have in files."""
+    arrays = {"scaler.mean": task.scaler.mean, "scaler.scale": task.scaler.scale}
+    if task.target_scaler:
+        arrays |= {"target_scaler.mean": task.target_scaler.mean, "target_scaler.scale": task.target_scaler.scale}
+    return arrays

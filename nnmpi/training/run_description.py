@@ -1,0 +1,51 @@
+"""What a run is: what ``config.json`` says of it, and what all its ranks must have in common."""
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnmpi.config import Config
+from nnmpi.environment import blas, versions
+from nnmpi.mpi.world import World
+from nnmpi.nn.kernel import current
+from nnmpi.training.task import Task
+
+
+def describe(config: Config, task: Task, world: World) -> dict[str, Any]:
+    """What ``config.json`` says of a run. Under "bits" stands what its bits depend on, besides the settings."""
+    found, math = versions(), blas()
+    math["kernel"] = current() or math["kernel"]  # which threadpoolctl asks for only once
+    return {
+        "finished": False,
+        "settings": config.as_json(),
+        "architecture": {**vars(task.architecture), "parameters": task.architecture.parameters},
+        "samples": task.samples,
+        "shards": task.layout.shards,
+        "batch_size": task.layout.batch_size,
+        "steps_per_epoch": task.layout.steps,
+        "world_size": world.size,
+        "lost_ranks": world.lost,
+        "hosts": world.members.hosts(),
+        "mpi": world.library(),
+        "versions": found,
+        "bits": {"blas": math, "numpy": found["numpy"], "scikit-learn": found["scikit-learn"]},
+    }
+
+
+def warn_of_bits(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Say in what differs what the bits depend on, `before` an interruption and `now`."""
+    changed = [f"{name} was {before.get(name)}, is {now[name]}" for name in now if before.get(name) != now[name]]
+    text = f"nnmpi: note: the bits may differ from those of an uninterrupted run: {'; '.join(changed)}"
+    print(text, file=sys.stderr, flush=True)
+
+
+def code() -> bytes:
+    """All source files of the package, so that ranks with different ones can be told."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parents[1]
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return f"{sys.version} {np.__version__} {digest.hexdigest()}".encode()
