@@ -32,6 +32,10 @@ UseDNS no
 MaxStartups 100
 """
 PROGRAMS = ("bridge", "ip", "nsenter", "setpriv", "ssh", "ssh-keygen", "tc", "unshare", "/usr/sbin/sshd")
+DAEMONS = ("munged", "sshd", "slurmctld", "slurmd")
+# The hosts have the same cores and do not know it: bound, the first ranks of all of them would share one, and a rank that
+# waits would keep others from working.
+SHARED_CORES = {"PRTE_MCA_hwloc_default_binding_policy": "none", "OMPI_MCA_mpi_yield_when_idle": "1"}
 # ends the processes with the one that started them, however that ends
 LEASH = ("setpriv", "--pdeathsig", "KILL")
 
@@ -70,14 +74,18 @@ class Host:
     def run(self, *words: str, timeout: float = 30) -> str:
         return run(*self.command(*words), timeout=timeout)
 
+    def path(self, path: str) -> Path:
+        """A file of this host, as it is seen from outside."""
+        return Path(f"/proc/{self.pid}/root{path}")
+
     def processes(self) -> dict[int, str]:
-        """The command lines of its processes but sshd, by their number outside of it."""
+        """The command lines of its processes but the daemons, by their number outside of it."""
         space = os.readlink(f"/proc/{self.pid}/ns/pid")
         processes = {}
         for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and entry.name != str(self.pid):
+            if entry.name.isdigit():
                 with contextlib.suppress(OSError):
-                    if os.readlink(entry / "ns/pid") == space:
+                    if os.readlink(entry / "ns/pid") == space and (entry / "comm").read_text().strip() not in DAEMONS:
                         processes[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         return processes
 
