@@ -72,7 +72,7 @@ def train(**settings: Any) -> int:
     config = Config(**settings)
 
     def work(world: "World") -> None:
-        from nnmpi.training.loop import train  # after MPI has started: a rank that dies before cannot be done without
+        from nnmpi.commands.train import train  # after MPI has started: a rank that dies before cannot be done without
 
         train(config, world)
 

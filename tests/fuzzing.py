@@ -24,7 +24,7 @@ for module in (
     "sklearn.model_selection",
     "nnmpi.commands.apply",
     "nnmpi.commands.info",
-    "nnmpi.training.loop",
+    "nnmpi.commands.train",
 ):
     importlib.import_module(module)  # what commands import when they need it: under watch it would take long
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import sklearn.datasets
 import sklearn.model_selection  # noqa: F401
 
-import nnmpi.training.loop  # noqa: F401 (each child would have to import them)
+import nnmpi.commands.train  # noqa: F401 (each child would have to import them)
 from nnmpi.cli import main
 from nnmpi.files.checkpoint import newest
 

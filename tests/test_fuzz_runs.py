@@ -19,12 +19,12 @@ from threadpoolctl import threadpool_limits
 
 from nnmpi.cli import main
 from nnmpi.commands.apply import evaluate_model
+from nnmpi.commands.train import train
 from nnmpi.config import Config, flag_of
 from nnmpi.environment import set_threads
 from nnmpi.files import checkpoint
 from nnmpi.files.run_log import RunLog
 from nnmpi.files.run_status import evidence
-from nnmpi.training.loop import train
 
 pytestmark = pytest.mark.slow
 
@@ -38,8 +38,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch, threadpool_limits(1):  # what it was before comes back
         patch.setattr("os.fsync", lambda descriptor: None)  # the disk is not what is tried
-        patch.setattr("nnmpi.training.loop.set_threads", lambda threads: None)
-        patch.setattr("nnmpi.training.loop.code", lambda: b"")  # takes longer than the training
+        patch.setattr("nnmpi.commands.train.set_threads", lambda threads: None)
+        patch.setattr("nnmpi.commands.train.code", lambda: b"")  # takes longer than the training
         patch.setattr("nnmpi.commands.apply.set_threads", lambda threads: None)
         train(Config(**SETTINGS, epochs=2, output=str(path)), Alone())
         yield path
@@ -148,7 +148,7 @@ def test_log(run: Path, data: st.DataObject) -> None:
     directory = run.with_name("log")
     directory.mkdir(exist_ok=True)
     (directory / "metrics.jsonl").write_bytes(log)
-    ends_well(lambda: RunLog(directory, {}, 1, 3, data.draw(st.integers(0, 4)), [], False).close())
+    ends_well(lambda: RunLog(directory, {}, data.draw(st.integers(0, 4)), []).close())
     for line in (directory / "metrics.jsonl").read_bytes().splitlines():
         assert 1 <= json.loads(line)["epoch"] <= 4
 
@@ -176,7 +176,7 @@ NUMBERS_OF_TRAINING = [f.name for f in fields(Config) if type(f.default) in (int
 @pytest.mark.parametrize("name", [*NUMBERS_OF_TRAINING, "shards", "threads"])
 def test_training_with_extreme_settings(run: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unlike the commands in `test_fuzz_commands`, these run to their end."""
-    monkeypatch.setattr("nnmpi.training.loop.set_threads", set_threads)
+    monkeypatch.setattr("nnmpi.commands.train.set_threads", set_threads)
     monkeypatch.setattr("nnmpi.commands.job.run", lambda work: work(Alone()))
     output = run.with_name("extreme")
     flags = ["--data=random:40x3x2", "--hidden=4", "--epochs=1", "--early-stopping=1", f"--output={output}"]

@@ -16,7 +16,7 @@ from nnmpi.mpi.addresses import Members
 from nnmpi.mpi.host import machine, process
 from nnmpi.mpi.position import Here
 from nnmpi.mpi.world import World
-from nnmpi.training.resume import Standing
+from nnmpi.training.resume import RunState
 
 
 class SmallMembers(Members):
@@ -218,18 +218,18 @@ def test_ranks_meet_again_where_only_some_have_met_before() -> None:
     assert on_ranks(3, rank) == 3 * [["host0", "host1", "host2"]]
 
 
-def test_survivors_take_over_the_standing_of_the_most_advanced() -> None:
+def test_survivors_take_over_the_state_of_the_most_advanced() -> None:
     """Rank 1 has finished a step, and an epoch with it, that the others have not."""
 
     def rank(world: World) -> tuple[int, int, float, list[int]]:
         ahead = world.rank == 1
         progress = Progress(epoch=2, update=20) if ahead else Progress(epoch=1, step=9, update=19)
-        standing = Standing(Checkpoint(progress, {"parameters": np.full(3, float(world.rank))}, {}))
-        standing.epochs = [{"epoch": epoch} for epoch in (1, 2)[: 1 + ahead]]
-        standing.agree(world)
-        agreed = standing.checkpoint
+        state = RunState(Checkpoint(progress, {"parameters": np.full(3, float(world.rank))}, {}))
+        state.epochs = [{"epoch": epoch} for epoch in (1, 2)[: 1 + ahead]]
+        state.agree(world)
+        agreed = state.checkpoint
         assert agreed
-        epochs = [metrics["epoch"] for metrics in standing.epochs]
+        epochs = [metrics["epoch"] for metrics in state.epochs]
         return agreed.progress.epoch, agreed.progress.update, float(agreed.arrays["parameters"][0]), epochs
 
     assert on_ranks(3, rank) == 3 * [(2, 20, 1.0, [1, 2])]
@@ -240,8 +240,8 @@ def test_epoch_that_all_have_seen_is_not_logged_twice() -> None:
 
     def rank(world: World) -> list[int]:
         progress = Progress(epoch=1, step=1 + world.rank, update=11 + world.rank)
-        standing = Standing(Checkpoint(progress, {}, {}), [{"epoch": 1, "seconds": float(world.rank)}])
-        standing.agree(world)
-        return [metrics["epoch"] for metrics in standing.epochs]
+        state = RunState(Checkpoint(progress, {}, {}), [{"epoch": 1, "seconds": float(world.rank)}])
+        state.agree(world)
+        return [metrics["epoch"] for metrics in state.epochs]
 
     assert on_ranks(2, rank) == [[1], [1]]

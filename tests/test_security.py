@@ -15,12 +15,12 @@ from test_modelfile import MODELS
 
 from nnmpi.commands.apply import evaluate_model, predict
 from nnmpi.commands.info import info
+from nnmpi.commands.train import train
 from nnmpi.config import Config
 from nnmpi.errors import InputError
 from nnmpi.files.atomic import open_to_append, write_whole
 from nnmpi.files.model import Model, Recipe, write_model
 from nnmpi.text import LONGEST, message, printable
-from nnmpi.training.loop import train
 
 # what is in the code
 

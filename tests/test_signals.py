@@ -6,31 +6,32 @@ import signal
 import pytest
 
 from nnmpi.commands.signals import SIGNALS, StopRequest
+from nnmpi.training.session import Requests
 
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_signal_is_noted(number: signal.Signals) -> None:
-    with StopRequest() as stop:
+    with StopRequest(Requests()) as stop:
         assert stop.number == 0
         os.kill(os.getpid(), number)
         assert stop.number == number
 
 
 def test_first_signal_counts() -> None:
-    with StopRequest() as stop:
+    with StopRequest(Requests()) as stop:
         os.kill(os.getpid(), signal.SIGUSR1)
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.number == signal.SIGUSR1
 
 
 def test_second_interrupt_is_left_to_the_system() -> None:
-    with StopRequest():
+    with StopRequest(Requests()):
         os.kill(os.getpid(), signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
 
 
 def test_handlers_are_restored() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
-    with StopRequest():
+    with StopRequest(Requests()):
         pass
     assert [signal.getsignal(number) for number in SIGNALS] == before

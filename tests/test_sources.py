@@ -370,7 +370,7 @@ NOT_QUICK = [*(name for name in TABLES if name != "digits"), "random:20x3x2"]
 def test_reading_and_splitting_imports_no_scikit_learn(name):
     """It would cost every rank a second and 90 MB."""
     code = f"""
-import sys, nnmpi.training.loop
+import sys, nnmpi.commands.train
 from nnmpi.data.parts import split
 from nnmpi.data.sources import open_source
 split(open_source({name!r}), 0.2, 0.1, 1, False)

@@ -5,6 +5,7 @@ from types import FrameType
 from typing import Any
 
 from nnmpi.errors import CommandError
+from nnmpi.training.session import Requests
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
@@ -18,13 +19,15 @@ class Stopped(CommandError):
 
 
 class StopRequest:
-    """While entered, SIGTERM, SIGINT and SIGUSR1 are noted in ``number`` (0: none yet) instead of ending the process.
+    """While entered, SIGTERM, SIGINT and SIGUSR1 ask for a stop instead of ending the process.
 
-    A second SIGINT ends it at once, also where Python is not running.
+    ``number`` is the first of them that came, 0 before. A second SIGINT ends the process at once, also where Python is
+    not running.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, requests: Requests) -> None:
         self.number = 0
+        self._requests = requests
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
@@ -38,5 +41,6 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.number = self.number or number
+        self._requests.stop = True
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)

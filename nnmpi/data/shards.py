@@ -47,6 +47,10 @@ class Layout:
         """Steps in an epoch."""
         return -(-self.samples // self.batch_size)
 
+    def samples_of(self, step: int) -> int:
+        """How many samples a step takes over all ranks; only the last of an epoch may take fewer than the others."""
+        return min(self.batch_size, self.samples - step * self.batch_size)
+
     def microbatch(self, step: int, shard: int) -> range:
         """Which samples of the shard's order of this epoch make up its microbatch of a step."""
         start = step * self.batch_size

@@ -42,6 +42,13 @@ class Progress:
     best_loss: float | None = None
     best_epoch: int = 0
 
+    def advance(self, loss_sum: float, samples: int) -> None:
+        """Count a step that is done."""
+        self.update += 1
+        self.step += 1
+        self.loss_sum += loss_sum
+        self.samples += samples
+
     def finish_epoch(self) -> None:
         """Go on to the beginning of the next epoch."""
         self.epoch, self.step = self.epoch + 1, 0

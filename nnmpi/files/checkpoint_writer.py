@@ -1,6 +1,7 @@
 """The thread that brings checkpoints to the disk."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from nnmpi.errors import RunError
@@ -10,10 +11,13 @@ from nnmpi.files.checkpoint import Checkpoint, Unfinished
 class CheckpointWriter:
     """Writes checkpoints, and brings them to the disk in a thread of its own, so that training goes on meanwhile.
 
-    If checkpoints come faster than the disk takes them, the newest waits and those before it are dropped.
+    If checkpoints come faster than the disk takes them, the newest waits and those before it are dropped. `failed` is
+    called once if one cannot be written.
     """
 
-    def __init__(self, directory: Path, keep: int, resumed_at: int | None) -> None:
+    def __init__(
+        self, directory: Path, keep: int, resumed_at: int | None, failed: Callable[[], None] = lambda: None
+    ) -> None:
         self._directory, self._keep = directory, keep
         # damaged files may be newer than what the run resumed from: they are neither counted nor removed
         self._written = [] if resumed_at is None else [u for u in map(int, self._found()) if u <= resumed_at]
@@ -25,6 +29,7 @@ class CheckpointWriter:
         self._under_way: Unfinished | None = None
         self._closing = False
         self.error: Exception | None = None
+        self._failed = failed
         self._thread = threading.Thread(target=self._work, name="checkpoints")
         self._thread.start()
 
@@ -43,7 +48,7 @@ class CheckpointWriter:
             if older:
                 older.drop()
         except OSError as error:
-            self.error = error
+            self._fail(error)
 
     def flush(self) -> None:
         """Wait until all that was handed over is on the disk.
@@ -85,7 +90,11 @@ class CheckpointWriter:
             try:
                 self.finish(written)
             except Exception as error:  # whatever it is, nobody must wait for this thread in vain
-                self.error = error
+                self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.error = error
+        self._failed()
 
     def finish(self, written: Unfinished) -> None:
         """Bring a checkpoint to the disk, and remove those that are not to be kept; called in the thread."""

@@ -6,19 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from nnmpi import __version__
-from nnmpi.data.batches import Batches
 from nnmpi.errors import CommandError, InputError, RunError
 from nnmpi.files.atomic import write_whole
-from nnmpi.files.checkpoint import Progress
 from nnmpi.mpi.clocks import ahead_of_rank_0
 from nnmpi.mpi.world import World
-from nnmpi.nn.network import Bound, Network
-from nnmpi.nn.optimizers import Optimizer
-from nnmpi.reduction.divided import Divided
-from nnmpi.reduction.protocol import Reduction
 from nnmpi.report.timeline import Timeline, clock
 from nnmpi.report.trace import RankRows, aligned, trace
 from nnmpi.training.output import Output
+from nnmpi.training.session import Session
 
 
 class Recording:
@@ -51,23 +46,16 @@ class Recording:
                 _check(self._path)
         self._read_clock()
 
-    def attach(
-        self,
-        progress: Progress,
-        batches: Batches[Bound],
-        network: Network,
-        optimizer: Optimizer | Divided,
-        reduce: Reduction,
-        output: Output | None,
-    ) -> None:
+    def attach(self, session: Session, output: Output | None) -> None:
         """Let the parts of a step, and what rank 0 writes, leave rows in the timeline from now on."""
         timeline = self.timeline
         if timeline is None:
             return
-        timeline.time_steps(batches, lambda: progress.update)
+        network = session.network
+        timeline.time_steps(session.batches, lambda: session.progress.update)
         timeline.time(network, draw_dropout="dropout", forward="forward", loss="loss", backward="backward", add_l2="l2")
-        timeline.time(optimizer, update="update")
-        timeline.time(reduce, reduce="reduce")
+        timeline.time(session.optimizer, update="update")
+        timeline.time(session.reduction, reduce="reduce")
         if output:
             timeline.time(output, model="write a model")
             timeline.time(output.log, epoch="log")

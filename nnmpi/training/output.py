@@ -1,27 +1,31 @@
 """What rank 0 writes: the directory of a run, with its log, its model and its checkpoints."""
 
 import errno
-import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nnmpi.config import Config, directory_of, parse_interval
+from nnmpi.config import parse_interval
 from nnmpi.errors import InputError, RunError
 from nnmpi.files import checkpoint
-from nnmpi.files.checkpoint import Checkpoint, Progress
 from nnmpi.files.checkpoint_writer import CheckpointWriter
-from nnmpi.files.model import Model, Recipe, write_model
+from nnmpi.files.model import write_model
 from nnmpi.files.run_log import RunLog
-from nnmpi.mpi.launcher import shows_terminal
-from nnmpi.mpi.world import World
-from nnmpi.nn.blas import Array
-from nnmpi.training.task import Task, suggested_shards
+from nnmpi.training.events import CheckpointDue, EpochDone, Event, Finished
+from nnmpi.training.session import Session
 
 
 class Output:
-    """The files of a run and what it shows; only rank 0 has one.
+    """Writes what the events of `session` bring into `directory`; only rank 0 has one.
+
+    Parameters
+    ----------
+    resumed
+        Whether the run goes on from a checkpoint, or from what survivors hold.
+    history
+        The metrics of the epochs that this rank took part in before.
 
     Raises
     ------
@@ -31,18 +35,10 @@ class Output:
         From its methods, if the directory can no longer be written.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        task: Task,
-        world: World,
-        about: dict[str, Any],
-        resumed: Checkpoint | None,
-        epochs: list[dict[str, Any]],
-    ) -> None:
-        self._config, self._task = config, task
-        self._directory = directory_of(config)
-        checkpoints = self._directory / "checkpoints"
+    def __init__(self, session: Session, directory: Path, resumed: bool, history: list[dict[str, Any]]) -> None:
+        self._session, self._directory = session, directory
+        config, progress = session.config, session.progress
+        checkpoints = directory / "checkpoints"
         if checkpoints.is_symlink():
             raise InputError(
                 f"{checkpoints} is a link, to {checkpoints.readlink()}: a run writes into its own directory only; "
@@ -50,47 +46,47 @@ class Output:
             )
         try:
             if not (config.resume or resumed) and checkpoints.is_dir():
-                _make_way(checkpoints)
+                _remove_finished(checkpoints)
             for name in ("config.json", "metrics.jsonl", "model.safetensors"):
-                if (self._directory / name).is_dir():
+                if (directory / name).is_dir():
                     raise IsADirectoryError(errno.EISDIR, f"{name} is a directory")
             checkpoints.mkdir(parents=True, exist_ok=True)
-            progress = resumed.progress if resumed else Progress()
-            steps = task.layout.steps
-            self.log = RunLog(self._directory, about, steps, config.epochs, progress.epoch, epochs, shows_terminal())
+            self.log = RunLog(directory, session.description, progress.epoch, history)
         except OSError as error:
-            raise InputError(
-                f"--output {self._directory}: cannot be written ({error.strerror}); choose another"
-            ) from None
-        better = suggested_shards(task.layout.shards, world.size)
-        if better and not resumed:
-            _say(
-                f"note: {task.layout.shards} shards on {world.size} ranks leave some ranks waiting for others; "
-                f"--shards {better} would fit"
-            )
+            raise InputError(f"--output {directory}: cannot be written ({error.strerror}); choose another") from None
         self.checkpoints: CheckpointWriter | None = None
-        if parse_interval(config.checkpoint_every)[1] != "never":
-            self.checkpoints = CheckpointWriter(checkpoints, config.keep, progress.update if resumed else None)
+        self._every, self._unit = parse_interval(config.checkpoint_every)
+        self._timer: threading.Timer | None = None
+        if self._unit != "never":
+            resumed_at = progress.update if resumed else None
+            self.checkpoints = CheckpointWriter(checkpoints, config.keep, resumed_at, self._stop)
+            self._start_timer()
+        if not resumed:
+            self.model()
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise RunError(f"{self._directory} can no longer be written ({error.strerror})") from None
+    def take(self, event: Event) -> None:
+        """Write what an event asks for."""
+        match event:
+            case EpochDone(metrics, is_best):
+                with self._writing():
+                    self.log.epoch(metrics)
+                if is_best:
+                    self.model()
+            case CheckpointDue(_, finished):
+                self._session.requests.checkpoint = False
+                if self.checkpoints:
+                    self.checkpoints.save(self._session.checkpoint(finished))
+                    self._start_timer()
+            case Finished():
+                self.flush()
+                self.model(sync=True)
+                with self._writing():
+                    self.log.finished()
 
-    def model(self, parameters: Array, final: bool = False) -> None:
-        """Write ``model.safetensors``."""
-        config, task = self._config, self._task
-        recipe = Recipe(config.data, config.test_fraction, config.seed, config.stratify)
-        model = Model(task.architecture, parameters, task.scaler, task.target_scaler, task.targets, recipe)
+    def model(self, sync: bool = False) -> None:
+        """Write ``model.safetensors``; with `sync` it is on the disk when this returns."""
         with self._writing():
-            write_model(self._directory / "model.safetensors", model, final)
-
-    def epoch(self, metrics: dict[str, Any]) -> None:
-        """Log an epoch."""
-        with self._writing():
-            self.log.epoch(metrics)
+            write_model(self._directory / "model.safetensors", self._session.model(), sync)
 
     def flush(self) -> None:
         """Wait until the last checkpoint is on the disk.
@@ -103,36 +99,41 @@ class Output:
         if self.checkpoints:
             self.checkpoints.flush()
 
-    def finish(self, parameters: Array) -> None:
-        """Write the final model, after the last checkpoint, and that the run is finished.
-
-        Raises
-        ------
-        RunError
-            If one of them cannot be written.
-        """
-        self.flush()
-        self.model(parameters, True)
-        with self._writing():
-            self.log.finished()
-
     def close(self) -> None:
-        """End the progress bar, the files, and the writing of checkpoints."""
+        """Close the files, and end the thread that writes checkpoints."""
         self.log.close()
+        if self._timer:
+            self._timer.cancel()
         if self.checkpoints:
             self.checkpoints.close()
 
+    def _stop(self) -> None:
+        self._session.requests.stop = True
 
-def _make_way(directory: Path) -> None:
+    def _start_timer(self) -> None:
+        """Ask for a checkpoint in so many minutes, if ``--checkpoint-every`` counts minutes."""
+        if self._timer:
+            self._timer.cancel()
+        if self._unit == "minutes":
+            requests = self._session.requests
+            self._timer = threading.Timer(60 * self._every, lambda: setattr(requests, "checkpoint", True))
+            self._timer.daemon = True
+            self._timer.start()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunError(f"{self._directory} can no longer be written ({error.strerror})") from None
+
+
+def _remove_finished(directory: Path) -> None:
     """Remove the checkpoints of a finished run; those of an unfinished one are somebody's work."""
-    found, damaged = checkpoint.newest(directory)
-    if damaged or (found and found.about.get("finished") is not True):
+    newest, damaged = checkpoint.newest(directory)
+    if damaged or (newest and newest.about.get("finished") is not True):
         raise InputError(
             f"{directory} holds the checkpoints of a run that was not finished: add --resume to go on with it, "
             "choose another --output, or remove them"
         )
     checkpoint.remove_all(directory)
-
-
-def _say(text: str) -> None:
-    print(f"nnmpi: {text}", file=sys.stderr, flush=True)

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,14 +14,13 @@ from nnmpi.errors import InputError
 from nnmpi.files.checkpoint import Checkpoint, Progress, newest
 from nnmpi.mpi.world import World
 from nnmpi.nn.blas import Array
-from nnmpi.text import message
 from nnmpi.training.task import Task
 
 
-def find_checkpoint(config: Config, world: World) -> Checkpoint | None:
-    """The newest valid checkpoint of the run, on all ranks; None if there is none to resume from.
+def find_checkpoint(config: Config, world: World) -> tuple[Checkpoint | None, list[str]]:
+    """The newest valid checkpoint of the run, on all ranks, or None; and, on rank 0, what its user should know.
 
-    Rank 0 reads it and hands it round, so that the ranks need no file system in common. What is damaged is named and
+    Rank 0 reads it and broadcasts it, so that the ranks need no common file system. Damaged checkpoints are named and
     left in place.
 
     Raises
@@ -31,28 +28,27 @@ def find_checkpoint(config: Config, world: World) -> Checkpoint | None:
     InputError
         On all ranks, if the run had other settings; it lists the differences.
     """
-    found: Checkpoint | None = None
+    checkpoint: Checkpoint | None = None
+    notes: list[str] = []
     with world.together():
         if world.rank == 0:
             directory = directory_of(config) / "checkpoints"
-            found, damaged = newest(directory)
-            for problem in damaged:
-                text = message(f"nnmpi: damaged checkpoint skipped: {problem}")
-                print(text, file=sys.stderr, flush=True)
-            if found is None:
-                print(f"nnmpi: no checkpoint in {directory}; starting from the beginning", file=sys.stderr, flush=True)
+            checkpoint, damaged = newest(directory)
+            notes = [f"damaged checkpoint skipped: {problem}" for problem in damaged]
+            if checkpoint is None:
+                notes.append(f"no checkpoint in {directory}; starting from the beginning")
             else:
-                _check_about(found, directory)
-                differences = config.differences(found.about["settings"])
+                _check_about(checkpoint, directory)
+                differences = config.differences(checkpoint.about["settings"])
                 if differences:
                     raise InputError(
                         f"--resume: the run in {directory.parent} had other settings: {'; '.join(differences)}. "
                         "Give the same, or start a run of its own with another --output"
                     )
-    return _hand_round(found, 0, world)
+    return _broadcast(checkpoint, 0, world), notes
 
 
-def _hand_round(checkpoint: Checkpoint | None, root: int, world: World) -> Checkpoint | None:
+def _broadcast(checkpoint: Checkpoint | None, root: int, world: World) -> Checkpoint | None:
     """The `checkpoint` of rank `root`, on all ranks."""
     head = b""
     if world.rank == root and checkpoint:
@@ -72,48 +68,38 @@ def _hand_round(checkpoint: Checkpoint | None, root: int, world: World) -> Check
 
 
 @dataclass
-class Standing:
-    """Where a run stands, on this rank: what outlives the death of other ranks.
+class RunState:
+    """What this rank holds of a run, and what outlives the death of other ranks.
 
     Attributes
     ----------
     checkpoint : Checkpoint or None
-        The live arrays and progress; None before training begins. ``about["epoch"]`` has the metrics of the last epoch.
+        The live arrays and progress; None before training begins.
     epochs : list of dict
         The metrics of each epoch that this process took part in, for a rank that has to take over the log.
-    started : float
-        The clock at which the unfinished epoch began, or would have without interruptions.
-    told : bool
-        Whether this rank has printed the final scores.
     """
 
     checkpoint: Checkpoint | None = None
     epochs: list[dict[str, Any]] = field(default_factory=list)
-    started: float = 0.0
-    told: bool = False
 
-    def agree(self, world: World) -> None:
-        """Take over the standing of the most advanced survivor; all of them take part.
+    def agree(self, world: World) -> str:
+        """Take over the state of the most advanced survivor; all of them take part. Returns what happened, in a line.
 
         Ranks differ by one step or the end of one epoch at most, as all take part in each.
         """
         mine = self.checkpoint
         if mine:
-            if mine.progress.step:  # else the clock is still that of the epoch before
-                mine.progress.seconds = time.perf_counter() - self.started
             mine.about["epoch"] = self.epochs[-1] if self.epochs else None
         place = (mine.progress.epoch, mine.progress.update) if mine else (-1, -1)
         places = [tuple(row) for row in world.gather_rows(np.array([place])).tolist()]
         if min(places) < max(places):
-            self.checkpoint = _hand_round(mine, places.index(max(places)), world)
+            self.checkpoint = _broadcast(mine, places.index(max(places)), world)
             last = self.checkpoint and self.checkpoint.about["epoch"]
             if last and last["epoch"] not in [metrics["epoch"] for metrics in self.epochs]:  # each has its own times
                 self.epochs.append(last)
-        if world.rank == 0:
-            now = self.checkpoint.progress if self.checkpoint else Progress()
-            where = f"epoch {now.epoch + 1} after step {now.step}" if self.checkpoint else "the preparations"
-            dead = f"{world.members.name(world.lost)} died"
-            print(f"nnmpi: note: {dead}; {world.size} go on, in {where}", file=sys.stderr, flush=True)
+        now = self.checkpoint.progress if self.checkpoint else Progress()
+        where = f"epoch {now.epoch + 1} after step {now.step}" if self.checkpoint else "the preparations"
+        return f"note: {world.members.name(world.lost)} died; {world.size} go on, in {where}"
 
 
 def check_data(checkpoint: Checkpoint, task: Task) -> None:

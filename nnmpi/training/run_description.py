@@ -35,11 +35,12 @@ def describe(config: Config, task: Task, world: World) -> dict[str, Any]:
     }
 
 
-def warn_of_bits(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Say in what differs what the bits depend on, `before` an interruption and `now`."""
+def changed_bits(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """In a line, which software that decides on bits differs `before` an interruption and `now`; "" if none does."""
     changed = [f"{name} was {before.get(name)}, is {now[name]}" for name in now if before.get(name) != now[name]]
-    text = f"nnmpi: note: the bits may differ from those of an uninterrupted run: {'; '.join(changed)}"
-    print(text, file=sys.stderr, flush=True)
+    if not changed:
+        return ""
+    return f"note: the bits may differ from those of an uninterrupted run: {'; '.join(changed)}"
 
 
 def code() -> bytes:

@@ -42,7 +42,7 @@ class Task:
     samples: dict[str, int]
 
 
-def prepare(config: Config, world: World, shards: int | None) -> Task:
+def prepare(config: Config, world: World, shards: int | None, source: Source | None = None) -> Task:
     """Open the source, split it and read this rank's part of its `shards`; all ranks take part.
 
     Raises
@@ -51,7 +51,7 @@ def prepare(config: Config, world: World, shards: int | None) -> Task:
         On all ranks, if the settings do not go with the data or the world size.
     """
     with world.together():
-        source = open_source(config.data)
+        source = source or open_source(config.data)
         targets, architecture = _shape(config, source)
         validation_fraction = config.validation_fraction if config.early_stopping else 0.0
         parts = split(source, config.test_fraction, validation_fraction, config.seed, config.stratify)

@@ -15,9 +15,9 @@ import numpy as np
 import nnmpi.cli
 from nnmpi.mpi.world import World
 from nnmpi.nn.optimizers import SGD
-from nnmpi.training.resume import Standing
+from nnmpi.training.resume import RunState
 
-original_init, original_agree, original_update = World.__init__, Standing.agree, SGD.update
+original_init, original_agree, original_update = World.__init__, RunState.agree, SGD.update
 name = ""
 recovering = False
 
@@ -31,7 +31,7 @@ def init(self: World, mpi: Any) -> None:
     temporary.rename(f"up-{name}")
 
 
-def agree(self: Standing, world: World) -> None:
+def agree(self: RunState, world: World) -> None:
     global recovering
     recovering = True
     original_agree(self, world)
@@ -47,6 +47,6 @@ def update(self: SGD, gradient: np.ndarray, count: float, learning_rate: float, 
 
 
 World.__init__ = init  # type: ignore[method-assign]
-Standing.agree = agree  # type: ignore[method-assign]
+RunState.agree = agree  # type: ignore[method-assign]
 SGD.update = update  # type: ignore[method-assign]
 nnmpi.cli.main(sys.argv[1:])

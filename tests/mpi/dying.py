@@ -14,11 +14,13 @@ import numpy as np
 
 import nnmpi.cli
 import nnmpi.commands.job
+import nnmpi.commands.train
 import nnmpi.faults.recovery
 import nnmpi.files.checkpoint_writer
 import nnmpi.training.loop
 import nnmpi.training.output
 import nnmpi.training.resume
+import nnmpi.training.session
 from nnmpi.files.run_log import RunLog
 from nnmpi.mpi.world import World
 from nnmpi.nn.optimizers import SGD
@@ -30,8 +32,8 @@ from nnmpi.reduction.tree import Deterministic
 
 PLACES: dict[str, list[tuple[Any, str]]] = {
     "start": [(nnmpi.commands.job, "_check_family")],  # before MPI starts
-    "prepare": [(nnmpi.training.loop, "prepare")],
-    "output": [(nnmpi.training.loop, "Output")],
+    "prepare": [(nnmpi.training.session, "prepare")],
+    "output": [(nnmpi.commands.train, "Output")],
     "reduce": [(Deterministic, "reduce"), (Native, "reduce"), (Slices, "reduce")],
     "sum": [(slices, "np"), (tree, "np")],  # while slices are added up, between the two barriers
     "update": [(SGD, "update")],
@@ -42,8 +44,8 @@ PLACES: dict[str, list[tuple[Any, str]]] = {
     "save": [(nnmpi.files.checkpoint_writer.CheckpointWriter, "save")],
     "write": [(nnmpi.files.checkpoint_writer.CheckpointWriter, "finish")],
     "shrink": [(nnmpi.faults.recovery, "shrink")],
-    "agree": [(nnmpi.training.resume.Standing, "agree")],
-    "hand-round": [(nnmpi.training.resume, "_hand_round")],
+    "agree": [(nnmpi.training.resume.RunState, "agree")],
+    "hand-round": [(nnmpi.training.resume, "_broadcast")],
     "finish": [(nnmpi.training.output.Output, "finish")],
     "settle": [(World, "settle")],
 }

@@ -1,0 +1,169 @@
+"""The command ``train``: a training on all ranks of a job, with what surrounds it."""
+
+import json
+import sys
+from contextlib import ExitStack
+from signal import Signals
+
+import numpy as np
+
+from nnmpi.commands.progress import Display
+from nnmpi.commands.signals import Stopped, StopRequest
+from nnmpi.config import Config, directory_of
+from nnmpi.environment import set_threads
+from nnmpi.faults.recovery import recovering
+from nnmpi.faults.watchdog import Watchdog
+from nnmpi.mpi.launcher import shows_terminal
+from nnmpi.mpi.world import World
+from nnmpi.report.recording import Recording
+from nnmpi.text import message
+from nnmpi.training.events import CheckpointDue, EpochDone, Event, Finished
+from nnmpi.training.loop import train as train_session
+from nnmpi.training.output import Output
+from nnmpi.training.resume import RunState, find_checkpoint
+from nnmpi.training.run_description import changed_bits, code
+from nnmpi.training.session import Requests, Session
+from nnmpi.training.task import suggested_shards
+
+
+def train(config: Config, world: World) -> None:
+    """Train as `config` says, on all ranks of `world`; rank 0 writes the results and prints the final scores.
+
+    When ranks die and the others can go on, the survivors agree on what they hold and train on in a new session.
+
+    Raises
+    ------
+    InputError
+        On all ranks, before anything is written, if the settings do not go with the data or the world.
+    RunError
+        On all ranks, if the loss becomes NaN or infinite (the model of the last good epoch is kept), if a checkpoint
+        cannot be written, or if the replicas are no longer equal.
+    Stopped
+        On all ranks, after a signal and the checkpoint that follows it.
+    """
+    run = _Run(config, world)
+    with Watchdog(world, config.stall_timeout, world.recovers) as watchdog:
+
+        def attempt() -> None:
+            world.check_launcher()
+            world.members.meet()
+            world.check_same({"code": code(), "settings": json.dumps(config.as_json()).encode()})
+            watchdog.start()
+            run.train()
+            world.settle()
+
+        def agree() -> None:
+            if world.rank == 0:
+                watchdog.dismiss(world.lost)
+            run.agree()
+
+        recovering(world, attempt, agree)
+
+
+class _Run:
+    """A run of the command on this rank, over the deaths of other ranks."""
+
+    def __init__(self, config: Config, world: World) -> None:
+        self._config, self._world = config, world
+        self._state = RunState()
+        self._requests = Requests()
+        self._stop = StopRequest(self._requests)
+        self._recording = Recording(config.timeline, world)
+        self._session: Session | None = None
+        self._output: Output | None = None
+        self._display: Display | None = None
+        self._printed = False
+
+    def agree(self) -> None:
+        """Take over what the most advanced survivor holds."""
+        if self._session:
+            self._session.note_seconds()
+        self._say(self._state.agree(self._world))
+
+    def train(self) -> None:
+        """Train from where the run stands to its end, with the ranks there are."""
+        config, world = self._config, self._world
+        self._recording.begin()
+        threads = config.threads or (1 if config.deterministic else world.threads())
+        set_threads(threads)
+        survived = resumed = self._state.checkpoint
+        if config.resume and not survived:
+            resumed, notes = find_checkpoint(config, world)
+            for note in notes:
+                self._say(note)
+        self._session = session = Session(config, world, threads, resumed=resumed, requests=self._requests)
+        with ExitStack() as stack:
+            stack.enter_context(self._recording)
+            with world.together():
+                if world.rank == 0:
+                    self._output = Output(session, directory_of(config), bool(resumed), self._state.epochs)
+                    stack.callback(self._output.close)
+                    self._display = Display(session, live=shows_terminal())
+                    stack.callback(self._display.close)
+                    self._note_differences(session, resumed.about["bits"] if resumed else None)
+            stack.enter_context(self._stop)
+            stack.enter_context(np.errstate(over="ignore", invalid="ignore", divide="ignore"))  # the loss is checked
+            self._recording.attach(session, self._output)
+            self._state.checkpoint = session.checkpoint()  # from here on survivors go on from what they hold
+            self._requests.checkpoint = bool(survived)
+            for event in train_session(session):
+                self._take(event)
+
+    def _take(self, event: Event) -> None:
+        """Do what an event asks for; all ranks do so together."""
+        match event:
+            case EpochDone(metrics):
+                self._state.epochs.append(metrics)
+                if self._output and self._display:
+                    self._output.take(event)
+                    self._display.epoch(metrics)
+            case CheckpointDue(stopping):
+                if self._output:
+                    self._output.take(event)
+                if stopping:
+                    raise self._stopped()
+            case Finished(scores):
+                with self._world.together():
+                    if self._output:
+                        self._output.take(event)
+                if self._display and not self._printed:
+                    self._display.close()
+                    self._print_scores(scores.line("test"))
+
+    def _print_scores(self, line: str) -> None:
+        progress = self._session.progress if self._session else None
+        if progress and progress.best_epoch:
+            best_loss = f"best validation loss {progress.best_loss:.4f}"
+            print(f"{best_loss} after epoch {progress.best_epoch} of {progress.epoch}")
+        print(line, flush=True)
+        self._printed = True
+
+    def _note_differences(self, session: Session, bits: dict[str, object] | None) -> None:
+        """Say what may surprise: idle ranks, and other software than before an interruption."""
+        shards, size = session.layout.shards, self._world.size
+        better = suggested_shards(shards, size)
+        if bits is None and better:
+            self._say(
+                f"note: {shards} shards on {size} ranks leave some ranks waiting for others; use --shards {better}"
+            )
+        if bits is not None and self._config.deterministic:
+            self._say(changed_bits(bits, session.description["bits"]))
+
+    def _stopped(self) -> Stopped:
+        """The error that ends a run on request, after its checkpoint is on the disk; all ranks take part."""
+        with self._world.together():
+            if self._output:
+                self._output.flush()
+        number = self._world.largest(self._stop.number)  # the signal may not have reached every rank
+        assert self._session
+        progress = self._session.progress
+        keeps = self._config.checkpoint_every != "never"
+        return Stopped(
+            number,
+            f"stopped by {Signals(number).name} in epoch {progress.epoch + 1} after step {progress.step}; "
+            + ("add --resume to go on" if keeps else "without a checkpoint (--checkpoint-every)"),
+        )
+
+    def _say(self, text: str) -> None:
+        if text and self._world.rank == 0:
+            print(message(f"nnmpi: {text}"), file=sys.stderr, flush=True)
