@@ -33,8 +33,8 @@ MaxStartups 100
 """
 PROGRAMS = ("bridge", "ip", "nsenter", "setpriv", "ssh", "ssh-keygen", "tc", "unshare", "/usr/sbin/sshd")
 DAEMONS = ("munged", "sshd", "slurmctld", "slurmd")
-# The hosts have the same cores and do not know it: bound, the first ranks of all of them would share one, and a rank that
-# waits would keep others from working.
+# The hosts have the same cores and do not know it: bound, the first ranks of all of them would share one, and a rank
+# that waits would keep others from working.
 SHARED_CORES = {"PRTE_MCA_hwloc_default_binding_policy": "none", "OMPI_MCA_mpi_yield_when_idle": "1"}
 # ends the processes with the one that started them, however that ends
 LEASH = ("setpriv", "--pdeathsig", "KILL")

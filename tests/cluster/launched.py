@@ -26,7 +26,16 @@ def launch(hosts: list[Host], ranks: int, mpi: Environment, directory: Path, *wo
     hostfile = write_hostfile(directory / "hostfile", mpi, hosts, ranks)
     # what tests on one host give to Open MPI: launch has to see to it itself
     plain = ("env", *(f"--unset={name}" for name in OPEN_MPI_VARIABLES))
-    command = (*plain, mpi.program("nnmpi"), "launch", "-n", str(ranks * len(hosts)), "--hostfile", str(hostfile), *words)
+    command = (
+        *plain,
+        mpi.program("nnmpi"),
+        "launch",
+        "-n",
+        str(ranks * len(hosts)),
+        "--hostfile",
+        str(hostfile),
+        *words,
+    )
     return Job(hosts[0].command(*command, cwd=directory), directory, **SHARED_CORES)
 
 

@@ -22,7 +22,9 @@ def test_several_hosts_train_to_the_bits_of_one(
     with launch(some, ranks, mpi, tmp_path, "--", "train", *FLAGS, "--output", "run") as job:
         done = Run(job.wait(ENDS).succeeded(), tmp_path / "run")
     straight = train(*FLAGS)
-    assert (done.directory / "model.safetensors").read_bytes() == (straight.directory / "model.safetensors").read_bytes()
+    assert (done.directory / "model.safetensors").read_bytes() == (
+        straight.directory / "model.safetensors"
+    ).read_bytes()
     assert done.last_line == straight.last_line
     assert done.config["world_size"] == hosts * ranks
     assert done.config["hosts"] == [host.name for host in some for _ in range(ranks)]

@@ -16,11 +16,16 @@ FLAGS = ("--epochs", "40", "--deterministic", "--checkpoint-every", "100steps")
 VICTIM = 2  # the rank on the third host
 
 
+def own_directory(directory: Path) -> str:
+    """A directory for the results of a test that is not the same on any two hosts."""
+    return f"/tmp/{directory.name}"
+
+
 def start(cluster: Cluster, directory: Path, *flags: str) -> Job:
     """A training on four hosts, each with files of its own, that has begun."""
-    run = cluster.hosts[0].path("/tmp/run")
-    job = launch(cluster.hosts, 1, needed("openmpi"), directory, *flags, "--", "train", *FLAGS, "--output", "/tmp/run")
-    wait_for_epochs(job, run, 3)
+    output = own_directory(directory)
+    job = launch(cluster.hosts, 1, needed("openmpi"), directory, *flags, "--", "train", *FLAGS, "--output", output)
+    wait_for_epochs(job, cluster.hosts[0].path(output), 3)
     return job
 
 
@@ -49,11 +54,11 @@ def test_survivors_on_other_hosts_end_with_the_same_bits(
     with start(cluster, tmp_path) as job:
         fault(cluster, victim)
         done = job.wait(ENDS).succeeded()
-    run = Run(done, cluster.hosts[0].path("/tmp/run"))
+    run = Run(done, cluster.hosts[0].path(own_directory(tmp_path)))
     assert run.config["finished"] is True
     assert run.config["lost_ranks"] == [VICTIM]
     assert (run.directory / "model.safetensors").read_bytes() == (straight.directory / "model.safetensors").read_bytes()
     assert [m["step"] for m in run.metrics] == [m["step"] for m in straight.metrics]
     left = cluster.hosts if fault in (kill, stop) else [host for host in cluster.hosts if host is not victim]
     wait_for_no_processes(left)
-    assert fault == Cluster.power_off or not victim.path("/tmp/run").exists()
+    assert fault == Cluster.power_off or not victim.path(own_directory(tmp_path)).exists()
