@@ -101,8 +101,13 @@ def _check_nothing_lost(directory: Path) -> None:
         )
 
 
+def default_directory(data: str) -> Path:
+    """``runs/`` and the name of the data; more runs of the same data get a number behind it."""
+    return Path("runs") / (Path(data.replace(":", "-")).stem or "data")
+
+
 def _default(data: str, resume: bool, overwrite: bool) -> Path:
-    base = Path("runs") / (Path(data.replace(":", "-")).stem or "data")
+    base = default_directory(data)
     same_data: list[Path] = []
     for number in itertools.count(1):
         directory = base if number == 1 else base.with_name(f"{base.name}-{number}")

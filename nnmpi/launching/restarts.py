@@ -17,8 +17,6 @@ from nnmpi.text import message
 
 # somebody asked the ranks to stop
 STOPPED = tuple(128 + number for number in (SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1))
-    128 + number for number in (SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1)
-)  # somebody asked the ranks to stop
 BAD_INPUT = 2
 LONGEST_PAUSE = 60  # seconds
 ANSWER = 20  # seconds that a host has to answer
