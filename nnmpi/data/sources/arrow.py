@@ -61,6 +61,8 @@ def table_source(table: Table, request: Request) -> Source:
             if name not in types:
                 raise InputError(f"--data {table.name}: {flag} {name}: no such column; {listed(types)}")
     target = _target(table, request)
+    if both := [name for name in target if name in chosen.drop]:
+        raise InputError(f"--data {table.name}: --target and --drop both name {both[0]}: leave one of them out")
     if request.known is None:
         columns = _columns(table, (*target, *chosen.drop), chosen.categories)
     else:
