@@ -31,26 +31,26 @@ LABELS = {
 
 @pytest.mark.parametrize("y", LABELS.values(), ids=LABELS)
 def test_codes_are_places_in_the_sorted_classes(y):
-    targets, _ = targets_of(source(y), "auto")
+    targets, *_ = targets_of(source(y), "auto")
     assert targets.classes.tolist() == sorted(set(y.tolist()))
     assert (targets.classes[targets.codes(y)] == y).all()
 
 
 def test_one_hot():
-    targets, _ = targets_of(source([5, 3, 9, 3]), "auto")
+    targets, *_ = targets_of(source([5, 3, 9, 3]), "auto")
     codes = targets.codes(np.array([9, 3, 5]))
     assert encoded(targets, codes).T.tolist() == [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
 
 
 def test_binary():
-    targets, _ = targets_of(source(["no", "yes", "no"]), "binary-cross-entropy")
+    targets, *_ = targets_of(source(["no", "yes", "no"]), "binary-cross-entropy")
     codes = targets.codes(np.array(["yes", "no"]))
     assert encoded(targets, codes).tolist() == [[1, 0]]
 
 
 @pytest.mark.parametrize("y", [np.array([1.5, -2.0, 0.25]), np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])])
 def test_numbers(y):
-    targets, _ = targets_of(source(y), "auto")
+    targets, *_ = targets_of(source(y), "auto")
     assert encoded(targets, targets.codes(y)).T.tolist() == y.reshape(3, -1).tolist()
 
 
@@ -68,7 +68,7 @@ def test_numbers(y):
     ],
 )
 def test_labels_and_loss_make_the_targets(y, loss, kind, outputs, meant):
-    targets, found = targets_of(source(y), loss)
+    targets, found, _ = targets_of(source(y), loss)
     assert (targets.kind, targets.outputs, found) == (kind, outputs, meant)
     assert found in LOSSES
 
@@ -130,7 +130,7 @@ def test_other_targets_than_one_number_are_refused(y):
 
 @pytest.mark.parametrize("y", [np.arange(9) % 4, np.column_stack([np.arange(9.0), -np.arange(9.0)])])
 def test_each_block_is_a_contiguous_array_of_its_own(y):
-    targets, _ = targets_of(source(y), "auto")
+    targets, *_ = targets_of(source(y), "auto")
     codes, encoder = targets.codes(y), Encoder(targets, 10, np.float32)
     for blocks in ([(0, 3), (3, 3), (3, 7)], [(0, 3), (3, 3), (3, 7)], [(0, 9)], [(0, 1), (1, 9)]):
         encoder.encode(codes[: blocks[-1][1]], encoder.plan(blocks))

@@ -18,11 +18,12 @@ import numpy.typing as npt
 
 from nnmpi.data.npz import DAMAGE, Header, are_characters, first_line, opened
 from nnmpi.data.random_streams import Purpose, stream
-from nnmpi.environment import check_memory
 from nnmpi.errors import InputError
+from nnmpi.memory import check_memory
 
 Indices = npt.NDArray[np.intp]
 Array = npt.NDArray[np.floating]
+FLOAT64 = np.dtype(np.float64)
 
 BUILT_IN = ("digits", "iris", "wine", "breast_cancer", "diabetes")
 TABLES = {  # scikit-learn's file, and how many lines of it come before the numbers; diabetes it computes from its file
@@ -51,6 +52,8 @@ class Source:
         Class labels (whole numbers, booleans or strings) or, if floating, numbers to predict.
     image : (height, width) or None
         Set where the features are the pixels of an image, row by row.
+    dtype : numpy.dtype
+        The stored number type of the features, in native byte order.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Source:
     features: int
     y: npt.NDArray[Any] | None
     image: tuple[int, int] | None = None
+    dtype: np.dtype[Any] = FLOAT64
 
 
 def open_source(name: str, targets: bool = True, trusted: bool = True) -> Source:
@@ -91,7 +95,7 @@ def _in_memory(name: str, x: npt.NDArray[Any], y: npt.NDArray[Any] | None, image
     def read(indices: Indices, out: Array) -> None:
         out[:] = x[indices]
 
-    return Source(name, read, x.shape[0], x.shape[1], y, image)
+    return Source(name, read, x.shape[0], x.shape[1], y, image, x.dtype)
 
 
 def _built_in(name: str) -> Source:
@@ -135,7 +139,7 @@ def _synthetic(name: str, trusted: bool) -> Source:
             wanted = indices[places]
             out[places] = noise[wanted - start] + centres[y[wanted]]
 
-    return Source(name, read, size, features, y)
+    return Source(name, read, size, features, y, dtype=np.dtype(np.float32))
 
 
 def _npz(name: str, targets: bool) -> Source:
@@ -179,7 +183,7 @@ def _npz(name: str, targets: bool) -> Source:
             raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
 
     image = (shape[1], shape[2]) if len(shape) == 3 else None
-    return Source(name, read, size, features, y, image)
+    return Source(name, read, size, features, y, image, dtype.newbyteorder("="))
 
 
 def _in_pieces(indices: Indices, size: int, at_once: int) -> Iterator[tuple[int, Indices]]:
@@ -202,8 +206,6 @@ def _read_targets(name: str, file: IO[bytes], header: Header, rows: int) -> npt.
             f"of the {rows} rows of X; it has shape {shape}, type {dtype}"
         )
     y = np.ndarray(shape, dtype, file.read(), order="F" if fortran_order else "C")
-    if dtype.kind == "f" and not np.isfinite(y).all():
-        raise InputError(f"--data {name}: y holds NaN or infinite numbers; remove those rows")
     if dtype.kind == "U" and not are_characters(y):
         raise InputError(f"--data {name}: y holds strings of what are no characters")
     return y

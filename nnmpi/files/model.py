@@ -1,6 +1,7 @@
 """``model.safetensors``: everything that is needed to use a trained network, and nothing that runs."""
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import safetensors
 
+from nnmpi.data.labels import LARGEST_ARRAY
 from nnmpi.data.npz import are_characters
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.targets import Targets
@@ -21,17 +23,20 @@ from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.losses import LOSSES
 
 FORMAT = 1
-LARGEST_CLASSES = 1 << 26  # bytes of an array of class labels
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Where the training data came from and how it was split: what draws the same test part again."""
+    """Where the training data came from and how it was split: what draws the same test part again.
+
+    ``data_digest`` tells whether the data are still the same; None in models of versions that did not write it.
+    """
 
     data: str
     test_fraction: float
     seed: int
     stratify: bool
+    data_digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,13 @@ def write_model(path: Path, model: Model, sync: bool) -> None:
     for name, scaler in (("scaler", model.scaler), ("target_scaler", model.target_scaler)):
         if scaler:
             tensors[f"{name}.mean"], tensors[f"{name}.scale"] = scaler.mean, scaler.scale
+    with_metadata = {"nnmpi": metadata_of(model)}  # one entry: safetensors does not keep the order of several
+    with whole_file(path, sync) as file:
+        file.writelines(pieces(tensors, with_metadata))
+
+
+def metadata_of(model: Model) -> str:
+    """Everything but the tensors, as JSON."""
     description = {
         "format": FORMAT,
         "architecture": asdict(model.architecture),
@@ -65,10 +77,7 @@ def write_model(path: Path, model: Model, sync: bool) -> None:
         "classes": None if model.targets.classes is None else model.targets.classes.tolist(),
         "recipe": asdict(model.recipe),
     }
-    # one entry: safetensors does not keep the order of several
-    metadata = {"nnmpi": json.dumps(description, sort_keys=True)}
-    with whole_file(path, sync) as file:
-        file.writelines(pieces(tensors, metadata))
+    return json.dumps(description, sort_keys=True)
 
 
 def read_model(path: Path) -> Model:
@@ -93,7 +102,7 @@ def read_model(path: Path) -> Model:
         raise InputError(f"{path}: a safetensors file, but not written by nnmpi")
     try:
         return _assemble(json.loads(metadata["nnmpi"]), tensors)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"{path}: its description does not fit its contents ({reason})") from None
 
@@ -147,9 +156,10 @@ def _classes(labels: list[Any]) -> npt.NDArray[Any]:
     if type(labels) is not list or {type(label) for label in labels} not in ({bool}, {int}, {str}):
         raise ValueError("classes that are neither all booleans nor all whole numbers nor all strings")
     # an array gives all strings the room of the longest: a few thousand short ones and a long one can take gigabytes
-    if type(labels[0]) is str and 4 * len(labels) * max(map(len, labels)) > LARGEST_CLASSES:
+    if type(labels[0]) is str and 4 * len(labels) * max(map(len, labels)) > LARGEST_ARRAY:
         raise ValueError(f"{len(labels)} classes, the longest of {max(map(len, labels))} characters")
-    classes = np.array(labels)
+    whole = type(labels[0]) is int
+    classes = np.array(labels, (np.uint64 if max(labels) > np.iinfo(np.int64).max else np.int64) if whole else None)
     if classes.dtype.kind not in "biuU" or not np.array_equal(classes, np.unique(classes)):
         raise ValueError(f"classes {classes}")
     if classes.dtype.kind == "U" and not are_characters(classes):
@@ -160,6 +170,9 @@ def _classes(labels: list[Any]) -> npt.NDArray[Any]:
 def _recipe(told: dict[str, Any]) -> Recipe:
     recipe = Recipe(**told)
     kinds = [type(value) for value in (recipe.data, recipe.test_fraction, recipe.seed, recipe.stratify)]
+    digest = recipe.data_digest
+    if digest is not None and not (type(digest) is str and re.fullmatch("[0-9a-f]{32}", digest)):
+        raise ValueError(f"{recipe}")
     if kinds != [str, float, int, bool] or not 0 < recipe.test_fraction < 1 or not 0 <= recipe.seed < 2**32:
         raise ValueError(f"{recipe}")
     return recipe

@@ -48,7 +48,7 @@ class RunLog:
                 self.epoch(metrics)
 
     def _write_config(self) -> None:
-        write_whole(self._config, (json.dumps(self._settings, indent=2) + "\n").encode())
+        write_whole(self._config, (json.dumps(self._settings, indent=2, allow_nan=False) + "\n").encode())
 
     def step(self, done: int) -> None:
         """Show that `done` steps of the run are done; most calls do nothing, to stay off the step's path."""
@@ -58,13 +58,14 @@ class RunLog:
 
     def epoch(self, metrics: dict[str, Any]) -> None:
         """Append `metrics` as one line of JSON, and show them."""
-        self._metrics.write(json.dumps(metrics) + "\n")
+        self._metrics.write(json.dumps(metrics, allow_nan=False) + "\n")
         self._metrics.flush()
         name = "test_accuracy" if "test_accuracy" in metrics else "test_r2"
         text = f"epoch {metrics['epoch']}/{self._epochs}: train loss {metrics['train_loss']:.4f}, "
         if "validation_loss" in metrics:
             text += f"validation loss {metrics['validation_loss']:.4f}, "
-        text += f"test loss {metrics['test_loss']:.4f}, {name.replace('_', ' ')} {metrics[name]:.4f}, "
+        text += f"test loss {metrics['test_loss']:.4f}, {name.replace('_', ' ')} "
+        text += "undefined, " if metrics[name] is None else f"{metrics[name]:.4f}, "
         text += f"{metrics['samples_per_second']:,.0f} samples/s"
         if self._progress:
             now = min(metrics["epoch"] + 1, self._epochs)

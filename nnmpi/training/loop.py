@@ -15,7 +15,6 @@ from nnmpi.data.batches import Batches
 from nnmpi.data.random_streams import Purpose, stream
 from nnmpi.data.shards import default_shards
 from nnmpi.environment import set_threads
-from nnmpi.errors import RunError
 from nnmpi.faults.recovery import recovering
 from nnmpi.faults.replicas import check_replicas
 from nnmpi.faults.watchdog import Watchdog
@@ -28,6 +27,8 @@ from nnmpi.nn.schedules import Schedule
 from nnmpi.reduction.choose import Exchange
 from nnmpi.reduction.protocol import Array
 from nnmpi.report.recording import Recording
+from nnmpi.text import printable
+from nnmpi.training.divergence import diverged
 from nnmpi.training.evaluation import CHUNK, evaluate
 from nnmpi.training.output import Output
 from nnmpi.training.resume import Standing, check_data, find_checkpoint, restore, scaler_arrays
@@ -86,6 +87,8 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
         progress = resumed.progress
         if world.rank == 0 and config.deterministic and resumed.about["bits"] != about["bits"]:
             warn_of_bits(resumed.about["bits"], about["bits"])
+    if world.rank == 0 and not survived:
+        print(printable(task.target_reason), flush=True)
     world.here.epoch_and_step = lambda: (progress.epoch, progress.step)
 
     parameters = glorot_uniform(architecture, stream(config.seed, Purpose.PARAMETERS))
@@ -98,7 +101,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
         restore(resumed, state)
         exchange.scatter()
     state |= scaler_arrays(task)
-    head = {name: about[name] for name in ("settings", "samples", "shards", "bits")}
+    head = {name: about[name] for name in ("settings", "samples", "shards", "bits", "data_digest")}
     largest = layout.largest_microbatch * (1 if reduce.by_shard else len(held))
     network = Network(
         architecture,
@@ -179,7 +182,7 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
                 reduce.reduce()
                 loss, count, stop_asked, checkpoint_due = sums.read()
                 if not math.isfinite(loss):
-                    raise _diverged(config, epoch, step)
+                    raise diverged(config, task, world, epoch, step)
                 if config.l2:
                     network.add_l2(sums.layers, config.l2 * count)
                 optimizer.update(sums.gradient, count, schedule(progress.update), progress.update)
@@ -199,9 +202,14 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
             progress.seconds = time.perf_counter() - standing.started
 
             world.here.enter("evaluation")
-            scores = evaluate(evaluator, task.test, task.targets, world)
-            if not (math.isfinite(scores.loss) and math.isfinite(float(np.dot(parameters, parameters)))):
-                raise _diverged(config, epoch, layout.steps - 1)
+            scores = evaluate(evaluator, task.test, task.targets, world, task.target_scaler)
+            all_scores = [scores]
+            if task.validation:
+                watched = evaluate(evaluator, task.validation, task.targets, world, task.target_scaler)
+                all_scores.append(watched)
+            finite = all(math.isfinite(s.loss) and s.bad_row is None for s in all_scores)
+            if not (finite and math.isfinite(float(np.dot(parameters, parameters)))):
+                raise diverged(config, task, world, epoch, layout.steps - 1)
             if config.verify_replicas:
                 check_replicas(world, replicas)
             metrics: dict[str, Any] = {
@@ -216,7 +224,6 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
                 "world_size": world.size,
             }
             if task.validation:
-                watched = evaluate(evaluator, task.validation, task.targets, world)
                 metrics |= watched.named("validation")
                 if progress.best_loss is None or watched.loss < progress.best_loss:
                     progress.best_loss, progress.best_epoch = watched.loss, epoch + 1
@@ -234,7 +241,9 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
         world.here.enter("end")
         if task.validation and 0 < progress.best_epoch < progress.epoch:
             parameters[:] = best
-        scores = evaluate(evaluator, task.test, task.targets, world)
+        scores = evaluate(evaluator, task.test, task.targets, world, task.target_scaler)
+        if scores.bad_row is not None:  # without an epoch nothing has been evaluated yet
+            raise diverged(config, task, world, 0, 0)
         with world.together():
             if output:
                 output.finish(parameters)
@@ -248,14 +257,6 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
 
 def _stops_early(config: Config, progress: Progress) -> bool:
     return bool(config.early_stopping) and progress.epoch - progress.best_epoch >= config.early_stopping
-
-
-def _diverged(config: Config, epoch: int, step: int) -> RunError:
-    return RunError(
-        f"the loss is no longer finite in epoch {epoch + 1}, step {step + 1}: lower --learning-rate "
-        f"(it is {config.learning_rate:g}), or add --warmup-epochs; the last good model, of epoch {epoch}, is kept",
-        shared=True,
-    )
 
 
 def _stopped(stop: StopRequest, progress: Progress, output: Output | None, world: World) -> Stopped:

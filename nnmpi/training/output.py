@@ -82,7 +82,7 @@ class Output:
     def model(self, parameters: Array, final: bool = False) -> None:
         """Write ``model.safetensors``."""
         config, task = self._config, self._task
-        recipe = Recipe(config.data, config.test_fraction, config.seed, config.stratify)
+        recipe = Recipe(config.data, config.test_fraction, config.seed, config.stratify, task.data_digest)
         model = Model(task.architecture, parameters, task.scaler, task.target_scaler, task.targets, recipe)
         with self._writing():
             write_model(self._directory / "model.safetensors", model, final)

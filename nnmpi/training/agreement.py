@@ -1,0 +1,84 @@
+"""What all ranks must have in common before the first collective whose size depends on it."""
+
+import hashlib
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from nnmpi.data.sources import Source
+from nnmpi.errors import InputError
+from nnmpi.files.model import Model, metadata_of
+from nnmpi.mpi.world import World
+
+BUILT_IN_SIZE = 1 << 20  # numbers up to which a source that is no file is compared number by number
+
+
+def check_same_data(source: Source, world: World) -> None:
+    """Refuse to go on where ranks see different data under one name. All ranks take part.
+
+    Raises
+    ------
+    InputError
+        On all ranks.
+    """
+    with world.together():
+        contents = _contents(source)
+    _check_same(
+        world,
+        contents,
+        f"--data {source.name} is not the same on all ranks: {{ranks}} other contents than rank 0. Give all ranks one "
+        "file, for example by its absolute path in a directory that all hosts share, or copy it to all of them again",
+    )
+
+
+def check_same_model(path: Path, model: Model, world: World) -> None:
+    """Refuse to go on where ranks have read different models. All ranks take part.
+
+    Raises
+    ------
+    InputError
+        On all ranks.
+    """
+    parts = [metadata_of(model).encode(), model.parameters.tobytes()]
+    parts += [s.mean.tobytes() + s.scale.tobytes() for s in (model.scaler, model.target_scaler) if s]
+    contents = hashlib.blake2b(b"".join(parts)).digest()
+    _check_same(
+        world,
+        contents,
+        f"{path} is not the same on all ranks: {{ranks}} another model than rank 0. Give all ranks one file, for "
+        "example by its absolute path in a directory that all hosts share",
+    )
+
+
+def _check_same(world: World, contents: bytes, message: str) -> None:
+    digests = world.gather_bytes(contents)
+    others = [str(rank) for rank, digest in enumerate(digests) if digest != digests[0]]
+    if others:
+        ranks = f"rank {others[0]} sees" if len(others) == 1 else f"ranks {', '.join(others)} see"
+        raise InputError(message.format(ranks=ranks), shared=True)
+
+
+def _contents(source: Source) -> bytes:
+    """A digest of the data, at next to no cost where it is large.
+
+    An archive lists the checksum of all bytes of each member, which is verified when they are read. Of other files all
+    bytes are read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    if os.path.isfile(source.name):
+        if zipfile.is_zipfile(source.name):
+            with zipfile.ZipFile(source.name) as archive:
+                members = sorted((info.filename, info.file_size, info.CRC) for info in archive.infolist())
+            digest.update(repr(members).encode())
+        else:
+            with open(source.name, "rb") as file:
+                return hashlib.file_digest(file, "blake2b").digest()
+    elif source.size * source.features <= BUILT_IN_SIZE:
+        x = np.empty((source.size, source.features))
+        source.read(np.arange(source.size), x)
+        digest.update(x.tobytes())
+    for part in (source.size, source.features, *([] if source.y is None else [source.y.dtype, source.y.tobytes()])):
+        digest.update(part if isinstance(part, bytes) else repr(part).encode())
+    return digest.digest()
