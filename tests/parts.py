@@ -15,7 +15,6 @@ def unscaled(features):
 
 def load_part(source, rows, shards, held, targets, dtype, keep=False) -> Part:
     held_rows = HeldRows(source, [rows], shards, held, dtype)
-    codes = None if targets is None else targets.codes(source.y)[held_rows.indices]
     of_targets = unscaled(targets.outputs) if targets and targets.classes is None else None
-    samples = Samples(held_rows, codes, targets or Targets("numbers", None, 1))
+    samples = Samples(held_rows, targets or Targets("numbers", None, 1), targets is not None)
     return samples.parts(unscaled(source.features), of_targets, dtype, keep)[0]

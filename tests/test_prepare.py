@@ -115,7 +115,7 @@ def test_more_shards_than_rows_leave_some_empty():
         (0, 0, np.nan, "nan"),
         (2999, 2, np.inf, "inf"),
         (1700, 1, -np.inf, "-inf"),
-        (5, 1, 1e39, "1e\\+39, .* does not fit float32"),
+        (5, 1, 1e39, "1e.39, .*float32"),
     ],
 )
 def test_a_number_that_is_not_finite_is_reported_with_its_place(tmp_path, row, feature, number, shown):

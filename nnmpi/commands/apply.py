@@ -154,10 +154,9 @@ def _held(model: Model, source: Source, parts: list[Indices], world: World, labe
             f"the model takes {features} features, --data {source.name} has {source.features}; give data of the kind "
             f"it was trained on, {model.recipe.data}"
         )
-    codes = model.targets.codes(source.y, f"--data {source.name}") if labelled and source.y is not None else None
     shards = default_shards(world.size)
     rows = HeldRows(source, parts, shards, held_shards(shards, world.size, world.rank), model.architecture.dtype)
-    return Samples(rows, None if codes is None else codes[rows.indices], model.targets)
+    return Samples(rows, model.targets, labelled)
 
 
 def _write(model: Model, outputs: npt.NDArray[Any], codes: npt.NDArray[np.intp], out: Path | None) -> None:

@@ -65,7 +65,9 @@ class Augmentation:
                 continue
             generator = stream(self._seed, Purpose.AUGMENTATION, m.epoch, m.step, m.shard)
             if self._move and m.images is not None:
-                scaler.transform(self._move(m.images, generator), m.x)
+                moved = self._move(m.images, generator)
+                scaler.standardize(moved)
+                np.copyto(m.x, moved, casting="same_kind")
             if self._noise.size:
                 noise = self._noise[: m.x.size].reshape(m.x.shape)
                 generator.standard_normal(out=noise)

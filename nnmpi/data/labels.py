@@ -34,13 +34,13 @@ def as_labels(y: Labels) -> Labels:
     return y.astype(y.dtype.newbyteorder("="), copy=False)
 
 
-def codes_of(y: Labels, classes: Labels, where: str) -> npt.NDArray[np.intp]:
+def codes_of(y: Labels, classes: Labels, where: str, rows: npt.NDArray[np.intp] | None = None) -> npt.NDArray[np.intp]:
     """The place in the sorted `classes` of each label in `y`.
 
     Raises
     ------
     InputError
-        If a label is none of the classes; `where` says where `y` comes from.
+        If a label is none of the classes. It says `where` `y` comes from, and from which of its `rows`.
     """
     texts = y.dtype.kind == "U", classes.dtype.kind == "U"
     if texts[0] != texts[1] or not (is_whole(y) or y.dtype.kind in "bU"):
@@ -53,8 +53,10 @@ def codes_of(y: Labels, classes: Labels, where: str) -> npt.NDArray[np.intp]:
     codes = np.minimum(np.searchsorted(classes, same_type), len(classes) - 1)
     unknown = np.flatnonzero((classes[codes] != same_type) | ~exact)
     if len(unknown):
+        i = unknown[0]
         raise InputError(
-            f"y of {where} holds the class {shown(labels[unknown[0]])} in row {unknown[0]} (from 0), the model knows "
+            f"y of {where} holds the class {shown(labels[i])} in row {i if rows is None else rows[i]} (from 0), the "
+            "model knows "
             f"{listed(classes)}: remove such rows, or train a model on data with that class"
         )
     return codes.astype(np.intp, copy=False)

@@ -21,16 +21,21 @@ class Scaler:
     mean: Float64
     scale: Float64
 
+    def standardize(self, numbers: Float64) -> None:
+        """Standardize `numbers`, shape (n, features), in place."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.subtract(numbers, self.mean, out=numbers)
+            np.divide(numbers, self.scale, out=numbers)
+
     def transform(self, x: Array, out: Array) -> None:
         """Write the standardized `x`, shape (n, features), of any number type, to `out`.
 
-        All is computed in float64 and rounded once, at the end. `out` may share its memory with a block of `x` that
-        begins with the same row or later. Numbers that do not fit the type of `out` become infinite.
+        All is computed in float64 and rounded once, at the end. Numbers that do not fit the type of `out` become
+        infinite.
         """
         with np.errstate(over="ignore", invalid="ignore"):
             for start, numbers in blocks(x):
-                np.subtract(numbers, self.mean, out=numbers)
-                np.divide(numbers, self.scale, out=numbers)
+                self.standardize(numbers)
                 out[start : start + len(numbers)] = numbers
 
 

@@ -34,8 +34,10 @@ class Targets:
     classes: npt.NDArray[Any] | None
     outputs: int
 
-    def codes(self, y: npt.NDArray[Any], where: str = "the data") -> npt.NDArray[Any]:
-        """Class codes, shape (n,), or numbers in float64, shape (n, outputs); `where` says where `y` comes from.
+    def codes(self, y: npt.NDArray[Any], where: str = "the data", rows: Indices | None = None) -> npt.NDArray[Any]:
+        """Class codes, shape (n,), or numbers in float64, shape (n, outputs).
+
+        Messages say `where` `y` comes from, and from which of its `rows`.
 
         Raises
         ------
@@ -50,7 +52,7 @@ class Targets:
             return y.reshape(len(y), self.outputs).astype(np.float64)
         if y.ndim > 1 and y.shape[1:] != (1,):
             raise InputError(f"the model predicts classes, y of {where} holds {y.dtype} of shape {y.shape}")
-        return codes_of(y.reshape(-1), self.classes, where)
+        return codes_of(y.reshape(-1), self.classes, where, rows)
 
 
 class Plan(NamedTuple):

@@ -17,11 +17,20 @@ Array = npt.NDArray[Any]
 
 
 class Samples:
-    """Rows that are held and their targets: class codes, or numbers, or None where there are none."""
+    """Rows that are held, and their targets where they are `labelled`.
 
-    def __init__(self, rows: HeldRows, codes: Array | None, targets: Targets) -> None:
+    Raises
+    ------
+    InputError
+        If the source has other targets than these.
+    """
+
+    def __init__(self, rows: HeldRows, targets: Targets, labelled: bool = True) -> None:
         self._rows, self._targets = rows, targets
-        self._codes: Array = np.zeros(len(rows.indices), np.intp) if codes is None else codes
+        y, wanted = rows.source.y, rows.indices
+        self._codes: Array = np.zeros(len(wanted), np.intp)
+        if labelled and y is not None:
+            self._codes = targets.codes(y[wanted], f"--data {rows.source.name}", wanted)
 
     def shards(self, part: int) -> Iterator[tuple[Array, Array, Array]]:
         """Features as they are stored, codes or numbers, and row numbers of each shard of a part."""

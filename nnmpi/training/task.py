@@ -65,8 +65,7 @@ def prepare(config: Config, world: World, shards: int | None) -> Task:
         targets, architecture, reason = _shape(config, source)
         validation_fraction = config.validation_fraction if config.early_stopping else 0.0
         parts = split(source, config.test_fraction, validation_fraction, config.seed, config.stratify)
-        codes = targets.codes(source.y, f"--data {source.name}")  # type: ignore[arg-type]
-        layout = _layout(config, source, parts, codes, shards or default_shards(world.size), world.size)
+        layout = _layout(config, source, targets, parts, shards or default_shards(world.size), world.size)
         held = held_shards(layout.shards, world.size, world.rank)
         augmentation = (
             Augmentation(config.augment, source.features, source.image, config.seed) if config.augment else None
@@ -74,7 +73,7 @@ def prepare(config: Config, world: World, shards: int | None) -> Task:
         moves = augmentation is not None and augmentation.moves
         # the training part comes last, where it may stay as it is stored
         rows = HeldRows(source, (parts.test, parts.validation, parts.training), layout.shards, held, config.dtype)
-    samples = Samples(rows, codes[rows.indices], targets)
+        samples = Samples(rows, targets)
 
     def features() -> Iterator[npt.NDArray[Any]]:
         for shard, (x, _, _) in zip(held, samples.shards(2), strict=True):
@@ -140,11 +139,9 @@ def _shape(config: Config, source: Source) -> tuple[Targets, Architecture, str]:
     return targets, architecture, reason
 
 
-def _layout(
-    config: Config, source: Source, parts: Parts, codes: npt.NDArray[Any], shards: int, world_size: int
-) -> Layout:
-    rows = parts.training
-    if codes.ndim == 1 and (codes[rows] == codes[rows[0]]).all():
+def _layout(config: Config, source: Source, targets: Targets, parts: Parts, shards: int, world_size: int) -> Layout:
+    rows, y = parts.training, source.y
+    if targets.classes is not None and y is not None and (y[rows] == y[rows[0]]).all():
         raise InputError(
             f"--data {source.name}: the training part has samples of one class only; lower --test-fraction, "
             "or use --stratify"
