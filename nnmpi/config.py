@@ -129,6 +129,11 @@ class Config:
     )
     activation: str = _flag("relu", "activation of the hidden layers", choices=tuple(ACTIVATIONS))
     loss: str = _flag("auto", "auto is cross-entropy for classes, mse for numbers", choices=("auto", *LOSSES))
+    task: str = _flag(
+        "auto",
+        "auto takes strings, booleans and whole numbers that repeat (5 rows a class) as classes, all else as numbers",
+        choices=("auto", "classification", "regression"),
+    )
     output_activation: str = _flag("auto", "auto is what belongs to the loss", choices=("auto", *OUTPUT_ACTIVATIONS))
     epochs: int = _flag(10, "passes over the training set", *_whole(0), free=True)
     batch_size: int | Literal["full"] = _flag(
@@ -229,6 +234,8 @@ class Config:
                 f"--bucket-mb {self.bucket_mb:g} does not go with --deterministic, which exchanges all sums at once; "
                 "leave out one of the two"
             )
+        if self.task == "regression" and self.loss not in ("auto", "mse"):
+            raise InputError(f"--loss {self.loss} is for classes and --task regression for numbers; allowed is mse")
         if self.loss == "auto" and self.output_activation in ("auto", "softmax", "identity"):
             return  # decided when the data is known
         loss = "mse" if self.loss == "auto" else self.loss

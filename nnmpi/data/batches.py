@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.augment import Augmentation
+from nnmpi.data.augment import Augmentation, Microbatch
 from nnmpi.data.parts import Part
-from nnmpi.data.scaler import Scaler
 from nnmpi.data.shards import EpochOrder, Indices, Layout
+from nnmpi.data.table import Preparation
 from nnmpi.data.targets import Encoder, Plan, Targets
 from nnmpi.memory import Allocate, aligned
 
@@ -37,8 +37,8 @@ class Batches(Generic[Batch]):
     The samples of the next steps are gathered into a *window*, with one call for all of them where they are small; a
     batch is then views of it: the inputs of each block, shape (1 + features, b), the targets, shape (outputs, b), and
     the inputs of all blocks side by side. What `bind` makes of them is kept, because the same views come again and
-    again, with other samples. Augmentation happens in the window too, from the original features, which is why
-    the samples are standardized here, with `scaler`, when there is any. The window is in what `allocate` gives.
+    again, with other samples. Augmentation happens in the window too; images that it moves are taken from the part as
+    they are stored, and standardized here, with `scaler`. The window is in what `allocate` gives.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Batches(Generic[Batch]):
         targets: Targets,
         seed: int,
         augmentation: Augmentation | None,
-        scaler: Scaler,
+        scaler: Preparation,
         by_shard: bool,
         bind: Callable[[list[Array], list[Array], Array], Batch],
         allocate: Allocate = aligned,
@@ -68,6 +68,10 @@ class Batches(Generic[Batch]):
         capacity = steps * largest
         self._steps = steps
         self._window: Array = allocate(capacity * x.shape[1], x.dtype).reshape(capacity, x.shape[1])
+        self._images: npt.NDArray[Any] | None = None
+        if part.images is not None:
+            self._window[:, 0] = 1
+            self._images = np.empty((capacity, part.images.shape[1]), part.images.dtype)
         self._codes = np.empty((capacity, *part.y.shape[1:]), part.y.dtype)
         self._encoder = Encoder(targets, capacity, x.dtype)
         self._start = self._end = 0  # the steps in the window
@@ -108,11 +112,14 @@ class Batches(Generic[Batch]):
         self._now = self._cuts[shape]
         rows = self._order.order[base : self._last[self._end - 1]]
         n = len(rows)
-        self._part.x.take(rows, axis=0, out=self._window[:n], mode="clip")  # clip: raise would copy `out`
+        if self._part.images is None:
+            self._part.x.take(rows, axis=0, out=self._window[:n], mode="clip")  # clip: raise would copy `out`
+        elif self._images is not None:
+            self._part.images.take(rows, axis=0, out=self._images[:n], mode="clip")
         self._part.y.take(rows, axis=0, out=self._codes[:n], mode="clip")
         self._encoder.encode(self._codes[:n], self._now.plan)
         if self._augmentation:
-            self._augment(self._window[:n, 1:], self._augmentation)
+            self._augment(self._augmentation)
 
     def _cut(self, ends: list[list[int]]) -> Cut[Batch]:
         steps = [list(pairwise(places)) if self._by_shard else [(places[0], places[-1])] for places in ends]
@@ -123,12 +130,13 @@ class Batches(Generic[Batch]):
             batches.append(self._bind(inputs, targets, self._window[blocks[0][0] : blocks[-1][1]].T))
         return Cut(ends, self._encoder.plan(list(chain(*steps))), batches)
 
-    def _augment(self, features: Array, augmentation: Augmentation) -> None:
+    def _augment(self, augmentation: Augmentation) -> None:
         microbatches = []
         for step, ends in enumerate(self._now.ends, self._start):
             for shard, (a, b) in zip(self._held, pairwise(ends), strict=True):
-                microbatches.append((self._epoch, step, shard, features[a:b]))
-        augmentation.apply(microbatches, features, self._scaler)
+                images = None if self._images is None else self._images[a:b]
+                microbatches.append(Microbatch(self._epoch, step, shard, self._window[a:b, 1:], images))
+        augmentation.apply(microbatches, self._scaler)
 
 
 def _alike(bounds: Indices) -> int:

@@ -47,6 +47,21 @@ class Encoding:
     scaler: Scaler
 
     @property
+    def mean(self) -> Float64:
+        """What is subtracted from each feature."""
+        return self.scaler.mean
+
+    @property
+    def scale(self) -> Float64:
+        """What each feature is divided by."""
+        return self.scaler.scale
+
+    @property
+    def numbers(self) -> list[int]:
+        """The positions of the columns of numbers, which are the first features."""
+        return _numbers(self.columns)
+
+    @property
     def feature_names(self) -> list[str]:
         """What each feature is, in scikit-learn's words."""
         names = [self.columns[i].label for i in _numbers(self.columns)]
@@ -64,7 +79,9 @@ class Encoding:
         for start, raw in blocks(x):
             rows = out[start : start + len(raw)]
             if count:
-                numeric.transform(_numeric(raw, self.columns, self.indicators, self.fill), rows[:, :count])
+                numbers = _numeric(raw, self.columns, self.indicators, self.fill)
+                numeric.standardize(numbers)
+                rows[:, :count] = numbers
             rows[:, count:] = 0
             first = count
             for i, values in self.categories.items():
@@ -116,6 +133,9 @@ class Encoding:
         return encoding
 
 
+Preparation = Scaler | Encoding  # what makes features of the rows of arrays, or of a table
+
+
 def fit_encoding(
     name: str,
     columns: tuple[Column, ...],
@@ -165,7 +185,7 @@ def _numbers(columns: tuple[Column, ...]) -> list[int]:
 def _numeric(x: Array, columns: tuple[Column, ...], indicators: tuple[int, ...], fill: Float64) -> Float64:
     """The numbers of rows of a table, missing ones filled in, then the indicators."""
     numbers = _numbers(columns)
-    filled = x[:, numbers]
+    filled = x[:, numbers].astype(np.float64, copy=False)
     absent = np.isnan(filled)
     np.copyto(filled, fill[numbers], where=absent)
     return np.concatenate([filled, np.isnan(x[:, list(indicators)])], axis=1)
@@ -212,13 +232,13 @@ def _categories(
     if not places:
         return {}
     everyones = [json.loads(data) for data in gather(json.dumps(mine).encode())]
-    categories = {
+    categories: dict[int, tuple[Any, ...]] = {
         i: tuple(sorted(set().union(*lists))) for i, lists in zip(places, zip(*everyones, strict=True), strict=True)
     }
-    for i, values in categories.items():
-        if columns[i].kind == "text" and len(values) == present[i] >= FEWEST_IDENTIFIERS:
+    for i, texts_of in categories.items():
+        if columns[i].kind == "text" and len(texts_of) == present[i] >= FEWEST_IDENTIFIERS:
             raise InputError(
-                f"--data {name}: column {columns[i].name} holds another text in each row, such as {values[0]!r}: an "
+                f"--data {name}: column {columns[i].name} holds another text in each row, such as {texts_of[0]!r}: an "
                 f"identifier teaches a network nothing. Leave it out with --drop {columns[i].name}",
                 shared=True,
             )

@@ -69,10 +69,27 @@ def open_source(
         raise InputError(f"--data {name}: not a file that ends in {_listed()}")
     if module is None:
         raise InputError(f"--data {name}: unknown; allowed are {sources_text()}")
-    if columns != NO_COLUMNS and module not in TABLES:
+    if module not in TABLES and known is not None:
+        check_plain(name, known)
+    elif module not in TABLES and columns != NO_COLUMNS:
         raise InputError(f"--data {name}: --target, --drop and --categories are for tables: CSV and Parquet files")
     source: Source = importlib.import_module(f"{__name__}.{module}").open_source(request)
     return source
+
+
+def check_plain(name: str, columns: tuple[Column, ...]) -> None:
+    """Refuse arrays for a model that was trained on a table, unless all columns are numbers: then their order counts.
+
+    Raises
+    ------
+    InputError
+        That names the columns.
+    """
+    if not all(column.kind == "number" and not column.part for column in columns):
+        names = ", ".join(dict.fromkeys(column.name for column in columns))
+        raise InputError(
+            f"--data {name}: the model was trained on a table with the columns {names}: give one that has them"
+        )
 
 
 def _module_for(path: str) -> str | None:

@@ -43,6 +43,7 @@ class Table:
     types: dict[str, pa.DataType]
     batches: Callable[[list[str], int, int], Iterator[tuple[int, pa.RecordBatch]]]
     note: str = ""
+    files: tuple[str, ...] = ()
 
 
 def table_source(table: Table, request: Request) -> Source:
@@ -80,9 +81,11 @@ def table_source(table: Table, request: Request) -> Source:
         y,
         None,
         dtype,
+        files=table.files,
         note=table.note,
         columns=columns,
         texts=reader.texts,
+        target=target,
     )
 
 
@@ -132,10 +135,11 @@ class Reader:
         if column.part:
             values = part_of(values, column.part)
         if pa.types.is_float16(values.type):
-            return values.to_numpy(zero_copy_only=False).astype(np.float64)
+            values = values.cast(pa.float32())
         if pa.types.is_time(values.type) or pa.types.is_duration(values.type):
             values = values.cast(pa.int32() if pa.types.is_time32(values.type) else pa.int64())
-        return np.asarray(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+        numbers: npt.NDArray[Any] = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        return np.where(np.isnan(numbers), np.nan, numbers)  # a NaN may have other bits than this one
 
     def _of_texts(self, values: pa.Array, column: Column) -> npt.NDArray[np.float64]:
         if not pa.types.is_dictionary(values.type):

@@ -78,7 +78,7 @@ def open_table(request: Request) -> Any:
         note = (
             f"each rank reads all of {name}; nnmpi convert {name} table.parquet makes a file of which it reads its part"
         )
-    return Table(name, size, types, batches, note)
+    return Table(name, size, types, batches, note, tuple(paths))
 
 
 def _parsers() -> dict[str, Callable[[Any], Any]]:

@@ -40,7 +40,7 @@ def open_source(request: Request) -> Source:
                     start, stop = int(indices[places].min()), int(indices[places].max()) + 1
                     out[places] = x[start:stop].reshape(stop - start, features)[indices[places] - start]
 
-    return Source(name, read, size, features, y, image, dtype)
+    return Source(name, read, size, features, y, image, dtype, (path,))
 
 
 @contextlib.contextmanager

@@ -73,12 +73,16 @@ class Source:
         Set where the features are the pixels of an image, row by row.
     dtype : numpy.dtype
         The stored number type of the features, in native byte order.
+    files : tuple of str
+        What it is read from.
     note : str
         What a user should know of how it is read, or nothing.
     columns : tuple of Column or None
         Of a table, whose ``features`` are columns until an `nnmpi.data.table.Encoding` makes features of them.
     texts : dict
         Of a table: the texts that were read, by the number that stands for each.
+    target : tuple of str
+        Of a table: the columns that ``y`` has come from.
     """
 
     name: str
@@ -88,9 +92,11 @@ class Source:
     y: npt.NDArray[Any] | None
     image: tuple[int, int] | None = None
     dtype: np.dtype[Any] = FLOAT64
+    files: tuple[str, ...] = ()
     note: str = ""
     columns: tuple[Column, ...] | None = None
     texts: dict[float, str] = field(default_factory=dict)
+    target: tuple[str, ...] = ()
 
 
 def in_pieces(indices: Indices, size: int, at_once: int) -> Iterator[tuple[int, int, Indices]]:
