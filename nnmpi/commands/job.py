@@ -12,7 +12,8 @@ from nnmpi.errors import CommandError, InputError
 from nnmpi.faults.end_launcher import end_launcher
 from nnmpi.faults.startup_guard import guarded
 from nnmpi.faults.witness import Witness
-from nnmpi.mpi.launcher import LAUNCHERS, cores, fault_tolerant, launched, library
+from nnmpi.mpi.cores import host_cores
+from nnmpi.mpi.launcher import LAUNCHERS, fault_tolerant, launched, library
 from nnmpi.mpi.world import World
 
 
@@ -52,13 +53,16 @@ def _check_family(mpi: Any) -> None:
 
 
 def _share_cores() -> None:
-    """Let waiting ranks of MPICH sleep where they are more than the cores; Open MPI's launcher sees to it itself.
+    """Let ranks that wait in MPI give way where they are more than the cores.
 
-    Without this 3 ranks on 2 cores take three times as long, each spinning until its time slice ends.
+    Without this 3 ranks of MPICH on 2 cores take three times as long, each spinning until its time slice ends. Open MPI
+    goes by the slots of its hostfile, which may be more than the cores.
     """
-    if int(os.environ.get("MPI_LOCALNRANKS", "1")) > len(cores()):
+    if int(os.environ.get("MPI_LOCALNRANKS", "1")) > host_cores():
         os.environ.setdefault("MPIR_CVAR_CH4_PROGRESS_THROTTLE", "1")
         os.environ.setdefault("MPIR_CVAR_CH4_PROGRESS_THROTTLE_NO_PROGRESS_COUNT", "64")
+    if int(os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE", "1")) > host_cores():
+        os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
 
 
 def _skip_networks() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from nnmpi.errors import InputError
 from nnmpi.launching.find_mpiexec import Launcher
 from nnmpi.launching.hostfile import Host
-from nnmpi.mpi.launcher import cores
+from nnmpi.mpi.cores import cores
 
 # batch systems whose allocation Open MPI's launcher reads by itself
 ALLOCATIONS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")

@@ -32,13 +32,6 @@ def fault_tolerant(mpi: Any) -> bool:
     return asked in ("1", "true") and library(mpi).startswith("Open MPI")
 
 
-def cores() -> list[int]:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
 def shows_terminal() -> bool:
     """Whether what this process prints goes straight to a terminal.
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from nnmpi.errors import CommandError, InputError
 from nnmpi.mpi.addresses import Members
-from nnmpi.mpi.launcher import cores, fault_tolerant, launched, library
+from nnmpi.mpi.cores import cores
+from nnmpi.mpi.launcher import fault_tolerant, launched, library
 from nnmpi.mpi.position import Here
 from nnmpi.report.timeline import Timeline
 from nnmpi.text import message
