@@ -4,19 +4,19 @@ With it a step of 64-32-10 on two ranks takes 0.88 times as long as with Open MP
 ulfm``, 0.97 to 0.98 times without, and with MPICH on more ranks than cores 0.6 times (docs/decisions.md).
 """
 
-import contextlib
+import json
+import math
 import os
 import platform
 import time
 from collections.abc import Callable
 
-from nnmpi.mpi.cores import cores, cpu_quota
+from nnmpi.mpi.cores import cores, quota
 from nnmpi.mpi.shared_memory import share
 from nnmpi.mpi.world import World
 
 PATIENCE = 100  # looks before a rank that waits offers its core to others, a few µs
-LOOK_UP = 0.005  # seconds of waiting after which a rank looks whether it waits in vain, and then again and again
-LAUNCHER = os.getppid()
+CHECK_EVERY = 0.005  # seconds of waiting after which a rank checks whether it waits in vain
 
 
 def flags_will_do() -> bool:
@@ -31,32 +31,20 @@ def flags_will_do() -> bool:
 def patience(world: World) -> int:
     """How often a rank that waits looks before it offers its core; on a crowded host somebody needs it at once.
 
-    All ranks of `world` are on one host, and take part.
+    All ranks of `world` are on one host, and take part: each may be bound to a core of its own.
     """
-    everybodys = {core for text in world.gather_bytes(" ".join(map(str, cores())).encode()) for core in text.split()}
-    return PATIENCE if world.size <= min(len(everybodys), cpu_quota()) else 0
+    cores_of_all = {core for text in world.gather_bytes(bytes(str(cores()), "ascii")) for core in json.loads(text)}
+    limit = quota()
+    return PATIENCE if world.size <= min(len(cores_of_all), limit.cpus if limit else math.inf) else 0
 
 
-def check_others(world: World) -> None:
-    """Look whether this rank waits in vain: because another has died, or because the launcher has.
+def check_alive(world: World) -> None:
+    """Raise MPI's error if a rank has died or revoked the communicator, as a collective would; any rank may call it.
 
-    Where survivors go on, MPI's error is raised, as by a collective: MPI looks after its messages, learns of a death or
-    that another rank has revoked the communicator, and says so to whoever asks for a message from any rank. Without
-    its launcher a job cannot go on: this process ends.
+    MPI learns of a death only inside of its calls. Whoever asks it for a message from any rank is told.
     """
     if world.recovers:
         world.comm.Iprobe(world.mpi.ANY_SOURCE)
-    if os.getppid() != LAUNCHER:
-        end_without_launcher(world)
-
-
-def end_without_launcher(world: World) -> None:
-    """End this rank, as the others do that notice the same; rank 0 says why."""
-    if world.rank == 0:
-        with contextlib.suppress(OSError):  # nobody may be left to read it
-            os.write(2, b"nnmpi: the launcher has died, the job cannot go on; --resume continues from a checkpoint\n")
-    world.farewell()
-    os._exit(1)
 
 
 def barrier(world: World) -> Callable[[], object]:
@@ -67,8 +55,8 @@ def barrier(world: World) -> Callable[[], object]:
     heard of all (Hensgen, Finkel & Manber 1988). A flag holds the number of the barrier, so that none is ever taken
     down.
 
-    A rank that died has not raised the flags of the next barrier, so that nobody comes through that one, and everybody
-    gets the error from `check_others`. Of the barrier in which it died some may come through: they are one ahead.
+    A rank that died, or left for the recovery, raises no flag of a later barrier: nobody passes that one, and all who
+    wait there get the error from `check_alive`. Of the barrier in which it died some may pass: they are one ahead.
 
     Where flags will not do, or memory cannot be shared, it is MPI's barrier.
     """
@@ -98,11 +86,11 @@ def barrier(world: World) -> Callable[[], object]:
             here.collectives += 1
 
     def wait_long(ahead: memoryview) -> None:
-        check_at = clock() + LOOK_UP
+        check_at = clock() + CHECK_EVERY
         while ahead[0] < number:
             os.sched_yield()
             if clock() >= check_at:
-                check_others(world)
-                check_at = clock() + LOOK_UP
+                check_alive(world)
+                check_at = clock() + CHECK_EVERY
 
     return wait

@@ -3,15 +3,14 @@
 import json
 import platform
 import threading
-import time
 from pathlib import Path
 
 import pytest
-from jobs import Environment, Job, needed, run
+from jobs import Environment, needed, run
 from ranks import on_ranks
 
 from nnmpi.mpi import barrier
-from nnmpi.mpi.host import process
+from nnmpi.mpi.cores import Quota
 from nnmpi.mpi.world import World
 
 pytestmark = [
@@ -46,42 +45,22 @@ def test_on_other_processors_it_is_that_of_mpi(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("of_each_rank", "quota", "gives_way"),
     [
-        ([[0, 1, 2], [0, 1, 2], [0, 1, 2]], 1 << 30, False),
-        ([[0], [1], [5]], 1 << 30, False),  # bound to cores of their own
-        ([[0, 1], [0, 1], [0, 1]], 1 << 30, True),
-        ([[0], [1], [0]], 1 << 30, True),
+        ([[0, 1, 2], [0, 1, 2], [0, 1, 2]], None, False),
+        ([[0], [1], [5]], None, False),  # bound to cores of their own
+        ([[0, 1], [0, 1], [0, 1]], None, True),
+        ([[0], [1], [0]], None, True),
         ([[0, 1, 2], [0, 1, 2], [0, 1, 2]], 2, True),  # a container that grants two cores' time
     ],
 )
 def test_ranks_give_way_where_they_are_more_than_their_cores(
-    of_each_rank: list[list[int]], quota: int, gives_way: bool, monkeypatch: pytest.MonkeyPatch
+    of_each_rank: list[list[int]], quota: float | None, gives_way: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = threading.local()
     monkeypatch.setattr(barrier, "cores", lambda: mine.cores)
-    monkeypatch.setattr(barrier, "cpu_quota", lambda: quota)
+    monkeypatch.setattr(barrier, "quota", lambda: quota and Quota(quota, ""))
 
     def work(world: World) -> int:
         mine.cores = of_each_rank[world.rank]
         return barrier.patience(world)
 
     assert on_ranks(3, work) == 3 * [0 if gives_way else barrier.PATIENCE]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("how", [("openmpi",), ("openmpi", "--with-ft", "ulfm"), ("mpich",)], ids=" ".join)
-def test_ranks_that_wait_end_with_their_launcher(how: tuple[str, ...], tmp_path: Path) -> None:
-    """Also without a watchdog. They spend their time in the barrier: one of them sleeps in each step."""
-    library, *flags = how
-    mpi = needed(library)
-    command = mpi.mpiexec(2, *flags, mpi.program("python"), WAITING, "long")
-    with Job(command, tmp_path) as job:
-        deadline = time.monotonic() + 60
-        while len(found := list(tmp_path.glob("pid-*"))) < 2:
-            assert time.monotonic() < deadline, job.output()
-            time.sleep(0.05)
-        pids = [int(path.name.removeprefix("pid-")) for path in found]
-        job.process.kill()
-        deadline = time.monotonic() + 30
-        while alive := [pid for pid in pids if process(pid)]:
-            assert time.monotonic() < deadline, alive
-            time.sleep(0.05)

@@ -1,21 +1,16 @@
-"""Ranks wait for each other in a barrier of their own: ``waiting.py [foreign|long]``.
-
-``foreign``: on another processor; ``long``: rank 1 never comes, and each rank leaves its process number in the name of
-a file ``pid-…``.
+"""Ranks wait for each other in a barrier of their own: ``waiting.py [foreign]``; ``foreign``: on another processor.
 
 Rank 0 prints in JSON for each rank whether the barrier was nnmpi's own, and whether it ever let a rank through before
 all had come.
 """
 
 import json
-import os
 import platform
 import sys
 import time
-from pathlib import Path
 
 from nnmpi.commands.job import run
-from nnmpi.mpi.barrier import LAUNCHER, barrier
+from nnmpi.mpi.barrier import barrier
 from nnmpi.mpi.shared_memory import share
 from nnmpi.mpi.world import World
 
@@ -23,15 +18,9 @@ STEPS = 60
 
 
 def work(world: World) -> None:
-    how = sys.argv[1] if sys.argv[1:] else ""
-    if how == "foreign":
+    if sys.argv[1:]:
         platform.machine = lambda: "aarch64"
     wait = barrier(world)
-    if how == "long":
-        Path(f"pid-{os.getpid()}").touch()
-        while world.rank == 1 and os.getppid() == LAUNCHER:
-            time.sleep(0.1)
-        wait()
     memory = share(world, 1, 1, "int64")
     assert memory is not None
     come = memory[:, 0, 0]  # how far each rank has come
