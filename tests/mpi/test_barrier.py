@@ -64,3 +64,15 @@ def test_ranks_give_way_where_they_are_more_than_their_cores(
         return barrier.patience(world)
 
     assert on_ranks(3, work) == 3 * [0 if gives_way else barrier.PATIENCE]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [2, 3, 5])
+def test_all_survivors_leave_the_barrier_when_a_rank_dies(ranks: int, tmp_path: Path) -> None:
+    """Also those who wait for a rank that has left for the recovery; they are one barrier apart at most."""
+    mpi = needed("openmpi")
+    command = mpi.mpiexec(ranks, "--with-ft", "ulfm", mpi.program("python"), WAITING, "die")
+    done = run(command, tmp_path).succeeded()
+    passed = json.loads(done.out)
+    assert len(passed) == ranks - 1
+    assert max(passed) - min(passed) <= 1
