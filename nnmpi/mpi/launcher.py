@@ -155,7 +155,7 @@ def shows_terminal() -> bool:
     """
     if not sys.stdout.isatty():
         return False
-    if launched()[0] != OPEN_MPI:
+    if "OMPI_COMM_WORLD_SIZE" not in os.environ:
         return True
     try:
         # not by open(): that would empty a file; and a pipe that nobody reads must not block
