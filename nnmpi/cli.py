@@ -165,7 +165,7 @@ def launch(
         return 0
     from nnmpi.launching.restarts import once, supervise
 
-    return supervise(launcher, job, hosts, restarts, directory) if directory else once(launcher, first)
+    return supervise(launcher, job, hosts, restarts, directory) if directory else once(launcher, job, hosts)
 
 
 def _training_directory(context: click.Context, words: tuple[str, ...]) -> Path | None:
