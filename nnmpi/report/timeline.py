@@ -69,10 +69,10 @@ class Timeline:
         """`call`, with a row of what it took; `number` tells which one of many alike it was."""
         extend, kind = (self._rows if rows is None else rows).extend, NUMBERS[name]
 
-        def timed(*arguments: Any) -> Any:
+        def timed(*arguments: Any, **options: Any) -> Any:
             start = clock()
             try:
-                return call(*arguments)
+                return call(*arguments, **options)
             finally:
                 extend((kind, start, clock(), 0))
 
