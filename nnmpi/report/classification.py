@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from nnmpi.report.predictions import Predictions
 from nnmpi.report.score import Score
@@ -63,7 +62,7 @@ def scores(predictions: Predictions) -> list[Score]:
     if probabilities is not None and len(present) == len(shares):
         codes = [1] if len(shares) == 2 else range(len(shares))
         rankings = [Ranking(y == code, probabilities[:, code]) for code in codes]
-        of = f" of {(predictions.classes or ())[1]}" if len(shares) == 2 else ", mean of one class against the rest"
+        of = f" of {(predictions.classes or [])[1]}" if len(shares) == 2 else ", mean of one class against the rest"
         statistics["ROC AUC" + of] = lambda w: float(np.mean([ranking.roc_auc(w) for ranking in rankings]))
         statistics["average precision" + of] = lambda w: float(np.mean([r.average_precision(w) for r in rankings]))
         beat["ROC AUC" + of] = 0.5
@@ -125,20 +124,21 @@ def curve_charts(predictions: Predictions) -> list[str]:
         return []
     classes = predictions.classes or []
     counts = np.bincount(y, minlength=len(classes))
-    shown = [1] if len(classes) == 2 else np.argsort(-counts, kind="stable")[:MOST_CURVES].tolist()
-    shown = sorted(code for code in shown if 0 < counts[code] < len(y))
+    worst = np.argsort(_by_class(confusion_matrix(predictions))[2], kind="stable").tolist()
+    shown = [code for code in ([1] if len(classes) == 2 else worst) if 0 < counts[code] < len(y)]
+    shown = sorted(shown[:MOST_CURVES])
     with chart("ROC curves") as roc, chart("precision and recall") as precision_recall:
         for i, code in enumerate(shown):
             style: dict[str, Any] = {"color": SERIES[i], "linestyle": DASHES[i % 2], "label": short(classes[code], 14)}
-            fpr, tpr, _ = roc_curve(y == code, probabilities[:, code])
-            roc.axes.plot(*_thinned(fpr, tpr), **style)
-            precision, recall, _ = precision_recall_curve(y == code, probabilities[:, code])
+            false_rate, recall, precision = Ranking(y == code, probabilities[:, code]).curves()
+            roc.axes.plot(*_thinned(np.append(0, false_rate), np.append(0, recall)), **style)
             precision_recall.axes.plot(*_thinned(recall, precision), **style)
         roc.axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
         roc.axes.set_xlabel("false positive rate")
         roc.axes.set_ylabel("true positive rate")
         precision_recall.axes.set_xlabel("recall")
         precision_recall.axes.set_ylabel("precision")
+        precision_recall.axes.set_xlim(-0.03, 1.03)
         precision_recall.axes.set_ylim(0, 1.03)
         for drawn in (roc, precision_recall):
             if shown:

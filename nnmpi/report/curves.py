@@ -1,6 +1,10 @@
 """The curves of training: of one run its parts, of several runs one part."""
 
 import math
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from nnmpi.report.compare import Comparison
 from nnmpi.report.run_files import RunFiles, lower_is_better
@@ -22,7 +26,7 @@ def curves(run: RunFiles) -> list[str]:
         if part in PARTS and metric:
             parts_of.setdefault(metric, []).append(part)
     charts = [_curve(run, metric, parts) for metric, parts in parts_of.items()]
-    return charts + [_other(run, name) for name in OTHERS if name in names and len(run.epochs) > 1]
+    return charts + [_other(run, name) for name in OTHERS if name in names and _changes(run.column(name))]
 
 
 def overlaid(comparison: Comparison, metric: str) -> str:
@@ -33,7 +37,7 @@ def overlaid(comparison: Comparison, metric: str) -> str:
             epochs, values = points(run, metric)
             if i < MOST_RUNS and values:
                 shown += values
-                style = {"color": SERIES[i % len(SERIES)], "linestyle": DASHES[i // len(SERIES)]}
+                style: dict[str, Any] = {"color": SERIES[i % len(SERIES)], "linestyle": DASHES[i // len(SERIES)]}
                 marker = "o" if len(values) == 1 else None
                 label = name if len(name) <= 28 else "…" + name[-27:]
                 drawn.axes.plot(epochs, values, label=label.lstrip("_"), marker=marker, markersize=3, **style)
@@ -51,11 +55,18 @@ def points(run: RunFiles, metric: str) -> tuple[list[float], list[float]]:
     return [epoch for epoch, _ in pairs], [value for _, value in pairs]
 
 
+def _changes(values: list[float]) -> bool:
+    """Whether a curve of the values shows more than a line."""
+    values = [value for value in values if not math.isnan(value)]
+    return len(values) > 1 and max(values) - min(values) > 0.01 * abs(max(values))
+
+
 def _curve(run: RunFiles, metric: str, parts: list[str]) -> str:
     best = run.best_epoch()
+    falling = lower_is_better(metric)
     with chart(f"{metric} by epoch") as drawn:
         shown: list[float] = []
-        for part in parts:
+        for part in sorted(parts, key=list(PARTS).index):
             colour, dash = PARTS[part]
             epochs, values = points(run, f"{part}_{metric}")
             shown += values
@@ -66,15 +77,15 @@ def _curve(run: RunFiles, metric: str, parts: list[str]) -> str:
             drawn.axes.axvline(epoch, color=INK, linewidth=0.9, linestyle=(0, (1, 2)))
             drawn.axes.annotate(
                 f"best: epoch {epoch:.0f}",
-                (epoch, 1),
+                (epoch, 1 if falling else 0),
                 xycoords=("data", "axes fraction"),
-                xytext=(-3, -2),
+                xytext=(-3, -2 if falling else 2),
                 textcoords="offset points",
                 ha="right",
-                va="top",
+                va="top" if falling else "bottom",
                 fontsize=8,
             )
-        _axes(drawn.axes, metric.replace("_", " "), shown if lower_is_better(metric) else [])
+        _axes(drawn.axes, metric.replace("_", " "), shown if falling else [])
         if len(parts) > 1:
             drawn.figure.legend(loc="outside upper right", ncols=3)
     return drawn.svg
@@ -87,14 +98,11 @@ def _other(run: RunFiles, name: str) -> str:
         _axes(drawn.axes, OTHERS[name], values if name == "learning_rate" else [])
         if name == "samples_per_second":
             drawn.axes.set_ylim(bottom=0)
+            drawn.axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     return drawn.svg
 
 
-def _axes(axes: "object", label: str, values: list[float]) -> None:
-    from matplotlib.axes import Axes
-    from matplotlib.ticker import MaxNLocator
-
-    assert isinstance(axes, Axes)
+def _axes(axes: Axes, label: str, values: list[float]) -> None:
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

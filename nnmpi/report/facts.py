@@ -46,7 +46,7 @@ def command_line(run: RunFiles) -> str:
         value = run.settings.get(f.name, f.default)
         if isinstance(value, list):
             value = tuple(value)
-        if f.name in ABOUT_FILES or value == f.default or value is None:
+        if f.name in ABOUT_FILES or value is None or (value == f.default and f.name != "data"):
             continue
         if isinstance(value, bool):
             words.append(flag_of(f.name) if value else f"--no-{flag_of(f.name)[2:]}")

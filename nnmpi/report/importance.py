@@ -24,7 +24,7 @@ class Importance:
 
 
 def permutation_importance(predictions: Predictions, world: World) -> list[Importance]:
-    """The importance of the columns on a sample of the test part, the largest first; [] where it would take too long."""
+    """The importance of the columns on a sample of the test part, the largest first; [] where it takes too long."""
     model, whole = predictions.model, predictions.part
     random = np.random.default_rng(SEED)
     rows = np.sort(random.permutation(len(whole.x))[:MOST_ROWS])

@@ -52,7 +52,7 @@ def run_page(directory: Path, world: World) -> str:
     context = {
         "title": f"{name}: {scores[0].name} {scores[0].value:.4f}" if scores else name,
         "subtitle": _subtitle(run, predictions),
-        "cards": _cards(scores, predictions),
+        "cards": _cards(run, scores, predictions),
         "curves": _safe(curves(run)),
         "curves_note": _curves_note(run),
         "command": command_line(run),
@@ -88,7 +88,7 @@ def runs_page(directories: list[Path]) -> str:
     rows = []
     for name, run in zip(comparison.names, comparison.runs, strict=True):
         scores = run.scores()
-        texts = [(name, name)]
+        texts: list[tuple[Any, str]] = [(name, name)]
         texts += [(scores.get(m, ""), f"{scores[m]:.4f}" if m in scores else "") for m in comparison.metrics]
         texts += [(comparison.setting(run, s),) * 2 for s in comparison.settings]
         cells = zip(heads, texts, strict=True)
@@ -125,7 +125,7 @@ def _safe(svgs: Iterable[str]) -> list[Markup]:
 
 
 def _scores(predictions: Predictions) -> list[Score]:
-    return (regression if predictions.classes is None else classification).scores(predictions)
+    return regression.scores(predictions) if predictions.classes is None else classification.scores(predictions)
 
 
 def _subtitle(run: RunFiles, predictions: Predictions | None) -> str:
@@ -137,7 +137,7 @@ def _subtitle(run: RunFiles, predictions: Predictions | None) -> str:
     return f"{network} on {data}, {len(run.epochs)} epochs, {ranks} rank{'' if ranks == 1 else 's'}, {run.state}"
 
 
-def _cards(scores: list[Score], predictions: Predictions | None) -> list[dict[str, Any]]:
+def _cards(run: RunFiles, scores: list[Score], predictions: Predictions | None) -> list[dict[str, Any]]:
     cards = []
     for score in scores[:3]:
         lines = []
@@ -147,8 +147,14 @@ def _cards(scores: list[Score], predictions: Predictions | None) -> list[dict[st
             lines.append(f"to beat: {_number(score.to_beat)}")
         cards.append({"name": f"test {score.name}", "value": _number(score.value), "lines": lines})
     if predictions:
-        cards.append({"name": "test samples", "value": f"{predictions.scores.samples:,}", "lines": []})
+        cards.append({"name": "test samples", "value": f"{predictions.scores.samples:,}", "lines": [_trained_on(run)]})
     return cards
+
+
+def _trained_on(run: RunFiles) -> str:
+    samples = run.config.get("samples")
+    count = samples.get("training") if isinstance(samples, dict) else None
+    return f"trained on {count:,}" if isinstance(count, int) else ""
 
 
 def _number(value: float) -> str:

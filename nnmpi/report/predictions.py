@@ -102,7 +102,7 @@ def _evaluate(model: Model, part: Part, world: World) -> Scores:
 
 
 def _forward(model: Model, part: Part) -> tuple[Array, Array]:
-    """The class codes, shape (n,), and the outputs, shape (n, outputs), in chunks of the samples that `evaluate` takes."""
+    """The class codes, shape (n,), and the outputs, shape (n, outputs), in the chunks that `evaluate` takes."""
     network = Network(model.architecture, model.parameters, CHUNK)
     outputs = np.empty((len(part.x), model.targets.outputs), part.x.dtype)
     codes = np.empty(len(part.x), np.intp)

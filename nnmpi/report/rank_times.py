@@ -10,6 +10,7 @@ from typing import Any
 from nnmpi.report.run_files import RunFiles
 
 LARGEST = 1 << 28  # bytes of a file
+LATEST = 1 << 55  # ns: a year
 MOST_SLICES = 40_000  # in a page, in all; the first and the last are kept, long ones always
 GROUPS = {"compute": "compute", "communication": "reduction", "waiting": "waiting", "I/O": "I/O"}
 REST = "rest"  # what no slice explains: evaluation, start-up, Python between the calls
@@ -17,12 +18,12 @@ REST = "rest"  # what no slice explains: evaluation, start-up, Python between th
 
 @dataclass(frozen=True)
 class Slice:
-    """A time in which a track did one thing, in µs since the start."""
+    """A time in which a track did one thing, in ns since the start."""
 
     name: str
     category: str
-    start: float
-    length: float
+    start: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -77,17 +78,17 @@ def read_timeline(path: Path) -> Tracks:
             if event["ph"] == "M" and event["name"] == "process_name":
                 names[_whole(event["pid"])] = str(event["args"]["name"])
             elif event["ph"] == "X":
-                start, length = float(event["ts"]), float(event["dur"])
-                if not (math.isfinite(start) and math.isfinite(length)):
-                    raise ValueError("times that are not finite")
+                start, length = (math.floor(1000 * float(event[key])) for key in ("ts", "dur"))  # see `trace`
+                if not 0 <= start <= start + length < LATEST:
+                    raise ValueError("a slice ends before it starts, or later than a year")
                 track = _whole(event["pid"]), _whole(event["tid"])
-                slices[track].append(Slice(str(event["name"]), str(event["cat"]), start, length))
+                slices[track].append(Slice(str(event["name"]), str(event["cat"]), start, start + length))
         left_out = about["left_out"]
     except (OSError, KeyError, TypeError, RecursionError, OverflowError) as error:
         raise ValueError(f"not a timeline ({type(error).__name__}: {error})") from None
     if not slices:
         raise ValueError("a timeline without slices")
-    ordered = {track: sorted(slices[track], key=lambda s: (s.start, -s.length)) for track in sorted(slices)}
+    ordered = {track: sorted(slices[track], key=lambda s: (s.start, -s.end)) for track in sorted(slices)}
     return Tracks(ordered, names, left_out if isinstance(left_out, str) else "")
 
 
@@ -98,17 +99,17 @@ def rank_times(tracks: Tracks) -> list[RankTimes]:
         if thread != 0:
             continue
         seconds = dict.fromkeys([*GROUPS.values(), REST], 0.0)
-        open_slices: list[tuple[float, str]] = []  # end and group, the innermost last
+        open_slices: list[tuple[int, str]] = []  # end and group, the innermost last
         now = slices[0].start
-        for s in [*slices, Slice("end", "", math.inf, 0)]:
+        for s in [*slices, Slice("end", "", LATEST, LATEST)]:
             while open_slices and open_slices[-1][0] <= s.start:
                 end, group = open_slices.pop()
-                seconds[group] += max(0.0, end - now) / 1e6
+                seconds[group] += max(0, end - now) / 1e9
                 now = max(now, end)
             if open_slices:
-                seconds[open_slices[-1][1]] += max(0.0, s.start - now) / 1e6
+                seconds[open_slices[-1][1]] += max(0, s.start - now) / 1e9
             now = max(now, s.start)
-            open_slices.append((s.start + s.length, GROUPS.get(s.category, REST)))
+            open_slices.append((s.end, GROUPS.get(s.category, REST)))
         times.append(RankTimes(tracks.names.get(rank, f"rank {rank}"), seconds))
     return times
 
@@ -116,7 +117,7 @@ def rank_times(tracks: Tracks) -> list[RankTimes]:
 def drawing(tracks: Tracks) -> dict[str, Any]:
     """What the script of a page draws: names, colours' groups and, by track, flat lists of name, depth, start, length.
 
-    Times are whole nanoseconds as differences from the slice before, which keeps the page small.
+    Times are in ns, the starts as differences from the slice before, which keeps the page small.
     """
     names: dict[tuple[str, str], int] = {}
     everything = [s for slices in tracks.slices.values() for s in slices]
@@ -124,20 +125,19 @@ def drawing(tracks: Tracks) -> dict[str, Any]:
     out = []
     for (rank, thread), slices in tracks.slices.items():
         flat: list[int] = []
-        ends: list[float] = []
+        ends: list[int] = []
         before = 0
         for s in slices:
             while ends and ends[-1] <= s.start:
                 ends.pop()
             depth = len(ends)
-            ends.append(s.start + s.length)
+            ends.append(s.end)
             if not keep(s):
                 continue
             name = "step" if s.category == "step" else s.name
             number = names.setdefault((name, GROUPS.get(s.category, s.category)), len(names))
-            start = round(s.start * 1000)
-            flat += [number, depth, start - before, round(s.length * 1000)]
-            before = start
+            flat += [number, depth, s.start - before, s.end - s.start]
+            before = s.start
         label = tracks.names.get(rank, f"rank {rank}")
         out.append({"name": label if thread == 0 else f"{label}: checkpoints", "slices": flat})
     return {"names": [name for name, _ in names], "groups": [group for _, group in names], "tracks": out}

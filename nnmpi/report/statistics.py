@@ -75,7 +75,13 @@ class Ranking:
         precision = hits / np.maximum(hits + misses, 1)
         return float(np.sum(np.diff(hits, prepend=0) * precision) / hits[-1]) if hits[-1] else math.nan
 
+    def curves(self) -> tuple[Array, Array, Array]:
+        """The false positive rate, the recall and the precision at each threshold, the highest threshold first."""
+        hits, misses = self._sums(np.ones(len(self._order)))
+        return misses / max(1, misses[-1]), hits / max(1, hits[-1]), hits / (hits + misses)
+
     def _sums(self, weights: Array) -> tuple[Array, Array]:
+        """The weights of the positive and of the other samples down to each threshold."""
         weights = weights[self._order].astype(np.float64)
         hits, misses = np.cumsum(weights * self._positive)[self._ends], np.cumsum(weights * ~self._positive)[self._ends]
         return hits, misses

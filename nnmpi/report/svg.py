@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
 from itertools import count
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 # what is drawn in one of these becomes the variable of the page: Okabe and Ito's colours, told apart by all
 COLOURS = {
@@ -30,7 +31,7 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, INK, FAINT, PAPER, WHITE = COLOURS
 SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 DASHES = ("-", "--", ":", "-.")  # lines differ in more than their colour
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "nnmpi",  # the same ids each time
     "text.parse_math": False,  # a $ in a label is a $
@@ -86,6 +87,7 @@ def logarithmic(axes: Axes, values: list[float]) -> None:
     """Make the vertical axis logarithmic where the (positive) values span more than a factor of 20."""
     if values and min(values) > 0 and max(values) > 20 * min(values):
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # its own is mathematical text
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 

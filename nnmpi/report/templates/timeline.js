@@ -29,7 +29,11 @@
   last = last || 1;
   let from = 0, to = last, width = 0, pending = false;
   const x = (t) => ((t - from) / (to - from)) * width;
-  const duration = (ns) => ns >= 1e9 ? (ns / 1e9).toPrecision(4) + " s" : ns >= 1e6 ? (ns / 1e6).toPrecision(4) + " ms" : ns >= 1e3 ? (ns / 1e3).toPrecision(4) + " µs" : Math.round(ns) + " ns";
+  const UNITS = [[1e9, "s"], [1e6, "ms"], [1e3, "µs"], [1, "ns"]];
+  const duration = (ns, digits = 4) => {
+    const [size, unit] = UNITS.find(([size]) => ns >= size) || UNITS[3];
+    return `${Number((ns / size).toPrecision(digits))} ${unit}`;
+  };
 
   function draw() {
     pending = false;
@@ -79,7 +83,7 @@
       pen.fillStyle = line;
       pen.fillRect(x(t), 0, 1, height);
       pen.fillStyle = ink;
-      pen.fillText(duration(t), x(t) + 3, AXIS / 2);
+      pen.fillText(t ? duration(t, 9) : "0", x(t) + 3, AXIS / 2);
     }
   }
 
