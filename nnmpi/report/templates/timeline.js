@@ -83,7 +83,7 @@
       pen.fillStyle = line;
       pen.fillRect(x(t), 0, 1, height);
       pen.fillStyle = ink;
-      pen.fillText(t ? duration(t, 9) : "0", x(t) + 3, AXIS / 2);
+      if (x(t) < width - 50) pen.fillText(t ? duration(t, 9) : "0", x(t) + 3, AXIS / 2);
     }
   }
 
