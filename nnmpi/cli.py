@@ -5,21 +5,24 @@ Nothing here imports MPI, scikit-learn or what needs them before a command runs,
 
 import sys
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nnmpi import __version__
-from nnmpi.config import Config, directory_of, flag_of, shown
+from nnmpi.commands.streams import HelpContext, guard_streams, status_of_output
+from nnmpi.config import Config, flag_of, shown
 from nnmpi.errors import CommandError, InputError
+from nnmpi.launching.slurm import parse_time
+from nnmpi.text import message
 
 if TYPE_CHECKING:
     from nnmpi.mpi.world import World
 
 
-class _Parsed(click.ParamType[Any]):
+class _Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
     """A flag whose text a function of `nnmpi.config` reads."""
 
     name = "text"
@@ -176,8 +179,8 @@ def launch(
     from nnmpi.launching.mpiexec_command import Job
     from nnmpi.launching.mpiexec_command import command as build
 
-    directory = _training_directory(context, command)
-    if restarts and not directory:
+    config = _training_config(context, command)
+    if restarts and not config:
         raise InputError(f"--restarts {restarts} is for train; {command[0]} leaves nothing to go on from")
     check_outermost()
     launcher = find_launcher()
@@ -187,21 +190,85 @@ def launch(
     if dry_run:
         print(first)
         return 0
+    from nnmpi.commands.relay import relayed_output
+    from nnmpi.files.run_directory import choose_directory
     from nnmpi.launching.restarts import once, supervise
 
-    return supervise(launcher, job, hosts, restarts, directory) if directory else once(launcher, first)
+    if config is None:
+        with relayed_output():
+            return once(launcher, first)
+    directory = choose_directory(config.output, config.data, config.resume, config.overwrite)
+    if not config.output:  # decided once: a restart goes on where the training began
+        job = replace(job, arguments=(command[0], "--output", str(directory), *command[1:]))
+        print(message(f"nnmpi: note: results go to {directory}"), file=sys.stderr, flush=True)
+    with relayed_output():
+        return supervise(launcher, job, hosts, restarts, directory)
 
 
-def _training_directory(context: click.Context, words: tuple[str, ...]) -> Path | None:
-    """Where the training that `words` ask for leaves its files; None if they ask for another command.
+@cli.command(context_settings={"allow_interspersed_args": False}, options_metavar="--nodes NODES [OPTIONS] --")
+@click.option("--nodes", type=click.IntRange(min=1), required=True, help="How many nodes the job gets.")
+@click.option("--ntasks-per-node", type=click.IntRange(min=1), default=1, show_default=True, help="Ranks on each node.")
+@click.option(
+    "--cpus-per-task", type=click.IntRange(min=1), default=1, show_default=True, help="Cores and threads of a rank."
+)
+@click.option(
+    "--time",
+    type=_Parsed(parse_time, "2h, 90m, 1d12h or D-HH:MM:SS"),
+    help="Time limit; the job is queued again until the training is done.  [default: the partition's]",
+)
+@click.option(
+    "--grace",
+    type=click.IntRange(min=1),
+    default=60,
+    show_default=True,
+    help="Seconds before the time limit at which the training writes a checkpoint and ends.",
+)
+@click.option("--partition", default="", help="Partition to run in.  [default: Slurm's]")
+@click.option("--job-name", default="nnmpi", show_default=True, help="Name of the job, and of its output file.")
+@click.option("--array", default="", help="A job for each index, such as 1-5; %a in COMMAND becomes the index.")
+@click.option(
+    "--mpi",
+    type=click.Choice(("auto", "openmpi", "mpich", "intelmpi")),
+    default="auto",
+    show_default=True,
+    help="Refuse any other MPI than this one.",
+)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND...")
+@click.pass_context
+def slurm(
+    context: click.Context, /, time: int | None, job_name: str, mpi: str, command: tuple[str, ...], **asked: Any
+) -> int:
+    """Write a job script that trains (COMMAND is train, with its flags) to standard output, for sbatch.
+
+    For example: nnmpi slurm --nodes 4 --time 2h -- train --data digits | sbatch
+    """
+    from nnmpi.commands.slurm import write_script
+    from nnmpi.launching.slurm import ARRAY_INDEX, SlurmJob, first_index
+
+    job = SlurmJob(name=job_name, seconds=time, **asked)
+    name, settings = _parse(context, tuple(word.replace(ARRAY_INDEX, first_index(job.array)) for word in command))
+    if name is not train:
+        raise InputError(f"slurm {command[0]}: a job script is written for train")
+    write_script(job, mpi, Config(**settings), command)
+    return 0
+
+
+def _training_config(context: click.Context, words: tuple[str, ...]) -> Config | None:
+    """The settings of the training that `words` ask for; None if they ask for another command.
 
     They are read as the ranks will read them, so that they are refused here, with the same words.
     """
+    command, settings = _parse(context, words)
+    return Config(**settings) if command is train else None
+
+
+def _parse(context: click.Context, words: tuple[str, ...]) -> tuple[click.Command, dict[str, Any]]:
+    """The command that `words` name, one of those that ranks run, and its settings."""
     name, command, rest = cli.resolve_command(context, list(words))
-    if command not in (train, evaluate, predict, info):
+    if name is None or command not in (train, evaluate, predict, info):
         raise InputError(f"launch {name}: launch starts train, evaluate, predict or info")
     with command.make_context(name, rest, parent=context.parent) as inner:
-        return directory_of(Config(**inner.params)) if command is train else None
+        return command, inner.params
 
 
 def _run(work: "Callable[[World], None]") -> int:
@@ -210,11 +277,17 @@ def _run(work: "Callable[[World], None]") -> int:
     return run(work)
 
 
+for _command in (cli, *cli.commands.values()):
+    _command.context_class = HelpContext
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit.
 
     Status 0: done. 2: bad usage or bad input, with one line that says what to change. 1: anything else.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    guard_streams()
     try:
         status = cli.main(arguments, prog_name="nnmpi", standalone_mode=False) or 0
     except click.exceptions.Exit as stop:
@@ -223,6 +296,8 @@ def main(arguments: list[str] | None = None) -> None:
         status = _refuse(error)
     except click.Abort:
         status = 130
+    if status == 0 and not {"train", "launch"}.intersection(arguments[:1]):  # a training leaves files, and is done
+        status = status_of_output()
     sys.exit(status)
 
 

@@ -47,6 +47,12 @@ def blas() -> dict[str, Any]:
     return {name: beside_numpy[0].get(key) for key, name in keys.items()}
 
 
+def batch_job() -> dict[str, str]:
+    """What Slurm calls the job that this process belongs to; nothing outside of Slurm."""
+    names = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
 def versions() -> dict[str, str]:
     """The versions that a result may depend on."""
     from importlib.metadata import version

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
-from nnmpi.data.sources import SOURCES, npz, open_source
+from nnmpi.data import npy
+from nnmpi.data.sources import SOURCES, open_source
 from nnmpi.data.sources.built_in import TABLES
 from nnmpi.data.sources.synthetic import ROWS_AT_ONCE
 from nnmpi.errors import InputError
@@ -151,7 +152,7 @@ def save(request):
 @pytest.mark.parametrize("rows", SUBSETS.values(), ids=SUBSETS)
 @pytest.mark.parametrize("rows_at_once", [1, 5, ROWS, 10 * ROWS])
 def test_any_rows_of_a_file_are_those_of_numpy(tmp_path, monkeypatch, save, rows, rows_at_once):
-    monkeypatch.setattr(npz, "BYTES_AT_ONCE", rows_at_once * FEATURES * X.itemsize)
+    monkeypatch.setattr(npy, "BYTES_AT_ONCE", rows_at_once * FEATURES * X.itemsize)
     source = open_source(saved(tmp_path, save, X=X, y=Y))
     assert (rows_of(source, rows) == X[rows]).all()
 

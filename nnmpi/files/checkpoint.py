@@ -17,7 +17,7 @@ import numpy.typing as npt
 import safetensors.numpy
 
 from nnmpi.errors import InputError
-from nnmpi.files.atomic import whole_file, write_whole
+from nnmpi.files.atomic import remove_file, whole_file, write_whole
 from nnmpi.files.tensors import pieces
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -173,5 +173,5 @@ def newest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
 
 def remove_all(directory: Path) -> None:
     """Remove the checkpoints of an earlier run."""
-    for path in [*directory.glob("*.json"), *directory.glob("*.safetensors")]:
-        path.unlink()
+    for path in [*directory.glob("[0-9]*.json"), *directory.glob("[0-9]*.safetensors")]:
+        remove_file(path)

@@ -90,13 +90,14 @@ def _open_mpi(launcher: Launcher, job: Job, hosts: list[Host]) -> tuple[list[str
         flags += ["--hostfile", str(job.hostfile)]
     if _more_than_slots(job, hosts):
         flags += ["--map-by", ":OVERSUBSCRIBE"]
-    if _more_than_cores(job, hosts):  # it would refuse, or give several ranks one core while others are free
+    # it would refuse, or give several ranks one core while others are free; and all threads of a rank one
+    if _more_than_cores(job, hosts) or int(os.environ.get("SLURM_CPUS_PER_TASK", "1")) > 1:
         flags += ["--bind-to", "none"]
     # only training can go on without a rank; the other commands had better end at once
     survives = job.arguments[:1] in (("train",), ("info",)) if job.fault_tolerance is None else job.fault_tolerance
     if survives and launcher.fault_tolerance:
         flags += ["--with-ft", "ulfm"]
-        if len({host.name for host in hosts}) > 1:
+        if _several_hosts(hosts):
             flags += [word for name, value in HEARTBEAT.items() for word in ("--mca", name, value)]
             # the launcher's own keepalive would end the job 8 minutes after a host was cut off
             flags += ["--prtemca", "oob_tcp_keepalive_time", "0"]
@@ -115,6 +116,13 @@ def _hydra(launcher: Launcher, job: Job, hosts: list[Host]) -> tuple[list[str], 
     # where ranks share cores it would pin some of them to the same one
     crowded = launcher.mpi == "Intel MPI" and _more_than_cores(job, hosts)
     return [*flags, "-n", str(job.ranks)], {"I_MPI_PIN": "off"} if crowded else {}
+
+
+def _several_hosts(hosts: list[Host]) -> bool:
+    """Whether the job may have more than one host: what batch systems but Slurm allocate is not known here."""
+    if hosts:
+        return len({host.name for host in hosts}) > 1
+    return _allocated() and os.environ.get("SLURM_JOB_NUM_NODES") != "1"
 
 
 def _more_than_slots(job: Job, hosts: list[Host]) -> bool:

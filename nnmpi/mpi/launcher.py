@@ -148,21 +148,29 @@ def fault_tolerant(mpi: Any) -> bool:
 
 
 def shows_terminal() -> bool:
-    """Whether what this process prints goes straight to a terminal.
+    """Whether what this process prints goes straight to a terminal that obeys escape codes, and the user wants them.
 
     Open MPI's launcher gives rank 0 a terminal of its own even where it passes the output on into a file: what the
-    launcher, our parent, writes to is what counts.
+    launcher writes to is what counts.
     """
-    if not sys.stdout.isatty():
+    if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb" or os.environ.get("NO_COLOR"):
         return False
-    if launched()[0] != OPEN_MPI:
+    if "OMPI_COMM_WORLD_SIZE" not in os.environ:
         return True
     try:
         # not by open(): that would empty a file; and a pipe that nobody reads must not block
-        output = os.open(f"/proc/{os.getppid()}/fd/1", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        output = os.open(f"/proc/{_launcher_pid()}/fd/1", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
     except OSError:
         return False
     try:
         return os.isatty(output)
     finally:
         os.close(output)
+
+
+def _launcher_pid() -> int:
+    """The launcher: the nearest process above this one that it has not given a rank; between them may be scripts."""
+    pid = os.getppid()
+    while b"OMPI_COMM_WORLD_RANK=" in Path(f"/proc/{pid}/environ").read_bytes():
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return pid

@@ -41,10 +41,7 @@ def start(mpi: Any, guard: Callable[[], AbstractContextManager[None]]) -> None:
     """Start MPI; where ranks may die meanwhile without being noticed, inside `guard`."""
     if isinstance(mpi, Alone):
         return
-    _share_cores()
-    _skip_networks()
-    if library(mpi).startswith("MPICH"):
-        _avoid_reading_memory()
+    prepare(mpi)
     if fault_tolerant(mpi):
         with guard():
             mpi.Init_thread(mpi.THREAD_FUNNELED)
@@ -52,6 +49,14 @@ def start(mpi: Any, guard: Callable[[], AbstractContextManager[None]]) -> None:
         mpi.Init_thread(mpi.THREAD_FUNNELED)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # libraries that MPI loads catch it, and do nothing
+
+
+def prepare(mpi: Any) -> None:
+    """Tell the library, by variables that it reads when it starts, what it does not find out by itself."""
+    _share_cores()
+    _skip_networks()
+    if library(mpi).startswith("MPICH"):
+        _avoid_reading_memory()
 
 
 def library_or_alone() -> Any:

@@ -40,15 +40,15 @@ class World:
         To be called before this process ends on purpose.
     """
 
-    def __init__(self, mpi: Any) -> None:
+    def __init__(self, mpi: Any, comm: Any = None) -> None:
         self.mpi = mpi
-        self.comm = mpi.COMM_WORLD
+        self.comm = comm or mpi.COMM_WORLD
         self.rank: int = self.comm.Get_rank()
         self.size: int = self.comm.Get_size()
         self.host = socket.gethostname()
         self.started = self.size
         self.origin = list(range(self.size))
-        self.recovers = fault_tolerant(mpi)
+        self.recovers = comm is None and fault_tolerant(mpi)  # a caller's communicator is not ours to shrink
         self.farewell: Callable[[], None] = lambda: None
         self.members = Members(self)
         self.here = Here()

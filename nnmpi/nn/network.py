@@ -8,6 +8,7 @@ from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from nnmpi.memory import Allocate, aligned
 from nnmpi.nn.architecture import Architecture
@@ -310,3 +311,13 @@ class Network:
         (z,) = self.forward(self.bind([x]))
         self._output_activation(z, self._memory.scratch(z.shape[1]).sums)
         return z
+
+
+def decide(z: Array) -> npt.NDArray[np.intp]:
+    """The class codes, shape (b,), that the logits `z`, shape (outputs, b), speak for.
+
+    The output activations keep the order of the logits, and the sigmoid is above ½ where its logit is positive.
+    """
+    if len(z) == 1:
+        return np.asarray(z[0] > 0, np.intp)
+    return np.asarray(np.argmax(z, axis=0), np.intp)

@@ -71,7 +71,9 @@ class Deterministic:
         self.vectors = [vector[:length] for vector in whole]
         own = slice(width * world.rank, width * (world.rank + 1))
         self.name = f"tree over the shards, {'by messages' if memory is None else 'in shared memory'}"
-        if memory is None:
+        if self._alone:
+            theirs: dict[Node, Array] = {}
+        elif memory is None:
             theirs = self._by_messages(world, holdings, whole, width, dtype)
         else:
             theirs = self._in_memory(world, holdings, memory, own)

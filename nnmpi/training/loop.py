@@ -22,11 +22,12 @@ def train(session: Session) -> Iterator[Event]:
     """
     config, layout, progress, position = session.config, session.layout, session.progress, session.world.here
     batches, network, step_vector, reduction = session.batches, session.network, session.sums, session.reduction
-    optimizer, learning_rate, requests = session.optimizer, session.learning_rate, session.requests
+    optimizer, requests = session.optimizer, session.requests
 
     while progress.epoch < config.epochs and not session.stops_early():
         position.enter("training")
         session.start_epoch()
+        learning_rate = session.learning_rate
         for step in range(progress.step, layout.steps):
             batch = batches.batch(step)
             if config.dropout:

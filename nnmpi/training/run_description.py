@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnmpi.config import Config
-from nnmpi.environment import blas, versions
+from nnmpi.environment import batch_job, blas, versions
 from nnmpi.mpi.world import World
 from nnmpi.nn.kernel import current
 from nnmpi.training.task import Task
@@ -30,6 +30,7 @@ def describe(config: Config, task: Task, world: World) -> dict[str, Any]:
         "lost_ranks": world.lost,
         "hosts": world.members.hosts(),
         "mpi": world.library(),
+        "slurm": batch_job(),
         "versions": found,
         "bits": {"blas": math, "numpy": found["numpy"], "scikit-learn": found["scikit-learn"]},
     }

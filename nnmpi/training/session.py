@@ -21,7 +21,7 @@ from nnmpi.reduction.choose import Exchange
 from nnmpi.training.evaluation import CHUNK
 from nnmpi.training.resume import check_data, restore, scaler_arrays
 from nnmpi.training.run_description import describe
-from nnmpi.training.task import prepare
+from nnmpi.training.task import Task, prepare
 
 
 @dataclass
@@ -49,6 +49,8 @@ class Session:
         What to go on from: a checkpoint, or what survivors hold.
     requests
         Where somebody outside asks for a stop or a checkpoint.
+    task
+        The samples, if the caller has prepared them; by default `prepare` makes it from `source`.
 
     Attributes
     ----------
@@ -73,11 +75,12 @@ class Session:
         source: Source | None = None,
         resumed: Checkpoint | None = None,
         requests: Requests | None = None,
+        task: Task | None = None,
     ) -> None:
         self.config, self.world = config, world
         self.requests = requests or Requests()
         shards = resumed.about["shards"] if resumed else config.shards or default_shards(world.started)
-        self.task = task = prepare(config, world, shards, source)
+        self.task = task = task or prepare(config, world, shards, source)
         self.layout, architecture = task.layout, task.architecture
         self.progress = Progress()
         self.description = describe(config, task, world)

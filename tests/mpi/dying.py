@@ -46,7 +46,7 @@ PLACES: dict[str, list[tuple[Any, str]]] = {
     "shrink": [(nnmpi.faults.recovery, "shrink")],
     "agree": [(nnmpi.training.resume.RunState, "agree")],
     "hand-round": [(nnmpi.training.resume, "_broadcast")],
-    "finish": [(nnmpi.training.output.Output, "finish")],
+    "finish": [(RunLog, "finished")],
     "settle": [(World, "settle")],
 }
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from jobs import Environment, run
 
-from nnmpi.data.sources import npz, open_source, sources_text
+from nnmpi.data import npy
+from nnmpi.data.sources import open_source, sources_text
 from nnmpi.data.sources.arrays import arrays
 from nnmpi.errors import InputError
 
@@ -52,7 +53,7 @@ SAME = {
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed], ids=["stored", "compressed"])
 @pytest.mark.parametrize("bytes_at_once", [8, 100, 1 << 24])
 def test_equal_numbers_are_read_alike(tmp_path, monkeypatch, x, save, bytes_at_once):
-    monkeypatch.setattr(npz, "BYTES_AT_ONCE", bytes_at_once)
+    monkeypatch.setattr(npy, "BYTES_AT_ONCE", bytes_at_once)
     save(tmp_path / "table.npz", X=x, y=Y)
     source = open_source(str(tmp_path / "table.npz"))
     assert source.dtype.isnative

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from nnmpi.data.sources.arrays import arrays
-from nnmpi.data.sources.source import Source
+from nnmpi.data.sources.source import Request, Source
 
 TABLES = {  # scikit-learn's file, and how many lines of it come before the numbers; diabetes it computes from its file
     "digits": ("digits.csv.gz", 0),
@@ -16,8 +16,9 @@ TABLES = {  # scikit-learn's file, and how many lines of it come before the numb
 }
 
 
-def open_source(name: str, targets: bool, trusted: bool) -> Source:
-    """The data set `name`, read from scikit-learn's own file where that is quicker than to import scikit-learn."""
+def open_source(request: Request) -> Source:
+    """The data set, read from scikit-learn's own file where that is quicker than to import scikit-learn."""
+    name = request.name
     shape = (-1, 8, 8) if name == "digits" else None
     if name in TABLES:
         file, head = TABLES[name]

@@ -1,5 +1,6 @@
 """What every source gives: all its targets, and the features of any of its rows on demand."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,30 @@ import numpy.typing as npt
 
 Indices = npt.NDArray[np.intp]
 FLOAT64: np.dtype[Any] = np.dtype(np.float64)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a source.
+
+    Attributes
+    ----------
+    name : str
+        As given by ``--data``.
+    targets : bool
+        Whether it must have them.
+    trusted : bool
+        Whether a user gave the name.
+    """
+
+    name: str
+    targets: bool = True
+    trusted: bool = True
+
+    @property
+    def path(self) -> str:
+        """The file's: the name up to ``::``, behind which HDF5 files have the names of datasets."""
+        return self.name if os.path.exists(self.name) else self.name.partition("::")[0]
 
 
 @dataclass(frozen=True)
@@ -39,10 +64,10 @@ class Source:
     dtype: np.dtype[Any] = FLOAT64
 
 
-def in_pieces(indices: Indices, size: int, at_once: int) -> Iterator[tuple[int, Indices]]:
-    """Each piece ``[start, start + at_once)`` of `size` rows: its start and where in `indices` its rows stand."""
-    ascending = np.argsort(indices)
+def in_pieces(indices: Indices, size: int, at_once: int) -> Iterator[tuple[int, int, Indices]]:
+    """Each piece of `size` rows, `at_once` at a time: its start, its stop, and where in `indices` its rows stand."""
+    ascending = np.argsort(indices, kind="stable")
     starts = np.arange(0, size, at_once)
     ends = np.searchsorted(indices, [*starts[1:], size], sorter=ascending)
-    for start, places in zip(starts, np.split(ascending, ends[:-1]), strict=True):
-        yield int(start), places
+    for start, places in zip(starts.tolist(), np.split(ascending, ends[:-1]), strict=True):
+        yield start, min(start + at_once, size), places

@@ -1,0 +1,57 @@
+"""The command ``slurm``: a job script on standard output."""
+
+import os
+from pathlib import Path
+
+from nnmpi.config import Config
+from nnmpi.errors import InputError
+from nnmpi.files.run_directory import default_directory
+from nnmpi.launching.find_mpiexec import find_launcher
+from nnmpi.launching.mpiexec_command import program
+from nnmpi.launching.slurm import SlurmJob, quoted, script
+
+MPIS = {"openmpi": "Open MPI", "mpich": "MPICH", "intelmpi": "Intel MPI"}
+
+
+def write_script(job: SlurmJob, mpi: str, config: Config, command: tuple[str, ...]) -> None:
+    """Print the script of `job` that trains as `command`, of which `config` is what it says.
+
+    Raises
+    ------
+    InputError
+        If the launcher at hand is not of `mpi`.
+    """
+    launcher = find_launcher()
+    if MPIS.get(mpi, launcher.mpi) != launcher.mpi:
+        raise InputError(
+            f"--mpi {mpi}: the launcher at hand is {launcher}; run nnmpi slurm in an environment of {MPIS[mpi]}, "
+            "or leave the flag out"
+        )
+    # the wheel's launcher stands beside nnmpi's Python; that of a module is found as it is now
+    own = Path(launcher.path).parent == Path(program()[0]).parent
+    modules = "" if own else os.environ.get("LOADEDMODULES", "").replace(":", " ")
+
+    train = quoted(*_without_output(command))
+    if not config.resume:
+        train += " --resume"
+    if config.threads is None and not config.deterministic:  # else one: bits depend on the number of threads
+        train += ' --threads "$SLURM_CPUS_PER_TASK"'
+    # the same when the job is queued again, and no other job's
+    output = quoted(f"{config.output or default_directory(config.data)}") + (
+        '/"$SLURM_ARRAY_TASK_ID"' if job.array else ""
+    )
+    if config.output is None:
+        output = quoted(f"{default_directory(config.data)}-") + '"$SLURM_JOB_ID"'
+    print(script(job, quoted(*program(), "launch"), train, output, modules), end="")
+
+
+def _without_output(words: tuple[str, ...]) -> list[str]:
+    """The words but ``--output DIR`` and ``--output=DIR``."""
+    kept = []
+    remaining = iter(words)
+    for word in remaining:
+        if word == "--output":
+            next(remaining)
+        elif not word.startswith("--output="):
+            kept.append(word)
+    return kept

@@ -1,0 +1,138 @@
+"""A job script for Slurm: a training that writes a checkpoint before its time is up, and is queued again."""
+
+import re
+import shlex
+from dataclasses import dataclass
+
+from nnmpi.errors import InputError
+
+UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+# Slurm puts a job's number of the array in the place of %a in names of files; so does the script in the command.
+ARRAY_INDEX = "%a"
+
+
+@dataclass(frozen=True)
+class SlurmJob:
+    """What Slurm is asked for.
+
+    Attributes
+    ----------
+    seconds
+        The time limit; None: the partition's.
+    grace
+        How many seconds before it the training writes a checkpoint and ends.
+    array
+        The indices of a job array, as ``sbatch --array`` takes them; "" is one job.
+    """
+
+    name: str
+    nodes: int
+    ntasks_per_node: int
+    cpus_per_task: int
+    seconds: int | None
+    grace: int
+    partition: str
+    array: str
+
+    def __post_init__(self) -> None:
+        for flag, value in (("--job-name", self.name), ("--partition", self.partition), ("--array", self.array)):
+            if not re.fullmatch(r"[\w.,:%+-]*", value, re.ASCII):
+                raise InputError(f"{flag} is {value!r}; allowed are letters, digits and . , : % + - _")
+        if self.seconds is not None and self.seconds <= 2 * self.grace:
+            raise InputError(
+                f"--time is {self.seconds} s, of which --grace takes the last {self.grace} s; "
+                "allowed are limits of more than twice as long"
+            )
+
+    def options(self) -> str:
+        """The lines in which ``sbatch`` finds what is asked for."""
+        values = {
+            "job-name": self.name,
+            "nodes": self.nodes,
+            "ntasks-per-node": self.ntasks_per_node,
+            "cpus-per-task": self.cpus_per_task,
+            "time": time_limit(self.seconds) if self.seconds is not None else "",
+            "partition": self.partition,
+            "array": self.array,
+            "output": f"%x-{'%A_%a' if self.array else '%j'}.out",
+        }
+        return "\n".join(f"#SBATCH --{name}={value}" for name, value in values.items() if value)
+
+
+def parse_time(text: str) -> int:
+    """Seconds: ``2h``, ``90m``, ``1d12h``, or Slurm's own ``02:00:00`` and ``1-12:00:00``."""
+    parts = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)", text)
+    if parts:
+        days, *rest = (int(part or 0) for part in parts.groups())
+        return days * 86400 + sum(n * unit for n, unit in zip(rest, (3600, 60, 1), strict=True))
+    if not re.fullmatch(r"(\d{1,6}[dhms])+", text):
+        raise ValueError(text)
+    return sum(int(number) * UNITS[unit] for number, unit in re.findall(r"(\d+)([dhms])", text))
+
+
+def time_limit(seconds: int) -> str:
+    """As Slurm writes it: ``1-12:00:00``."""
+    days, rest = divmod(seconds, 86400)
+    return f"{days}-" * bool(days) + f"{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
+
+
+def first_index(array: str) -> str:
+    """The first index of a job array, ``3`` of ``3-7:2%4``."""
+    return re.split(r"\D", array, maxsplit=1)[0]
+
+
+def quoted(*words: str) -> str:
+    """Words for bash, in which `ARRAY_INDEX` becomes the job's own number."""
+    return " ".join(
+        '"$SLURM_ARRAY_TASK_ID"'.join(shlex.quote(part) if part else "" for part in word.split(ARRAY_INDEX)) or "''"
+        for word in words
+    )
+
+
+def script(job: SlurmJob, launch: str, train: str, output: str, modules: str) -> str:
+    """The job script.
+
+    Parameters
+    ----------
+    launch, train
+        ``nnmpi launch``, and ``train`` with its flags but ``--output``, for bash.
+    output
+        The directory for the results, for bash.
+    modules
+        The environment modules that it loads.
+    """
+    return f"""\
+#!/bin/bash
+# A training that writes a checkpoint before its time is up, and is queued again. For sbatch, in a directory and with
+# paths that all nodes share.
+{job.options()}
+#SBATCH --open-mode=append
+#SBATCH --requeue
+# {job.grace} s before the time limit this script alone ("B:") gets USR1; mpirun would die of it.
+#SBATCH --signal=B:USR1@{job.grace}
+{f"module load {modules}" if modules else ""}
+output={output}
+checkpoints() {{ ls -- "$output/checkpoints" 2>/dev/null; }}
+before=$(checkpoints)
+
+# In the background, because bash runs a trap only between commands in the foreground. --resume goes on from the
+# newest checkpoint, if there is one.
+{launch} -n "$SLURM_NTASKS" -- {train} --output "$output" &
+training=$!
+
+# On both signals the ranks finish the step, write a checkpoint and end. TERM comes with scancel and preemption.
+trap 'time_is_up=yes; kill -USR1 "$training"' USR1
+trap 'kill -USR1 "$training"' TERM
+
+# A trap cuts `wait` short: wait until the training has ended.
+until wait "$training"; status=$?; ! kill -0 "$training" 2>/dev/null; do :; done
+
+if [[ ${{time_is_up-}} && $status != 0 ]]; then
+    if [[ $(checkpoints) != "$before" ]]; then
+        scontrol requeue "$SLURM_JOB_ID" && sleep 60 # Slurm ends this script
+    else
+        echo "nnmpi: no checkpoint was written before the time limit, so the job is not queued again" >&2
+    fi
+fi
+exit "$status"
+"""

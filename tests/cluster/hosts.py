@@ -1,0 +1,240 @@
+"""Hosts on this machine: each has its own network, name, IPC, mounts and process numbers, and runs sshd.
+
+Anything less does not behave as several hosts do: with networks alone Open MPI hangs and MPICH talks through shared
+memory. The hosts' cables end in a switch, a bridge in a network of its own, so that nothing outside can be reached and
+nothing is left when the processes have ended; they end with the process that started them.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs import Environment
+
+SSH_CLIENT = """Host *
+  BatchMode yes
+  IdentityFile /etc/ssh/user
+  GlobalKnownHostsFile /etc/ssh/known_hosts
+  UserKnownHostsFile /dev/null
+  LogLevel ERROR
+"""
+SSH_SERVER = """HostKey /etc/ssh/host
+AuthorizedKeysFile /etc/ssh/user.pub
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+UseDNS no
+MaxStartups 100
+"""
+PROGRAMS = ("bridge", "ip", "nsenter", "setpriv", "ssh", "ssh-keygen", "tc", "unshare", "/usr/sbin/sshd")
+DAEMONS = ("munged", "sshd", "slurmctld", "slurmd")
+# The hosts have the same cores and do not know it: bound, the first ranks of all of them would share one, and a rank
+# that waits would keep others from working.
+SHARED_CORES = {"PRTE_MCA_hwloc_default_binding_policy": "none", "OMPI_MCA_mpi_yield_when_idle": "1"}
+# ends the processes with the one that started them, however that ends
+LEASH = ("setpriv", "--pdeathsig", "KILL")
+
+
+def why_not() -> str:
+    """Why there can be no hosts on this machine; nothing if there can."""
+    if os.geteuid():
+        return "hosts need root, for their namespaces"
+    if missing := [program for program in PROGRAMS if not shutil.which(program)]:
+        return f"hosts need {', '.join(missing)}: install tests/cluster/debian-packages"
+    if subprocess.run(["unshare", "--net", "--pid", "--fork", "true"], capture_output=True).returncode:
+        return "hosts need namespaces, which this container does not allow"
+    return ""
+
+
+def run(*command: object, timeout: float = 30) -> str:
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=timeout)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+@dataclass
+class Host:
+    """A host that is switched on: its process 1, and the port of the switch that its cable is in."""
+
+    name: str
+    address: str
+    port: str
+    pid: int = 0
+
+    def command(self, *words: str, cwd: Path | None = None) -> list[str]:
+        """The command that runs `words` on this host."""
+        namespaces = ("--net", "--uts", "--ipc", "--mount", "--pid")
+        return ["nsenter", "-t", str(self.pid), *namespaces, "env", f"--chdir={cwd or '/'}", "TMPDIR=/tmp", *words]
+
+    def run(self, *words: str, timeout: float = 30) -> str:
+        return run(*self.command(*words), timeout=timeout)
+
+    def path(self, path: str) -> Path:
+        """A file of this host, as it is seen from outside."""
+        return Path(f"/proc/{self.pid}/root{path}")
+
+    def processes(self) -> dict[int, str]:
+        """The command lines of its processes but the daemons, by their number outside of it."""
+        space = os.readlink(f"/proc/{self.pid}/ns/pid")
+        processes = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if os.readlink(entry / "ns/pid") == space and (entry / "comm").read_text().strip() not in DAEMONS:
+                        processes[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return processes
+
+    def rank_pid(self, rank: int) -> int:
+        """The process that is this rank of a job."""
+        marks = {f"{name}={rank}".encode() for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK")}
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                if marks & set(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")):
+                    return pid
+        raise AssertionError(f"no rank {rank} on {self.name}: {self.processes()}")
+
+    def traffic(self) -> tuple[int, int]:
+        """The bytes that its interface has received and sent."""
+        for line in Path(f"/proc/{self.pid}/net/dev").read_text().splitlines():
+            if line.strip().startswith("eth0:"):
+                words = line.split(":")[1].split()
+                return int(words[0]), int(words[8])
+        raise AssertionError("no eth0")
+
+
+class Cluster:
+    """Hosts node1, node2, … and the switch between them; `directory` and `shared` are seen by all of them."""
+
+    def __init__(self, directory: Path, shared: list[Path], number: int = 4) -> None:
+        self.directory = directory
+        self.hosts = [Host(f"node{i}", f"10.77.0.{i}", f"port{i}") for i in range(1, number + 1)]
+        paths = {str(path.resolve()) for path in (*shared, directory)}
+        self._shared = sorted(path for path in paths if path.startswith("/tmp/"))
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> "Cluster":
+        try:
+            self._write_etc()
+            self._processes["switch"] = subprocess.Popen([*LEASH, "unshare", "--net", "sleep", "infinity"])
+            wait_for(lambda: other_network(self._processes["switch"].pid))
+            self.on_switch("ip", "link", "add", "switch", "type", "bridge")
+            self.on_switch("ip", "link", "set", "switch", "up")
+            for host in self.hosts:
+                self.switch_on(host)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for host in self.hosts:
+            self._end(host)
+        if "switch" in self._processes:
+            self._processes["switch"].kill()
+            self._processes["switch"].wait(10)
+
+    def on_switch(self, *words: object) -> str:
+        return run("nsenter", "-t", self._processes["switch"].pid, "--net", *words)
+
+    def switch_on(self, host: Host) -> None:
+        log = self.directory / f"{host.name}.log"
+        spaces = ("--net", "--uts", "--ipc", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+        init = (str(Path(__file__).with_name("host-init")), host.name, str(self.directory / "etc"), *self._shared)
+        with log.open("ab") as output:
+            command = [*LEASH, "unshare", *spaces, "--propagation", "private", *init]
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        self._processes[host.name] = process
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        wait_for(lambda: children.read_text().strip(), log)
+        host.pid = int(children.read_text())
+        wait_for(lambda: other_network(host.pid), log)
+        # always the same hardware address, since the others remember it
+        eth0 = ("name", "eth0", "address", f"02:00:00:00:00:0{host.port[-1]}", "netns", host.pid)
+        self.on_switch("ip", "link", "add", host.port, "type", "veth", "peer", *eth0)
+        self.on_switch("ip", "link", "set", host.port, "master", "switch", "up")
+        inside = ("nsenter", "-t", host.pid, "--net", "ip")
+        run(*inside, "link", "set", "lo", "up")
+        run(*inside, "address", "add", f"{host.address}/24", "dev", "eth0")
+        run(*inside, "link", "set", "eth0", "up")
+        wait_for(lambda: "Server listening" in log.read_text(), log)
+
+    def power_off(self, host: Host) -> None:
+        """All its processes are gone at once, and nobody is told."""
+        self.drop_silently(host)
+        self._end(host)
+        wait_for(lambda: host.port not in self.on_switch("ip", "link"))
+
+    def _end(self, host: Host) -> None:
+        """End its process 1, and with it all others."""
+        process = self._processes.pop(host.name, None)
+        if process:
+            if host.pid and process.poll() is None:
+                os.kill(host.pid, signal.SIGKILL)
+            process.wait(10)
+
+    def link_down(self, host: Host) -> None:
+        """Pull its cable."""
+        self.on_switch("ip", "link", "set", host.port, "down")
+
+    def drop_silently(self, host: Host) -> None:
+        """Lose all its frames; its interface still has a carrier."""
+        self.on_switch("bridge", "link", "set", "dev", host.port, "state", "0")
+
+    def shape(self, rate: str, delay: str = "") -> None:
+        """Give every link this rate, such as 1gbit, in both directions, and this delay from host to host."""
+        limit = ("tbf", "rate", rate, "burst", "128kb", "latency", "50ms")
+        to_host = ("netem", "delay", delay, "rate", rate, "limit", "10000") if delay else limit
+        for host in self.hosts:
+            self._queue(host, limit, to_host)
+
+    def _queue(self, host: Host, from_host: tuple[str, ...], to_host: tuple[str, ...]) -> None:
+        replace = ("tc", "qdisc", "replace", "dev")
+        self.on_switch(*replace, host.port, "root", *to_host)
+        run("nsenter", "-t", host.pid, "--net", *replace, "eth0", "root", *from_host)
+
+    def repair(self) -> None:
+        """Make everything as it was at the beginning."""
+        for host in self.hosts:
+            if host.name not in self._processes:
+                self.switch_on(host)
+            for pid in host.processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.on_switch("ip", "link", "set", host.port, "up")
+            self._queue(host, ("pfifo",), ("pfifo",))
+            self.on_switch("bridge", "link", "set", "dev", host.port, "state", "3")
+
+    def _write_etc(self) -> None:
+        ssh = self.directory / "etc/ssh"
+        ssh.mkdir(parents=True)
+        for key in ("user", "host"):
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", ssh / key)
+        names = "\n".join(f"{host.address} {host.name}" for host in self.hosts)
+        (self.directory / "etc/hosts").write_text(f"127.0.0.1 localhost\n{names}\n")
+        (self.directory / "etc/resolv.conf").touch()  # no other names are known, and nobody is asked
+        (ssh / "known_hosts").write_text(f"* {(ssh / 'host.pub').read_text()}")
+        (ssh / "ssh_config").write_text(SSH_CLIENT)
+        (ssh / "sshd_config").write_text(SSH_SERVER)
+
+
+def write_hostfile(path: Path, mpi: Environment, hosts: list[Host], ranks: int) -> Path:
+    """A hostfile with so many ranks on each of `hosts`."""
+    line = {"openmpi": "{} slots={}", "mpich": "{}:{}"}[mpi.mpi]
+    path.write_text("".join(line.format(host.name, ranks) + "\n" for host in hosts))
+    return path
+
+
+def other_network(pid: int) -> bool:
+    return os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
+
+
+def wait_for(condition: Callable[[], object], log: Path | None = None, timeout: float = 30) -> None:
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, log.read_text() if log else f"not so after {timeout} s"
+        time.sleep(0.02)
