@@ -13,7 +13,7 @@ OPEN_MPI_VARIABLES = (
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
     "PRTE_MCA_rmaps_default_mapping_policy",
 )
-ENDS = 120  # seconds after which a training has ended, on a busy machine, too
+ENDS = 180  # seconds after which a training has ended, on a busy machine, too
 
 
 def write_hostfile(path: Path, mpi: Environment, hosts: list[Host], ranks: int) -> Path:
