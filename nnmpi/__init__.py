@@ -1,3 +1,33 @@
-"""Data-parallel training of neural networks on any MPI cluster, in NumPy."""
+"""Data-parallel training of neural networks on any MPI cluster, in NumPy.
+
+``nnmpi.train`` is what the command ``nnmpi train`` does, from Python; ``nnmpi.load`` gives a trained network. Nothing
+is imported before it is used, so that ``import nnmpi`` takes no time and starts no MPI.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nnmpi.trained import TrainedNetwork, load
+    from nnmpi.training.call import Result, train
 
 __version__ = "0.1.0"
+__all__ = ["Result", "TrainedNetwork", "__version__", "load", "train"]
+
+_MODULES = {
+    "Result": "nnmpi.training.call",
+    "TrainedNetwork": "nnmpi.trained",
+    "load": "nnmpi.trained",
+    "train": "nnmpi.training.call",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'nnmpi' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

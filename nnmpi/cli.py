@@ -4,16 +4,16 @@ Nothing here imports MPI, scikit-learn or what needs them before a command runs,
 """
 
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nnmpi import __version__
-from nnmpi.config import Config, directory_of, flag_of, shown
+from nnmpi.commands.streams import HelpContext, guard_streams, status_of_output
+from nnmpi.config import Config, flag_of, shown
 from nnmpi.errors import CommandError, InputError
 from nnmpi.launching.slurm import parse_time
 from nnmpi.text import message
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nnmpi.mpi.world import World
 
 
-class _Parsed(click.ParamType[Any]):
+class _Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
     """A flag whose text a function of `nnmpi.config` reads."""
 
     name = "text"
@@ -155,8 +155,8 @@ def launch(
     from nnmpi.launching.mpiexec_command import Job
     from nnmpi.launching.mpiexec_command import command as build
 
-    directory = _training_directory(context, command)
-    if restarts and not directory:
+    config = _training_config(context, command)
+    if restarts and not config:
         raise InputError(f"--restarts {restarts} is for train; {command[0]} leaves nothing to go on from")
     check_outermost()
     launcher = find_launcher()
@@ -166,9 +166,19 @@ def launch(
     if dry_run:
         print(first)
         return 0
+    from nnmpi.commands.relay import relayed_output
+    from nnmpi.files.run_directory import choose_directory
     from nnmpi.launching.restarts import once, supervise
 
-    return supervise(launcher, job, hosts, restarts, directory) if directory else once(launcher, first)
+    if config is None:
+        with relayed_output():
+            return once(launcher, first)
+    directory = choose_directory(config.output, config.data, config.resume, config.overwrite)
+    if not config.output:  # decided once: a restart goes on where the training began
+        job = replace(job, arguments=(command[0], "--output", str(directory), *command[1:]))
+        print(message(f"nnmpi: note: results go to {directory}"), file=sys.stderr, flush=True)
+    with relayed_output():
+        return supervise(launcher, job, hosts, restarts, directory)
 
 
 @cli.command(context_settings={"allow_interspersed_args": False}, options_metavar="--nodes NODES [OPTIONS] --")
@@ -219,13 +229,13 @@ def slurm(
     return 0
 
 
-def _training_directory(context: click.Context, words: tuple[str, ...]) -> Path | None:
-    """Where the training that `words` ask for leaves its files; None if they ask for another command.
+def _training_config(context: click.Context, words: tuple[str, ...]) -> Config | None:
+    """The settings of the training that `words` ask for; None if they ask for another command.
 
     They are read as the ranks will read them, so that they are refused here, with the same words.
     """
     command, settings = _parse(context, words)
-    return directory_of(Config(**settings)) if command is train else None
+    return Config(**settings) if command is train else None
 
 
 def _parse(context: click.Context, words: tuple[str, ...]) -> tuple[click.Command, dict[str, Any]]:
@@ -243,11 +253,17 @@ def _run(work: "Callable[[World], None]") -> int:
     return run(work)
 
 
+for _command in (cli, *cli.commands.values()):
+    _command.context_class = HelpContext
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit.
 
     Status 0: done. 2: bad usage or bad input, with one line that says what to change. 1: anything else.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    guard_streams()
     try:
         status = cli.main(arguments, prog_name="nnmpi", standalone_mode=False) or 0
     except click.exceptions.Exit as stop:
@@ -256,19 +272,30 @@ def main(arguments: list[str] | None = None) -> None:
         status = _refuse(error)
     except click.Abort:
         status = 130
+    if status == 0 and not {"train", "launch"}.intersection(arguments[:1]):  # a training leaves files, and is done
+        status = status_of_output()
     sys.exit(status)
 
 
 def _refuse(error: click.ClickException | CommandError) -> int:
-    """Say what is wrong, once for all ranks: MPI has not started, but the launcher told each its rank."""
+    """Say what is wrong, once for all ranks; where there are others, they must not wait for this one."""
     from nnmpi.mpi.launcher import launched
 
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         print(error.format_message())
         return 0
-    if launched()[2] > 0:
-        time.sleep(2)  # the launcher ends all ranks when the first exits: let it be rank 0, after it has spoken
+    if isinstance(error, click.ClickException):
+        refusal = (InputError if error.exit_code == 2 else CommandError)(error.format_message())
     else:
-        text = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        print(f"nnmpi: {message(text)}", file=sys.stderr)
-    return error.exit_code if isinstance(error, click.ClickException) else error.status
+        refusal = error
+    if launched()[1] == 1:
+        print(f"nnmpi: {refusal}", file=sys.stderr)
+        return refusal.status
+    from nnmpi.commands.job import end_unstarted, run
+
+    try:
+        if not refusal.shared:
+            return run(lambda world: None, refusal)
+    except CommandError as no_mpi:
+        refusal = no_mpi
+    return end_unstarted(refusal)

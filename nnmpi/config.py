@@ -4,10 +4,10 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any, Literal
 
 from nnmpi.data.augment import AUGMENTATIONS
+from nnmpi.data.sources import sources_text
 from nnmpi.errors import InputError
 from nnmpi.nn.activations import ACTIVATIONS
 from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS
@@ -88,10 +88,7 @@ class Config:
         If a setting is out of its bounds or does not go with another.
     """
 
-    data: str = _flag(
-        "digits",
-        "digits, iris, wine, breast_cancer, diabetes, random:ROWSxFEATURESxCLASSES, or an .npz file with X and y",
-    )
+    data: str = _flag("digits", sources_text())
     hidden: tuple[int, ...] = _flag(
         (128, 64),
         "sizes of the hidden layers, or none",
@@ -161,7 +158,10 @@ class Config:
         lambda v: isinstance(v, int) and 1 <= v <= 9999,  # BLAS takes no long ones
         free=True,
     )
-    output: str | None = _flag(None, "directory for the results  [default: runs/ and the name of the data]", free=True)
+    output: str | None = _flag(
+        None, "directory for the results  [default: runs/ and the name of the data, -2, -3, … if taken]", free=True
+    )
+    overwrite: bool = _flag(False, "replace the run that is in --output", free=True)
     checkpoint_every: str = _flag(
         "10minutes",
         "write a checkpoint every so many steps, epochs or minutes (500steps, 2epochs, 10minutes), or never",
@@ -228,8 +228,3 @@ def shown(value: Any) -> str:
     if value is None:
         return "the default"
     return str(value)
-
-
-def directory_of(config: Config) -> Path:
-    """``--output``, or ``runs/`` and the name of the data."""
-    return Path(config.output) if config.output else Path("runs") / Path(config.data.replace(":", "-")).stem

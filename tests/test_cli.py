@@ -116,7 +116,7 @@ def directory(nnmpi: CommandServer, tmp_path_factory: pytest.TempPathFactory) ->
 def arguments(bad: BadInput) -> list[str]:
     """The command; what it would write goes over the finished run."""
     words = bad.command.split()
-    return [*words, "--output", "run"] if words[0] == "train" and "plain/run" not in words else words
+    return [*words, "--output", "run", "--overwrite"] if words[0] == "train" and "plain/run" not in words else words
 
 
 def check_refused(done: Done, bad: BadInput) -> None:

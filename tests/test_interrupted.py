@@ -46,7 +46,8 @@ def test_unfinished_run_is_not_overwritten(nnmpi: CommandServer, tmp_path: Path)
 def test_finished_run_can_be_done_again_or_prolonged(nnmpi: CommandServer, tmp_path: Path) -> None:
     train = ("train", "--data", "iris", "--output", "run")
     first = nnmpi(*train, "--epochs", "2", cwd=tmp_path).succeeded()
-    assert nnmpi(*train, "--epochs", "2", cwd=tmp_path).succeeded().out.splitlines()[-1] == first.out.splitlines()[-1]
+    again = nnmpi(*train, "--epochs", "2", "--overwrite", cwd=tmp_path).succeeded()
+    assert again.out.splitlines()[-1] == first.out.splitlines()[-1]
     longer = nnmpi(*train, "--epochs", "5", "--resume", cwd=tmp_path).succeeded()
     straight = nnmpi(*train, "--epochs", "5", "--output", "other", cwd=tmp_path).succeeded()
     assert longer.out.splitlines()[-1] == straight.out.splitlines()[-1]

@@ -1,6 +1,5 @@
 """Using a trained model: the commands ``evaluate`` and ``predict``, on any number of ranks."""
 
-import contextlib
 import csv
 import io
 import sys
@@ -15,12 +14,12 @@ from nnmpi.data.shards import default_shards, held_shards
 from nnmpi.data.sources import Source, open_source
 from nnmpi.environment import set_threads
 from nnmpi.errors import InputError
-from nnmpi.files.atomic import whole_file
+from nnmpi.files.atomic import check_replaceable, whole_file
 from nnmpi.files.model import Model, Recipe, read_model
 from nnmpi.mpi.world import World
-from nnmpi.nn.network import Network
+from nnmpi.nn.network import Network, decide
 from nnmpi.text import printable
-from nnmpi.training.evaluation import CHUNK, decide, evaluate
+from nnmpi.training.evaluation import CHUNK, evaluate
 
 
 def evaluate_model(path: Path, data: str | None, world: World) -> None:
@@ -61,6 +60,8 @@ def predict(path: Path, data: str, out: Path | None, world: World) -> None:
     world.check_launcher(training=False)
     set_threads(world.threads())
     with world.together():
+        if out and world.rank == 0:
+            _check_out(out)
         model = read_model(path)
         source = open_source(data, targets=False)
         part = _load(model, source, np.arange(source.size), world, labelled=False)
@@ -79,6 +80,16 @@ def predict(path: Path, data: str, out: Path | None, world: World) -> None:
     with world.together():
         if world.rank == 0:
             _write(model, outputs, codes[:, 0], out)
+
+
+def _check_out(out: Path) -> None:
+    """Find out now what would go wrong when all is computed."""
+    try:
+        check_replaceable(out)
+        if not out.parent.is_dir():
+            raise NotADirectoryError(0, f"{out.parent} is not a directory")
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written ({error.strerror}); choose another file") from None
 
 
 def _source_of(recipe: Recipe) -> Source:
@@ -119,12 +130,10 @@ def _write(model: Model, outputs: npt.NDArray[Any], codes: npt.NDArray[np.intp],
             table["probability"] = both
             table["classes"] = classes
     if out is None:
-        with contextlib.suppress(BrokenPipeError):  # a reader such as head has seen enough
-            shown = table["prediction"]
-            if shown.dtype.kind == "U":
-                shown = np.array([printable(label) for label in classes.tolist()])[codes]  # type: ignore[union-attr]
-            np.savetxt(sys.stdout, shown, fmt="%s")
-            sys.stdout.flush()
+        shown = table["prediction"]
+        if shown.dtype.kind == "U":
+            shown = np.array([printable(label) for label in classes.tolist()])[codes]  # type: ignore[union-attr]
+        np.savetxt(sys.stdout, shown, fmt="%s")
         return
     try:
         with whole_file(out, sync=False) as file:

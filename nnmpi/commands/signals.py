@@ -7,7 +7,7 @@ from typing import Any
 from nnmpi.errors import CommandError
 from nnmpi.training.session import Requests
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
 class Stopped(CommandError):
@@ -19,10 +19,10 @@ class Stopped(CommandError):
 
 
 class StopRequest:
-    """While entered, SIGTERM, SIGINT and SIGUSR1 ask for a stop instead of ending the process.
+    """While entered, SIGTERM, SIGINT, SIGUSR1 and SIGHUP ask for a stop instead of ending the process.
 
-    ``number`` is the first of them that came, 0 before. A second SIGINT ends the process at once, also where Python is
-    not running.
+    SIGHUP, which comes when a terminal is closed, stays ignored under ``nohup``. ``number`` is the first of them that
+    came, 0 before. A second SIGINT ends the process at once, also where Python is not running.
     """
 
     def __init__(self, requests: Requests) -> None:
@@ -32,7 +32,8 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         for number in SIGNALS:
-            self._before[number] = signal.signal(number, self._note)
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
-from nnmpi.config import Config, directory_of
+from nnmpi.config import Config
 from nnmpi.errors import InputError
+from nnmpi.files.run_directory import default_directory
 from nnmpi.launching.find_mpiexec import find_launcher
 from nnmpi.launching.mpiexec_command import program
 from nnmpi.launching.slurm import SlurmJob, quoted, script
@@ -36,9 +37,11 @@ def write_script(job: SlurmJob, mpi: str, config: Config, command: tuple[str, ..
     if config.threads is None and not config.deterministic:  # else one: bits depend on the number of threads
         train += ' --threads "$SLURM_CPUS_PER_TASK"'
     # the same when the job is queued again, and no other job's
-    output = quoted(f"{directory_of(config)}") + ('/"$SLURM_ARRAY_TASK_ID"' if job.array else "")
+    output = quoted(f"{config.output or default_directory(config.data)}") + (
+        '/"$SLURM_ARRAY_TASK_ID"' if job.array else ""
+    )
     if config.output is None:
-        output = quoted(f"{directory_of(config)}-") + '"$SLURM_JOB_ID"'
+        output = quoted(f"{default_directory(config.data)}-") + '"$SLURM_JOB_ID"'
     print(script(job, quoted(*program(), "launch"), train, output, modules), end="")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from nnmpi.commands.progress import Display
 from nnmpi.commands.signals import Stopped, StopRequest
-from nnmpi.config import Config, directory_of
+from nnmpi.config import Config
 from nnmpi.environment import set_threads
 from nnmpi.faults.recovery import recovering
 from nnmpi.faults.watchdog import Watchdog
@@ -20,6 +20,7 @@ from nnmpi.text import message
 from nnmpi.training.events import CheckpointDue, EpochDone, Event, Finished
 from nnmpi.training.loop import train as train_session
 from nnmpi.training.output import Output
+from nnmpi.training.place import RunPlace, agree_on_place
 from nnmpi.training.resume import RunState, find_checkpoint
 from nnmpi.training.run_description import changed_bits, code
 from nnmpi.training.session import Requests, Session
@@ -69,6 +70,7 @@ class _Run:
         self._requests = Requests()
         self._stop = StopRequest(self._requests)
         self._recording = Recording(config.timeline, world)
+        self._place: RunPlace | None = None
         self._session: Session | None = None
         self._output: Output | None = None
         self._display: Display | None = None
@@ -83,20 +85,25 @@ class _Run:
     def train(self) -> None:
         """Train from where the run stands to its end, with the ranks there are."""
         config, world = self._config, self._world
+        place = agree_on_place(config, world, self._place)
+        if not (self._place or config.output):
+            self._say(f"note: results go to {place.directory}")
+        self._place = place
         self._recording.begin()
         threads = config.threads or (1 if config.deterministic else world.threads())
         set_threads(threads)
         survived = resumed = self._state.checkpoint
         if config.resume and not survived:
-            resumed, notes = find_checkpoint(config, world)
+            resumed, notes = find_checkpoint(config, place.directory, world)
             for note in notes:
                 self._say(note)
-        self._session = session = Session(config, world, threads, resumed=resumed, requests=self._requests)
+        self._session = session = Session(config, world, resumed=resumed, requests=self._requests)
         with ExitStack() as stack:
             stack.enter_context(self._recording)
             with world.together():
                 if world.rank == 0:
-                    self._output = Output(session, directory_of(config), bool(resumed), self._state.epochs)
+                    history = self._state.epochs
+                    self._output = Output(session, place.directory, bool(resumed), history, place.run_id)
                     stack.callback(self._output.close)
                     self._display = Display(session, live=shows_terminal())
                     stack.callback(self._display.close)

@@ -16,6 +16,7 @@ from typing import NoReturn
 from nnmpi.faults.side_channel import Kind, Report, SideChannel
 from nnmpi.faults.verdict import verdict
 from nnmpi.mpi.host import process
+from nnmpi.mpi.last_words import last_words
 from nnmpi.mpi.world import World
 
 LONGEST_PERIOD = 5.0  # seconds between two looks
@@ -181,7 +182,7 @@ class Watchdog:
         text = verdict(
             self._report(), {r: p.host for r, p in peers.items()}, missing, self._answers, states, unreached, goes_on
         )
-        os.write(2, f"nnmpi: {text} (--stall-timeout {self._timeout:g}, 0 is off)\n".encode())
+        last_words(f"nnmpi: {text} (--stall-timeout {self._timeout:g}, 0 is off)\n")
         if goes_on:
             for rank in missing:
                 self._end(rank)

@@ -17,11 +17,11 @@ import numpy.typing as npt
 import safetensors.numpy
 
 from nnmpi.errors import InputError
-from nnmpi.files.atomic import whole_file, write_whole
+from nnmpi.files.atomic import remove_file, whole_file, write_whole
 from nnmpi.files.tensors import pieces
 
 Arrays = dict[str, npt.NDArray[Any]]
-FORMAT = 2  # 1: the state of SGD was v, not μv
+FORMAT = 3  # 1: the state of SGD was v, not μv; 2: the second half of that of Adam was v, not 10 v
 LARGEST_JSON = 1 << 24  # bytes; ours are a few thousand
 
 
@@ -173,5 +173,5 @@ def newest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
 
 def remove_all(directory: Path) -> None:
     """Remove the checkpoints of an earlier run."""
-    for path in [*directory.glob("*.json"), *directory.glob("*.safetensors")]:
-        path.unlink()
+    for path in [*directory.glob("[0-9]*.json"), *directory.glob("[0-9]*.safetensors")]:
+        remove_file(path)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nnmpi.errors import RunError
+from nnmpi.files.atomic import remove_file
 from nnmpi.files.checkpoint import Checkpoint, Unfinished
 
 
@@ -22,8 +23,7 @@ class CheckpointWriter:
         # damaged files may be newer than what the run resumed from: they are neither counted nor removed
         self._written = [] if resumed_at is None else [u for u in map(int, self._found()) if u <= resumed_at]
         for unfinished in directory.glob(".*.new"):
-            if not unfinished.is_dir():
-                unfinished.unlink()
+            remove_file(unfinished)
         self._wake = threading.Condition()
         self._waiting: Unfinished | None = None
         self._under_way: Unfinished | None = None
@@ -115,4 +115,4 @@ class CheckpointWriter:
 def remove(directory: Path, update: int) -> None:
     """Remove a checkpoint, its JSON file first: a part of it must not be taken for the whole."""
     for suffix in (".json", ".safetensors"):
-        (directory / f"{update:012d}").with_suffix(suffix).unlink(missing_ok=True)
+        remove_file((directory / f"{update:012d}").with_suffix(suffix))

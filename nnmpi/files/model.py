@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import safetensors
 
-from nnmpi.data.npz import are_characters
 from nnmpi.data.scaler import Scaler
+from nnmpi.data.sources.arrays import are_characters
 from nnmpi.data.targets import Targets
 from nnmpi.errors import InputError
 from nnmpi.files.atomic import whole_file

@@ -1,14 +1,20 @@
 """A launcher that runs, and the signals that are passed on to it."""
 
+import contextlib
+import os
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from nnmpi.launching.mpiexec_command import Command
+from nnmpi.mpi.host import children, process_name
+from nnmpi.mpi.launcher import PROGRAMS
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGQUIT)
 GRACE = 10  # seconds that a launcher has to end its ranks once it was told to
 
 
@@ -17,7 +23,9 @@ class Passing:
 
     A training gets SIGUSR1, whichever signal it was: launchers hand that on to the ranks, which finish their step and
     write a checkpoint, while Open MPI's ends them itself after SIGINT and SIGTERM. With `gently` False, and after
-    another SIGINT, the launcher is told to end all at once.
+    another SIGINT or SIGQUIT, the launcher is told to end all at once.
+
+    SIGTSTP (Ctrl-Z in a terminal) stops the ranks and this process, SIGCONT lets them go on.
     """
 
     def __init__(self, gently: bool) -> None:
@@ -30,7 +38,9 @@ class Passing:
         for number in SIGNALS:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores it
                 self._before[number] = signal.signal(number, self._note)
-        self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._kill)
+        more = {signal.SIGALRM: self._kill, signal.SIGTSTP: self._stop, signal.SIGCONT: self._go_on}
+        for number, handler in more.items():
+            self._before[number] = signal.signal(number, handler)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -60,8 +70,8 @@ class Passing:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         first, self._number = not self._number, self._number or number
-        if first or number == signal.SIGINT:
-            self._pass_on(at_once=not first)
+        if first or number in (signal.SIGINT, signal.SIGQUIT):
+            self._pass_on(at_once=not first or number == signal.SIGQUIT)
 
     def _pass_on(self, at_once: bool) -> None:
         if self._process and self._gently and not at_once:
@@ -69,6 +79,26 @@ class Passing:
         elif self._process:
             self._process.terminate()
             signal.alarm(GRACE)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._signal_ranks(signal.SIGTSTP, signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _go_on(self, number: int, frame: FrameType | None) -> None:
+        self._signal_ranks(signal.SIGCONT, signal.SIGCONT)
+
+    def _signal_ranks(self, passed_on: int, direct: int) -> None:
+        """Stop the ranks, or let them go on: Open MPI's launcher passes that on, Hydra would stop alone.
+
+        Hydra's ranks on this host get the signal from us; those on others wait for these in the next step.
+        """
+        if self._process and process_name(self._process.pid).startswith("prte"):
+            self._process.send_signal(passed_on)
+        elif self._process:
+            for pid in children(self._process.pid):
+                if not process_name(pid).startswith(PROGRAMS):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, direct)
 
     def _kill(self, number: int, frame: FrameType | None) -> None:
         if self._process:
@@ -79,10 +109,11 @@ def start(command: Command, output: int | None = None) -> subprocess.Popen[bytes
     """Start `command`; its output goes where ours goes, or to `output`.
 
     It gets a process group of its own: a terminal sends its signals to a whole group, and what the launcher gets of
-    them is for us to say.
+    them is for us to say. Should we be killed, it ends.
     """
+    guard = (sys.executable, "-I", "-S", str(Path(__file__).with_name("end_with_parent.py")), str(os.getpid()))
     return subprocess.Popen(
-        command.words,
+        (*guard, *command.words),
         env=command.environment,
         stdin=subprocess.DEVNULL,
         stdout=output,

@@ -10,7 +10,8 @@ from pathlib import Path
 from nnmpi.errors import InputError
 from nnmpi.launching.find_mpiexec import Launcher
 from nnmpi.launching.hostfile import Host
-from nnmpi.mpi.launcher import cores
+from nnmpi.mpi.cores import cores
+from nnmpi.mpi.launcher import without_leftovers
 
 # batch systems whose allocation Open MPI's launcher reads by itself
 ALLOCATIONS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
@@ -53,7 +54,7 @@ class Command:
     @property
     def environment(self) -> dict[str, str]:
         """All variables of the process to be started."""
-        return {**os.environ, **self.variables}
+        return {**without_leftovers(dict(os.environ)), **self.variables}
 
 
 def program() -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1
+from signal import SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1
 
 from nnmpi.files.run_status import Evidence, evidence, stamp
 from nnmpi.launching.find_mpiexec import Launcher
@@ -15,7 +15,8 @@ from nnmpi.launching.hostfile import Host, write_hostfile
 from nnmpi.launching.mpiexec_command import Command, Job, call, command, ranks_left
 from nnmpi.text import message
 
-STOPPED = tuple(128 + number for number in (SIGHUP, SIGINT, SIGTERM, SIGUSR1))  # somebody asked the ranks to stop
+# somebody asked the ranks to stop
+STOPPED = tuple(128 + number for number in (SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1))
 BAD_INPUT = 2
 LONGEST_PAUSE = 60  # seconds
 ANSWER = 20  # seconds that a host has to answer

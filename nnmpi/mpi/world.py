@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 from nnmpi.errors import CommandError, InputError
 from nnmpi.mpi.addresses import Members
-from nnmpi.mpi.launcher import cores, fault_tolerant, launched, library
+from nnmpi.mpi.cores import available, preset_threads, shared
+from nnmpi.mpi.last_words import last_words
+from nnmpi.mpi.launcher import allocated_tasks, fault_tolerant, launched, library
 from nnmpi.mpi.position import Here
 from nnmpi.report.timeline import Timeline
 from nnmpi.text import message
@@ -38,15 +40,15 @@ class World:
         To be called before this process ends on purpose.
     """
 
-    def __init__(self, mpi: Any) -> None:
+    def __init__(self, mpi: Any, comm: Any = None) -> None:
         self.mpi = mpi
-        self.comm = mpi.COMM_WORLD
+        self.comm = comm or mpi.COMM_WORLD
         self.rank: int = self.comm.Get_rank()
         self.size: int = self.comm.Get_size()
         self.host = socket.gethostname()
         self.started = self.size
         self.origin = list(range(self.size))
-        self.recovers = fault_tolerant(mpi)
+        self.recovers = comm is None and fault_tolerant(mpi)  # a caller's communicator is not ours to shrink
         self.farewell: Callable[[], None] = lambda: None
         self.members = Members(self)
         self.here = Here()
@@ -162,7 +164,16 @@ class World:
             raise InputError(
                 f"{name} started {size} processes, but MPI sees a world of {self.started}: launcher and MPI library "
                 f"are not of the same MPI. The library is {self.library()}; use its own launcher, with Slurm the right "
-                "srun --mpi=… (nnmpi info shows both)",
+                "srun --mpi=… (nnmpi info shows both)"
+                + ("; if srun did not start this process, unset SLURM_STEP_ID" if name == "Slurm" else ""),
+                shared=True,
+            )
+        tasks = allocated_tasks()
+        if training and self.started == 1 < tasks:
+            raise InputError(
+                f"Slurm allocated {tasks} tasks (SLURM_NTASKS={tasks}), but srun did not start this process: train on "
+                f"all of them with srun nnmpi train …, or nnmpi launch -n {tasks} -- train …; to train on one rank, "
+                "unset SLURM_NTASKS",
                 shared=True,
             )
 
@@ -185,10 +196,11 @@ class World:
                 )
 
     def threads(self) -> int:
-        """How many threads each rank should give to BLAS: the cores it may use, shared with whom it shares them."""
-        mine = cores()
-        here = f"{self.host} {mine}".encode()
-        return max(1, len(mine) // self.gather_bytes(here).count(here))
+        """How many threads each rank should give to BLAS: what a variable says, else its part of the CPUs."""
+        mine = f"{self.host} {shared()}".encode()
+        ranks = self.gather_bytes(mine).count(mine)
+        preset = preset_threads()
+        return preset[1] if preset else max(1, available() // ranks)
 
     def library(self) -> str:
         """The MPI library in use, in a line."""
@@ -196,9 +208,10 @@ class World:
 
     def fail(self, message: str, status: int) -> None:
         """Print `message` and end the job on all ranks at once. Any rank may call it at any time; never returns."""
-        sys.stdout.flush()
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
         time.sleep(0.3 * min(self.rank, 8))  # if all fail alike, rank 0 speaks, and ends the others before they do
-        print(message, file=sys.stderr, flush=True)
+        last_words(f"{message}\n")
         time.sleep(0.1)  # MPICH's launcher may end without passing on what it has not read yet
         self.farewell()
         self.comm.Abort(status)

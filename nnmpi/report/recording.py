@@ -7,7 +7,7 @@ import numpy as np
 
 from nnmpi import __version__
 from nnmpi.errors import CommandError, InputError, RunError
-from nnmpi.files.atomic import write_whole
+from nnmpi.files.atomic import check_writable, write_whole
 from nnmpi.mpi.clocks import ahead_of_rank_0
 from nnmpi.mpi.world import World
 from nnmpi.report.timeline import Timeline, clock
@@ -109,11 +109,6 @@ class Recording:
 def _check(path: Path) -> None:
     """Find out now what would go wrong when the training is done."""
     try:
-        if path.is_dir():
-            raise IsADirectoryError(0, "it is a directory")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        trial = path.with_name(f".{path.name}.new")
-        trial.touch()
-        trial.unlink()
+        check_writable(path)
     except OSError as error:
         raise InputError(f"--timeline {path}: cannot be written ({error.strerror}); choose another file") from None

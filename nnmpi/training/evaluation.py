@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from nnmpi.data.parts import Part
 from nnmpi.data.targets import Encoder, Targets
 from nnmpi.mpi.world import World
-from nnmpi.nn.network import Network
+from nnmpi.nn.network import Network, decide
 
 CHUNK = 256  # samples that go forward at once; the same on every rank, for the same bits
 
@@ -76,13 +75,3 @@ def evaluate(network: Network, part: Part, targets: Targets, world: World) -> Sc
     else:
         accuracy = correct / count
     return Scores(loss / count, accuracy, r2, int(count))
-
-
-def decide(z: npt.NDArray[np.floating]) -> npt.NDArray[np.intp]:
-    """The class codes, shape (b,), that the logits `z`, shape (outputs, b), speak for.
-
-    The output activations keep the order of the logits, and the sigmoid is above ½ where its logit is positive.
-    """
-    if len(z) == 1:
-        return np.asarray(z[0] > 0, np.intp)
-    return np.asarray(np.argmax(z, axis=0), np.intp)

@@ -22,11 +22,12 @@ def train(session: Session) -> Iterator[Event]:
     """
     config, layout, progress, position = session.config, session.layout, session.progress, session.world.here
     batches, network, step_vector, reduction = session.batches, session.network, session.sums, session.reduction
-    optimizer, learning_rate, requests = session.optimizer, session.learning_rate, session.requests
+    optimizer, requests = session.optimizer, session.requests
 
     while progress.epoch < config.epochs and not session.stops_early():
         position.enter("training")
         session.start_epoch()
+        learning_rate = session.learning_rate
         for step in range(progress.step, layout.steps):
             batch = batches.batch(step)
             if config.dropout:
@@ -41,7 +42,8 @@ def train(session: Session) -> Iterator[Event]:
                 raise not_finite(session, step)
             if config.l2:
                 network.add_l2(step_vector.layers, config.l2 * weights)
-            optimizer.update(step_vector.gradient, weights, learning_rate(progress.update), progress.update)
+            k = progress.update
+            optimizer.update(step_vector.gradient, divide_by=weights, learning_rate=learning_rate(k), k=k)
             progress.advance(loss, layout.samples_of(step))
             if stop or checkpoint or session.checkpoint_is_due():
                 yield from _checkpoint(session, CheckpointDue(stopping=bool(stop)))

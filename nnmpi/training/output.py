@@ -1,6 +1,5 @@
 """What rank 0 writes: the directory of a run, with its log, its model and its checkpoints."""
 
-import errno
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from nnmpi.errors import InputError, RunError
 from nnmpi.files import checkpoint
 from nnmpi.files.checkpoint_writer import CheckpointWriter
 from nnmpi.files.model import write_model
+from nnmpi.files.run_directory import open_directory
 from nnmpi.files.run_log import RunLog
 from nnmpi.training.events import CheckpointDue, EpochDone, Event, Finished
 from nnmpi.training.session import Session
@@ -26,33 +26,37 @@ class Output:
         Whether the run goes on from a checkpoint, or from what survivors hold.
     history
         The metrics of the epochs that this rank took part in before.
+    run_id
+        Survivors of the process that has locked the directory share it; None is a new one.
 
     Raises
     ------
     InputError
-        If the directory cannot be written, or holds the checkpoints of another run that was not finished.
+        If the directory cannot be written, is in use, or holds another run.
     RunError
         From its methods, if the directory can no longer be written.
     """
 
-    def __init__(self, session: Session, directory: Path, resumed: bool, history: list[dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        directory: Path,
+        resumed: bool,
+        history: list[dict[str, Any]],
+        run_id: str | None = None,
+    ) -> None:
         self._session, self._directory = session, directory
         config, progress = session.config, session.progress
         checkpoints = directory / "checkpoints"
-        if checkpoints.is_symlink():
-            raise InputError(
-                f"{checkpoints} is a link, to {checkpoints.readlink()}: a run writes into its own directory only; "
-                "remove the link, or choose another --output"
-            )
+        keep = config.resume or resumed
+        self._lock = open_directory(directory, run_id, keep, config.overwrite)
         try:
-            if not (config.resume or resumed) and checkpoints.is_dir():
-                _remove_finished(checkpoints)
-            for name in ("config.json", "metrics.jsonl", "model.safetensors"):
-                if (directory / name).is_dir():
-                    raise IsADirectoryError(errno.EISDIR, f"{name} is a directory")
-            checkpoints.mkdir(parents=True, exist_ok=True)
+            if not keep:
+                checkpoint.remove_all(checkpoints)
+            checkpoints.mkdir(exist_ok=True)
             self.log = RunLog(directory, session.description, progress.epoch, history)
         except OSError as error:
+            self._lock.release()
             raise InputError(f"--output {directory}: cannot be written ({error.strerror}); choose another") from None
         self.checkpoints: CheckpointWriter | None = None
         self._every, self._unit = parse_interval(config.checkpoint_every)
@@ -106,6 +110,7 @@ class Output:
             self._timer.cancel()
         if self.checkpoints:
             self.checkpoints.close()
+        self._lock.release()
 
     def _stop(self) -> None:
         self._session.requests.stop = True
@@ -122,18 +127,8 @@ class Output:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
+        self._lock.check()
         try:
             yield
         except OSError as error:
             raise RunError(f"{self._directory} can no longer be written ({error.strerror})") from None
-
-
-def _remove_finished(directory: Path) -> None:
-    """Remove the checkpoints of a finished run; those of an unfinished one are somebody's work."""
-    newest, damaged = checkpoint.newest(directory)
-    if damaged or (newest and newest.about.get("finished") is not True):
-        raise InputError(
-            f"{directory} holds the checkpoints of a run that was not finished: add --resume to go on with it, "
-            "choose another --output, or remove them"
-        )
-    checkpoint.remove_all(directory)

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from nnmpi.config import Config, directory_of
+from nnmpi.config import Config
 from nnmpi.data.shards import Layout
 from nnmpi.errors import InputError
 from nnmpi.files.checkpoint import Checkpoint, Progress, newest
 from nnmpi.mpi.world import World
-from nnmpi.nn.blas import Array
+from nnmpi.nn.arrays import Array
 from nnmpi.training.task import Task
 
 
-def find_checkpoint(config: Config, world: World) -> tuple[Checkpoint | None, list[str]]:
-    """The newest valid checkpoint of the run, on all ranks, or None; and, on rank 0, what its user should know.
+def find_checkpoint(config: Config, run: Path, world: World) -> tuple[Checkpoint | None, list[str]]:
+    """The newest valid checkpoint of the run in `run`, on all ranks, or None; on rank 0 what its user should know.
 
     Rank 0 reads it and broadcasts it, so that the ranks need no common file system. Damaged checkpoints are named and
     left in place.
@@ -32,7 +32,7 @@ def find_checkpoint(config: Config, world: World) -> tuple[Checkpoint | None, li
     notes: list[str] = []
     with world.together():
         if world.rank == 0:
-            directory = directory_of(config) / "checkpoints"
+            directory = run / "checkpoints"
             checkpoint, damaged = newest(directory)
             notes = [f"damaged checkpoint skipped: {problem}" for problem in damaged]
             if checkpoint is None:

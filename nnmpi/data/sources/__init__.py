@@ -1,0 +1,89 @@
+"""Where samples come from: one module a format, each with a function `open_source`, which takes a `Request`."""
+
+import importlib
+import os
+
+from nnmpi.data.sources.source import Request, Source
+from nnmpi.errors import InputError
+
+__all__ = ["SOURCES", "Request", "Source", "open_source", "sources_text"]
+
+# how a source is written (a name, a prefix up to its colon, or the end of a file's name) → the module that opens it
+SOURCES = {
+    "digits": "built_in",
+    "iris": "built_in",
+    "wine": "built_in",
+    "breast_cancer": "built_in",
+    "diabetes": "built_in",
+    "random:ROWSxFEATURESxCLASSES": "synthetic",
+    ".npz": "npz",
+    ".npy": "npy",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".svm": "libsvm",
+    ".libsvm": "libsvm",
+    "-ubyte": "idx",
+    "-ubyte.gz": "idx",
+    ".ubyte": "idx",
+    ".ubyte.gz": "idx",
+}
+SUFFIXES = tuple(form for form in SOURCES if form[0] in ".-")
+IN_DIRECTORIES = ("npy",)  # modules that read a directory of their files
+
+
+def sources_text() -> str:
+    """All that ``--data`` may be, for help and errors."""
+    return f"{', '.join(form for form in SOURCES if form not in SUFFIXES)}, or a file that ends in {_listed()}"
+
+
+def open_source(name: str, targets: bool = True, trusted: bool = True) -> Source:
+    """The source called `name` (see ``--data``); without `targets` a file may lack them.
+
+    A name that no user gave, but a file, is not `trusted`: it cannot ask for much memory with a few characters.
+
+    Raises
+    ------
+    InputError
+        If there is no such source or file, or it cannot be used.
+    """
+    request = Request(name, targets, trusted)
+    path = request.path
+    module = _module_for_directory(name) if os.path.isdir(path) else _module_for(path)
+    is_path = "/" in path or any(path.endswith(suffix) for suffix in SUFFIXES)
+    if is_path and not os.path.exists(path):
+        raise InputError(f"--data {name}: no such file")
+    if is_path and (module is None or not (os.path.isfile(path) or os.path.isdir(path))):  # a pipe may never end
+        raise InputError(f"--data {name}: not a file that ends in {_listed()}")
+    if module is None:
+        raise InputError(f"--data {name}: unknown; allowed are {sources_text()}")
+    source: Source = importlib.import_module(f"{__name__}.{module}").open_source(request)
+    return source
+
+
+def _module_for(path: str) -> str | None:
+    for form, module in SOURCES.items():
+        prefix, colon, _ = form.partition(":")
+        if path.startswith(prefix + colon) if colon else path.endswith(form) if form in SUFFIXES else path == form:
+            return module
+    return None
+
+
+def _module_for_directory(name: str) -> str:
+    """The module that reads what is in the directory.
+
+    Raises
+    ------
+    InputError
+        If there are files of none or of several of the formats of which a directory may be named.
+    """
+    files = [entry.name for entry in os.scandir(name) if entry.is_file()]
+    modules = {module for module in map(_module_for, files) if module in IN_DIRECTORIES}
+    if len(modules) != 1:
+        suffixes = ", ".join(form for form, module in SOURCES.items() if module in IN_DIRECTORIES)
+        problem = f"files of several formats ({', '.join(sorted(modules))})" if modules else "none of them"
+        raise InputError(f"--data {name}: a directory holds files of one format, of {suffixes}; this one has {problem}")
+    return modules.pop()
+
+
+def _listed() -> str:
+    return ", ".join(SUFFIXES[:-1]) + " or " + SUFFIXES[-1]

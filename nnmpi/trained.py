@@ -1,0 +1,111 @@
+"""A trained network, used with NumPy alone: no MPI, no scikit-learn."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.files.model import Model, read_model, write_model
+from nnmpi.nn.network import Network, decide
+
+CHUNK = 256  # samples that go forward at once
+
+
+class TrainedNetwork:
+    """A network that was trained, with the scaling of its features and the labels of its classes.
+
+    Attributes
+    ----------
+    classes : array, shape (classes,), or None
+        The class labels in the order of the columns of `predict_proba`; None for a regression.
+    n_features : int
+        How many features a sample has.
+    architecture : Architecture
+        Layer sizes, activations, loss and dtype.
+    parameters : array
+        All weights and biases in one flat vector.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.architecture, self.parameters = model.architecture, model.parameters
+        self.classes = model.targets.classes
+        self.n_features = model.architecture.sizes[0]
+        self._network = Network(model.architecture, model.parameters, CHUNK)
+
+    def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
+        """The predicted classes, shape (n,), or numbers, shape (n,) or (n, outputs), in the units of the targets.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, features)
+            Raw features, as in training; images may keep their shape (n, height, width).
+
+        Raises
+        ------
+        ValueError
+            If `X` has another number of features, or holds numbers that are not finite.
+        """
+        logits, outputs = self._outputs(X)
+        if self.classes is not None:
+            codes: npt.NDArray[Any] = self.classes[decide(logits.T)]
+            return codes
+        assert self._model.target_scaler
+        numbers = outputs * self._model.target_scaler.scale + self._model.target_scaler.mean
+        return numbers if numbers.shape[1] > 1 else numbers[:, 0]
+
+    def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.floating]:
+        """The probability of each class, shape (n, classes), in the order of `classes`.
+
+        Raises
+        ------
+        ValueError
+            As `predict`; and if the network has no probabilities: a regression, or classes with identity outputs.
+        """
+        if self.classes is None or self.architecture.output_activation == "identity":
+            raise ValueError(f"a network with {self.architecture.output_activation} outputs has no probabilities")
+        _, outputs = self._outputs(X)
+        return outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write ``model.safetensors`` to `path`, which `nnmpi.load` and the commands read."""
+        write_model(Path(path), self._model, sync=True)
+
+    def _outputs(self, X: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """The logits and the outputs of all samples, shape (n, outputs) each."""
+        samples = np.asarray(X)
+        samples = samples.reshape(len(samples), -1) if samples.ndim > 2 else samples
+        if samples.ndim != 2 or samples.shape[1] != self.n_features:
+            raise ValueError(f"X has shape {samples.shape}; this network takes (samples, {self.n_features})")
+        shape = len(samples), self.architecture.sizes[-1]
+        logits, outputs = np.empty(shape, self.parameters.dtype), np.empty(shape, self.parameters.dtype)
+        x = np.ones((CHUNK, 1 + self.n_features), self.parameters.dtype)  # column 0 feeds the bias
+        with np.errstate(over="ignore", invalid="ignore"):
+            for start in range(0, len(samples), CHUNK):
+                raw = np.array(samples[start : start + CHUNK], np.float64)
+                rows = x[: len(raw)]
+                self._model.scaler.transform(raw)
+                rows[:, 1:] = raw
+                if not np.isfinite(rows).all():
+                    row, feature = np.argwhere(~np.isfinite(rows[:, 1:]))[0].tolist()
+                    value = samples[start + row, feature]
+                    raise ValueError(
+                        f"X[{start + row}, {feature}] is {value}, which {rows.dtype} cannot hold when scaled"
+                    )
+                batch = self._network.bind([rows.T])
+                logits[start : start + len(raw)] = self._network.forward(batch)[0].T
+                outputs[start : start + len(raw)] = self._network.predict(rows.T).T
+        return logits, outputs
+
+
+def load(path: str | os.PathLike[str]) -> TrainedNetwork:
+    """A trained network from a run's directory or its ``model.safetensors``.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is damaged.
+    """
+    return TrainedNetwork(read_model(Path(path)))

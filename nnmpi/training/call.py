@@ -1,0 +1,152 @@
+"""``nnmpi.train``: a training called from Python."""
+
+import difflib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from nnmpi.config import Config
+from nnmpi.data.sources.arrays import arrays
+from nnmpi.mpi.open_world import open_world
+from nnmpi.trained import TrainedNetwork
+from nnmpi.training.evaluation import Scores
+from nnmpi.training.events import EpochDone, Finished
+from nnmpi.training.loop import train as train_session
+from nnmpi.training.output import Output
+from nnmpi.training.session import Session
+
+IN_MEMORY = "arrays"  # what --data is called where the samples came from Python
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training brought; the same on all ranks.
+
+    Attributes
+    ----------
+    metrics : list of dict
+        One for each epoch, with the keys of ``metrics.jsonl``.
+    scores : Scores
+        Loss, and accuracy or R², of the final network on the test part.
+    model : TrainedNetwork
+        The final network.
+    """
+
+    metrics: list[dict[str, Any]]
+    scores: Scores
+    model: TrainedNetwork
+
+
+def train(
+    data: str | os.PathLike[str] | npt.ArrayLike = "digits",
+    y: npt.ArrayLike | None = None,
+    *,
+    comm: Any = None,
+    output: str | os.PathLike[str] | None = None,
+    verbose: bool = False,
+    **settings: Any,
+) -> Result:
+    """Train a network on all ranks of a communicator; every rank calls this with the same arguments.
+
+    It prints nothing unless `verbose`, writes nothing unless there is an `output`, changes nothing of the process that
+    outlasts it, and can be called any number of times. Under ``mpirun`` all ranks of the job train. In a process that
+    no launcher started it trains alone, without MPI.
+
+    Parameters
+    ----------
+    data : str, path or array-like of shape (n, features) or (n, height, width)
+        What ``--data`` takes, or the samples themselves.
+    y : array-like of shape (n,) or (n, outputs), optional
+        The targets of samples that are given as an array.
+    comm : mpi4py.MPI.Comm, optional
+        The ranks that train. Default: all ranks of the job.
+    output : str or path, optional
+        The directory for ``config.json``, ``metrics.jsonl``, ``model.safetensors`` and checkpoints.
+    verbose : bool
+        Print a line for each epoch, on rank 0.
+    **settings
+        The flags of ``nnmpi train`` with underscores: ``hidden=(128, 64)``, ``epochs=20``, ``learning_rate=0.01``, …
+
+    Returns
+    -------
+    Result
+        Its ``metrics`` (of each epoch), ``scores`` (of the test part) and ``model``.
+
+    Raises
+    ------
+    InputError
+        If a setting or the data cannot be used; the message names the flag.
+    RunError
+        If the loss becomes NaN or infinite.
+    TypeError
+        If there is no setting of that name.
+    """
+    source = None
+    if not isinstance(data, str | os.PathLike):
+        if y is None:
+            raise TypeError("train(X, y): the targets y are missing")
+        source = arrays(data, y, IN_MEMORY)
+    config = _config(IN_MEMORY if source else os.fspath(data), output, settings)  # type: ignore[arg-type]
+    with open_world(comm) as world:
+        threads = config.threads or (1 if config.deterministic else world.threads())
+        metrics: list[dict[str, Any]] = []
+        with threadpool_limits(threads, user_api="blas"), _quiet():
+            session = Session(config, world, source)
+            with _output(session, output) as files:
+                for event in train_session(session):
+                    if files:
+                        files.take(event)
+                    if isinstance(event, EpochDone):
+                        metrics.append(event.metrics)
+                        if verbose and world.rank == 0:
+                            print(_line(event.metrics), flush=True)
+                    elif isinstance(event, Finished):
+                        scores = event.scores
+        return Result(metrics, scores, TrainedNetwork(session.model()))
+
+
+def _config(data: str, output: str | os.PathLike[str] | None, settings: dict[str, Any]) -> Config:
+    """The settings as `Config` takes them: text is read as on the command line, lists become tuples."""
+    known = {field.name: field for field in fields(Config) if field.name not in ("data", "output")}
+    for name, value in settings.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise TypeError(f"train() has no setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        parse = known[name].metadata["parse"]
+        if isinstance(value, str) and parse:
+            settings[name] = parse(value)
+        elif isinstance(value, list):
+            settings[name] = tuple(value)
+    return Config(data=data, output=None if output is None else os.fspath(output), **settings)
+
+
+@contextmanager
+def _output(session: Session, directory: str | os.PathLike[str] | None) -> Iterator[Output | None]:
+    """What writes the files, on rank 0, if there is a directory for them."""
+    files: Output | None = None
+    if directory is not None:
+        with session.world.together():
+            if session.world.rank == 0:
+                files = Output(session, Path(directory), False, [])
+    try:
+        yield files
+    finally:
+        if files:
+            files.close()
+
+
+def _quiet() -> np.errstate:
+    """No warnings of NumPy about numbers that overflow: the loss is checked in each step."""
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
+
+
+def _line(metrics: dict[str, Any]) -> str:
+    scores = ", ".join(f"{name.replace('_', ' ')} {metrics[name]:.4f}" for name in metrics if "_loss" in name)
+    return f"epoch {metrics['epoch']}: {scores}"

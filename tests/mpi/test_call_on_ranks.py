@@ -1,0 +1,34 @@
+"""`nnmpi.train` under a launcher: all ranks of the job, part of them, each alone."""
+
+from pathlib import Path
+
+import pytest
+from jobs import Environment, run
+
+PROGRAMS = Path(__file__).parents[1] / "programs"
+
+
+@pytest.mark.parametrize(
+    "ranks", [1, 2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)]
+)
+def test_trains_on_any_communicator(mpi: Environment, ranks: int, tmp_path: Path) -> None:
+    command = [mpi.program("python"), str(PROGRAMS / "train_on_communicators.py")]
+    done = run(mpi.mpiexec(ranks, *command), tmp_path).succeeded()
+    assert "".join(done.out.split()) == "equal" * ranks  # line ends may come later
+    assert not done.messages
+
+
+def test_a_script_without_mpi_trains_on_all_ranks(mpi: Environment, tmp_path: Path) -> None:
+    script = "import nnmpi; r = nnmpi.train('digits', epochs=2); print(r.metrics[-1]['world_size'])"
+    done = run(mpi.mpiexec(3, mpi.program("python"), "-c", script), tmp_path).succeeded()
+    assert "".join(done.out.split()) == "333"
+
+
+def test_an_error_is_raised_on_all_ranks(mpi: Environment, tmp_path: Path) -> None:
+    script = (
+        "import nnmpi\n"
+        "try:\n    nnmpi.train('nothing.npz')\n"
+        "except nnmpi.errors.InputError as error:\n    print('refused')"
+    )
+    done = run(mpi.mpiexec(2, mpi.program("python"), "-c", f"import nnmpi.errors\n{script}"), tmp_path).succeeded()
+    assert "".join(done.out.split()) == "refused" * 2

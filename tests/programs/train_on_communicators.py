@@ -1,0 +1,28 @@
+"""`nnmpi.train` on the world, on part of its ranks, and on each rank alone; every rank prints "equal" if so."""
+
+import numpy as np
+from mpi4py import MPI
+
+import nnmpi
+
+SMALL = {"hidden": (8,), "epochs": 2, "deterministic": True}
+world = MPI.COMM_WORLD
+
+first, second = (nnmpi.train("iris", **SMALL) for _ in range(2))
+assert first.scores == second.scores
+everywhere = world.allgather(first.model.parameters.tobytes())
+assert len(set(everywhere)) == 1
+
+alone = nnmpi.train("iris", comm=MPI.COMM_SELF, **SMALL)  # the same bits on any number of ranks
+assert np.array_equal(alone.model.parameters, first.model.parameters)
+
+different = nnmpi.train("iris", comm=MPI.COMM_SELF, seed=world.rank, hidden=(4 + world.rank,), epochs=1)
+assert different.model.architecture.sizes == (4, 4 + world.rank, 3)
+
+part = world.Split(color=world.rank % 2)
+split = nnmpi.train("iris", comm=part, **SMALL)
+assert np.array_equal(split.model.parameters, first.model.parameters)
+part.Free()
+
+assert not MPI.Is_finalized()
+print("equal", flush=True)

@@ -1,0 +1,132 @@
+"""`nnmpi.train` from Python, in one process; under mpirun: mpi/test_call.py."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jobs import read_metrics, variables
+from sklearn.datasets import load_iris
+from threadpoolctl import threadpool_info
+
+import nnmpi
+from nnmpi.errors import InputError
+
+X, y = load_iris(return_X_y=True)
+SMALL = {"hidden": (8,), "epochs": 2}
+
+
+def test_two_calls_give_the_same_scores() -> None:
+    first, second = (nnmpi.train("iris", **SMALL) for _ in range(2))
+    assert first.scores == second.scores
+    np.testing.assert_array_equal(first.model.parameters, second.model.parameters)
+
+
+def test_arrays_train_as_the_built_in_set() -> None:
+    by_name, by_arrays = nnmpi.train("iris", **SMALL), nnmpi.train(X, y, **SMALL)
+    np.testing.assert_array_equal(by_arrays.model.parameters, by_name.model.parameters)
+    assert by_arrays.metrics[-1]["test_accuracy"] == by_name.metrics[-1]["test_accuracy"]
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [X.tolist(), np.asfortranarray(X), X.astype(np.float64).astype(">f8")],
+    ids=["lists", "Fortran order", "big-endian"],
+)
+def test_memory_order_makes_no_difference(samples: object) -> None:
+    trained = nnmpi.train(samples, y.tolist(), **SMALL)
+    np.testing.assert_array_equal(trained.model.parameters, nnmpi.train(X, y, **SMALL).model.parameters)
+
+
+def test_float16_trains() -> None:
+    assert nnmpi.train(X.astype(np.float16), y, hidden=(8,), epochs=20).scores.accuracy > 0.5
+
+
+def test_the_network_predicts() -> None:
+    result = nnmpi.train(X, np.array(["setosa", "versicolor", "virginica"])[y], epochs=40)
+    assert set(result.model.predict(X)) <= {"setosa", "versicolor", "virginica"}
+    assert result.model.predict_proba(X).shape == (150, 3)
+
+
+def test_agrees_with_the_command(train) -> None:
+    run = train("--data", "iris", "--hidden", "8", "--epochs", "2")
+    result = nnmpi.train("iris", **SMALL)
+    np.testing.assert_array_equal(result.model.parameters, nnmpi.load(run.directory).parameters)
+    for line, metrics in zip(run.metrics, result.metrics, strict=True):
+        assert {k: v for k, v in line.items() if "second" not in k} == {
+            k: v for k, v in metrics.items() if "second" not in k
+        }
+
+
+def test_writes_files_where_it_is_told_to_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    nnmpi.train("iris", **SMALL)
+    assert os.listdir(tmp_path) == []
+    nnmpi.train("iris", output="run", **SMALL)
+    assert os.listdir(tmp_path) == ["run"]
+    assert len(read_metrics(tmp_path / "run")) == 2
+    assert capfd.readouterr() == ("", "")
+
+
+def test_verbose_prints_a_line_for_each_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    nnmpi.train("iris", verbose=True, **SMALL)
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["epoch 1", "epoch 2"]
+
+
+def test_threads_of_blas_are_restored() -> None:
+    before = [pool["num_threads"] for pool in threadpool_info()]
+    nnmpi.train("iris", threads=1, **SMALL)
+    assert [pool["num_threads"] for pool in threadpool_info()] == before
+
+
+def test_settings_may_be_written_as_on_the_command_line() -> None:
+    written = nnmpi.train("iris", hidden="8", epochs=2, batch_size="full")
+    given = nnmpi.train("iris", hidden=[8], epochs=2, batch_size="full")
+    np.testing.assert_array_equal(written.model.parameters, given.model.parameters)
+
+
+def test_mistakes_are_named() -> None:
+    with pytest.raises(TypeError, match="did you mean 'epochs'"):
+        nnmpi.train("iris", epoch=3)
+    with pytest.raises(InputError, match="--learning-rate is -1"):
+        nnmpi.train("iris", learning_rate=-1)
+    with pytest.raises(TypeError, match="targets y are missing"):
+        nnmpi.train(X)
+    with pytest.raises(InputError, match="X must hold numbers"):
+        nnmpi.train(X.astype(str), y)
+
+
+@pytest.mark.parametrize("before", ["", "from mpi4py import MPI; "])
+def test_starts_no_mpi_of_its_own(before: str) -> None:
+    """And where somebody has started it, uses it and leaves it running."""
+    program = (
+        f"{before}import sys, nnmpi; r = nnmpi.train('iris', epochs=1);"
+        "assert ('mpi4py.MPI' in sys.modules) == bool(sys.argv[1]);"
+        "assert not sys.argv[1] or not MPI.Is_finalized(); print(r.scores.samples)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, before], env=variables(), capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "30"
+
+
+def test_needs_no_mpi_library(tmp_path: Path) -> None:
+    (tmp_path / "mpi4py").mkdir()
+    (tmp_path / "mpi4py/__init__.py").write_text("raise ImportError('no MPI here')")
+    program = "import nnmpi; print(nnmpi.train('iris', epochs=1).scores.samples)"
+    environment = variables(PYTHONPATH=str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "30"
+
+
+def test_public_names() -> None:
+    for name in nnmpi.__all__:
+        assert getattr(nnmpi, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = nnmpi.nothing
