@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import dataclasses
 import io
 import math
 import sys
@@ -13,11 +12,7 @@ from typing import Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.held import HeldRows, Indices
 from nnmpi.data.parts import Part, split
-from nnmpi.data.shards import default_shards, held_shards
-from nnmpi.data.sources import Columns, Source, open_source
-from nnmpi.data.table import Encoding
 from nnmpi.environment import set_threads
 from nnmpi.errors import InputError
 from nnmpi.files.atomic import check_replaceable, whole_file
@@ -27,7 +22,7 @@ from nnmpi.nn.network import Network, decide
 from nnmpi.text import printable
 from nnmpi.training.agreement import check_same_data, check_same_model
 from nnmpi.training.evaluation import CHUNK, evaluate
-from nnmpi.training.samples import Samples
+from nnmpi.training.model_data import samples_for, source_for, source_of
 
 
 def evaluate_model(path: Path, data: str | None, world: World) -> None:
@@ -45,7 +40,7 @@ def evaluate_model(path: Path, data: str | None, world: World) -> None:
     check_same_model(path, model, world)
     recipe = model.recipe
     with world.together():
-        source = _open(model, data, targets=True) if data else _source_of(model)
+        source = source_for(model, data) if data else source_of(model)
     check_same_data(source, world)
     with world.together(), _changed(None if data else recipe):
         rows = np.arange(source.size)
@@ -53,7 +48,7 @@ def evaluate_model(path: Path, data: str | None, world: World) -> None:
         if data is None:
             test = split(source, recipe.test_fraction, 0.0, recipe.seed, recipe.stratify).test
             parts = [test, np.setdiff1d(rows, test)]
-        samples = _held(model, source, parts, world, labelled=True)
+        samples = samples_for(model, source, parts, world)
     if data is None and recipe.data_digest not in (None, samples.digest(world)):
         raise InputError(_changed_text(recipe, "features, targets or the order of the rows are others"), shared=True)
     with world.together():
@@ -89,10 +84,10 @@ def predict(path: Path, data: str, out: Path | None, world: World) -> None:
         model = read_model(path)
     check_same_model(path, model, world)
     with world.together():
-        source = _open(model, data, targets=False)
+        source = source_for(model, data, targets=False)
     check_same_data(source, world)
     with world.together():
-        samples = _held(model, source, [np.arange(source.size)], world, labelled=False)
+        samples = samples_for(model, source, [np.arange(source.size)], world, labelled=False)
         (part,) = samples.parts(model.scaler, None, model.architecture.dtype)
         outputs, codes = _outputs(model, part, source.name)
     outputs, codes = world.gather_rows(outputs), world.gather_rows(codes)  # in the order of the rows
@@ -151,42 +146,6 @@ def _check_out(out: Path) -> None:
             raise NotADirectoryError(0, f"{out.parent} is not a directory")
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror}); choose another file") from None
-
-
-def _open(model: Model, data: str, targets: bool, trusted: bool = True) -> Source:
-    """The source called `data` with the columns that a model takes, if it was trained on a table."""
-    target = Columns(target=model.recipe.target) if targets else Columns()
-    if isinstance(model.scaler, Encoding):
-        return open_source(data, targets, trusted, target, model.scaler.columns)
-    source = open_source(data, targets, trusted)
-    if source.columns is None:
-        return source
-    for column in source.columns:
-        if column.kind != "number" or column.part:
-            raise InputError(
-                f"--data {data}: column {column.name} holds no numbers, but the model was trained on arrays of numbers"
-            )
-    return dataclasses.replace(source, columns=None)
-
-
-def _source_of(model: Model) -> Source:
-    """What a model was trained on. The model may be a stranger's: the worst that its name can do is to be read."""
-    try:
-        return _open(model, model.recipe.data, targets=True, trusted=False)
-    except InputError as error:
-        raise InputError(f"{error}. This is what the model was trained on: give other data with --data") from None
-
-
-def _held(model: Model, source: Source, parts: list[Indices], world: World, labelled: bool) -> Samples:
-    features = len(model.scaler.columns) if isinstance(model.scaler, Encoding) else model.architecture.sizes[0]
-    if source.features != features:
-        raise InputError(
-            f"the model takes {features} features, --data {source.name} has {source.features}; give data of the kind "
-            f"it was trained on, {model.recipe.data}"
-        )
-    shards = default_shards(world.size)
-    rows = HeldRows(source, parts, shards, held_shards(shards, world.size, world.rank), model.architecture.dtype)
-    return Samples(rows, model.targets, labelled)
 
 
 def _write(model: Model, outputs: npt.NDArray[Any], codes: npt.NDArray[np.intp], out: Path | None) -> None:

@@ -14,7 +14,7 @@ from nnmpi.data.table import Encoding
 from nnmpi.errors import InputError
 from nnmpi.files.checkpoint import Checkpoint, Progress, newest
 from nnmpi.mpi.world import World
-from nnmpi.nn.blas import Array
+from nnmpi.nn.arrays import Array
 from nnmpi.training.task import Task
 
 
