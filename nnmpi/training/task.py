@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from nnmpi.config import Config, shown
 from nnmpi.data.augment import Augmentation
+from nnmpi.data.gather_targets import gather_targets
 from nnmpi.data.held import HeldRows
 from nnmpi.data.parts import Part, Parts, split
 from nnmpi.data.scaler import Scaler, fit_scaler
@@ -62,6 +63,7 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
     with world.together():
         source = source or open_source(config.data, columns=Columns(config.target, config.drop, config.categories))
     check_same_data(source, world)
+    source = gather_targets(source, world)
     with world.together():
         targets, loss, output_activation, reason = _targets(config, source)
         validation_fraction = config.validation_fraction if config.early_stopping else 0.0
