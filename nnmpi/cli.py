@@ -274,7 +274,15 @@ def _parse(context: click.Context, words: tuple[str, ...]) -> tuple[click.Comman
 def _run(work: "Callable[[World], None]") -> int:
     from nnmpi.commands.job import run
 
-    return run(work)
+    context = click.get_current_context()
+    name, arguments = str(context.info_name), str(context.params)
+
+    def checked(world: "World") -> None:
+        if name != "train":  # which does so itself, where ranks may die meanwhile
+            world.check_same({"commands": name.encode(), "arguments": arguments.encode(errors="backslashreplace")})
+        work(world)
+
+    return run(checked)
 
 
 for _command in (cli, *cli.commands.values()):
