@@ -47,6 +47,7 @@ def train(config: Config, world: World) -> None:
 
         def attempt() -> None:
             world.check_launcher()
+            world.check_same({"commands": b"train"})  # the first collective of every command
             world.members.meet()
             world.check_same({"code": code(), "settings": json.dumps(config.as_json()).encode()})
             watchdog.start()
