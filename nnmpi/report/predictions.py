@@ -13,8 +13,8 @@ from nnmpi.data.sources import Source, open_source
 from nnmpi.errors import InputError
 from nnmpi.files.model import Model, read_model
 from nnmpi.mpi.world import World
-from nnmpi.nn.network import Network
-from nnmpi.training.evaluation import CHUNK, Scores, decide, evaluate
+from nnmpi.nn.network import Network, decide
+from nnmpi.training.evaluation import CHUNK, Scores, evaluate
 
 Array = npt.NDArray[Any]
 
