@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -23,10 +22,6 @@ from safetensors.numpy import load_file
 ROOT = Path(__file__).parents[1]
 LAUNCHER_VARIABLES = ("OMPI_", "PMI_", "PMIX_", "PRTE_", "SLURM_", "HYDRA_", "MPI_LOCAL", "MPIR_CVAR_")
 TIMEOUT = 60.0
-
-ranks_help = pytest.mark.skipif(
-    platform.machine() != "x86_64", reason="ranks do not help each other on other processors than x86-64"
-)
 
 
 @dataclass(frozen=True)

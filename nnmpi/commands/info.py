@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nnmpi.commands.kernel_advice import kernel_advice
 from nnmpi.environment import blas, set_threads, versions
 from nnmpi.errors import InputError
 from nnmpi.launching.find_mpiexec import find_launcher
@@ -13,7 +14,6 @@ from nnmpi.mpi.launcher import allocated_tasks, launched, library
 from nnmpi.mpi.shared_memory import share
 from nnmpi.mpi.start import load
 from nnmpi.mpi.world import World
-from nnmpi.nn.kernel import FOR_AVX2, FOR_AVX512, is_choice
 from nnmpi.text import printable
 
 
@@ -29,6 +29,7 @@ def info(world: World) -> None:
     if promised != world.size:
         started += ": NOT of the same MPI as the library; training will be refused"
     math = blas()
+    kernel = f"{math['library']} {math['version']}, kernel {math['kernel']}"
     addition = "by one rank alone" if world.size == 1 else "by the MPI library"
     if share(world, 1, 1, "float32") is not None:
         addition = "in shared memory"
@@ -38,8 +39,7 @@ def info(world: World) -> None:
         "launcher": started,
         "world size": str(world.size),
         "hosts": ", ".join(f"{host} ({hosts.count(host)} ranks)" for host in dict.fromkeys(hosts)),
-        "BLAS": f"{math['library']} {math['version']}, kernel {math['kernel']}"
-        + (f"; to train {FOR_AVX512} or {FOR_AVX2}, by the size of the products" if is_choice() else ""),
+        "BLAS": "; ".join(filter(None, [kernel, kernel_advice(math["kernel"])])),
         "BLAS threads of a rank": f"{threads} ({_why_threads()}; --threads changes it)",
         "gradients are added up": addition,
         "fault tolerance": "on: training goes on without ranks that die"

@@ -97,7 +97,7 @@ class _Run:
             resumed, notes = find_checkpoint(config, place.directory, world)
             for note in notes:
                 self._say(note)
-        self._session = session = Session(config, world, threads, resumed=resumed, requests=self._requests)
+        self._session = session = Session(config, world, resumed=resumed, requests=self._requests)
         with ExitStack() as stack:
             stack.enter_context(self._recording)
             with world.together():

@@ -13,7 +13,6 @@ from nnmpi.data.parts import Part
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.shards import EpochOrder, Indices, Layout
 from nnmpi.data.targets import Encoder, Plan, Targets
-from nnmpi.memory import Allocate, aligned
 
 Array = npt.NDArray[np.floating]
 Batch = TypeVar("Batch")
@@ -35,10 +34,10 @@ class Batches(Generic[Batch]):
     """What a rank contributes to each step: one block of samples for each shard held, or, not `by_shard`, one for all.
 
     The samples of the next steps are gathered into a *window*, with one call for all of them where they are small; a
-    batch is then views of it: the inputs of each block, shape (1 + features, b), the targets, shape (outputs, b), and
-    the inputs of all blocks side by side. What `bind` makes of them is kept, because the same views come again and
+    batch is then views of it: the inputs of each block, shape (1 + features, b), the targets, shape (outputs, b).
+    What `bind` makes of them is kept, because the same views come again and
     again, with other samples. Augmentation happens in the window too, from the original features, which is why
-    the samples are standardized here, with `scaler`, when there is any. The window is in what `allocate` gives.
+    the samples are standardized here, with `scaler`, when there is any.
     """
 
     def __init__(
@@ -51,8 +50,7 @@ class Batches(Generic[Batch]):
         augmentation: Augmentation | None,
         scaler: Scaler,
         by_shard: bool,
-        bind: Callable[[list[Array], list[Array], Array], Batch],
-        allocate: Allocate = aligned,
+        bind: Callable[[list[Array], list[Array]], Batch],
     ) -> None:
         self._by_shard, self._bind = by_shard, bind
         self._part, self._held, self._seed = part, held, seed
@@ -67,7 +65,7 @@ class Batches(Generic[Batch]):
         steps = max(1, min(len(bounds), WINDOW_BYTES // max(1, largest * x.shape[1] * x.itemsize)))
         capacity = steps * largest
         self._steps = steps
-        self._window: Array = allocate(capacity * x.shape[1], x.dtype).reshape(capacity, x.shape[1])
+        self._window: Array = np.empty((capacity, x.shape[1]), x.dtype)
         self._codes = np.empty((capacity, *part.y.shape[1:]), part.y.dtype)
         self._encoder = Encoder(targets, capacity, x.dtype)
         self._start = self._end = 0  # the steps in the window
@@ -120,7 +118,7 @@ class Batches(Generic[Batch]):
         for blocks in steps:
             inputs = [self._window[a:b].T for a, b in blocks]
             targets = [self._encoder.view(a, b) for a, b in blocks]
-            batches.append(self._bind(inputs, targets, self._window[blocks[0][0] : blocks[-1][1]].T))
+            batches.append(self._bind(inputs, targets))
         return Cut(ends, self._encoder.plan(list(chain(*steps))), batches)
 
     def _augment(self, features: Array, augmentation: Augmentation) -> None:

@@ -8,7 +8,6 @@ import numpy.typing as npt
 
 from nnmpi.data.sources import Source
 from nnmpi.errors import InputError
-from nnmpi.memory import aligned
 
 Indices = npt.NDArray[np.intp]
 Array = npt.NDArray[np.floating]
@@ -68,7 +67,7 @@ class Encoder:
 
     def __init__(self, targets: Targets, capacity: int, dtype: npt.DTypeLike) -> None:
         self._kind, self._outputs = targets.kind, targets.outputs
-        self._memory: Array = aligned(targets.outputs * capacity, dtype)
+        self._memory: Array = np.zeros(targets.outputs * capacity, dtype)
         self._places = np.zeros(capacity, np.intp)
 
     def view(self, a: int, b: int) -> Array:

@@ -21,7 +21,7 @@ from nnmpi.files.atomic import remove_file, whole_file, write_whole
 from nnmpi.files.tensors import pieces
 
 Arrays = dict[str, npt.NDArray[Any]]
-FORMAT = 2  # 1: the state of SGD was v, not μv
+FORMAT = 3  # 1: the state of SGD was v, not μv; 2: the second half of that of Adam was v, not 10 v
 LARGEST_JSON = 1 << 24  # bytes; ours are a few thousand
 
 

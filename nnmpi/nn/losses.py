@@ -12,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.memory import aligned
 from nnmpi.nn.activations import filled, squash
-from nnmpi.nn.blas import Array
+from nnmpi.nn.arrays import Array
 from nnmpi.nn.buffers import Buffer
 
 FEW = 32  # outputs; to add them up for each output anew is then faster than to let NumPy repeat the sums
@@ -41,7 +40,7 @@ class Memory:
 
     def __init__(self, outputs: int, max_block: int, dtype: npt.DTypeLike) -> None:
         self._outputs = outputs
-        self._sums: Array = aligned(max_block, dtype)
+        self._sums: Array = np.zeros(max_block, dtype)
         self._work = Buffer(outputs, max_block, dtype)
         self._ones: Array = filled(1, outputs * max(1, max_block), np.dtype(dtype))
         rows = outputs if outputs <= FEW else 1
@@ -52,8 +51,8 @@ class Memory:
     def scratch(self, b: int) -> Scratch:
         """The arrays for `b` samples."""
         if b not in self._made:
-            work = self._work.view(b).body
-            ones, n, spread = self._ones, self._outputs, self._spread.view(b).body
+            work = self._work.view(b)
+            ones, n, spread = self._ones, self._outputs, self._spread.view(b)
             parts = self._sums[:b], work, work.reshape(-1), ones[:n], ones[:b], ones[: n * b]
             self._made[b] = Scratch(*parts, self._square, spread, spread[0])
         return self._made[b]

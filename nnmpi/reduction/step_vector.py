@@ -5,7 +5,7 @@ import struct
 import numpy as np
 
 from nnmpi.nn.architecture import Architecture
-from nnmpi.reduction.protocol import Array, Reduction
+from nnmpi.reduction.protocol import Reduction
 
 TAIL = 4  # numbers behind the gradient
 
@@ -16,20 +16,18 @@ class Sums:
     Attributes
     ----------
     gradient : array
-        For the optimizer: after the reduction the sum gradient over all ranks, of `Divided` still that of this rank.
+        For the optimizer: after the reduction the sum gradient over all ranks.
     layers : list of array
         The same, an array for each layer.
     destinations : list
         Where `Network.backward` puts the gradient of each block.
-
-    `tail` is where the reduction leaves the sums of what is no gradient, if that is not in the vector itself.
     """
 
-    def __init__(self, reduce: Reduction, architecture: Architecture, tail: Array | None = None) -> None:
+    def __init__(self, reduce: Reduction, architecture: Architecture) -> None:
         vectors = reduce.vectors
         gradients = [architecture.views(vector[:-TAIL]) for vector in vectors]
         tails = [vector[-TAIL:] for vector in vectors]
-        self.gradient, self.layers, self._tail = vectors[0][:-TAIL], gradients[0], tails[0] if tail is None else tail
+        self.gradient, self.layers, self._tail = vectors[0][:-TAIL], gradients[0], tails[0]
         self.destinations = [
             (gradients[block.into], [(gradients[i], gradients[j]) for i, j in block.additions])
             for block in reduce.blocks

@@ -98,7 +98,7 @@ def train(
         threads = config.threads or (1 if config.deterministic else world.threads())
         metrics: list[dict[str, Any]] = []
         with threadpool_limits(threads, user_api="blas"), _quiet():
-            session = Session(config, world, threads, source)
+            session = Session(config, world, source)
             with _output(session, output) as files:
                 for event in train_session(session):
                     if files:

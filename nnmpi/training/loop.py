@@ -42,7 +42,8 @@ def train(session: Session) -> Iterator[Event]:
                 raise not_finite(session, step)
             if config.l2:
                 network.add_l2(step_vector.layers, config.l2 * weights)
-            optimizer.update(step_vector.gradient, weights, learning_rate(progress.update), progress.update)
+            k = progress.update
+            optimizer.update(step_vector.gradient, divide_by=weights, learning_rate=learning_rate(k), k=k)
             progress.advance(loss, layout.samples_of(step))
             if stop or checkpoint or session.checkpoint_is_due():
                 yield from _checkpoint(session, CheckpointDue(stopping=bool(stop)))

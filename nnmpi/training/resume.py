@@ -13,7 +13,7 @@ from nnmpi.data.shards import Layout
 from nnmpi.errors import InputError
 from nnmpi.files.checkpoint import Checkpoint, Progress, newest
 from nnmpi.mpi.world import World
-from nnmpi.nn.blas import Array
+from nnmpi.nn.arrays import Array
 from nnmpi.training.task import Task
 
 
