@@ -172,7 +172,7 @@ def launch(
 
     if config is None:
         with relayed_output():
-            return once(launcher, first)
+            return once(launcher, job, hosts)
     directory = choose_directory(config.output, config.data, config.resume, config.overwrite)
     if not config.output:  # decided once: a restart goes on where the training began
         job = replace(job, arguments=(command[0], "--output", str(directory), *command[1:]))
