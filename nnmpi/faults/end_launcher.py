@@ -35,7 +35,7 @@ def end(process: int, after: float, silent: str) -> None:
     """End a process if it has not ended by itself after so many seconds.
 
     A TERM makes the launcher end in good order, for which it would have to reach the hosts; further ones soon after
-    that make it end at once.
+    that make it end at once. It leaves the ssh to a host that cannot be reached, which is ended with it.
     """
     with contextlib.suppress(OSError):
         handle = os.pidfd_open(process)  # its number may be another process's by then
@@ -44,10 +44,19 @@ def end(process: int, after: float, silent: str) -> None:
         text = f"nnmpi: note: all is done; mpirun, which waits for {silent}, is ended, its exit status says nothing\n"
         with contextlib.suppress(OSError), open(f"/proc/{process}/fd/2", "ab", buffering=0) as its_errors:
             its_errors.write(text.encode())
+        below = [os.pidfd_open(child) for child in _children(process)]
         for signal in (SIGTERM, SIGTERM, SIGTERM, SIGKILL):
             pidfd_send_signal(handle, signal)
             if select.select([handle], [], [], 2.0)[0]:
-                return
+                break
+        for child in below:
+            with contextlib.suppress(OSError):  # it has ended
+                pidfd_send_signal(child, SIGTERM)
+
+
+def _children(process: int) -> list[int]:
+    """The processes that `process` has started and that run."""
+    return [int(pid) for file in Path(f"/proc/{process}/task").glob("*/children") for pid in file.read_text().split()]
 
 
 if __name__ == "__main__":

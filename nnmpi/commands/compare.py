@@ -1,0 +1,100 @@
+"""The command ``compare``: several runs in one table."""
+
+import os
+import sys
+from pathlib import Path
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nnmpi.errors import InputError
+from nnmpi.mpi.launcher import launched
+from nnmpi.report.compare import Comparison, compare
+from nnmpi.report.run_files import RunFiles, read_run
+from nnmpi.text import printable
+
+WIDEST = 24  # characters of a cell
+GAP = 2  # between columns
+WIDTH_OF_A_FILE = 120  # characters of a line that goes to no terminal
+
+
+def compare_runs(directories: list[Path], sort: str | None, form: str) -> None:
+    """Print a table of runs (`form` "table"), CSV ("csv") or JSON ("json"), on rank 0.
+
+    Raises
+    ------
+    InputError
+        If no run can be read, or none has the metric `sort`.
+    """
+    if launched()[2] > 0:
+        return
+    runs = [read_run(directory) for directory in directories]
+    if not any(run.settings for run in runs):
+        raise InputError(f"compare: nothing to compare: {directories[0]}: {runs[0].problem}")
+    comparison = compare(runs, sort)
+    if form == "json":
+        print(comparison.as_json())
+    elif form == "csv":
+        sys.stdout.write(comparison.as_csv())
+    else:
+        _print(comparison)
+
+
+def _print(comparison: Comparison) -> None:
+    console = Console(soft_wrap=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(width=WIDTH_OF_A_FILE)
+    columns, hidden = _columns(comparison, console.width)
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+    for column, (head, *_) in enumerate(columns):
+        table.add_column(Text(head), no_wrap=True, overflow="ellipsis", justify="left" if column == 0 else "right")
+    for row in zip(*(cells[1:] for cells in columns), strict=True):
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+    for name, run in zip(comparison.names, comparison.runs, strict=True):
+        if run.problem:
+            console.print(Text(printable(f"{name}: {_note(run)}")))
+    if hidden:
+        console.print(Text(f"not shown at {console.width} columns: {', '.join(hidden)}; see --csv or --json"))
+
+
+def _note(run: RunFiles) -> str:
+    return run.problem if run.problem.startswith(run.state) else f"{run.state}: {run.problem}"
+
+
+def _columns(comparison: Comparison, width: int) -> tuple[list[list[str]], list[str]]:
+    """The columns that fit in `width` characters, each with its head first, and the heads of those that do not.
+
+    The order by which they are chosen: the run, the metric of the order, what differs, then the other scores.
+    """
+    runs = comparison.runs
+    scores = [run.scores() for run in runs]
+    metrics = [
+        [name.replace("_", " "), *(f"{s[name]:.4f}" if name in s else "" for s in scores)]
+        for name in comparison.metrics
+    ]
+    settings = [
+        [name.replace("_", " "), *(comparison.setting(run, name) for run in runs)] for name in comparison.settings
+    ]
+    names = ["run", *comparison.names]
+    state = ["state", *("" if run.state == "finished" else run.state for run in runs)]
+    wanted = [names, *([state] if any(state[1:]) else []), *metrics[:1], *settings, *metrics[1:]]
+    columns: list[list[str]] = []
+    hidden = []
+    left = width
+    for cells in ([_short(cell) for cell in column] for column in wanted):
+        needs = max(map(cell_len, cells)) + GAP
+        if needs <= left or not columns:
+            columns.append(cells)
+            left -= needs
+        else:
+            hidden.append(cells[0])
+    return columns, hidden
+
+
+def _short(cell: str) -> str:
+    """A cell of at most `WIDEST` characters: of a long one the end, which differs more often than the beginning."""
+    cell = printable(cell)
+    return cell if len(cell) <= WIDEST else "…" + cell[1 - WIDEST :]

@@ -1,0 +1,59 @@
+"""The command ``report``: a page about one run or several."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from nnmpi.errors import InputError
+from nnmpi.files.atomic import write_whole
+from nnmpi.mpi.alone import Alone
+from nnmpi.mpi.launcher import launched
+from nnmpi.mpi.world import World
+from nnmpi.text import printable
+
+NEEDED = {"jinja2": "Jinja2", "matplotlib": "Matplotlib"}
+
+
+def check_report() -> None:
+    """Refuse at once what a report cannot be written without.
+
+    Raises
+    ------
+    InputError
+        If the extra ``report`` is not installed.
+    """
+    missing = [name for module, name in NEEDED.items() if find_spec(module) is None]
+    if missing:
+        raise InputError(f"a report needs {' and '.join(missing)}: pip install 'nnmpi[report]'")
+
+
+def report(directories: list[Path], out: Path | None) -> None:
+    """Write the page of the runs in `directories` to `out`, on rank 0; the other ranks have nothing to do.
+
+    By default it is ``report.html`` in the directory of the only run, or here for several.
+
+    Raises
+    ------
+    InputError
+        If the extra is missing, a run cannot be read, or `out` cannot be written.
+    """
+    if launched()[2] > 0:
+        return
+    path = write_report(directories, out)
+    print(f"report written to {printable(str(path))}", flush=True)
+
+
+def write_report(directories: list[Path], out: Path | None) -> Path:
+    """Write the page and return its path. Raises as `report`."""
+    check_report()
+    from nnmpi.report.page import run_page, runs_page  # they need the extra
+
+    text = run_page(directories[0], World(Alone())) if len(directories) == 1 else runs_page(directories)
+    path = out or (directories[0] / "report.html" if len(directories) == 1 else Path("report.html"))
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a directory")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text.encode("utf-8", "backslashreplace"), sync=False)
+    except OSError as error:
+        raise InputError(f"--out {path}: cannot be written ({error.strerror}); choose another file") from None
+    return path

@@ -1,0 +1,110 @@
+"""What a page says of a run besides its scores: settings, versions, hosts, and how to repeat it."""
+
+import hashlib
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+from nnmpi.config import Config, flag_of, shown
+from nnmpi.report.compare import ABOUT_FILES
+from nnmpi.report.predictions import Predictions
+from nnmpi.report.run_files import RunFiles
+
+Facts = list[tuple[str, str]]
+LONGEST = 600  # characters of a value
+
+
+def settings_facts(run: RunFiles) -> Facts:
+    """The settings by their flags."""
+    return [(flag_of(name), _text(shown(value))) for name, value in run.settings.items()]
+
+
+def run_facts(run: RunFiles) -> Facts:
+    """All else that ``config.json`` says, and the checksum of the model."""
+    facts = [("directory", _text(str(run.directory.absolute())))]
+    for name, value in _flat("", {k: v for k, v in run.config.items() if k not in ("settings", "architecture")}):
+        facts.append((name.replace("_", " "), _text(value)))
+    try:
+        with open(run.directory / "model.safetensors", "rb") as file:
+            facts.append(("SHA-256 of the model", hashlib.file_digest(file, "sha256").hexdigest()))
+    except OSError:
+        pass
+    return facts
+
+
+def command_line(run: RunFiles) -> str:
+    """The command that repeats the run: its own, if it was noted, or one with all settings that are not the default."""
+    noted = run.config.get("command_line")
+    if isinstance(noted, list) and noted and all(isinstance(word, str) for word in noted):
+        return shlex.join(noted)
+    if isinstance(noted, str) and noted:
+        return noted
+    words = ["nnmpi", "train"]
+    for f in fields(Config):
+        value = run.settings.get(f.name, f.default)
+        if isinstance(value, list):
+            value = tuple(value)
+        if f.name in ABOUT_FILES or value is None or (value == f.default and f.name != "data"):
+            continue
+        if isinstance(value, bool):
+            words.append(flag_of(f.name) if value else f"--no-{flag_of(f.name)[2:]}")
+        else:
+            words += [flag_of(f.name), shown(value)]
+    ranks = run.config.get("world_size")
+    launcher = ["mpirun", "-n", str(ranks)] if isinstance(ranks, int) and ranks > 1 else []
+    return shlex.join(launcher + words)
+
+
+def model_facts(run: RunFiles, predictions: Predictions | None) -> Facts:
+    """What the model is, for its card."""
+    facts: Facts = []
+    if predictions:
+        architecture = predictions.model.architecture
+        facts += [
+            ("layers", "-".join(map(str, architecture.sizes))),
+            ("parameters", f"{architecture.parameters:,}, {architecture.dtype}"),
+            ("activation", f"{architecture.activation}, at the end {architecture.output_activation}"),
+            ("loss", architecture.loss),
+        ]
+    settings = run.settings
+    facts += [
+        ("optimizer", _text(f"{settings.get('optimizer')}, learning rate {settings.get('learning_rate')}")),
+        ("training", _text(f"{len(run.epochs)} epochs, batches of {settings.get('batch_size')}")),
+    ]
+    versions = run.config.get("versions")
+    if isinstance(versions, dict) and "nnmpi" in versions:
+        facts.append(("trained by", _text(f"nnmpi {versions['nnmpi']}")))
+    return facts
+
+
+def data_facts(run: RunFiles, predictions: Predictions | None) -> Facts:
+    """What the model was trained on, for its card."""
+    facts = [("data", _text(str(run.settings.get("data"))))]
+    samples = run.config.get("samples")
+    if isinstance(samples, dict):
+        facts += [(f"{part} samples", _text(f"{n:,}" if isinstance(n, int) else str(n))) for part, n in samples.items()]
+    if predictions:
+        facts.append(("features", f"{predictions.source.features:,}"))
+        classes = predictions.classes
+        if classes is None:
+            facts.append(("targets", f"{predictions.y.shape[1]} number(s)"))
+        else:
+            facts.append(("classes", _text(f"{len(classes)}: {', '.join(classes[:100])}")))
+    facts.append(("split", _text(f"at random, seed {run.settings.get('seed')}")))
+    return facts
+
+
+def _flat(prefix: str, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, dict) and value and len(prefix) < 200:
+            yield from _flat(f"{prefix}{name}: ", value)
+        elif isinstance(value, list) and name == "hosts":
+            yield prefix + name, ", ".join(f"{host} ({n})" for host, n in Counter(map(str, value)).items())
+        elif value not in (None, [], {}):
+            yield prefix + name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _text(text: str) -> str:
+    return text if len(text) <= LONGEST else text[:LONGEST] + "…"

@@ -1,0 +1,269 @@
+"""The report of a run, or of several, as one page of HTML that needs nothing else."""
+
+import math
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from nnmpi import __version__
+from nnmpi.errors import InputError
+from nnmpi.mpi.world import World
+from nnmpi.report import classification, regression
+from nnmpi.report.classification import short
+from nnmpi.report.compare import compare, run_names
+from nnmpi.report.curves import MOST_RUNS, curves, overlaid
+from nnmpi.report.facts import command_line, data_facts, model_facts, run_facts, settings_facts
+from nnmpi.report.importance import REPEATS, Importance, permutation_importance
+from nnmpi.report.limits import limits
+from nnmpi.report.pictures import worst_mistakes
+from nnmpi.report.predictions import Predictions, predict_test_part
+from nnmpi.report.rank_times import drawing, find_timeline, rank_times, read_timeline
+from nnmpi.report.run_files import RunFiles, read_run
+from nnmpi.report.score import Score
+from nnmpi.report.svg import BLUE, chart
+
+MOST_CLASSES = 200  # rows of the table of classes
+STYLES = {"compute": "compute", "reduction": "reduction", "waiting": "waiting", "I/O": "io", "rest": "rest"}
+
+
+def run_page(directory: Path, world: World) -> str:
+    """The page of the run in `directory`; `world` has one rank.
+
+    Raises
+    ------
+    InputError
+        If nothing of the run can be read.
+    """
+    run = read_run(directory)
+    if not run.settings:
+        raise InputError(f"report {directory}: {run.problem}")
+    problems = [run.problem] if run.problem else []
+    predictions = None
+    try:
+        predictions = predict_test_part(directory, world)
+    except InputError as error:
+        problems.append(f"Without scores, as the model could not be run on its test part: {error}")
+    name = run_names([directory])[0]
+    scores = _scores(predictions) if predictions else []
+    context = {
+        "title": f"{name}: {scores[0].name} {scores[0].value:.4f}" if scores else name,
+        "subtitle": _subtitle(run, predictions),
+        "cards": _cards(run, scores, predictions),
+        "curves": _safe(curves(run)),
+        "curves_note": _curves_note(run),
+        "command": command_line(run),
+        "settings": settings_facts(run),
+        "run_facts": run_facts(run),
+        "card_model": model_facts(run, predictions),
+        "card_data": data_facts(run, predictions),
+        "limits": limits(run, predictions, scores),
+        "most_classes": MOST_CLASSES,
+        **_predicted(predictions, scores),
+        **_importance(predictions, world),
+        **_times(run, problems),
+    }
+    return _render("run.html.j2", problems=problems, **context)
+
+
+def runs_page(directories: list[Path]) -> str:
+    """The page of several runs: a table to sort and their curves in one chart a metric.
+
+    Raises
+    ------
+    InputError
+        If none of them can be read.
+    """
+    runs = [read_run(directory) for directory in directories]
+    if not any(run.settings for run in runs):
+        raise InputError(f"report: nothing to report: {directories[0]}: {runs[0].problem}")
+    comparison = compare(runs)
+    names = zip(comparison.names, comparison.runs, strict=True)
+    problems = [f"{name}: {run.state}, {run.problem}" for name, run in names if run.problem]
+    heads = [{"name": "run", "numeric": False}]
+    heads += [{"name": name.replace("_", " "), "numeric": True} for name in (*comparison.metrics, *comparison.settings)]
+    rows = []
+    for name, run in zip(comparison.names, comparison.runs, strict=True):
+        scores = run.scores()
+        texts: list[tuple[Any, str]] = [(name, name)]
+        texts += [(scores.get(m, ""), f"{scores[m]:.4f}" if m in scores else "") for m in comparison.metrics]
+        texts += [(comparison.setting(run, s),) * 2 for s in comparison.settings]
+        cells = zip(heads, texts, strict=True)
+        rows.append([{"head": h["name"], "numeric": h["numeric"], "value": v, "text": t} for h, (v, t) in cells])
+    wanted = [name for name in comparison.metrics if not name.startswith("train_")][:6]
+    note = f"The first {MOST_RUNS} of {len(runs)} runs are drawn." if len(runs) > MOST_RUNS else ""
+    return _render(
+        "runs.html.j2",
+        title=f"{len(runs)} runs",
+        subtitle=f"Ordered by {comparison.metrics[0].replace('_', ' ')}." if comparison.metrics else "",
+        problems=problems,
+        heads=heads,
+        rows=rows,
+        curves=_safe(overlaid(comparison, metric) for metric in wanted),
+        curves_note=note,
+        sort_js=_file("sort.js"),
+    )
+
+
+def _render(template: str, **context: Any) -> str:
+    environment = Environment(
+        loader=PackageLoader("nnmpi.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template(template).render(css=_file("style.css"), version=__version__, **context)
+
+
+def _file(name: str) -> Markup:
+    return Markup(files("nnmpi.report").joinpath("templates", name).read_text("utf-8"))
+
+
+def _safe(svgs: Iterable[str]) -> list[Markup]:
+    """Charts, whose texts `nnmpi.report.svg` escaped."""
+    return [Markup(svg) for svg in svgs]
+
+
+def _scores(predictions: Predictions) -> list[Score]:
+    return regression.scores(predictions) if predictions.classes is None else classification.scores(predictions)
+
+
+def _subtitle(run: RunFiles, predictions: Predictions | None) -> str:
+    architecture = run.config.get("architecture")
+    sizes = architecture.get("sizes") if isinstance(architecture, dict) else None
+    network = "-".join(map(str, sizes)) if isinstance(sizes, list) else "network"
+    data = short(str(run.settings.get("data", "unknown data")), 120)
+    ranks = run.config.get("world_size")
+    return f"{network} on {data}, {len(run.epochs)} epochs, {ranks} rank{'' if ranks == 1 else 's'}, {run.state}"
+
+
+def _cards(run: RunFiles, scores: list[Score], predictions: Predictions | None) -> list[dict[str, Any]]:
+    cards = []
+    for score in scores[:3]:
+        lines = []
+        if score.interval:
+            lines.append(f"95 % between {_number(score.interval[0])} and {_number(score.interval[1])}")
+        if score.to_beat is not None:
+            lines.append(f"to beat: {_number(score.to_beat)}")
+        cards.append({"name": f"test {score.name}", "value": _number(score.value), "lines": lines})
+    if predictions:
+        cards.append({"name": "test samples", "value": f"{predictions.scores.samples:,}", "lines": [_trained_on(run)]})
+    return cards
+
+
+def _trained_on(run: RunFiles) -> str:
+    samples = run.config.get("samples")
+    count = samples.get("training") if isinstance(samples, dict) else None
+    return f"trained on {count:,}" if isinstance(count, int) else ""
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 10_000 else f"{value:.6g}"
+
+
+def _curves_note(run: RunFiles) -> str:
+    best = run.best_epoch()
+    if best is None or "validation_loss" not in run.metrics():
+        return ""
+    return f"The model is that of epoch {run.column('epoch')[best]:.0f}, whose validation loss is the lowest."
+
+
+def _predicted(predictions: Predictions | None, scores: list[Score]) -> dict[str, Any]:
+    """What the predictions for the test part show."""
+    context: dict[str, Any] = dict.fromkeys(
+        ("scores", "classes", "matrix", "class_charts", "confusions", "quantiles", "error_charts", "mistakes")
+    )
+    if predictions is None:
+        return context
+    context["scores"] = [
+        {
+            "name": score.name,
+            "value": _number(score.value),
+            "interval": f"{_number(score.interval[0])} to {_number(score.interval[1])}" if score.interval else "",
+            "to_beat": "" if score.to_beat is None else _number(score.to_beat),
+        }
+        for score in scores
+    ]
+    context["mistakes"] = worst_mistakes(predictions)
+    if predictions.classes is None:
+        context["scores_note"] = (
+            "Intervals: bootstrap over the test samples with a fixed seed, percentiles. The line to beat is that of "
+            "always predicting the mean (for the median absolute error: the median). The loss is of scaled targets."
+        )
+        context["quantiles"] = regression.error_quantiles(predictions)
+        context["error_charts"] = _safe(regression.charts(predictions))
+        context["mistakes_note"] = "The largest errors; “by” is the absolute error."
+        return context
+    context["scores_note"] = (
+        "Interval of the accuracy: Wilson's; of the others: bootstrap over the test samples with a fixed seed, "
+        "percentiles. The line to beat is that of always answering the largest class."
+    )
+    context["classes"] = [
+        {**vars(row), "label": short(row.label, 60)} for row in classification.class_rows(predictions)
+    ]
+    context["matrix"] = Markup(classification.matrix_chart(predictions))
+    context["confusions"] = [(short(a, 60), short(p, 60), n) for a, p, n in classification.confusions(predictions)]
+    context["class_charts"] = _safe(classification.curve_charts(predictions))
+    error = classification.calibration_error(predictions)
+    context["class_charts_note"] = (
+        f"Mean distance of probability and share that is right (expected calibration error): {error:.4f}."
+    )
+    context["mistakes_note"] = (
+        "“By” is the probability of the predicted class less that of the actual one."
+        if predictions.probabilities is not None
+        else ""
+    )
+    return context
+
+
+def _importance(predictions: Predictions | None, world: World) -> dict[str, Any]:
+    context: dict[str, Any] = {"importance": "", "importance_note": ""}
+    if predictions is None or predictions.source.image is not None:
+        return context
+    columns = permutation_importance(predictions, world)
+    if columns:
+        context["importance"] = Markup(_importance_chart(columns[:30]))
+        context["importance_note"] = (
+            f"The mean rise of the test loss when a column is shuffled, up to {REPEATS} times with a fixed seed; the "
+            "lines are standard deviations. Columns that say the same share their importance."
+        )
+    return context
+
+
+def _importance_chart(columns: list[Importance]) -> str:
+    with chart("importance of columns", 4.4, 0.8 + 0.2 * len(columns)) as drawn:
+        axes, places = drawn.axes, range(len(columns))
+        axes.barh(places, [c.rise for c in columns], xerr=[c.deviation for c in columns], color=BLUE, height=0.65)
+        axes.set_yticks(places, [short(c.column, 24) for c in columns])
+        axes.invert_yaxis()
+        axes.grid(False, axis="y")
+        axes.set_xlabel("rise of the loss")
+    return drawn.svg
+
+
+def _times(run: RunFiles, problems: list[str]) -> dict[str, Any]:
+    context: dict[str, Any] = {"times": None}
+    path = find_timeline(run)
+    if path is None:
+        return context
+    try:
+        tracks = read_timeline(path)
+    except ValueError as error:
+        problems.append(f"Without times by rank: {path}: {error}")
+        return context
+    times = []
+    for rank in rank_times(tracks):
+        total = rank.total or math.inf
+        groups = [
+            {"name": name, "seconds": seconds, "percent": 100 * seconds / total, "style": STYLES[name]}
+            for name, seconds in rank.seconds.items()
+        ]
+        times.append({"name": rank.name, "groups": groups, "total": rank.total})
+    left_out = f" {tracks.left_out} were not recorded." if tracks.left_out else ""
+    context |= {
+        "times": times,
+        "timeline": drawing(tracks),
+        "timeline_note": f"From {path}.{left_out} A slice within another counts in the table for the inner one only.",
+        "timeline_js": _file("timeline.js"),
+    }
+    return context

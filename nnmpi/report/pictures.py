@@ -1,0 +1,79 @@
+"""Images of samples for a page: PNG inside the page."""
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from nnmpi.report.predictions import Predictions
+
+MOST = 24
+SHORTEST_SIDE = 56  # pixels; smaller images are enlarged, pixel by pixel
+LARGEST = 1 << 18  # pixels of an image; larger ones would make the page too large
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A sample that the model got wrong; ``picture`` is the address of its image, "" if it is none."""
+
+    row: int
+    actual: str
+    predicted: str
+    by: float  # how sure of it the model was, or how far off
+    picture: str = ""
+
+
+def worst_mistakes(predictions: Predictions) -> list[Mistake]:
+    """The samples that the model got most wrong, the worst first.
+
+    Of classes: where the probability of the predicted class is highest above that of the true one. Of numbers: where
+    the error is largest, over the outputs each in units of its spread.
+    """
+    y, predicted = predictions.y, predictions.predicted
+    classes = predictions.classes
+    if classes is None:
+        errors = np.abs(predicted - y)
+        by = (errors / np.maximum(y.std(axis=0), np.finfo(float).tiny)).max(axis=1)
+        worst = np.argsort(-by, kind="stable")[:MOST]
+        return [
+            Mistake(int(predictions.rows[i]), _numbers(y[i]), _numbers(predicted[i]), float(errors[i].max()))
+            for i in worst
+        ]
+    wrong = np.flatnonzero(predicted != y)
+    by = np.ones(len(wrong))
+    if predictions.probabilities is not None:
+        by = predictions.probabilities[wrong, predicted[wrong]] - predictions.probabilities[wrong, y[wrong]]
+    order = np.argsort(-by, kind="stable")[:MOST]
+    pictures = _pictures(predictions, wrong[order])
+    return [
+        Mistake(int(predictions.rows[i]), classes[y[i]], classes[predicted[i]], sure, picture)
+        for i, sure, picture in zip(wrong[order], by[order].tolist(), pictures, strict=True)
+    ]
+
+
+def _numbers(values: npt.NDArray[Any]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values.tolist())
+
+
+def _pictures(predictions: Predictions, samples: npt.NDArray[np.intp]) -> list[str]:
+    source = predictions.source
+    if source.image is None or not len(samples) or source.features > LARGEST:
+        return [""] * len(samples)
+    pixels = np.empty((len(samples), source.features))
+    source.read(predictions.rows[samples], pixels)
+    low, high = float(pixels.min()), float(pixels.max())
+    grey = np.rint((pixels - low) * (255 / (high - low or 1))).astype(np.uint8)
+    return [_png(image.reshape(source.image)) for image in grey]
+
+
+def _png(grey: npt.NDArray[np.uint8]) -> str:
+    enlarge = max(1, -(-SHORTEST_SIDE // min(grey.shape)))
+    if enlarge * max(grey.shape) > 4 * SHORTEST_SIDE:
+        enlarge = 1
+    file = io.BytesIO()
+    Image.fromarray(grey.repeat(enlarge, 0).repeat(enlarge, 1)).save(file, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,116 @@
+"""What a model says of the samples that it was tested on; its scores are those of ``nnmpi evaluate``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.data.parts import Part, load_part, split
+from nnmpi.data.shards import default_shards, shard_rows
+from nnmpi.data.sources import Source, open_source
+from nnmpi.errors import InputError
+from nnmpi.files.model import Model, read_model
+from nnmpi.mpi.world import World
+from nnmpi.nn.network import Network
+from nnmpi.training.evaluation import CHUNK, Scores, decide, evaluate
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The test part of a model and what the model predicts for it, in the same order.
+
+    Attributes
+    ----------
+    rows : array of int, shape (n,)
+        The row of each sample in the source.
+    part : Part
+        The samples as the network takes them, scaled.
+    y : array, shape (n,) or (n, outputs)
+        Class codes or, in their own units, numbers.
+    predicted : array, shape (n,) or (n, outputs)
+        The same of the predictions.
+    probabilities : array, shape (n, classes), or None
+        None for a regression and for classes without probabilities.
+    scores : Scores
+        As ``nnmpi evaluate`` prints them.
+    """
+
+    model: Model
+    source: Source
+    rows: Array
+    part: Part
+    y: Array
+    predicted: Array
+    probabilities: Array | None
+    scores: Scores
+
+    @property
+    def classes(self) -> list[str] | None:
+        """The labels of the classes as text; None for a regression."""
+        return None if self.model.targets.classes is None else [str(label) for label in self.model.targets.classes]
+
+    def loss(self, part: Part, world: World) -> float:
+        """The mean loss of the model on other samples."""
+        return _evaluate(self.model, part, world).loss
+
+
+def predict_test_part(directory: Path, world: World) -> Predictions:
+    """Run the model of a run on its test part, in a `world` of one rank.
+
+    Raises
+    ------
+    InputError
+        If the model or its data cannot be read or do not go together.
+    """
+    model = read_model(directory)
+    recipe, targets = model.recipe, model.targets
+    try:
+        source = open_source(recipe.data, trusted=False)
+    except InputError as error:
+        raise InputError(f"{error}. This is what the model was trained on") from None
+    if source.features != model.architecture.sizes[0]:
+        raise InputError(f"{recipe.data} has {source.features} features, the model {model.architecture.sizes[0]}")
+    rows = split(source, recipe.test_fraction, 0.0, recipe.seed, recipe.stratify).test
+    shards = default_shards(1)
+    part = load_part(source, rows, shards, range(shards), targets, model.architecture.dtype)
+    model.scaler.transform(part.x[:, 1:])
+    y = part.y.copy()
+    if model.target_scaler:
+        model.target_scaler.transform(part.y)
+    scores = _evaluate(model, part, world)
+    codes, outputs = _forward(model, part)
+    probabilities = None
+    if targets.classes is None:
+        assert model.target_scaler
+        predicted: Array = outputs * model.target_scaler.scale + model.target_scaler.mean
+    else:
+        predicted = codes
+        if model.architecture.output_activation != "identity":
+            probabilities = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
+    rows = np.concatenate([shard_rows(rows, shards, shard) for shard in range(shards)])
+    return Predictions(model, source, rows, part, y, predicted, probabilities, scores)
+
+
+def _evaluate(model: Model, part: Part, world: World) -> Scores:
+    network = Network(model.architecture, model.parameters, CHUNK)
+    with np.errstate(over="ignore", invalid="ignore"):  # as in training: a loss may be infinite
+        return evaluate(network, part, model.targets, world)
+
+
+def _forward(model: Model, part: Part) -> tuple[Array, Array]:
+    """The class codes, shape (n,), and the outputs, shape (n, outputs), in the chunks that `evaluate` takes."""
+    network = Network(model.architecture, model.parameters, CHUNK)
+    outputs = np.empty((len(part.x), model.targets.outputs), part.x.dtype)
+    codes = np.empty(len(part.x), np.intp)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for shard in part.shards():
+            for a in range(shard.start, shard.stop, CHUNK):
+                chunk = slice(a, min(a + CHUNK, shard.stop))
+                x = part.x[chunk].T
+                codes[chunk] = decide(network.forward(network.bind([x]))[0])
+                outputs[chunk] = network.predict(x).T
+    return codes, outputs.astype(np.float64)

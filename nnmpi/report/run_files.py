@@ -1,0 +1,151 @@
+"""What the files of a run say about it, read without trust: a run may be unfinished, damaged or somebody else's."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+LARGEST_CONFIG = 1 << 24  # bytes
+LARGEST_LOG = 1 << 27  # bytes of metrics.jsonl; a line has some 400
+LOWER_IS_BETTER = ("loss", "error", "mae", "mse", "rmse", "seconds")
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The ``config.json`` and ``metrics.jsonl`` of a run.
+
+    Attributes
+    ----------
+    directory : Path
+        Where the run is.
+    state : {"finished", "unfinished", "damaged"}
+        "unfinished" has no note of its end: it goes on, was stopped, or died.
+    problem : str
+        What is wrong, in a line; "" if nothing is.
+    config : dict
+        What ``config.json`` holds; {} if it cannot be read.
+    epochs : list of dict
+        The lines of ``metrics.jsonl`` that can be read.
+    """
+
+    directory: Path
+    state: str
+    problem: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the run by name."""
+        settings = self.config.get("settings")
+        return settings if isinstance(settings, dict) else {}
+
+    def column(self, name: str) -> list[float]:
+        """The metric `name` of each epoch; NaN where it is missing or no number."""
+        return [number(metrics.get(name)) for metrics in self.epochs]
+
+    def metrics(self) -> list[str]:
+        """The names of all metrics that are a number in some epoch."""
+        names = dict.fromkeys(name for metrics in self.epochs for name in metrics)
+        return [name for name in names if not all(math.isnan(value) for value in self.column(name))]
+
+    def best_epoch(self) -> int | None:
+        """The index in ``epochs`` whose parameters were kept: of the lowest validation loss, else the last."""
+        losses = self.column("validation_loss")
+        if not losses:
+            return None
+        if all(math.isnan(loss) for loss in losses):
+            return len(losses) - 1
+        return min(range(len(losses)), key=lambda i: math.inf if math.isnan(losses[i]) else losses[i])
+
+    def scores(self) -> dict[str, float]:
+        """The training, validation and test metrics of the epoch that was kept."""
+        best = self.best_epoch()
+        if best is None:
+            return {}
+        parts = ("train_", "validation_", "test_")
+        values = {name: number(value) for name, value in self.epochs[best].items() if name.startswith(parts)}
+        return {name: value for name, value in values.items() if not math.isnan(value)}
+
+
+def read_run(directory: Path) -> RunFiles:
+    """Read the run in `directory`; what cannot be read is a problem of the result, not an error."""
+    try:
+        if not directory.is_dir():
+            return RunFiles(directory, "damaged", "no such directory" if not directory.exists() else "not a directory")
+        config = _object(_contents(directory / "config.json", LARGEST_CONFIG))
+    except FileNotFoundError:
+        return RunFiles(directory, "damaged", "no config.json: not a run, or it stopped before its first step")
+    except (OSError, ValueError, RecursionError) as error:
+        return RunFiles(directory, "damaged", f"config.json cannot be read ({_reason(error)})")
+    if not isinstance(config.get("settings"), dict):
+        return RunFiles(directory, "damaged", "config.json has no settings", config)
+    try:
+        epochs, bad = _epochs(_contents(directory / "metrics.jsonl", LARGEST_LOG))
+    except (OSError, ValueError) as error:
+        return RunFiles(directory, "damaged", f"metrics.jsonl cannot be read ({_reason(error)})", config)
+    if bad:
+        return RunFiles(directory, "damaged", f"metrics.jsonl has {bad} unreadable line(s)", config, epochs)
+    if config.get("finished") is True:
+        return RunFiles(directory, "finished", "", config, epochs)
+    return RunFiles(directory, "unfinished", f"unfinished after {_of_epochs(len(epochs), config)}", config, epochs)
+
+
+def number(value: Any) -> float:
+    """`value` as a finite float; NaN if it is none."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(value) if math.isfinite(value) else math.nan
+        except OverflowError:
+            return math.nan
+    return math.nan
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a small value of `metric` is a good one."""
+    return metric.endswith(LOWER_IS_BETTER)
+
+
+def _of_epochs(done: int, config: dict[str, Any]) -> str:
+    epochs = config["settings"].get("epochs")
+    return f"{done} of {epochs} epochs" if isinstance(epochs, int) else f"{done} epochs"
+
+
+def _contents(path: Path, largest: int) -> bytes:
+    if path.exists() and not path.is_file():  # to read a pipe may never end
+        raise ValueError("not a file")
+    with open(path, "rb") as file:
+        data = file.read(largest + 1)
+    if len(data) > largest:
+        raise ValueError(f"larger than {largest} bytes")
+    return data
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    value = json.loads(data)
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+def _epochs(data: bytes) -> tuple[list[dict[str, Any]], int]:
+    """The epochs of a log, and how many of its lines are none; a last line without an end is being written."""
+    lines = data.split(b"\n")
+    found = list(_readable(lines[:-1]))
+    return found, sum(1 for line in lines[:-1] if line.strip()) - len(found)
+
+
+def _readable(lines: list[bytes]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            metrics = _object(line)
+        except (ValueError, RecursionError):
+            continue
+        if math.isfinite(number(metrics.get("epoch"))):
+            yield metrics
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error).splitlines()[0][:200]

@@ -1,0 +1,134 @@
+"""Charts as SVG inside a page: drawn by Matplotlib, coloured by the page, so that they follow light and dark."""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from itertools import count
+from typing import Any
+from xml.etree import ElementTree
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+# what is drawn in one of these becomes the variable of the page: Okabe and Ito's colours, told apart by all
+COLOURS = {
+    "#0072b2": "var(--blue)",
+    "#d55e00": "var(--vermillion)",
+    "#009e73": "var(--green)",
+    "#cc79a7": "var(--purple)",
+    "#e69f00": "var(--orange)",
+    "#56b4e9": "var(--sky)",
+    "#010101": "var(--ink)",
+    "#020202": "var(--faint)",
+    "#030303": "var(--paper)",
+    "#fefefe": "#fff",
+}
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, INK, FAINT, PAPER, WHITE = COLOURS
+SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+DASHES = ("-", "--", ":", "-.")  # lines differ in more than their colour
+
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "nnmpi",  # the same ids each time
+    "text.parse_math": False,  # a $ in a label is a $
+    "axes.unicode_minus": True,
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.5,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.6,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+}
+NAMESPACES = ("{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}")
+_numbers = count(1)  # a prefix for the ids of each chart: a page has many
+
+
+class Chart:
+    """A figure that becomes SVG when the context of `chart` ends."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.figure = Figure(figsize=(width, height), layout="constrained")
+        self.axes: Axes = self.figure.subplots()
+        self.svg = ""
+
+
+@contextmanager
+def chart(title: str, width: float = 4.4, height: float = 2.9) -> Iterator[Chart]:
+    """A chart to draw in, `width` × `height` inches; afterwards its ``svg`` is text for a page, `title` its name."""
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a glyph that Matplotlib's font lacks: the browser has others
+        drawn = Chart(width, height)
+        yield drawn
+        file = io.BytesIO()
+        drawn.figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    drawn.svg = _for_page(file.getvalue(), title)
+
+
+def logarithmic(axes: Axes, values: list[float]) -> None:
+    """Make the vertical axis logarithmic where the (positive) values span more than a factor of 20."""
+    if values and min(values) > 0 and max(values) > 20 * min(values):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # its own is mathematical text
+        axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _for_page(svg: bytes, title: str) -> str:
+    root = ElementTree.fromstring(svg)
+    prefix = f"chart{next(_numbers)}-"
+    for name in ("width", "height"):
+        del root.attrib[name]  # the view box stays: as wide as the page lets it be
+    root.set("class", "chart")
+    root.set("role", "img")
+    root.set("aria-label", title)
+    return "".join(_written(root, prefix))
+
+
+def _written(element: ElementTree.Element, prefix: str) -> Iterator[str]:
+    """The element as HTML has SVG: no namespaces, metadata or style sheets; ids with a prefix; every value escaped."""
+    name = _local(element.tag)
+    if name in ("metadata", "style", "title"):
+        return
+    yield f"<{name}"
+    for key, value in element.attrib.items():
+        key = _local(key)
+        if key == "id":
+            value = prefix + value
+        elif key == "href" and value.startswith("#"):
+            value = f"#{prefix}{value[1:]}"
+        elif key in ("style", "clip-path", "fill", "stroke"):
+            value = value.replace("url(#", f"url(#{prefix}")
+            for colour, variable in COLOURS.items():
+                value = value.replace(colour, variable)
+        if key != "version":
+            yield f' {key}="{escape(value)}"'
+    yield ">"
+    yield escape(element.text or "")
+    for child in element:
+        yield from _written(child, prefix)
+        yield escape((child.tail or "").strip())
+    yield f"</{name}>"
+
+
+def _local(name: str) -> str:
+    for namespace in NAMESPACES:
+        name = name.removeprefix(namespace)
+    return name
