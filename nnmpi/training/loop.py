@@ -87,8 +87,6 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
         progress = resumed.progress
         if world.rank == 0 and config.deterministic and resumed.about["bits"] != about["bits"]:
             warn_of_bits(resumed.about["bits"], about["bits"])
-    if world.rank == 0 and not survived:
-        print(printable(task.target_reason), flush=True)
     world.here.epoch_and_step = lambda: (progress.epoch, progress.step)
 
     parameters = glorot_uniform(architecture, stream(config.seed, Purpose.PARAMETERS))
@@ -141,6 +139,8 @@ def _train(config: Config, world: World, standing: Standing, stop: StopRequest, 
             output = Output(config, task, world, about, resumed, standing.epochs) if world.rank == 0 else None
         if output:
             stack.callback(output.close)
+            if not survived:
+                print(printable(task.target_reason), flush=True)
             if not resumed:
                 output.model(parameters)
         writer = output.checkpoints if output else None
