@@ -13,9 +13,9 @@ import threading
 import time
 from typing import NoReturn
 
-from nnmpi.faults.end_launcher import end_launcher
 from nnmpi.faults.side_channel import Kind, Report, SideChannel
 from nnmpi.faults.verdict import verdict
+from nnmpi.launching.end_launcher import end_launcher
 from nnmpi.mpi.host import process
 from nnmpi.mpi.last_words import last_words
 from nnmpi.mpi.world import World
