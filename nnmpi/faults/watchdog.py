@@ -227,7 +227,7 @@ class Watchdog:
             for rank, peer in peers.items():
                 if peer.machine == peers[self._me].machine and self._state(rank) in ("T", "t"):
                     self._kill(rank)
-        if self._world.members.leads:
-            end_launcher("a host that does not answer")
+        if not (self._world.members.leads and end_launcher("a host that does not answer")):
+            time.sleep(1)  # MPI ends the rank that has to see to it as soon as it notices that others have left
         self._world.farewell()
         os._exit(1)
