@@ -85,7 +85,7 @@ def test_at_the_time_limit_the_job_is_queued_again_and_goes_on(
 ) -> None:
     job = pause_in_job(slurm, mpi, tmp_path, "--time", "2m", "--grace", "50")
     requeue_at_once(slurm, job, tmp_path)
-    assert "stopped by SIGUSR1 in epoch 2 after step 25" in output(tmp_path)
+    assert "stopped by SIGUSR1 in epoch 2 after step 26" in output(tmp_path)
     wait_for_state(slurm, job, "COMPLETED", tmp_path)
     check_resumed(tmp_path, train)
 
@@ -104,7 +104,7 @@ def test_a_cancelled_job_leaves_a_checkpoint(mpi: Environment, slurm: Slurm, tmp
     wait_for(lambda: not slurm("squeue", "-h", "-j", job), timeout=LONG)
     checkpoint, _ = newest(tmp_path / "run/checkpoints")
     assert checkpoint
-    assert (checkpoint.progress.epoch, checkpoint.progress.step) == (1, 25)
+    assert (checkpoint.progress.epoch, checkpoint.progress.step) == (1, 26)
 
 
 def test_worlds_of_one_rank_are_refused(slurm: Slurm, tmp_path: Path) -> None:
