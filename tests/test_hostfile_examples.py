@@ -57,7 +57,7 @@ def test_a_job_script_asks_for_the_time_it_uses(batch: str) -> None:
     assert "walltime=02:00:00\n" in text or "-W 2:00\n" in text
 
 
-MPIJOB = EXAMPLES / "mpijob.yaml"
+KUBERNETES = EXAMPLES / "kubernetes.yaml"
 # of the API kubeflow.org/v2beta1 (kubeflow/mpi-operator, pkg/apis/kubeflow/v2beta1/types.go), what a user sets
 SPEC = {"slotsPerWorker", "runPolicy", "mpiReplicaSpecs", "sshAuthMountPath", "mpiImplementation"}
 RUN_POLICY = {
@@ -73,7 +73,7 @@ REPLICAS = {"replicas", "template", "restartPolicy"}
 
 @pytest.fixture(scope="module")
 def manifest() -> Any:
-    return yaml.safe_load(MPIJOB.read_text())
+    return yaml.safe_load(KUBERNETES.read_text())
 
 
 def test_the_manifest_has_the_fields_of_the_api(manifest: Any) -> None:
