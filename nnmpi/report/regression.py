@@ -43,8 +43,6 @@ def scores(predictions: Predictions) -> list[Score]:
     once = np.ones(len(y), np.int64)
     r2 = predictions.scores.r2
     values = {name: statistic(once) for name, statistic in statistics.items()} | {"R²": np.nan if r2 is None else r2}
-        "R²": np.nan if predictions.scores.r2 is None else predictions.scores.r2
-    }
     rows = [Score(name, value, intervals.get(name), beat[name], "bootstrap") for name, value in values.items()]
     return [*rows, Score("loss", predictions.scores.loss, None, None, "")]
 
