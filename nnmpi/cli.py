@@ -3,6 +3,7 @@
 Nothing here imports MPI, scikit-learn or what needs them before a command runs, so that ``--help`` answers at once.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -200,6 +201,7 @@ def launch(
     from nnmpi.launching.mpiexec_command import Job
     from nnmpi.launching.mpiexec_command import command as build
 
+    _check_surroundings()
     config = _training_config(context, command)
     if restarts and not config:
         raise InputError(f"--restarts {restarts} is for train; {command[0]} leaves nothing to go on from")
@@ -295,7 +297,27 @@ def _parse(context: click.Context, words: tuple[str, ...]) -> tuple[click.Comman
 def _run(work: "Callable[[World], None]") -> int:
     from nnmpi.commands.job import run
 
-    return run(work)
+    _check_surroundings()
+    context = click.get_current_context()
+    name, arguments = str(context.info_name), str(context.params)
+
+    def checked(world: "World") -> None:
+        if name != "train":  # which does so itself, where ranks may die meanwhile
+            world.check_same({"commands": name.encode(), "arguments": arguments.encode(errors="backslashreplace")})
+        work(world)
+
+    return run(checked)
+
+
+def _check_surroundings() -> None:
+    """See to what MPI needs: a working directory, and the name of a home, which some batch systems leave out."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise InputError(f"the working directory cannot be used ({error.strerror}): cd to one that exists") from None
+    if not os.environ.get("HOME"):
+        home = os.path.expanduser("~")
+        os.environ["HOME"] = home if os.path.isabs(home) else "/"
 
 
 for _command in (cli, *cli.commands.values()):

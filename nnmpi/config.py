@@ -17,6 +17,7 @@ from nnmpi.nn.schedules import SCHEDULES
 from nnmpi.training.metrics import METRICS
 
 Check = Callable[[Any], bool]
+LOGS = ("tensorboard", "mlflow")
 
 
 def flag_of(name: str) -> str:
@@ -241,6 +242,16 @@ class Config:
     )
     timeline: str | None = _flag(
         None, "file for a timeline of all ranks, which ui.perfetto.dev and chrome://tracing open", free=True
+    )
+
+    report: bool = _flag(False, "write report.html into the run's directory at the end", free=True)
+    log: tuple[str, ...] = _flag(
+        (),
+        "write the metrics of each epoch also for tensorboard, mlflow or both, into the run's directory",
+        f"none, or of {', '.join(LOGS)} each at most once, separated by commas",
+        lambda v: set(v) <= set(LOGS) and len(set(v)) == len(v),
+        parse=parse_names,
+        free=True,
     )
 
     def __post_init__(self) -> None:

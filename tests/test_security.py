@@ -284,8 +284,8 @@ def model_named(path: Path, data: str) -> Path:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ("random:999999999x2x3", "only if you ask for it"),
-        ("random:9x999999999x3", "only if you ask for it"),
+        ("random:999999999x2x3", "refusing to generate"),
+        ("random:9x999999999x3", "refusing to generate"),
         ("/etc/passwd", "not a file that ends in"),
         ("../missing.npz", "no such file"),
         ("/dev/zero", "not a file"),

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.data.gather_targets import gather_targets
 from nnmpi.data.parts import Part, split
 from nnmpi.environment import set_threads
 from nnmpi.errors import InputError
@@ -42,6 +43,7 @@ def evaluate_model(path: Path, data: str | None, world: World) -> None:
     with world.together():
         source = source_for(model, data) if data else source_of(model)
     check_same_data(source, world)
+    source = gather_targets(source, world)
     with world.together(), _changed(None if data else recipe):
         rows = np.arange(source.size)
         parts = [rows]

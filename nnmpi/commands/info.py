@@ -1,5 +1,7 @@
 """The command ``info``: what a command started in the same way would use."""
 
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -29,7 +31,7 @@ def info(world: World) -> None:
     if promised != world.size:
         started += ": NOT of the same MPI as the library; training will be refused"
     math = blas()
-    kernel = f"{math['library']} {math['version']}, kernel {math['kernel']}"
+    kernel = _blas(math)
     addition = "by one rank alone" if world.size == 1 else "by the MPI library"
     if share(world, 1, 1, "float32") is not None:
         addition = "in shared memory"
@@ -52,6 +54,16 @@ def info(world: World) -> None:
         for row in rows.items():
             table.add_row(*(Text(printable(cell)) for cell in row))
         Console().print(table)
+
+
+def _blas(math: dict[str, Any]) -> str:
+    """The BLAS in a cell of the table."""
+    if math["library"] is None:
+        return (
+            "one that threadpoolctl does not know, or none: set its threads by its own variables; a NumPy with "
+            "OpenBLAS or MKL may be faster (pip install numpy)"
+        )
+    return f"{math['library']} {math['version']}, kernel {math['kernel']}"
 
 
 def _launcher() -> str:

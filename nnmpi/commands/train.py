@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nnmpi.commands.progress import Display
+from nnmpi.commands.report import check_report, write_report
 from nnmpi.commands.score_table import print_scores
 from nnmpi.commands.signals import Stopped, StopRequest
 from nnmpi.config import Config
@@ -17,6 +18,7 @@ from nnmpi.faults.recovery import recovering
 from nnmpi.faults.watchdog import Watchdog
 from nnmpi.mpi.launcher import shows_terminal
 from nnmpi.mpi.world import World
+from nnmpi.report.loggers import Logs, check_loggers
 from nnmpi.report.recording import Recording
 from nnmpi.text import message
 from nnmpi.training.events import CheckpointDue, EpochDone, Event, Finished
@@ -49,6 +51,7 @@ def train(config: Config, world: World) -> None:
 
         def attempt() -> None:
             world.check_launcher()
+            world.check_same({"commands": b"train"})  # the first collective of every command
             world.members.meet()
             world.check_same({"code": code(), "settings": json.dumps(config.as_json()).encode()})
             watchdog.start()
@@ -61,6 +64,8 @@ def train(config: Config, world: World) -> None:
             run.agree()
 
         recovering(world, attempt, agree)
+    if config.report and world.rank == 0:
+        run.report()
 
 
 class _Run:
@@ -76,6 +81,7 @@ class _Run:
         self._session: Session | None = None
         self._output: Output | None = None
         self._display: Display | None = None
+        self._logs: Logs | None = None
         self._printed = False
 
     def agree(self) -> None:
@@ -87,6 +93,11 @@ class _Run:
     def train(self) -> None:
         """Train from where the run stands to its end, with the ranks there are."""
         config, world = self._config, self._world
+        with world.together():
+            if world.rank == 0:
+                check_loggers(config.log)
+                if config.report:
+                    check_report()
         place = agree_on_place(config, world, self._place)
         if not (self._place or config.output):
             self._say(f"note: results go to {place.directory}")
@@ -109,6 +120,8 @@ class _Run:
                     stack.callback(self._output.close)
                     self._display = Display(session, live=shows_terminal())
                     stack.callback(self._display.close)
+                    self._logs = Logs(config.log, place.directory, session.description, self._say)
+                    stack.callback(self._logs.close)
                     self._note_differences(session, resumed.about["bits"] if resumed else None)
             stack.enter_context(self._stop)
             stack.enter_context(np.errstate(over="ignore", invalid="ignore", divide="ignore"))  # the loss is checked
@@ -118,6 +131,16 @@ class _Run:
             for event in train_session(session):
                 self._take(event)
 
+    def report(self) -> None:
+        """Write the report of the finished run; if that fails, its results are complete all the same."""
+        assert self._place
+        try:
+            path = write_report([self._place.directory], None)
+        except Exception as error:  # whatever a library raises
+            self._say(f"note: no report was written ({type(error).__name__}: {error})")
+        else:
+            self._say(f"report written to {path}")
+
     def _take(self, event: Event) -> None:
         """Do what an event asks for; all ranks do so together."""
         match event:
@@ -126,6 +149,8 @@ class _Run:
                 if self._output and self._display:
                     self._output.take(event)
                     self._display.epoch(metrics)
+                if self._logs:
+                    self._logs.epoch(metrics)
             case CheckpointDue(stopping):
                 if self._output:
                     self._output.take(event)
@@ -135,6 +160,8 @@ class _Run:
                 with self._world.together():
                     if self._output:
                         self._output.take(event)
+                if self._logs:
+                    self._logs.finished()
                 if self._display and not self._printed:
                     self._display.close()
                     self._print_scores(scores.line("test"), all_scores["test"])

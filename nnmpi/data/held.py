@@ -45,7 +45,7 @@ class HeldRows:
     ) -> None:
         rows = [[shard_rows(part, shards, shard) for shard in held] for part in parts]
         self.sizes = [[len(shard) for shard in part] for part in rows]
-        self.indices: Indices = np.concatenate([shard for part in rows for shard in part])
+        self.indices: Indices = np.concatenate([shard for part in rows for shard in part]).astype(np.intp)
         self.source, self._dtype = source, np.dtype(dtype)
         count, self._width = len(self.indices), 1 + source.features
         stored, standardized = source.features * source.dtype.itemsize, self._width * self._dtype.itemsize

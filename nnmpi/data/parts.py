@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.data.random_streams import Purpose, stream
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.sources import Source
 from nnmpi.errors import InputError
+
+ROWS_AT_ONCE = 1 << 16  # whose part one stream of random numbers decides; never change it
 
 Indices = npt.NDArray[np.intp]
 Array = npt.NDArray[np.floating]
@@ -27,12 +30,17 @@ class Parts:
 def split(source: Source, test_fraction: float, validation_fraction: float, seed: int, stratify: bool) -> Parts:
     """Draw the parts that scikit-learn's ``train_test_split`` draws, the validation part from the training part.
 
+    Of a large source the part of each row is drawn by itself, and the rows of a part stay in their order, so that a
+    shard is a run of rows that lie together.
+
     Raises
     ------
     InputError
         If a part would be empty, or a class too rare to be stratified.
     """
     y = _codes_to_stratify(source) if stratify else None
+    if source.is_large and y is None:
+        return _split_large(source, test_fraction, validation_fraction, seed)
     rows = np.arange(source.size)
     validation: Indices = rows[:0]
     try:
@@ -46,6 +54,19 @@ def split(source: Source, test_fraction: float, validation_fraction: float, seed
             + f": {error}"
         ) from None
     return Parts(training, validation, test)
+
+
+def _split_large(source: Source, test_fraction: float, validation_fraction: float, seed: int) -> Parts:
+    """Each row goes by a random number that depends on the seed and the number of the row."""
+    rows_of: list[list[Indices]] = [[], [], []]
+    dtype = np.uint32 if source.size < 1 << 32 else np.intp  # the rows of all ranks are listed on each
+    for block, start in enumerate(range(0, source.size, ROWS_AT_ONCE)):
+        drawn = stream(seed, Purpose.PART, step=block).random(ROWS_AT_ONCE)[: source.size - start]
+        test = drawn < test_fraction
+        validation = ~test & (drawn < test_fraction + (1 - test_fraction) * validation_fraction)
+        for rows, chosen in zip(rows_of, (~test & ~validation, validation, test), strict=True):
+            rows.append((start + np.flatnonzero(chosen)).astype(dtype))
+    return Parts(*(np.concatenate(rows) for rows in rows_of))
 
 
 def _codes_to_stratify(source: Source) -> Indices:

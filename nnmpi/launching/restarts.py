@@ -1,5 +1,6 @@
 """Starting a training, and starting it again where that may help."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -143,7 +144,7 @@ def _answering(launcher: Launcher, hosts: list[Host], scratch: Path, passing: Pa
                 end = 0
         for name, process in tries.items():
             if process.poll() is None:
-                process.kill()
+                os.killpg(process.pid, SIGKILL)  # with the ssh that it has started
             if process.wait() == 0:
                 answers.add(name)
     return [host for host in hosts if host.name in answers]

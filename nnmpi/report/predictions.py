@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.data.gather_targets import gather_targets
 from nnmpi.data.parts import Part, split
 from nnmpi.data.sources import Source
 from nnmpi.files.model import Model, read_model
@@ -67,7 +68,7 @@ def predict_test_part(directory: Path, world: World) -> Predictions:
     """
     model = read_model(directory)
     recipe, targets = model.recipe, model.targets
-    source = source_of(model)
+    source = gather_targets(source_of(model), world)
     rows = split(source, recipe.test_fraction, 0.0, recipe.seed, recipe.stratify).test
     samples = samples_for(model, source, [rows], world)
     (part,) = samples.parts(model.scaler, model.target_scaler, model.architecture.dtype)

@@ -41,8 +41,10 @@ def scores(predictions: Predictions) -> list[Score]:
     }
     intervals = bootstrap(statistics, len(y))
     once = np.ones(len(y), np.int64)
-    r2 = predictions.scores.r2
-    values = {name: statistic(once) for name, statistic in statistics.items()} | {"R²": np.nan if r2 is None else r2}
+    r_squared = predictions.scores.r2
+    values = {name: statistic(once) for name, statistic in statistics.items()} | {
+        "R²": np.nan if r_squared is None else r_squared
+    }
     rows = [Score(name, value, intervals.get(name), beat[name], "bootstrap") for name, value in values.items()]
     return [*rows, Score("loss", predictions.scores.loss, None, None, "")]
 

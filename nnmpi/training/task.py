@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from nnmpi.config import Config, shown
 from nnmpi.data.augment import Augmentation
+from nnmpi.data.gather_targets import gather_targets
 from nnmpi.data.held import HeldRows
 from nnmpi.data.parts import Part, Parts, split
 from nnmpi.data.scaler import Scaler, fit_scaler
@@ -66,6 +67,7 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
         chosen = Columns(config.target, config.drop, config.categories, config.sample_weight)
         source = source or open_source(config.data, columns=chosen)
     check_same_data(source, world)
+    source = gather_targets(source, world)
     others = _open_others(config, source, world)
     with world.together():
         targets, loss, output_activation, reason = _targets(config, source)
@@ -151,7 +153,7 @@ def _open_others(config: Config, source: Source, world: World) -> dict[str, Sour
             others[part] = other
     for other in others.values():
         check_same_data(other, world)
-    return others
+    return {part: gather_targets(other, world) for part, other in others.items()}
 
 
 def _check_weights(parts: dict[str, Part], of_classes: npt.NDArray[np.float64] | None, world: World) -> None:

@@ -35,7 +35,7 @@ def epochs(directory: Path) -> int:
 @pytest.mark.parametrize("flags", [(), ("--deterministic",), ("--checkpoint-every", "1000 steps")])
 def test_hangup_stops_with_a_checkpoint(flags: tuple[str, ...], tmp_path: Path) -> None:
     with Job([NNMPI, *LONG, *flags], tmp_path) as job:
-        wait_until(lambda: epochs(tmp_path / "run"))
+        wait_until(lambda: epochs(tmp_path / "run") or job.process.poll() is not None)
         job.process.send_signal(signal.SIGHUP)
         done = job.wait(60)
     assert done.status == 129
@@ -47,7 +47,7 @@ def test_hangup_stops_with_a_checkpoint(flags: tuple[str, ...], tmp_path: Path) 
 def test_hangup_of_one_rank_stops_all_with_a_checkpoint(mpi: Environment, tmp_path: Path) -> None:
     """MPI's libraries catch SIGHUP when they start."""
     with Job(mpi.nnmpi(3, *LONG), tmp_path) as job:
-        wait_until(lambda: epochs(tmp_path / "run"))
+        wait_until(lambda: epochs(tmp_path / "run") or job.process.poll() is not None)
         os.kill(job.rank_pid(1), signal.SIGHUP)
         done = job.wait(60)
     assert list((tmp_path / "run/checkpoints").glob("*.json"))
@@ -56,7 +56,7 @@ def test_hangup_of_one_rank_stops_all_with_a_checkpoint(mpi: Environment, tmp_pa
 
 def test_nohup_goes_on(tmp_path: Path) -> None:
     with Job(["nohup", NNMPI, *LONG], tmp_path) as job:
-        wait_until(lambda: epochs(tmp_path / "run"))
+        wait_until(lambda: epochs(tmp_path / "run") or job.process.poll() is not None)
         job.process.send_signal(signal.SIGHUP)
         before = epochs(tmp_path / "run")
         wait_until(lambda: epochs(tmp_path / "run") > before + 2)
@@ -69,7 +69,7 @@ def test_nohup_goes_on(tmp_path: Path) -> None:
 def test_stopped_job_stands_still_and_goes_on(mpi: Environment, restarts: str, tmp_path: Path) -> None:
     command = [mpi.program("nnmpi"), "launch", "-n", "2", "--restarts", restarts, "--", *LONG, "--stall-timeout", "2"]
     with Job(command, tmp_path) as job:
-        wait_until(lambda: epochs(tmp_path / "run"))
+        wait_until(lambda: epochs(tmp_path / "run") or job.process.poll() is not None)
         job.process.send_signal(signal.SIGTSTP)
         states = [job.process.pid, job.rank_pid(0), job.rank_pid(1)]
         wait_until(lambda: all(state(pid) == "T" for pid in states))

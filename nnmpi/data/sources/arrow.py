@@ -5,6 +5,7 @@ Only modules that have imported PyArrow import this one.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 
 from nnmpi.data.columns import DATE_PARTS, Column, number_of
 from nnmpi.data.sources.arrays import checked_weights, checked_y
-from nnmpi.data.sources.source import FLOAT64, Indices, Request, Source
+from nnmpi.data.sources.source import FLOAT64, LARGE, Indices, Request, Source
 from nnmpi.errors import InputError
 
 TARGETS = ("target", "y", "label", "class")  # the target's column where none is named
@@ -34,6 +35,8 @@ class Table:
     batches : function
         From names of columns, a first row and the row behind the last: the blocks with these rows, and the number of
         the first row of each. It may give more rows than were asked for.
+    in_parts : bool
+        Whether some of its rows can be read without the others.
     note : str
         What a user should know of how it is read.
     """
@@ -44,6 +47,7 @@ class Table:
     batches: Callable[[list[str], int, int], Iterator[tuple[int, pa.RecordBatch]]]
     note: str = ""
     files: tuple[str, ...] = ()
+    in_parts: bool = False
 
 
 def table_source(table: Table, request: Request) -> Source:
@@ -75,7 +79,10 @@ def table_source(table: Table, request: Request) -> Source:
     else:
         columns = request.known
         _check_known(table, columns)
-    y = _read_y(table, target) if target else None
+    read_y = partial(_read_y, table, target) if target else None
+    y = None
+    if read_y and not (table.in_parts and table.size * len(columns) >= LARGE):
+        y, read_y = read_y(0, table.size), None
     reader = Reader(table, columns)
     small = all(types[column.name] in SMALL and column.kind == "number" for column in columns)
     dtype: np.dtype[Any] = np.dtype(np.float32) if small else FLOAT64
@@ -93,6 +100,7 @@ def table_source(table: Table, request: Request) -> Source:
         texts=reader.texts,
         target=target,
         weights=_read_weights(table, weight[0]) if weight else None,
+        read_y=read_y,
     )
 
 
@@ -249,10 +257,12 @@ def _target(table: Table, request: Request) -> tuple[str, ...]:
     return target if request.targets or all(name in table.types for name in target) else ()
 
 
-def _read_y(table: Table, target: tuple[str, ...]) -> npt.NDArray[Any]:
-    """The targets of all rows: shape (rows,), or (rows, columns) of several columns of numbers."""
+def _read_y(table: Table, target: tuple[str, ...], start: int, stop: int) -> npt.NDArray[Any]:
+    """The targets of some rows: shape (rows,), or (rows, columns) of several columns of numbers."""
     ys: list[list[npt.NDArray[Any]]] = [[] for _ in target]
-    for first, batch in table.batches(list(target), 0, table.size):
+    for first, batch in table.batches(list(target), start, stop):
+        skipped = max(0, start - first)
+        first, batch = first + skipped, batch.slice(skipped, max(0, stop - first - skipped))
         for name, values, y in zip(target, batch.columns, ys, strict=True):
             if values.null_count or (pa.types.is_floating(values.type) and pc.any(pc.is_nan(values)).as_py()):
                 row = first + pc.index(pc.is_null(values, nan_is_null=True), True).as_py()
@@ -266,7 +276,7 @@ def _read_y(table: Table, target: tuple[str, ...]) -> npt.NDArray[Any]:
             if array.dtype.kind == "U":
                 raise InputError(f"--data {table.name}: --target {name}: several targets must all be numbers")
         return np.column_stack([y.astype(np.float64) for y in arrays])
-    return checked_y(table.name, arrays[0], table.size, target[0])
+    return checked_y(table.name, arrays[0], stop - start, target[0])
 
 
 def _read_weights(table: Table, name: str) -> npt.NDArray[np.float64]:

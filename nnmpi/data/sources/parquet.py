@@ -53,7 +53,7 @@ def open_table(name: str) -> Any:
                         start += len(batch)
             row += rows
 
-    return Table(name, sum(rows for _, _, rows in groups), types, batches, files=tuple(paths))
+    return Table(name, sum(rows for _, _, rows in groups), types, batches, files=tuple(paths), in_parts=True)
 
 
 @contextlib.contextmanager

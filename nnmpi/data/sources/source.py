@@ -11,6 +11,7 @@ import numpy.typing as npt
 from nnmpi.data.columns import Column
 
 Indices = npt.NDArray[np.intp]
+LARGE = 1 << 25  # numbers of features from which on no rank should need rows from everywhere
 FLOAT64: np.dtype[Any] = np.dtype(np.float64)
 
 
@@ -86,6 +87,9 @@ class Source:
         Of a table: the columns that ``y`` has come from.
     weights : array, shape (size,), or None
         The weight of each sample; None is 1.
+    read_y : function or None
+        Of a large table of which each rank reads a part only, where ``y`` is None: the targets of some rows, from the
+        first to the one behind the last; see `nnmpi.data.gather_targets`.
     """
 
     name: str
@@ -101,6 +105,12 @@ class Source:
     texts: dict[float, str] = field(default_factory=dict)
     target: tuple[str, ...] = ()
     weights: npt.NDArray[np.float64] | None = None
+    read_y: Callable[[int, int], npt.NDArray[Any]] | None = None
+
+    @property
+    def is_large(self) -> bool:
+        """Whether each rank should read rows that lie together. It depends on the numbers alone, not on the format."""
+        return self.size * self.features >= LARGE
 
 
 def in_pieces(indices: Indices, size: int, at_once: int) -> Iterator[tuple[int, int, Indices]]:

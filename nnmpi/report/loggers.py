@@ -1,0 +1,146 @@
+"""``--log``: the metrics of each epoch for TensorBoard and MLflow, in the directory of the run by default."""
+
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from nnmpi.errors import InputError
+from nnmpi.report.run_files import number
+
+NEEDED = {"tensorboard": ("tensorboardX",), "mlflow": ("mlflow", "sqlalchemy", "alembic")}  # modules of the extras
+
+
+class Logger(Protocol):
+    """What takes the metrics of a run."""
+
+    def epoch(self, metrics: dict[str, Any]) -> None:
+        """Take a line of ``metrics.jsonl``."""
+
+    def close(self, finished: bool) -> None:
+        """End the log of a run that `finished` or did not."""
+
+
+class TensorBoard:
+    """Event files in ``tensorboard/`` of the run, which ``tensorboard --logdir`` shows."""
+
+    def __init__(self, directory: Path, description: dict[str, Any]) -> None:
+        from tensorboardX import SummaryWriter
+
+        self._writer = SummaryWriter(str(directory / "tensorboard"))
+        rows = [f"| {name} | `{str(value).replace('`', '')}` |" for name, value in description["settings"].items()]
+        self._writer.add_text("settings", "\n".join(["| setting | value |", "| --- | --- |", *rows]))
+
+    def epoch(self, metrics: dict[str, Any]) -> None:
+        """Write the metrics at the number of the epoch; ``test_loss`` becomes loss/test, to share a chart."""
+        for name, value in _numbers(metrics).items():
+            part, _, metric = name.partition("_")
+            tag = f"{metric}/{part}" if part in ("train", "validation", "test") else f"run/{name}"
+            self._writer.add_scalar(tag, value, metrics["epoch"])
+        self._writer.flush()
+
+    def close(self, finished: bool) -> None:
+        """Close the files."""
+        self._writer.close()
+
+
+class Mlflow:
+    """A run in MLflow: where ``MLFLOW_TRACKING_URI`` says, else in ``mlflow.db`` in the directory of the run."""
+
+    def __init__(self, directory: Path, description: dict[str, Any]) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing leaves this machine unasked
+        from mlflow import MlflowClient
+
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        directory = directory.absolute()
+        address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{directory / 'mlflow.db'}"
+        self._client = MlflowClient(tracking_uri=address)
+        experiment = self._client.get_experiment_by_name("nnmpi")
+        if experiment:
+            number_of_it = experiment.experiment_id
+        else:
+            local = address.startswith("sqlite:")
+            artifacts = (directory / "mlflow-artifacts").as_uri() if local else None
+            number_of_it = self._client.create_experiment("nnmpi", artifact_location=artifacts)
+        self._run = self._client.create_run(number_of_it, run_name=directory.name).info.run_id
+        for name, value in description["settings"].items():
+            self._client.log_param(self._run, name, str(value)[:500])
+
+    def epoch(self, metrics: dict[str, Any]) -> None:
+        """Write the metrics at the number of the epoch."""
+        for name, value in _numbers(metrics).items():
+            self._client.log_metric(self._run, name, value, step=metrics["epoch"])
+
+    def close(self, finished: bool) -> None:
+        """Note how the run ended."""
+        self._client.set_terminated(self._run, "FINISHED" if finished else "KILLED")
+
+
+LOGGERS: dict[str, Callable[[Path, dict[str, Any]], Logger]] = {"tensorboard": TensorBoard, "mlflow": Mlflow}
+
+
+def check_loggers(names: tuple[str, ...]) -> None:
+    """Refuse a log whose library is missing, before training begins.
+
+    Raises
+    ------
+    InputError
+        If an extra is not installed.
+    """
+    for name in names:
+        missing = [module for module in NEEDED[name] if find_spec(module) is None]
+        if missing:
+            raise InputError(f"--log {name} needs {' and '.join(missing)}: pip install 'nnmpi[{name}]'")
+
+
+class Logs:
+    """The loggers of a run. One that fails is left out from then on: a log never fails a training.
+
+    Parameters
+    ----------
+    say
+        Takes a line for the user about a logger that failed.
+    """
+
+    def __init__(
+        self, names: tuple[str, ...], directory: Path, description: dict[str, Any], say: Callable[[str], None]
+    ) -> None:
+        self._say, self._finished = say, False
+        self._loggers: dict[str, Logger] = {}
+        for name in names:
+            self._try(name, partial(self._open, name, directory, description))
+
+    def epoch(self, metrics: dict[str, Any]) -> None:
+        """Give the metrics of an epoch to all loggers."""
+        for name, logger in list(self._loggers.items()):
+            self._try(name, partial(logger.epoch, metrics))
+
+    def finished(self) -> None:
+        """Note that the run came to its end."""
+        self._finished = True
+
+    def close(self) -> None:
+        """Close all loggers."""
+        for name, logger in list(self._loggers.items()):
+            self._try(name, partial(logger.close, self._finished))
+
+    def _open(self, name: str, directory: Path, description: dict[str, Any]) -> None:
+        self._loggers[name] = LOGGERS[name](directory, description)
+
+    def _try(self, name: str, call: Callable[[], None]) -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of those libraries
+                call()
+        except Exception as error:  # whatever they raise
+            self._loggers.pop(name, None)
+            self._say(f"note: --log {name} goes on no further ({type(error).__name__}: {error})")
+
+
+def _numbers(metrics: dict[str, Any]) -> dict[str, float]:
+    return {name: number(v) for name, v in metrics.items() if name != "epoch" and number(v) == number(v)}
