@@ -23,6 +23,7 @@ class Columns:
     drop: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     weight: str | None = None  # --sample-weight
+    needs_weight: bool = True  # whether data without it are refused
 
 
 NO_COLUMNS = Columns()
