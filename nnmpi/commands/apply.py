@@ -55,7 +55,8 @@ def evaluate_model(path: Path, data: str | None, as_json: bool, world: World) ->
     if world.rank == 0 and as_json:
         print(json.dumps({"data": source.name, "part": None if data else "test", **table}), flush=True)
     elif world.rank == 0:
-        drawn = "the test part" if model.recipe.test_data else f"the test part, drawn with seed {model.recipe.seed},"
+        seed = model.recipe.seed
+        drawn = "the test part" if model.recipe.test_data else f"the test part, drawn with seed {seed},"
         which = "all samples" if data else drawn
         print_scores(table, f"{scores.samples} samples: {which} of {source.name}")
         print(scores.line("test"), flush=True)
