@@ -17,7 +17,7 @@ from nnmpi.data.shards import Layout, default_shards, held_shards
 from nnmpi.data.sources import Columns, Source, open_source
 from nnmpi.data.table import Preparation, fit_encoding
 from nnmpi.data.targets import Targets, targets_of
-from nnmpi.data.weights import class_weights
+from nnmpi.training.class_weights import class_weights
 from nnmpi.errors import InputError
 from nnmpi.memory import check_memory
 from nnmpi.mpi.world import World
