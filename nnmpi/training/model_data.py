@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nnmpi.data.gather_targets import gather_targets
 from nnmpi.data.held import HeldRows, Indices
 from nnmpi.data.parts import Part, split
 from nnmpi.data.shards import default_shards, held_shards
@@ -16,6 +15,7 @@ from nnmpi.errors import InputError
 from nnmpi.files.model import Model, Recipe
 from nnmpi.mpi.world import World
 from nnmpi.training.agreement import check_same_data
+from nnmpi.training.gather_targets import gather_targets
 from nnmpi.training.samples import Samples
 
 
