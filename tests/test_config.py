@@ -13,6 +13,8 @@ NAN, INF = float("nan"), float("inf")
 
 # setting → values that are refused, values that just pass
 BOUNDS = {
+    **{name: ([("a", "b", "a"), (1,)], [(), ("a", "b")]) for name in ("target", "drop", "categories")},
+    "log": ([("csv",), ("mlflow", "mlflow")], [(), ("mlflow",)]),
     "hidden": ([(0,), (8, -1), (2.5,)], [(), (1,), (3, 2, 1)]),
     "epochs": ([-1, 2.5], [0, 1]),
     "batch_size": ([0, -1], [1, 10**9, "full"]),
