@@ -44,12 +44,13 @@ def evaluate_model(path: Path, data: str | None, world: World) -> None:
         source = source_for(model, data) if data else source_of(model)
     check_same_data(source, world)
     source = gather_targets(source, world)
-    with world.together(), _changed(None if data else recipe):
-        rows = np.arange(source.size)
-        parts = [rows]
-        if data is None:
-            test = split(source, recipe.test_fraction, 0.0, recipe.seed, recipe.stratify).test
-            parts = [test, np.setdiff1d(rows, test)]
+    with _changed(None if data else recipe):
+        with world.together():
+            rows = np.arange(source.size)
+            parts = [rows]
+            if data is None:
+                test = split(source, recipe.test_fraction, 0.0, recipe.seed, recipe.stratify).test
+                parts = [test, np.setdiff1d(rows, test)]
         samples = samples_for(model, source, parts, world)
     if data is None and recipe.data_digest not in (None, samples.digest(world)):
         raise InputError(_changed_text(recipe, "features, targets or the order of the rows are others"), shared=True)
@@ -88,8 +89,8 @@ def predict(path: Path, data: str, out: Path | None, world: World) -> None:
     with world.together():
         source = source_for(model, data, targets=False)
     check_same_data(source, world)
+    samples = samples_for(model, source, [np.arange(source.size)], world, labelled=False)
     with world.together():
-        samples = samples_for(model, source, [np.arange(source.size)], world, labelled=False)
         (part,) = samples.parts(model.scaler, None, model.architecture.dtype)
         outputs, codes = _outputs(model, part, source.name)
     outputs, codes = world.gather_rows(outputs), world.gather_rows(codes)  # in the order of the rows
@@ -137,7 +138,7 @@ def _changed(recipe: Recipe | None) -> Iterator[None]:
     except InputError as error:
         if recipe is None or recipe.data_digest is None:
             raise
-        raise InputError(_changed_text(recipe, str(error))) from None
+        raise InputError(_changed_text(recipe, str(error)), shared=error.shared) from None
 
 
 def _check_out(out: Path) -> None:

@@ -9,7 +9,7 @@ from nnmpi.data.table import Encoding
 from nnmpi.errors import InputError
 from nnmpi.files.model import Model
 from nnmpi.mpi.world import World
-from nnmpi.training.samples import Samples
+from nnmpi.training.samples import Samples, read_pieces
 
 
 def source_for(model: Model, data: str, targets: bool = True, trusted: bool = True) -> Source:
@@ -50,7 +50,17 @@ def source_of(model: Model) -> Source:
 
 
 def samples_for(model: Model, source: Source, parts: list[Indices], world: World, labelled: bool = True) -> Samples:
-    """The share of this rank in the rows of each part."""
+    """The share of this rank in the rows of each part. All ranks take part.
+
+    Raises
+    ------
+    InputError
+        On all ranks, if the data cannot be read or have other targets.
+    """
     shards = default_shards(world.size)
-    rows = HeldRows(source, parts, shards, held_shards(shards, world.size, world.rank), model.architecture.dtype)
-    return Samples(rows, model.targets, labelled)
+    held = held_shards(shards, world.size, world.rank)
+    with world.together():
+        rows = HeldRows(source, parts, shards, held, model.architecture.dtype)
+    read_pieces(rows, world)
+    with world.together():
+        return Samples(rows, model.targets, labelled)

@@ -9,12 +9,27 @@ import numpy.typing as npt
 from nnmpi.data.digest import digest
 from nnmpi.data.held import HeldRows
 from nnmpi.data.parts import Part, standardized_targets
+from nnmpi.data.read_together import read_together
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.table import Preparation
 from nnmpi.data.targets import Targets
 from nnmpi.mpi.world import World
 
 Array = npt.NDArray[Any]
+
+
+def read_pieces(rows: HeldRows, world: World) -> None:
+    """Read the rows of a large source that is read in pieces. All ranks take part.
+
+    Raises
+    ------
+    InputError
+        On all ranks, if a piece cannot be read or a number is not finite.
+    """
+    if rows.source.bounds:
+        read_together(rows.source, rows.indices, rows.stored, world)
+        with world.together():
+            rows.check_finite()
 
 
 class Samples:

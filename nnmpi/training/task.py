@@ -24,7 +24,7 @@ from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.losses import LOSSES
 from nnmpi.training.agreement import check_same_data
 from nnmpi.training.evaluation import CHUNK
-from nnmpi.training.samples import Samples
+from nnmpi.training.samples import Samples, read_pieces
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
         moves = augmentation is not None and augmentation.moves
         # the training part comes last, where it may stay as it is stored
         rows = HeldRows(source, (parts.test, parts.validation, parts.training), layout.shards, held, config.dtype)
+    read_pieces(rows, world)
+    with world.together():
         samples = Samples(rows, targets)
 
     def features() -> Iterator[npt.NDArray[Any]]:

@@ -21,7 +21,7 @@ class Layout(NamedTuple):
 
 def arrays(x: npt.ArrayLike, y: npt.ArrayLike | None, name: str = "arrays") -> Source:
     """The source of samples `x`, shape (n, features) or (n, height, width), with targets `y`."""
-    x = np.asarray(x)
+    x = without_objects(x)
     layout = layout_of(name, x.shape, x.dtype)
     rows = x.reshape(layout.size, layout.features)
 
@@ -29,7 +29,20 @@ def arrays(x: npt.ArrayLike, y: npt.ArrayLike | None, name: str = "arrays") -> S
         out[:] = rows[indices]
 
     size, features, image, dtype = layout
-    return Source(name, read, size, features, None if y is None else checked_y(name, np.asarray(y), size), image, dtype)
+    return Source(
+        name, read, size, features, None if y is None else checked_y(name, without_objects(y), size), image, dtype
+    )
+
+
+def without_objects(values: npt.ArrayLike) -> npt.NDArray[Any]:
+    """`values` as an array; Python objects in it become texts if all are, or numbers, as pandas' columns have them."""
+    array = np.asarray(values)
+    if array.dtype.kind != "O":
+        return array
+    types = {type(value) for value in array.ravel().tolist()}
+    if types <= {str} or types <= {bool} or types <= {int, float, bool}:
+        return np.array(array.tolist())
+    return array
 
 
 def layout_of(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], key: str = "X") -> Layout:

@@ -35,8 +35,8 @@ class Table:
     batches : function
         From names of columns, a first row and the row behind the last: the blocks with these rows, and the number of
         the first row of each. It may give more rows than were asked for.
-    in_parts : bool
-        Whether some of its rows can be read without the others.
+    bounds : tuple of int
+        Where the pieces begin, and the last one ends, of which some can be read without the others.
     note : str
         What a user should know of how it is read.
     """
@@ -47,7 +47,7 @@ class Table:
     batches: Callable[[list[str], int, int], Iterator[tuple[int, pa.RecordBatch]]]
     note: str = ""
     files: tuple[str, ...] = ()
-    in_parts: bool = False
+    bounds: tuple[int, ...] = ()
 
 
 def table_source(table: Table, request: Request) -> Source:
@@ -75,7 +75,8 @@ def table_source(table: Table, request: Request) -> Source:
         _check_known(table, columns)
     read_y = partial(_read_y, table, target) if target else None
     y = None
-    if read_y and not (table.in_parts and table.size * len(columns) >= LARGE):
+    in_parts = bool(table.bounds) and table.size * len(columns) >= LARGE
+    if read_y and not in_parts:
         y, read_y = read_y(0, table.size), None
     reader = Reader(table, columns)
     small = all(types[column.name] in SMALL and column.kind == "number" for column in columns)
@@ -94,6 +95,8 @@ def table_source(table: Table, request: Request) -> Source:
         texts=reader.texts,
         target=target,
         read_y=read_y,
+        bounds=table.bounds if in_parts else (),
+        blocks=reader.blocks,
     )
 
 
@@ -114,6 +117,7 @@ class Reader:
 
     def __init__(self, table: Table, columns: tuple[Column, ...]) -> None:
         self._table, self._columns = table, columns
+        self._names = list(dict.fromkeys(column.name for column in columns))
         self.texts: dict[float, str] = {}
         self._numbers: dict[str, float] = {}
 
@@ -123,19 +127,27 @@ class Reader:
             return
         order = np.argsort(indices, kind="stable")
         ascending = indices[order]
-        names = list(dict.fromkeys(column.name for column in self._columns))
         done = 0
-        for first, batch in self._table.batches(names, int(ascending[0]), int(ascending[-1]) + 1):
+        for first, batch in self._table.batches(self._names, int(ascending[0]), int(ascending[-1]) + 1):
             stop = int(np.searchsorted(ascending, first + len(batch)))
             if stop > done:
                 rows = ascending[done:stop] - first
                 whole = rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all()
                 batch = batch.slice(rows[0], len(rows)) if whole else batch.take(pa.array(rows))
-                for i, column in enumerate(self._columns):
-                    out[order[done:stop], i] = self._values(batch.column(names.index(column.name)), column)
+                for i, values in enumerate(self._numbers_of(batch)):
+                    out[order[done:stop], i] = values
                 done = stop
         if done < len(indices):
             raise InputError(f"--data {self._table.name}: has changed, it has fewer rows than before")
+
+    def blocks(self, first: int, stop: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """All rows from `first` to `stop`, which are bounds of pieces, block by block."""
+        for start, batch in self._table.batches(self._names, first, stop):
+            yield start, np.column_stack(list(self._numbers_of(batch)))
+
+    def _numbers_of(self, batch: pa.RecordBatch) -> Iterator[npt.NDArray[Any]]:
+        for column in self._columns:
+            yield self._values(batch.column(self._names.index(column.name)), column)
 
     def _values(self, values: pa.Array, column: Column) -> npt.NDArray[Any]:
         if column.kind == "text":

@@ -4,10 +4,9 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.sources.arrays import checked_y
+from nnmpi.data.sources.arrays import checked_y, without_objects
 from nnmpi.data.sources.extras import needed
 from nnmpi.data.sources.source import Request, Source
 
@@ -34,4 +33,4 @@ def frame_source(frame: Any, request: Request, y: npt.ArrayLike | None = None) -
     source = table_source(table, request if y is None else dataclasses.replace(request, targets=False))
     if y is None:
         return source
-    return dataclasses.replace(source, y=checked_y(request.name, np.asarray(y), source.size))
+    return dataclasses.replace(source, y=checked_y(request.name, without_objects(y), source.size))

@@ -87,6 +87,10 @@ class Source:
     read_y : function or None
         Of a large table of which each rank reads a part only, where ``y`` is None: the targets of some rows, from the
         first to the one behind the last; see `nnmpi.data.gather_targets`.
+    bounds, blocks : tuple of int, function
+        Of a large source that can only be read in pieces: where they begin and the last one ends, and what gives the
+        rows from one bound to another block by block, each with the number of its first row; see
+        `nnmpi.data.read_together`.
     """
 
     name: str
@@ -102,6 +106,8 @@ class Source:
     texts: dict[float, str] = field(default_factory=dict)
     target: tuple[str, ...] = ()
     read_y: Callable[[int, int], npt.NDArray[Any]] | None = None
+    bounds: tuple[int, ...] = ()
+    blocks: Callable[[int, int], Iterator[tuple[int, npt.NDArray[Any]]]] | None = None
 
     @property
     def is_large(self) -> bool:
