@@ -28,16 +28,17 @@ class Cut(Generic[Batch]):
     ends: list[list[int]]  # for each step: where its microbatches begin, where it ends
     plan: Plan  # of the targets of all steps
     batches: list[Batch]  # of each step
+    weights: list[list[float]]  # of each step and block, what its samples weigh; without weights their number
 
 
 class Batches(Generic[Batch]):
     """What a rank contributes to each step: one block of samples for each shard held, or, not `by_shard`, one for all.
 
     The samples of the next steps are gathered into a *window*, with one call for all of them where they are small; a
-    batch is then views of it: the inputs of each block, shape (1 + features, b), the targets, shape (outputs, b).
-    What `bind` makes of them is kept, because the same views come again and again, with other samples. Augmentation
-    happens in the window too; images that it moves are taken from the part as they are stored, and standardized here,
-    with `scaler`.
+    batch is then views of it: the inputs of each block, shape (1 + features, b), the targets, shape (outputs, b), and,
+    if there are `weights`, those, shape (b,). What `bind` makes of them is kept, because the same views come again and
+    again, with other samples. Augmentation happens in the window too; images that it moves are taken from the part as
+    they are stored, and standardized here, with `scaler`.
     """
 
     def __init__(
@@ -50,7 +51,8 @@ class Batches(Generic[Batch]):
         augmentation: Augmentation | None,
         scaler: Preparation,
         by_shard: bool,
-        bind: Callable[[list[Array], list[Array]], Batch],
+        bind: Callable[..., Batch],
+        weights: npt.NDArray[np.float64] | None = None,
     ) -> None:
         self._by_shard, self._bind = by_shard, bind
         self._part, self._held, self._seed = part, held, seed
@@ -72,6 +74,8 @@ class Batches(Generic[Batch]):
             self._images = np.empty((capacity, part.images.shape[1]), part.images.dtype)
         self._codes = np.empty((capacity, *part.y.shape[1:]), part.y.dtype)
         self._encoder = Encoder(targets, capacity, x.dtype)
+        self._weights = None if weights is None else weights.astype(x.dtype)
+        self._weight_window: Array = np.empty(0 if weights is None else capacity, x.dtype)
         self._start = self._end = 0  # the steps in the window
         self._alike = _alike(bounds)
         # how windows were cut, by their shape: how many steps that are alike; or, below 0, with which step they begin
@@ -90,6 +94,10 @@ class Batches(Generic[Batch]):
         if not self._start <= step < self._end:
             self._fill(step)
         return self._now.batches[step - self._start]
+
+    def weights(self, step: int) -> list[float]:
+        """What the samples of each block weigh, after `batch` of the same step; without weights their number."""
+        return self._now.weights[step - self._start]
 
     def columns(self, step: int) -> list[tuple[int, int, slice]]:
         """Where each shard's samples of a step are: shard, block, columns of the block."""
@@ -116,17 +124,31 @@ class Batches(Generic[Batch]):
             self._part.images.take(rows, axis=0, out=self._images[:n], mode="clip")
         self._part.y.take(rows, axis=0, out=self._codes[:n], mode="clip")
         self._encoder.encode(self._codes[:n], self._now.plan)
+        if self._weights is not None:
+            self._weights.take(rows, out=self._weight_window[:n], mode="clip")
+            self._now.weights = self._weigh(self._now.ends)
         if self._augmentation:
             self._augment(self._augmentation)
 
     def _cut(self, ends: list[list[int]]) -> Cut[Batch]:
-        steps = [list(pairwise(places)) if self._by_shard else [(places[0], places[-1])] for places in ends]
+        steps = [self._blocks(places) for places in ends]
         batches = []
         for blocks in steps:
             inputs = [self._window[a:b].T for a, b in blocks]
             targets = [self._encoder.view(a, b) for a, b in blocks]
-            batches.append(self._bind(inputs, targets))
-        return Cut(ends, self._encoder.plan(list(chain(*steps))), batches)
+            weights = [] if self._weights is None else [[self._weight_window[a:b] for a, b in blocks]]
+            batches.append(self._bind(inputs, targets, *weights))
+        sizes: list[list[float]] = [[b - a for a, b in blocks] for blocks in steps]
+        return Cut(ends, self._encoder.plan(list(chain(*steps))), batches, sizes)
+
+    def _blocks(self, places: list[int]) -> list[tuple[int, int]]:
+        """Where the blocks of a step are in the window."""
+        return list(pairwise(places)) if self._by_shard else [(places[0], places[-1])]
+
+    def _weigh(self, ends: list[list[int]]) -> list[list[float]]:
+        """The sum of the weights of each block of each step in the window."""
+        window = self._weight_window
+        return [[float(window[a:b].sum(dtype=np.float64)) for a, b in self._blocks(places)] for places in ends]
 
     def _augment(self, augmentation: Augmentation) -> None:
         microbatches = []

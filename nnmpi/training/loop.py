@@ -34,17 +34,17 @@ def train(session: Session) -> Iterator[Event]:
                 session.draw_dropout(step, batch)
             network.forward(batch)
             losses = network.loss(batch)
-            step_vector.fill(losses, batch.sizes, requests.stop, requests.checkpoint)
+            step_vector.fill(losses, batches.weights(step), requests.stop, requests.checkpoint)
             network.backward(batch)
             reduction.reduce()
-            loss, weights, stop, checkpoint = step_vector.read()
+            loss, weight, stop, checkpoint = step_vector.read()
             if not math.isfinite(loss):
                 raise diverged(config, session.task, session.world, progress.epoch, step)
             if config.l2:
-                network.add_l2(step_vector.layers, config.l2 * weights)
+                network.add_l2(step_vector.layers, config.l2 * weight)
             k = progress.update
-            optimizer.update(step_vector.gradient, divide_by=weights, learning_rate=learning_rate(k), k=k)
-            progress.advance(loss, layout.samples_of(step))
+            optimizer.update(step_vector.gradient, divide_by=weight or 1.0, learning_rate=learning_rate(k), k=k)
+            progress.advance(loss, weight, layout.samples_of(step))
             if stop or checkpoint or session.checkpoint_is_due():
                 yield from _checkpoint(session, CheckpointDue(stopping=bool(stop)))
                 position.enter("training")
@@ -92,7 +92,7 @@ def _end_epoch(session: Session) -> EpochDone:
         "seconds": progress.seconds,
         "samples_per_second": progress.samples / progress.seconds,
         "learning_rate": session.learning_rate(progress.update - 1),
-        "train_loss": progress.loss_sum / progress.samples,
+        "train_loss": progress.loss_sum / progress.weight_sum,
         **scores.named("test"),
         "world_size": world.size,
     }

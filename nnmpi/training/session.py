@@ -126,8 +126,9 @@ class Session:
         self._every, self._unit = parse_interval(config.checkpoint_every)
         self._epoch_began = time.perf_counter() - self.progress.seconds
 
-    def _bind(self, inputs: list[Array], targets: list[Array]) -> Bound:
-        return self.network.bind(inputs, targets, self.sums.destinations, self.reduction.ready, training=True)
+    def _bind(self, inputs: list[Array], targets: list[Array], weights: list[Array] | None = None) -> Bound:
+        destinations, ready = self.sums.destinations, self.reduction.ready
+        return self.network.bind(inputs, targets, destinations, ready, training=True, weights=weights)
 
     def start_epoch(self) -> None:
         """Draw the order of the epoch that `progress` stands in, and start its clock."""
