@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,15 +24,16 @@ def read_together(source: Source, indices: Indices, out: npt.NDArray[Any], world
     InputError
         On all ranks, if a piece cannot be read.
     """
-    order = np.argsort(indices, kind="stable")
-    ascending = indices[order]
+    starts = [0, *(np.flatnonzero(np.diff(indices) < 0) + 1).tolist(), len(indices)]
+    runs = [(a, indices[a:b]) for a, b in pairwise(starts)]  # ascending: one for each part of a source
     bounds = np.array(source.bounds)
-    wanted = np.diff(np.searchsorted(ascending, bounds))
+    wanted = np.add.reduce([np.diff(np.searchsorted(run, bounds)) for _, run in runs])
     counts = world.gather_rows(wanted[None])
 
     def keep(start: int, block: npt.NDArray[Any]) -> None:
-        a, b = np.searchsorted(ascending, [start, start + len(block)])
-        out[order[a:b]] = block[ascending[a:b] - start]
+        for first, run in runs:
+            a, b = np.searchsorted(run, [start, start + len(block)])
+            out[first + a : first + b] = block[run[a:b] - start]
 
     assert source.blocks
     shared = np.count_nonzero(counts, axis=0) > 1

@@ -10,7 +10,7 @@ from nnmpi.data.digest import digest
 from nnmpi.data.held import HeldRows
 from nnmpi.data.parts import Part, standardized_targets
 from nnmpi.data.read_together import read_together
-from nnmpi.data.scaler import Scaler
+from nnmpi.data.scaler import AT_ONCE, Scaler
 from nnmpi.data.table import Preparation
 from nnmpi.data.targets import Targets
 from nnmpi.mpi.world import World
@@ -46,7 +46,11 @@ class Samples:
         y, wanted = rows.source.y, rows.indices
         self._codes: Array = np.zeros(len(wanted), np.intp)
         if labelled and y is not None:
-            self._codes = targets.codes(y[wanted], f"--data {rows.source.name}", wanted)
+            if targets.classes is None:
+                self._codes = np.empty((len(wanted), targets.outputs))
+            for start in range(0, len(wanted), AT_ONCE):
+                some = wanted[start : start + AT_ONCE]
+                self._codes[start : start + len(some)] = targets.codes(y[some], f"--data {rows.source.name}", some)
 
     def shards(self, part: int) -> Iterator[tuple[Array, Array, Array]]:
         """Features as they are stored, codes or numbers, and row numbers of each shard of a part."""

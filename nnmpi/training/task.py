@@ -74,6 +74,8 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
         moves = augmentation is not None and augmentation.moves
         # the training part comes last, where it may stay as it is stored
         rows = HeldRows(source, (parts.test, parts.validation, parts.training), layout.shards, held, config.dtype)
+    sizes = {name: len(part) for name, part in vars(parts).items()}
+    del parts  # of a large source they are much
     read_pieces(rows, world)
     with world.together():
         samples = Samples(rows, targets)
@@ -104,12 +106,12 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
         layout,
         held,
         training,
-        validation if len(parts.validation) else None,
+        validation if sizes["validation"] else None,
         test,
         scaler,
         target_scaler,
         augmentation,
-        {name: len(rows) for name, rows in vars(parts).items()},
+        sizes,
         data_digest,
         reason,
     )

@@ -133,7 +133,7 @@ class Reader:
             if stop > done:
                 rows = ascending[done:stop] - first
                 whole = rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all()
-                batch = batch.slice(rows[0], len(rows)) if whole else batch.take(pa.array(rows))
+                batch = batch.slice(rows[0], len(rows)) if whole else batch.take(_from_numpy(rows))
                 for i, values in enumerate(self._numbers_of(batch)):
                     out[order[done:stop], i] = values
                 done = stop
@@ -158,16 +158,15 @@ class Reader:
             values = values.cast(pa.float32())
         if pa.types.is_time(values.type) or pa.types.is_duration(values.type):
             values = values.cast(pa.int32() if pa.types.is_time32(values.type) else pa.int64())
-        numbers: npt.NDArray[Any] = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        numbers = _to_numpy(values.cast(pa.float64(), safe=False), np.nan)
         return np.where(np.isnan(numbers), np.nan, numbers)  # a NaN may have other bits than this one
 
     def _of_texts(self, values: pa.Array, column: Column) -> npt.NDArray[np.float64]:
         if not pa.types.is_dictionary(values.type):
             values = values.dictionary_encode()
         numbers = np.array([self._number(text, column) for text in values.dictionary.to_pylist()] or [np.nan])
-        codes = values.indices.cast(pa.int64()).to_numpy(zero_copy_only=False)
-        absent = np.isnan(codes)
-        return np.where(absent, np.nan, numbers[np.where(absent, 0, codes).astype(np.intp)])
+        codes = _to_numpy(values.indices.cast(pa.int64()), -1)
+        return np.where(codes < 0, np.nan, numbers[codes])
 
     def _number(self, text: str | None, column: Column) -> float:
         if text is None:
@@ -293,4 +292,23 @@ def _as_labels(table: Table, name: str, values: pa.Array) -> npt.NDArray[Any]:
         raise InputError(f"--data {table.name}: --target {name} holds {values.type}: it must hold classes or numbers")
     if pa.types.is_decimal(values.type):
         values = values.cast(pa.float64())
-    return np.asarray(values.to_numpy(zero_copy_only=False))
+    if pa.types.is_boolean(values.type):
+        return _to_numpy(values.cast(pa.uint8())).astype(np.bool_)
+    return _to_numpy(values)
+
+
+def _to_numpy(values: pa.Array, missing: float = 0) -> npt.NDArray[Any]:
+    """Numbers as an array. PyArrow's own ``to_numpy`` imports pandas where it is installed, which takes 40 MB."""
+    names = {"halffloat": "float16", "float": "float32", "double": "float64"}
+    dtype = np.dtype(names.get(str(values.type), str(values.type)))
+    data = values.buffers()[1] if len(values) else b""
+    numbers = np.frombuffer(data, dtype, len(values), values.offset * dtype.itemsize)
+    if values.null_count:
+        absent = _to_numpy(values.is_null().cast(pa.uint8())).astype(np.bool_)
+        numbers = np.where(absent, np.asarray(missing, dtype), numbers)
+    return numbers
+
+
+def _from_numpy(rows: Indices) -> pa.Array:
+    """Row numbers as Arrow has them, without pandas, too."""
+    return pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows, np.int64))])
