@@ -56,7 +56,7 @@ def open_table(request: Request) -> Any:
                     possible[column] = [kind for kind in possible[column] if _is_of(values, parsers[kind])]
     kinds = {column: possible[column][0] for column in header}
     types = {
-        column: pa.null() if column in empty else parsers[kinds[column]](pa.array([], pa.string())).type
+        column: pa.null() if column in empty else parsers[kinds[column]](pa.nulls(0, pa.string())).type
         for column in header
     }
 
