@@ -14,15 +14,15 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from nnmpi.data.gather_targets import gather_targets
 from nnmpi.data.parts import split
-from nnmpi.data.read_together import read_together
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.shards import held_shards, shard_rows
 from nnmpi.data.sources import Columns, open_source
 from nnmpi.data.sources.arrays import arrays
 from nnmpi.data.table import Encoding, fit_encoding
 from nnmpi.errors import InputError
+from nnmpi.training.gather_targets import gather_targets
+from nnmpi.training.read_together import read_together
 
 ROWS, TRAINING = 300, 200
 generator = np.random.default_rng(0)

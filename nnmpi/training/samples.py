@@ -9,11 +9,11 @@ import numpy.typing as npt
 from nnmpi.data.digest import digest
 from nnmpi.data.held import HeldRows
 from nnmpi.data.parts import Part, standardized_targets
-from nnmpi.data.read_together import read_together
 from nnmpi.data.scaler import AT_ONCE, Scaler
 from nnmpi.data.table import Preparation
 from nnmpi.data.targets import Targets
 from nnmpi.mpi.world import World
+from nnmpi.training.read_together import read_together
 
 Array = npt.NDArray[Any]
 

@@ -86,11 +86,11 @@ class Source:
         Of a table: the columns that ``y`` has come from.
     read_y : function or None
         Of a large table of which each rank reads a part only, where ``y`` is None: the targets of some rows, from the
-        first to the one behind the last; see `nnmpi.data.gather_targets`.
+        first to the one behind the last; see `nnmpi.training.gather_targets`.
     bounds, blocks : tuple of int, function
         Of a large source that can only be read in pieces: where they begin and the last one ends, and what gives the
         rows from one bound to another block by block, each with the number of its first row; see
-        `nnmpi.data.read_together`.
+        `nnmpi.training.read_together`.
     """
 
     name: str
