@@ -386,3 +386,10 @@ def test_large_sources_are_split_row_by_row(monkeypatch):
     longer = split(arrays(np.zeros((300_000, 2)), np.zeros(300_000, int)), 0.2, 0.25, 5, False)
     assert (longer.test[: len(parts.test)] == parts.test).all()
     assert not np.array_equal(split(source, 0.2, 0.25, 6, False).test, parts.test)
+
+
+def test_a_large_csv_file_says_how_to_convert_it(tmp_path, monkeypatch):
+    name = csv(FRAME, tmp_path)
+    assert open_source(name, columns=COLUMNS).note == ""
+    monkeypatch.setattr("nnmpi.data.sources.csv.LARGE", 1000)
+    assert f"nnmpi convert {name} table.parquet" in open_source(name, columns=COLUMNS).note
