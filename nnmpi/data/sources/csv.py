@@ -75,7 +75,10 @@ def open_table(request: Request) -> Any:
 
     note = ""
     if sum(map(os.path.getsize, paths)) >= LARGE:
-        note = f"note: each rank reads all of {name}; nnmpi convert {name} table.parquet makes a file of which it reads its part"
+        note = (
+            f"note: each rank reads all of {name}; of a Parquet file it reads its part only: nnmpi convert {name} "
+            "table.parquet"
+        )
     return Table(name, size, types, batches, note, tuple(paths))
 
 
