@@ -104,8 +104,8 @@ def _all_of(model: Model, data: str, world: World, labelled: bool) -> tuple[Sour
     check_same_data(source, world)
     if labelled:
         source = gather_targets(source, world)
+    samples = samples_for(model, source, [np.arange(source.size)], world, labelled)
     with world.together():
-        samples = samples_for(model, source, [np.arange(source.size)], world, labelled)
         target_scaler = model.target_scaler if labelled else None
         return source, samples.parts(model.scaler, target_scaler, model.architecture.dtype)[0]
 

@@ -125,6 +125,7 @@ class _Run:
                     self._note_differences(session, resumed.about["bits"] if resumed else None)
                     if not survived:
                         print(printable(session.task.target_reason), flush=True)
+                        self._say(session.task.source.note)
             stack.enter_context(self._stop)
             stack.enter_context(np.errstate(over="ignore", invalid="ignore", divide="ignore"))  # the loss is checked
             self._recording.attach(session, self._output)

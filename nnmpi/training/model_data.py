@@ -16,7 +16,7 @@ from nnmpi.files.model import Model, Recipe
 from nnmpi.mpi.world import World
 from nnmpi.training.agreement import check_same_data
 from nnmpi.training.gather_targets import gather_targets
-from nnmpi.training.samples import Samples
+from nnmpi.training.samples import Samples, read_pieces
 
 
 def source_for(model: Model, data: str, targets: bool = True, trusted: bool = True) -> Source:
@@ -72,10 +72,9 @@ def part_of(model: Model, name: str, data: str | None, world: World) -> tuple[So
         source = source_for(model, data) if data else _recorded(model, own or recipe.data)
     check_same_data(source, world)
     source = gather_targets(source, world)
-    with world.together(), _changed(expected, source.name, name):
-        rows = np.arange(source.size)
-        if own is None:
-            rows = _rows_of(recipe, source, name)
+    with _changed(expected, source.name, name):
+        with world.together():
+            rows = np.arange(source.size) if own else _rows_of(recipe, source, name)
         samples = samples_for(model, source, [rows, np.setdiff1d(np.arange(source.size), rows)], world)
     if expected not in (None, samples.digest(world)):
         what = "features, targets, weights or the order of the rows are others"
@@ -108,7 +107,7 @@ def _changed(digest: str | None, data: str, part: str) -> Iterator[None]:
     except InputError as error:
         if digest is None:
             raise
-        raise InputError(_changed_text(data, part, str(error))) from None
+        raise InputError(_changed_text(data, part, str(error)), shared=error.shared) from None
 
 
 def _changed_text(data: str, part: str, what: str) -> str:
@@ -119,7 +118,17 @@ def _changed_text(data: str, part: str, what: str) -> str:
 
 
 def samples_for(model: Model, source: Source, parts: list[Indices], world: World, labelled: bool = True) -> Samples:
-    """The share of this rank in the rows of each part."""
+    """The share of this rank in the rows of each part. All ranks take part.
+
+    Raises
+    ------
+    InputError
+        On all ranks, if the data cannot be read or have other targets.
+    """
     shards = default_shards(world.size)
-    rows = HeldRows(source, parts, shards, held_shards(shards, world.size, world.rank), model.architecture.dtype)
-    return Samples(rows, model.targets, labelled)
+    held = held_shards(shards, world.size, world.rank)
+    with world.together():
+        rows = HeldRows(source, parts, shards, held, model.architecture.dtype)
+    read_pieces(rows, world)
+    with world.together():
+        return Samples(rows, model.targets, labelled)

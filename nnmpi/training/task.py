@@ -25,7 +25,7 @@ from nnmpi.training.agreement import check_same_data
 from nnmpi.training.class_weights import class_weights
 from nnmpi.training.evaluation import CHUNK
 from nnmpi.training.gather_targets import gather_targets
-from nnmpi.training.samples import Samples
+from nnmpi.training.samples import Samples, read_pieces
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,19 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
         moves = augmentation is not None and augmentation.moves
         # the training part comes last, where it may stay as it is stored
         rows = HeldRows(source, (parts.test, parts.validation, parts.training), layout.shards, held, config.dtype)
+    sizes = {name: len(part) for name, part in vars(parts).items()}
+    del parts  # of a large source they are much
+    read_pieces(rows, world)
+    with world.together():
         samples = Samples(rows, targets)
-        of_others = {
-            name: Samples(HeldRows(other, (np.arange(other.size),), layout.shards, held, config.dtype), targets)
+        rows_of_others = {
+            name: HeldRows(other, (np.arange(other.size),), layout.shards, held, config.dtype)
             for name, other in others.items()
         }
+    for other in rows_of_others.values():
+        read_pieces(other, world)
+    with world.together():
+        of_others = {name: Samples(other, targets) for name, other in rows_of_others.items()}
 
     def features() -> Iterator[npt.NDArray[Any]]:
         for shard, (x, _, _) in zip(held, samples.shards(2), strict=True):
@@ -109,7 +117,6 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
     test, validation = own.get("test", test), own.get("validation", validation)
     of_classes = class_weights(config.class_weight, targets, training.y, world)
     _check_weights({"training": training, "validation": validation, "test": test}, of_classes, world)
-    sizes = {name: len(rows) for name, rows in vars(parts).items()}
     sizes |= {name: other.size for name, other in others.items()}
     return Task(
         source,
