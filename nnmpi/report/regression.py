@@ -77,4 +77,4 @@ def charts(predictions: Predictions) -> list[str]:
 
 
 def _dots(axes: Any, x: Array, y: Array) -> None:
-    axes.plot(x, y, ".", color=BLUE, alpha=0.35, markersize=3, markeredgewidth=0)
+    axes.plot(x, y, ".", color=BLUE, alpha=0.55, markersize=5, markeredgewidth=0)
