@@ -218,6 +218,8 @@ def test_a_damaged_or_unfinished_run_says_so(train: Train, nnmpi: CommandServer,
     run = tmp_path / "run"
     run.mkdir()
     assert nnmpi("report", str(run)).status == 2
+    assert nnmpi("report", str(tmp_path / "gone")).status == 2
+    assert not (tmp_path / "gone").exists()
     config = json.loads((source / "config.json").read_text())
     config["finished"] = False
     (run / "config.json").write_text(json.dumps(config))

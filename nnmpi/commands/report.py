@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from nnmpi.errors import InputError
-from nnmpi.files.atomic import check_writable, write_whole
+from nnmpi.files.atomic import check_replaceable, check_writable, write_whole
 from nnmpi.mpi.alone import Alone
 from nnmpi.mpi.launcher import launched
 from nnmpi.mpi.world import World
@@ -47,7 +47,7 @@ def write_report(directories: list[Path], out: Path | None) -> Path:
     check_report()
     path = out or (directories[0] / "report.html" if len(directories) == 1 else Path("report.html"))
     try:
-        check_writable(path)
+        (check_writable if out else check_replaceable)(path)  # a run that is not there is not made
     except OSError as error:
         raise _cannot_be_written(path, error) from None
     from nnmpi.report.page import run_page, runs_page  # they need the extra
