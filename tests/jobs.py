@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -23,10 +22,7 @@ from safetensors.numpy import load_file
 ROOT = Path(__file__).parents[1]
 LAUNCHER_VARIABLES = ("OMPI_", "PMI_", "PMIX_", "PRTE_", "SLURM_", "HYDRA_", "MPI_LOCAL", "MPIR_CVAR_")
 TIMEOUT = 60.0
-
-ranks_help = pytest.mark.skipif(
-    platform.machine() != "x86_64", reason="ranks do not help each other on other processors than x86-64"
-)
+ENDED = 20.0  # seconds within which the processes of a job that ended are gone
 
 
 @dataclass(frozen=True)
@@ -268,3 +264,24 @@ def unchanged(*directories: Path) -> Iterator[None]:
 def _contents(directories: tuple[Path, ...]) -> dict[str, tuple[int, bytes]]:
     paths = [path for directory in directories for path in [directory, *directory.rglob("*")]]
     return {str(path): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"") for path in paths}
+
+
+def mark(directory: Path) -> dict[str, str]:
+    """A variable in the environment of all processes of a job."""
+    return {"NNMPI_TEST_OF": str(directory)}
+
+
+def check_all_ended(directory: Path) -> None:
+    """No process of a job that had this mark goes on; those that still end get a moment."""
+    ((name, value),) = mark(directory).items()
+    deadline = time.monotonic() + ENDED
+    while True:
+        left = []
+        for environ in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if f"{name}={value}".encode() in environ.read_bytes().split(b"\0"):
+                    left.append((environ.parent / "cmdline").read_text())
+        if not left:
+            return
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)

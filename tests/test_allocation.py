@@ -33,9 +33,6 @@ CASES = {
     "no momentum": {"momentum": 0.0, "nesterov": False},
     "momentum": {"nesterov": False},
     "nesterov": {},
-    "no momentum, no BLAS": {"momentum": 0.0, "nesterov": False, "blas": False},
-    "momentum, no BLAS": {"nesterov": False, "blas": False},
-    "nesterov, no BLAS": {"blas": False},
     "adam": {"optimizer": "adam"},
     "dropout": {"dropout": 0.5},
     "noise": {"augment": ("noise",)},
@@ -64,7 +61,6 @@ class Step:
     augment: tuple[str, ...] = ()
     dtype: str = "float32"
     by_shard: bool = False
-    blas: bool = True
 
     def __post_init__(self):
         batch_size, shards, sizes, self.steps, self.measured = SHAPES[self.shape]
@@ -81,16 +77,16 @@ class Step:
         x = np.ones((rows, 1 + sizes[0]), self.dtype)
         x[:, 1:] = generator.random((rows, sizes[0]))
         layout = Layout(rows, shards, batch_size)
-        part = Part(x, y, [len(range(s, rows, shards)) for s in range(shards)])
         image = (int(sizes[0] ** 0.5),) * 2
         augmentation = Augmentation(self.augment, sizes[0], image, 1) if self.augment else None
+        images = x[:, 1:].copy() if augmentation and augmentation.moves else None
+        part = Part(x, y, [len(range(s, rows, shards)) for s in range(shards)], np.arange(rows), images=images)
         scaler = Scaler(np.zeros(sizes[0]), np.ones(sizes[0]))
         architecture = Architecture((*sizes[:-1], outputs), self.activation, output, loss, self.dtype)
         parameters = glorot_uniform(architecture, stream(1, Purpose.PARAMETERS))
         largest, blocks = (layout.largest_microbatch, shards) if self.by_shard else (batch_size, 1)
-        how = {"onto_zeros": not self.by_shard, "sample_major": True}
-        self.network = Network(architecture, parameters, largest, blocks, self.dropout, **how)
-        self.update = OPTIMIZERS[self.optimizer](parameters, self.momentum, self.nesterov, self.blas)
+        self.network = Network(architecture, parameters, largest, blocks, self.dropout)
+        self.update = OPTIMIZERS[self.optimizer](parameters, self.momentum, self.nesterov)
         self.schedule = Schedule("inverse-time", 1e-3, self.steps, 1, decay=1e-3)
         self.vector = np.zeros(parameters.size + 2, self.dtype)
         self.views = [architecture.views(v[:-2]) for v in (self.vector, np.zeros_like(self.vector))]
@@ -99,8 +95,8 @@ class Step:
         self.batches = Batches(part, layout, range(shards), targets, *options)
         self.batches.start(0)
 
-    def bind(self, inputs, targets, whole):
-        return self.network.bind(inputs, targets, self.destinations, whole=whole, training=True)
+    def bind(self, inputs, targets):
+        return self.network.bind(inputs, targets, self.destinations, training=True)
 
     def __call__(self, k):
         step = k % self.steps
@@ -115,7 +111,7 @@ class Step:
         self.vector[-1] = count
         self.network.backward(batch)
         self.network.add_l2(self.views[0], 1e-4 * count)
-        self.update.update(self.vector[:-2], count, self.schedule(k), k)
+        self.update.update(self.vector[:-2], divide_by=count, learning_rate=self.schedule(k), k=k)
 
 
 def peak_of(step):
@@ -135,7 +131,6 @@ def peak_of(step):
 
 def test_every_temporary_would_be_more_than_a_step_may_ask_for():
     assert min(view.nbytes for view in Step("parameters").views[0]) > ALLOWED
-    assert Step("parameters").network.layers[0].is_sample_major
     assert Step("samples").network._memory.scratch(100_000).sums.nbytes > ALLOWED
 
 
@@ -160,8 +155,8 @@ def allocating_l2(network, gradient, factor):
         out[1:] += factor * layer[1:]
 
 
-def allocating_update(optimizer, gradient, count, learning_rate, k):
-    optimizer.state -= learning_rate / count * gradient
+def allocating_update(optimizer, gradient, divide_by, learning_rate, k):
+    optimizer.state -= learning_rate / divide_by * gradient
 
 
 def allocating_cross_entropy(z, t, delta, scratch):

@@ -101,7 +101,10 @@ def test_open_mpi() -> None:
 
 def test_in_an_allocation_open_mpi_knows_the_hosts_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "1")
     assert flags(OPEN_MPI, Job(64, TRAIN)) == "-n 64 --with-ft ulfm"
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "4")  # between hosts a heartbeat tells who is gone
+    assert flags(OPEN_MPI, Job(64, TRAIN)).startswith("-n 64 --with-ft ulfm --mca mpi_ft_detector 1")
 
 
 def test_open_mpi_with_a_hostfile() -> None:

@@ -1,28 +1,25 @@
 """Activations and the dense layer against formulas from elsewhere."""
 
-import math
-
 import numpy as np
 import pytest
 import reference
 
 from nnmpi.nn.activations import ACTIVATIONS, multiply_by_slope
-from nnmpi.nn.buffers import Buffer, SampleMajor
-from nnmpi.nn.layers import Dense, perform
+from nnmpi.nn.buffers import Buffer
+from nnmpi.nn.layers import Dense
 
 Z = np.array([-3.0, -1.0, -0.1, 0.2, 0.9, 4.0]).reshape(2, 3)
 HUGE = np.array([[-1e30, -800.0, -90.0, 90.0, 800.0, 1e30]])
 
 
-@pytest.fixture(autouse=True, params=[1, math.inf], ids=["by sample", "by unit"])
-def wide(request, monkeypatch):
-    """All layers are wide, or none is."""
-    monkeypatch.setattr("nnmpi.nn.layers.WIDE", request.param)
+def perform(calls):
+    for call in calls:
+        call()
 
 
 def dense(activation="relu", fan_in=3, fan_out=5, max_batch=8, dropout=0.0, dtype=np.float64):
     parameters = np.random.default_rng(1).normal(size=(1 + fan_in, fan_out)).astype(dtype)
-    return parameters, Dense(parameters, activation, max_batch, dropout=dropout, sample_major=True)
+    return parameters, Dense(parameters, activation, max_batch, dropout=dropout)
 
 
 def backward(name, h, delta, booleans=False):
@@ -75,25 +72,12 @@ def test_relu_backward_lets_nothing_through_where_the_unit_is_off(dtype, boolean
     assert (delta == expected).all()
 
 
-@pytest.mark.parametrize("kind", [Buffer, SampleMajor])
 @pytest.mark.parametrize("b", [0, 1, 3, 4])
-def test_buffer_keeps_its_ones_for_every_batch_size(b, kind):
-    buffer = kind(2, 4, np.float32, ones=True)
-    buffer.view(4).body.fill(7)
-    body, with_ones, plain = buffer.view(b)
-    body.fill(5)
-    assert with_ones.tolist() == [[1] * b, [5] * b, [5] * b]
-    plain += 1
-    assert body.tolist() == [[6] * b] * 2
-
-
-@pytest.mark.parametrize("kind", [Buffer, SampleMajor])
-def test_buffer_without_ones_is_the_body_alone(kind):
-    body, same, plain = kind(2, 4, np.float32).view(3)
-    assert body is same
-    assert body.shape == (2, 3)
-    assert plain.flags.c_contiguous
-    assert np.shares_memory(body, plain)
+def test_buffer_keeps_its_ones_for_every_batch_size(b):
+    buffer = Buffer(2, 4, np.float32, ones=True)
+    buffer.view(4).fill(7)
+    buffer.view(b).fill(5)
+    assert buffer.view_with_ones(b).tolist() == [[1] * b, [5] * b, [5] * b]
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

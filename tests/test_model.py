@@ -1,37 +1,15 @@
 """The network: its gradients against central differences, its outputs against the textbook network."""
 
-import math
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import reference
-from threadpoolctl import threadpool_limits
 
 from nnmpi.data.random_streams import Purpose, stream
-from nnmpi.memory import LINE
-from nnmpi.nn import blas, layers
 from nnmpi.nn.activations import ACTIVATIONS
 from nnmpi.nn.architecture import Architecture, glorot_uniform
-from nnmpi.nn.network import Fused, Network
+from nnmpi.nn.network import Network
 
 HIDDEN = (6, 5)
-
-
-@pytest.fixture(autouse=True, params=["by unit", "by sample", "by sample, the way round"])
-def memory(request, monkeypatch):
-    """All tests are done with both orders of memory: every layer counts as wide, or none does.
-
-    And with gradients of layers that are computed in the other order and copied, wherever that can be done.
-    """
-    monkeypatch.setattr("nnmpi.nn.layers.WIDE", math.inf if request.param == "by unit" else 1)
-    monkeypatch.setattr("nnmpi.nn.network.is_slow_across", lambda dtype: request.param.endswith("round"))
-    return request.param
-
-
-@pytest.fixture
-def sample_major(memory):
-    return memory != "by unit"
 
 
 def architecture(loss="cross-entropy", output="softmax", activation="tanh", hidden=HIDDEN, dtype="float64"):
@@ -41,7 +19,7 @@ def architecture(loss="cross-entropy", output="softmax", activation="tanh", hidd
 def network(shape, max_batch=8, dropout=0.0, seed=0):
     """A network with biases that are not zero, so that a wrong bias shows."""
     parameters = np.random.default_rng(seed).normal(scale=0.6, size=shape.parameters).astype(shape.dtype)
-    return Network(shape, parameters, max_batch, max_blocks=3, dropout=dropout, sample_major=True)
+    return Network(shape, parameters, max_batch, max_blocks=3, dropout=dropout)
 
 
 def batch(shape, samples=5, seed=1):
@@ -227,56 +205,6 @@ def test_glorot_weights_fill_their_bounds(sizes):
             assert np.std(w) == pytest.approx(limit / np.sqrt(3), rel=0.1)
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.4])
-@pytest.mark.parametrize("pair", reference.PAIRS, ids="-".join)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_the_order_of_memory_changes_nothing_but_rounding(activation, pair, dropout, monkeypatch):
-    """Nor the masks of dropout: the ranks of one run may have other numbers of threads than those of another."""
-    shape, found = architecture(*pair, activation), []
-    for least in (1, math.inf):
-        monkeypatch.setattr("nnmpi.nn.layers.WIDE", least)
-        net = network(shape, dropout=dropout)
-        assert [layer.is_sample_major for layer in net.layers] == [least == 1, least == 1, False]
-        for samples in (8, 3, 7):
-            if dropout:
-                net.resize([samples])
-                net.draw_dropout(0, slice(0, samples), np.random.default_rng(samples))
-            loss, gradient = loss_and_gradient(net, *batch(shape, samples))
-        found.append([loss, *gradient])
-    np.testing.assert_allclose(*found, rtol=1e-12, atol=1e-14)
-
-
-@pytest.mark.parametrize("joined", [False, True])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_way_round_is_taken_by_what_lies_sample_by_sample(dtype, joined, monkeypatch, memory):
-    copied = []
-    copy = layers.transpose
-    monkeypatch.setattr(layers, "transpose", lambda a, out: copied.append(out) or copy(a, out))
-    net = network(architecture(dtype=dtype))
-    for below, layer in pairwise(net.layers):
-        below.resize([4, 3], joined)
-        layer.resize([4, 3], joined and layer is not net.layers[-1])
-    net._now = Fused(joined, joined)
-    net._hand_down(1)
-    net._hand_down(2)
-    first, second = net.layers[:2]
-    expected = [run.delta for run in first.runs] + [block.delta for block in second.blocks]
-    if not memory.endswith("round"):
-        expected = []
-    assert [out.__array_interface__ for out in copied] == [out.__array_interface__ for out in expected]
-
-
-@pytest.mark.parametrize("hidden", [(6, 5), (6, 16), (32, 6)])
-def test_samples_begin_with_a_line_of_the_cache(hidden, sample_major):
-    net = network(architecture(hidden=hidden, dtype="float32"), max_batch=5, dropout=0.5)
-    net.resize([5])
-    for layer in net.layers[:-1]:
-        block = layer.blocks[0]
-        assert block.output.strides[0 if sample_major else 1] == 4
-        for array in (block.output, block.delta, block.mask):
-            assert not sample_major or not any(array[:, i].ctypes.data % LINE for i in range(5))
-
-
 def test_initial_biases_are_zero():
     shape = architecture()
     flat = glorot_uniform(shape, np.random.default_rng(8))
@@ -326,116 +254,3 @@ def test_additions_follow_their_blocks_in_order():
     net.loss(bound)
     net.backward(bound)
     assert first.tobytes() == ((a + b) + c).tobytes()
-
-
-def gradients_of_blocks(network, blocks, whole, targets):
-    """The logits, losses and gradients of each block, as bytes, after one step."""
-    vectors = [np.zeros_like(network.parameters) for _ in blocks]
-    destinations = [(network.architecture.views(vector), []) for vector in vectors]
-    bound = network.bind(blocks, targets, destinations, whole=whole, training=True)
-    logits = [z.tobytes() for z in network.forward(bound)]
-    losses = network.loss(bound)
-    network.backward(bound)
-    return logits, losses, [vector.tobytes() for vector in vectors]
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("sizes", [(64, 32, 10), (64, 128, 64, 10), (100, 300, 200, 10), (30, 64, 1), (5, 3)])
-@pytest.mark.parametrize("b", [1, 3, 4, 6, 16, 64])
-def test_joined_blocks_have_the_bits_of_each_block_alone(b, sizes, dtype):
-    with threadpool_limits(1, "blas"):
-        generator = np.random.default_rng(0)
-        loss, output = ("cross-entropy", "softmax") if sizes[-1] > 1 else ("binary-cross-entropy", "sigmoid")
-        shape = Architecture(sizes, "relu", output, loss, dtype)
-        parameters = glorot_uniform(shape, generator)
-        x = np.ones((3 * b, 1 + sizes[0]), dtype)
-        x[:, 1:] = generator.random((3 * b, sizes[0]))
-        t = [np.eye(max(2, sizes[-1]), dtype=dtype)[: sizes[-1], generator.integers(0, 2, b)] for _ in range(3)]
-        blocks = [x[i * b : (i + 1) * b].T for i in range(3)]
-        joined = Network(shape, parameters, b, 3, fuse=True, sample_major=True)
-        alone = Network(shape, parameters, b, sample_major=True)
-        expected = [
-            gradients_of_blocks(alone, [block], None, [target]) for block, target in zip(blocks, t, strict=True)
-        ]
-        for _ in range(2):
-            found = gradients_of_blocks(joined, blocks, x.T, t)
-            assert found == tuple([part[0] for part in parts] for parts in zip(*expected, strict=True))
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("sizes", [(784, 512, 512, 10), (30, 20, 10), (30, 1), (1, 9, 2)])
-def test_gradients_added_to_zeros_are_the_gradients(sizes, dtype, monkeypatch):
-    """In batches of all sizes, and wherever in memory the samples are."""
-    monkeypatch.setattr("nnmpi.nn.network.LARGE", 1)
-    added = []
-    function = blas._function
-    gemm = function("gemm", np.dtype(dtype))
-    counted = {"gemm": lambda *args: added.append(args) or gemm(*args)}
-    monkeypatch.setattr(blas, "_function", lambda name, dtype: counted.get(name) or function(name, dtype))
-    generator = np.random.default_rng(0)
-    loss, output = ("cross-entropy", "softmax") if sizes[-1] > 1 else ("binary-cross-entropy", "sigmoid")
-    shape = Architecture(sizes, "relu", output, loss, dtype)
-    parameters = glorot_uniform(shape, generator)
-    x = np.ones((64, 1 + sizes[0]), dtype)
-    x[:, 1:] = generator.standard_normal((64, sizes[0]))
-    t = np.asfortranarray(np.eye(max(2, sizes[-1]), dtype=dtype)[: sizes[-1], generator.integers(0, 2, 64)])
-    both = [Network(shape, parameters, 32, onto_zeros=zeros, sample_major=True) for zeros in (False, True)]
-    gradients = np.zeros((2, shape.parameters), dtype)
-    destinations = [[(shape.views(gradient), [])] for gradient in gradients]
-    with threadpool_limits(1, "blas"):
-        for a, b in ((0, 32), (32, 64), (5, 8), (8, 11), (3, 3), (7, 8), (20, 52)):
-            for network, destination in zip(both, destinations, strict=True):
-                bound = network.bind([x[a:b].T], [np.ascontiguousarray(t[:, a:b])], destination, training=True)
-                network.forward(bound)
-                network.loss(bound)
-                network.backward(bound)
-            assert np.array_equal(*gradients)
-            assert gradients[1].any() == (b > a)
-            gradients[1] = 0
-    layers_added = sum(min(pair) > 1 for pair in zip((1 + n for n in sizes), sizes[1:], strict=False))
-    assert len(added) == 5 * layers_added, "NumPy's own wheels can do this: nothing was tested"
-
-
-def test_only_what_changes_no_bit_in_a_trial_is_fused(monkeypatch):
-    monkeypatch.setattr("nnmpi.nn.network.LARGE", 1)
-    shape = architecture()
-    network = Network(shape, glorot_uniform(shape, np.random.default_rng(0)), 4, 2, fuse=True, sample_major=True)
-    both, forward, sums = Fused(True, True), Fused(True), Fused(sums=True)
-    for differ, expected in (
-        ((), (True, True, True)),
-        ((both,), (True, False, True)),
-        ((both, forward), (False, False, True)),
-        ((both._replace(sums=True),), (True, True, False)),
-        ((both, forward, sums), (False, False, False)),
-    ):
-        monkeypatch.setattr(Network, "_trial", lambda self, sizes, how, *rest, differ=differ: [how in differ])
-        network._kinds.clear()
-        network.resize([3, 4])
-        assert network._now == expected
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("sizes", [(784, 512, 512, 10), (300, 170, 40, 3)])
-@pytest.mark.parametrize("b", [3, 16, 64])
-def test_sums_that_blas_adds_up_have_the_bits_of_the_plan(b, sizes, dtype):
-    with threadpool_limits(1, "blas"):
-        generator = np.random.default_rng(0)
-        shape = Architecture(sizes, "relu", "softmax", "cross-entropy", dtype)
-        parameters = glorot_uniform(shape, generator)
-        x = np.ones((4 * b, 1 + sizes[0]), dtype)
-        x[:, 1:] = generator.standard_normal((4 * b, sizes[0]))
-        t = [np.eye(sizes[-1], dtype=dtype)[:, generator.integers(0, sizes[-1], b)] for _ in range(4)]
-        blocks = [x[i * b : (i + 1) * b].T for i in range(4)]
-        sums = []
-        for fuse in (False, True):
-            network = Network(shape, parameters, b, 4, fuse=fuse, sample_major=True)
-            flat = np.zeros((3, shape.parameters), dtype)
-            u, v, w = map(shape.views, flat)
-            destinations = [(u, []), (v, [(u, v)]), (v, []), (w, [(v, w), (u, v)])]
-            bound = network.bind(blocks, t, destinations, whole=x.T, training=True)
-            network.forward(bound)
-            network.loss(bound)
-            network.backward(bound)
-            sums.append(flat[0].tobytes())
-        assert sums[0] == sums[1]
-        assert network._now.sums, "NumPy's own wheels can do this: nothing was tested"

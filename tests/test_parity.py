@@ -46,7 +46,7 @@ def ours(
         network.loss(batch)
         network.backward(batch)
         network.add_l2(layers, l2 * len(x))
-        update.update(gradient, len(x), eta, k)
+        update.update(gradient, divide_by=len(x), learning_rate=eta, k=k)
     return architecture.views(parameters)
 
 
@@ -92,9 +92,9 @@ class AdamWithoutEpsilon(Adam):
 
 
 SOLVERS = {
-    "sgd": ({"solver": "sgd", "momentum": 0.0}, lambda w: SGD(w, 0.0, False, True), 1e-10),
-    "momentum": ({"solver": "sgd", "nesterovs_momentum": False}, lambda w: SGD(w, MU, False, True), 1e-10),
-    "nesterov": ({"solver": "sgd", "nesterovs_momentum": True}, lambda w: SGD(w, MU, True, True), 1e-10),
+    "sgd": ({"solver": "sgd", "momentum": 0.0}, lambda w: SGD(w, 0.0, False), 1e-10),
+    "momentum": ({"solver": "sgd", "nesterovs_momentum": False}, lambda w: SGD(w, MU, False), 1e-10),
+    "nesterov": ({"solver": "sgd", "nesterovs_momentum": True}, lambda w: SGD(w, MU, True), 1e-10),
     # scikit-learn adds ε before it corrects v, as the paper's second form does, we after, as its first: no ε here
     "adam": ({"solver": "adam", "epsilon": TINY}, AdamWithoutEpsilon, 1e-8),
 }
@@ -139,10 +139,10 @@ def test_pytorch_formulas(nesterov: bool) -> None:
     generator = np.random.default_rng(0)
     w = generator.standard_normal(50)
     mine, theirs_, b = w.copy(), w.copy(), np.zeros(50)
-    sgd = SGD(mine, MU, nesterov, True)
+    sgd = SGD(mine, MU, nesterov)
     for k in range(UPDATES):
         g = generator.standard_normal(50)
         b = MU * b + g if k else g.copy()  # PyTorch's first b is g
         theirs_ -= ETA * (g + MU * b if nesterov else b)
-        sgd.update(g * 32, 32, ETA, k)
+        sgd.update(g * 32, divide_by=32, learning_rate=ETA, k=k)
     np.testing.assert_allclose(mine, theirs_, rtol=1e-12)

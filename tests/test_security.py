@@ -122,7 +122,7 @@ def test_the_audit_does_not_see_ghosts(line: str) -> None:
 
 def test_mpi_is_imported_in_one_place() -> None:
     users = [file.name for file in FILES if "import mpi4py" in file.read_text() or "from mpi4py" in file.read_text()]
-    assert users == ["job.py"]
+    assert users == ["open_world.py", "start.py"]
 
 
 # files
@@ -132,7 +132,7 @@ def test_mpi_is_imported_in_one_place() -> None:
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """BLAS keeps its threads."""
     for module in ("train", "apply", "info"):
-        monkeypatch.setattr(f"nnmpi.{module}.set_threads", lambda threads: None)
+        monkeypatch.setattr(f"nnmpi.commands.{module}.set_threads", lambda threads: None)
 
 
 def run(directory: Path, resume: bool = False, epochs: int = 2) -> None:
@@ -284,8 +284,8 @@ def model_named(path: Path, data: str) -> Path:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ("random:999999999x2x3", "only if you ask for it"),
-        ("random:9x999999999x3", "only if you ask for it"),
+        ("random:999999999x2x3", "refusing to generate"),
+        ("random:9x999999999x3", "refusing to generate"),
         ("/etc/passwd", "not a file that ends in"),
         ("../missing.npz", "no such file"),
         ("/dev/zero", "not a file"),

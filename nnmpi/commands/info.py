@@ -1,9 +1,12 @@
 """The command ``info``: what a command started in the same way would use."""
 
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nnmpi.commands.kernel_advice import kernel_advice
 from nnmpi.environment import blas, set_threads, versions
 from nnmpi.errors import InputError
 from nnmpi.launching.find_mpiexec import find_launcher
@@ -13,7 +16,6 @@ from nnmpi.mpi.launcher import allocated_tasks, launched, library
 from nnmpi.mpi.shared_memory import share
 from nnmpi.mpi.start import load
 from nnmpi.mpi.world import World
-from nnmpi.nn.kernel import FOR_AVX2, FOR_AVX512, is_choice
 from nnmpi.text import printable
 
 
@@ -29,6 +31,7 @@ def info(world: World) -> None:
     if promised != world.size:
         started += ": NOT of the same MPI as the library; training will be refused"
     math = blas()
+    kernel = _blas(math)
     addition = "by one rank alone" if world.size == 1 else "by the MPI library"
     if share(world, 1, 1, "float32") is not None:
         addition = "in shared memory"
@@ -38,8 +41,7 @@ def info(world: World) -> None:
         "launcher": started,
         "world size": str(world.size),
         "hosts": ", ".join(f"{host} ({hosts.count(host)} ranks)" for host in dict.fromkeys(hosts)),
-        "BLAS": f"{math['library']} {math['version']}, kernel {math['kernel']}"
-        + (f"; to train {FOR_AVX512} or {FOR_AVX2}, by the size of the products" if is_choice() else ""),
+        "BLAS": "; ".join(filter(None, [kernel, kernel_advice(math["kernel"])])),
         "BLAS threads of a rank": f"{threads} ({_why_threads()}; --threads changes it)",
         "gradients are added up": addition,
         "fault tolerance": "on: training goes on without ranks that die"
@@ -52,6 +54,16 @@ def info(world: World) -> None:
         for row in rows.items():
             table.add_row(*(Text(printable(cell)) for cell in row))
         Console().print(table)
+
+
+def _blas(math: dict[str, Any]) -> str:
+    """The BLAS in a cell of the table."""
+    if math["library"] is None:
+        return (
+            "one that threadpoolctl does not know, or none: set its threads by its own variables; a NumPy with "
+            "OpenBLAS or MKL may be faster (pip install numpy)"
+        )
+    return f"{math['library']} {math['version']}, kernel {math['kernel']}"
 
 
 def _launcher() -> str:

@@ -87,7 +87,8 @@ def _leave(world: World, status: int) -> NoReturn:
         with contextlib.suppress(world.mpi.Exception):
             world.settle()
         if world.members.silent and world.members.leads:
-            end_launcher(world.members.silent)
+            hosts = ", ".join(world.members.silent)
+            end_launcher(f"{hosts}; the training finished, whatever the exit status of mpirun")
     sys.stderr.flush()
     os._exit(status)
 

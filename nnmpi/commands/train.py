@@ -49,6 +49,7 @@ def train(config: Config, world: World) -> None:
 
         def attempt() -> None:
             world.check_launcher()
+            world.check_same({"commands": b"train"})  # the first collective of every command
             world.members.meet()
             world.check_same({"code": code(), "settings": json.dumps(config.as_json()).encode()})
             watchdog.start()
@@ -107,7 +108,7 @@ class _Run:
             resumed, notes = find_checkpoint(config, place.directory, world)
             for note in notes:
                 self._say(note)
-        self._session = session = Session(config, world, threads, resumed=resumed, requests=self._requests)
+        self._session = session = Session(config, world, resumed=resumed, requests=self._requests)
         with ExitStack() as stack:
             stack.enter_context(self._recording)
             with world.together():

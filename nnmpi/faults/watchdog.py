@@ -13,6 +13,7 @@ import threading
 import time
 from typing import NoReturn
 
+from nnmpi.faults.end_launcher import end_launcher
 from nnmpi.faults.side_channel import Kind, Report, SideChannel
 from nnmpi.faults.verdict import verdict
 from nnmpi.mpi.host import process
@@ -217,11 +218,16 @@ class Watchdog:
             time.sleep(0.05)
 
     def _leave(self) -> NoReturn:
-        """End this rank; a launcher then ends the job, unless it was told to tolerate faults."""
+        """End this rank; a launcher then ends the job, unless it was told to tolerate faults.
+
+        It is seen to that the launcher ends, too: it may wait for a host that cannot be reached.
+        """
         if self._world.recovers:
             peers = self._channel.peers
             for rank, peer in peers.items():
                 if peer.machine == peers[self._me].machine and self._state(rank) in ("T", "t"):
                     self._kill(rank)
+        if self._world.members.leads:
+            end_launcher("a host that does not answer")
         self._world.farewell()
         os._exit(1)

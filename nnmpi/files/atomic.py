@@ -26,19 +26,22 @@ NO_FILES = {
 
 
 def check_replaceable(path: Path) -> None:
-    """Refuse `path` if something stands there that is neither a file nor a link.
+    """Refuse `path` if something stands there that is neither a file nor a link, or a link to a device such as stdout.
 
     Raises
     ------
     OSError
         Whose ``strerror`` says what it is.
     """
-    try:
-        mode = path.lstat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    if stat.S_IFMT(mode) in NO_FILES:
-        raise OSError(errno.EEXIST, f"{path.name} is {NO_FILES[stat.S_IFMT(mode)]}", str(path))
+    for look in (path.lstat, path.stat):
+        try:
+            kind = stat.S_IFMT(look().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        if kind in NO_FILES and not (look == path.stat and kind == stat.S_IFDIR):
+            raise OSError(errno.EEXIST, f"{path.name} is {NO_FILES[kind]}", str(path))
+    if path.is_symlink() and str(path.readlink()).startswith("/proc/"):
+        raise OSError(errno.EEXIST, f"{path.name} is an open file of a process", str(path))
 
 
 def check_writable(path: Path) -> None:

@@ -1,5 +1,10 @@
-"""The hosts of a job: what a hostfile says."""
+"""The hosts of a job: what a hostfile says. The launcher gets a clean copy of it.
 
+Launchers differ in what they make of Windows' line ends, byte order marks, comments behind a host, and a host that is
+named twice; and ``--hostfile <(…)`` can be read only once.
+"""
+
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +12,21 @@ from nnmpi.errors import InputError
 
 LARGEST = 1 << 20  # bytes; enough for tens of thousands of hosts
 EXAMPLES = {"Open MPI": "node01 slots=8", "MPICH": "node01:8", "Intel MPI": "node01"}
+HOST = re.compile(r"(?:(?P<user>[\w.+-]+)@)?(?P<name>\w[\w.-]*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[\w.:%-]*)")
+# the options of a host and their other spellings; Hydra's come after "host:slots"
+OPEN_MPI_OPTIONS = {
+    **{
+        "slots": "slots",
+        "count": "slots",
+        "user": "user",
+        "username": "user",
+        "user-name": "user",
+        "user_name": "user",
+    },
+    **dict.fromkeys(("max_slots", "max-slots", "slots_max", "slots-max"), "max_slots"),
+    "port": "port",
+}
+HYDRA_OPTIONS = {name: name for name in ("user", "ifname", "binding")}
 
 
 @dataclass(frozen=True)
@@ -29,11 +49,11 @@ def read_hostfile(path: Path, mpi: str) -> list[Host]:
     try:
         with open(path, "rb") as file:
             data = file.read(LARGEST + 1)
-        text = data.decode()
+        text = data.decode("utf-8-sig")  # without a byte order mark
     except OSError as error:
         raise InputError(f"--hostfile {path}: cannot be read ({error.strerror})") from None
     except ValueError:
-        raise InputError(f"--hostfile {path}: is not a text file") from None
+        raise InputError(f"--hostfile {path}: is not a text file in UTF-8") from None
     if len(data) > LARGEST:
         raise InputError(f"--hostfile {path}: is larger than {LARGEST >> 20} MB")
     hosts = []
@@ -42,38 +62,73 @@ def read_hostfile(path: Path, mpi: str) -> list[Host]:
         if words:
             try:
                 hosts.append(_host(words, mpi))
-            except ValueError:
+            except ValueError as error:
                 raise InputError(
                     f"--hostfile {path}, line {number}: {words[:60]!r} is not how a hostfile of {mpi} names a host; "
-                    f"an example is {EXAMPLES[mpi]!r}"
+                    f"{error if str(error) else f'an example is {EXAMPLES[mpi]!r}'}"
                 ) from None
     if not hosts:
         raise InputError(f"--hostfile {path}: names no host; a line of it would be {EXAMPLES[mpi]!r}")
-    return hosts
-
-
-def _host(line: str, mpi: str) -> Host:
-    name, *rest = "=".join(part.strip() for part in line.split("=")).split()
-    options = dict(word.split("=", 1) for word in rest)  # a word without "=" is a ValueError
-    slots: str | None
-    if mpi == "Open MPI":
-        slots = options.get("slots")
-    else:
-        name, colon, number = name.partition(":")
-        slots = number if colon else None
-        if "slots" in options:
-            raise ValueError(line)
-    if not name or "=" in name or name[0] == "-" or (name.count(":") == 1):
-        raise ValueError(line)
-    return Host(name, None if slots is None or mpi == "Intel MPI" else _whole(slots), line)
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
-        raise ValueError(text)
-    return int(text)
+    return _merged(hosts) if mpi == "Open MPI" else hosts
 
 
 def write_hostfile(path: Path, hosts: list[Host]) -> None:
     """Write the lines of `hosts`."""
     path.write_text("".join(f"{host.line}\n" for host in hosts))
+
+
+def _host(line: str, mpi: str) -> Host:
+    """The host in a line without a comment.
+
+    Raises
+    ------
+    ValueError
+        If it is none; with advice, if there is any.
+    """
+    if re.search(r"\w\[[\d,-]+\]", line):
+        raise ValueError("write one host a line, as 'scontrol show hostnames' does")
+    first, *rest = re.sub(r"\s*=\s*", "=", line).split()
+    spellings = OPEN_MPI_OPTIONS if mpi == "Open MPI" else HYDRA_OPTIONS
+    options: dict[str, str] = {}
+    for word in rest:
+        name, _, value = word.partition("=")
+        if name not in spellings or not value:
+            raise ValueError
+        options[spellings[name]] = value
+    if mpi != "Open MPI":
+        if first.count(":") > 1:
+            raise ValueError("Hydra takes no IPv6 addresses: give the host a name, for example in /etc/hosts")
+        first, colon, slots = first.partition(":")
+        options |= {"slots": slots} if colon else {}
+    host = HOST.fullmatch(first)
+    if not host or ("slots" in options and not _is_count(options["slots"])):
+        raise ValueError
+    user = options.pop("user", host["user"])
+    count = int(options.pop("slots")) if "slots" in options else None
+    more = "".join(f" {name}={value}" for name, value in options.items())
+    if mpi == "Open MPI":
+        name = f"{user}@{host['name']}" if user else host["name"]
+        return Host(name, count, f"{name}{f' slots={count}' if count else ''}{more}")
+    text = f"{host['name']}{f':{count}' if count else ''}{f' user={user}' if user else ''}{more}"
+    return Host(host["name"], None if mpi == "Intel MPI" else count, text)
+
+
+def _merged(hosts: list[Host]) -> list[Host]:
+    """`hosts` with one line for each; the slots of several lines are added up, a line without counts one.
+
+    With ``max_slots`` and the like the last line counts.
+    """
+    lines: dict[str, list[Host]] = {}
+    for host in hosts:
+        lines.setdefault(host.name, []).append(host)
+    return [same[0] if len(same) == 1 else _sum(same) for same in lines.values()]
+
+
+def _sum(same: list[Host]) -> Host:
+    name, slots = same[0].name, sum(host.slots or 1 for host in same)
+    more = [word for word in same[-1].line.split()[1:] if not word.startswith("slots=")]
+    return Host(name, slots, " ".join([name, f"slots={slots}", *more]))
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0

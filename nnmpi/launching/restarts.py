@@ -1,5 +1,6 @@
 """Starting a training, and starting it again where that may help."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from nnmpi.files.run_status import Evidence, evidence, stamp
 from nnmpi.launching.find_mpiexec import Launcher
 from nnmpi.launching.forward_signals import Passing, start
 from nnmpi.launching.hostfile import Host, write_hostfile
-from nnmpi.launching.mpiexec_command import Command, Job, call, command, ranks_left
+from nnmpi.launching.mpiexec_command import Job, call, command, ranks_left
 from nnmpi.text import message
 
 # somebody asked the ranks to stop
@@ -59,7 +60,7 @@ def supervise(launcher: Launcher, job: Job, hosts: list[Host], restarts: int, di
         while True:
             before = stamp(directory)
             attempt = replace(job, arguments=(*job.arguments, "--resume")) if resuming else job
-            if left != hosts:
+            if hosts:
                 write_hostfile(Path(scratch) / "hosts", left)
                 attempt = replace(attempt, hostfile=Path(scratch) / "hosts", ranks=ranks_left(job.ranks, hosts, left))
             status = shell_status(launcher, passing.run(command(launcher, attempt, left)))
@@ -100,10 +101,13 @@ def supervise(launcher: Launcher, job: Job, hosts: list[Host], restarts: int, di
                 return 128 + passing.asked()
 
 
-def once(launcher: Launcher, first: Command) -> int:
+def once(launcher: Launcher, job: Job, hosts: list[Host]) -> int:
     """Run a command that leaves nothing to go on from; its exit status."""
-    with Passing(gently=False) as passing:
-        status = shell_status(launcher, passing.run(first))
+    with Passing(gently=False) as passing, tempfile.TemporaryDirectory(prefix="nnmpi-") as scratch:
+        if hosts:
+            write_hostfile(Path(scratch) / "hosts", hosts)
+            job = replace(job, hostfile=Path(scratch) / "hosts")
+        status = shell_status(launcher, passing.run(command(launcher, job, hosts)))
         return 128 + passing.asked() if status and passing.asked() else status
 
 
@@ -140,7 +144,7 @@ def _answering(launcher: Launcher, hosts: list[Host], scratch: Path, passing: Pa
                 end = 0
         for name, process in tries.items():
             if process.poll() is None:
-                process.kill()
+                os.killpg(process.pid, SIGKILL)  # with the ssh that it has started
             if process.wait() == 0:
                 answers.add(name)
     return [host for host in hosts if host.name in answers]

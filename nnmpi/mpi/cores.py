@@ -29,6 +29,16 @@ def available() -> int:
     return min(len(cores()), max(1, int(limit.cpus))) if limit else len(cores())
 
 
+def available_to_ranks() -> int:
+    """How many CPUs the ranks of this host may use together: a launcher binds ranks to cores, but not itself."""
+    limit = quota()
+    try:
+        count = len(os.sched_getaffinity(os.getppid()))
+    except (AttributeError, OSError):
+        count = len(cores())
+    return min(count, max(1, int(limit.cpus))) if limit else count
+
+
 def shared() -> str:
     """The same for all processes of a host that share their CPUs."""
     limit = quota()

@@ -153,7 +153,7 @@ def shows_terminal() -> bool:
     Open MPI's launcher gives rank 0 a terminal of its own even where it passes the output on into a file: what the
     launcher writes to is what counts.
     """
-    if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb" or os.environ.get("NO_COLOR"):
+    if not sys.stdout.isatty() or os.environ.get("TERM", "") in ("", "dumb") or os.environ.get("NO_COLOR"):
         return False
     if "OMPI_COMM_WORLD_SIZE" not in os.environ:
         return True

@@ -1,11 +1,19 @@
 """Where a rank is, for those who ask: its watchdog and its timeline."""
 
 from collections.abc import Callable
-from typing import Any
-
-from nnmpi.report.timeline import Timeline
+from typing import Any, Protocol
 
 Call = Callable[..., Any]
+
+
+class Recorder(Protocol):
+    """What records when a rank does what; `nnmpi.report.timeline.Timeline` is one."""
+
+    def phase(self, name: str) -> None:
+        """Begin a phase of the run."""
+
+    def timed(self, name: str, call: Call, number: Callable[[], int]) -> Call:
+        """`call`, recorded each time under `name`; `number` tells which one of many alike it was."""
 
 
 class Here:
@@ -19,7 +27,7 @@ class Here:
         self.collectives = 0
         self.phase = "start-up"
         self.epoch_and_step: Callable[[], tuple[int, int]] = lambda: (0, 0)
-        self.timeline: Timeline | None = None
+        self.timeline: Recorder | None = None
 
     def enter(self, phase: str) -> None:
         """Begin a phase, which lasts until the next one begins."""

@@ -6,9 +6,10 @@ import os
 
 import numpy as np
 
-from nnmpi.memory import LINE
 from nnmpi.mpi.world import World
-from nnmpi.reduction.protocol import Array
+from nnmpi.nn.arrays import Array
+
+LINE = 64  # bytes of a line of the cache
 
 
 def share(world: World, vectors: int, length: int, dtype: str) -> Array | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from nnmpi.errors import InputError
 from nnmpi.mpi.alone import Alone
-from nnmpi.mpi.cores import available
+from nnmpi.mpi.cores import available_to_ranks
 from nnmpi.mpi.launcher import OPEN_MPI, fault_tolerant, launched, library, may_have_others
 
 
@@ -87,7 +87,7 @@ def _share_cores() -> None:
     Without this 3 ranks on 2 cores take three times as long, each spinning until its time slice ends.
     """
     local = os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") or os.environ.get("MPI_LOCALNRANKS", "1")
-    if local.isdigit() and int(local) > available():
+    if local.isdigit() and int(local) > available_to_ranks():
         os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
         os.environ.setdefault("MPIR_CVAR_CH4_PROGRESS_THROTTLE", "1")
         os.environ.setdefault("MPIR_CVAR_CH4_PROGRESS_THROTTLE_NO_PROGRESS_COUNT", "64")

@@ -16,8 +16,7 @@ from nnmpi.mpi.addresses import Members
 from nnmpi.mpi.cores import available, preset_threads, shared
 from nnmpi.mpi.last_words import last_words
 from nnmpi.mpi.launcher import allocated_tasks, fault_tolerant, launched, library
-from nnmpi.mpi.position import Here
-from nnmpi.report.timeline import Timeline
+from nnmpi.mpi.position import Here, Recorder
 from nnmpi.text import message
 
 
@@ -78,7 +77,7 @@ class World:
         self._allgather, self._allreduce = counted(comm.Allgather), counted(comm.Allreduce)
         self._broadcast = counted(comm.Bcast)
 
-    def record(self, timeline: Timeline | None) -> None:
+    def record(self, timeline: Recorder | None) -> None:
         """Let the collectives, those of a `reduction` made later, too, and the phases leave rows in `timeline`."""
         self.here.timeline = timeline
         self._bind()

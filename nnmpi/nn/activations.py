@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.memory import aligned
-from nnmpi.nn.blas import Array, Call
+from nnmpi.nn.arrays import Array, Call
 
 Whole = npt.NDArray[np.integer]
 Slope = Array | Whole | npt.NDArray[np.bool_]
@@ -21,8 +20,7 @@ FEW = 1 << 14  # numbers that elementwise functions take at once; they leave eno
 @cache
 def filled(number: int, count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """`count` times the same number; one array for all who ask, who only read it."""
-    found = aligned(count, dtype)
-    found.fill(number)
+    found = np.full(count, number, dtype)
     found.flags.writeable = False
     return found
 

@@ -5,8 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from nnmpi.memory import zeros
-from nnmpi.nn.blas import Array
+from nnmpi.nn.arrays import Array
 
 
 @dataclass(frozen=True)
@@ -25,12 +24,12 @@ class Architecture:
     @property
     def parameters(self) -> int:
         """The number of parameters."""
-        return sum((1 + i) * o for i, o in pairwise(self.sizes))
+        return sum(self.layer_sizes)
 
     @property
-    def largest_layer(self) -> int:
-        """The number of weights of the layer that has most."""
-        return max(i * o for i, o in pairwise(self.sizes))
+    def layer_sizes(self) -> list[int]:
+        """The number of parameters of each layer."""
+        return [(1 + i) * o for i, o in pairwise(self.sizes)]
 
     def views(self, flat: Array) -> list[Array]:
         """One array of shape (1 + fan_in, fan_out) a layer, bias in row 0, over a flat vector of parameters."""
@@ -47,7 +46,7 @@ def glorot_uniform(architecture: Architecture, generator: np.random.Generator) -
 
     Drawn in float64 and rounded, so that both precisions start at the same place.
     """
-    flat = zeros(architecture.parameters, architecture.dtype)
+    flat: Array = np.zeros(architecture.parameters, architecture.dtype)
     for layer in architecture.views(flat):
         fan_in, fan_out = layer.shape[0] - 1, layer.shape[1]
         limit = np.sqrt(6 / (fan_in + fan_out))

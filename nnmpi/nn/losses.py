@@ -12,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.memory import aligned
 from nnmpi.nn.activations import filled, squash
-from nnmpi.nn.blas import Array
+from nnmpi.nn.arrays import Array
 from nnmpi.nn.buffers import Buffer
 
 FEW = 32  # outputs; to add them up for each output anew is then faster than to let NumPy repeat the sums
@@ -41,22 +40,29 @@ class Memory:
 
     def __init__(self, outputs: int, max_block: int, dtype: npt.DTypeLike) -> None:
         self._outputs = outputs
-        self._sums: Array = aligned(max_block, dtype)
+        self._sums: Array = np.zeros(max_block, dtype)
         self._work = Buffer(outputs, max_block, dtype)
         self._ones: Array = filled(1, outputs * max(1, max_block), np.dtype(dtype))
         rows = outputs if outputs <= FEW else 1
         self._square: Array = filled(1, rows * outputs, np.dtype(dtype)).reshape(rows, outputs)
         self._spread = Buffer(len(self._square), max_block, dtype)
+        self._weights: Buffer | None = None
         self._made: dict[int, Scratch] = {}
 
     def scratch(self, b: int) -> Scratch:
         """The arrays for `b` samples."""
         if b not in self._made:
-            work = self._work.view(b).body
-            ones, n, spread = self._ones, self._outputs, self._spread.view(b).body
+            work = self._work.view(b)
+            ones, n, spread = self._ones, self._outputs, self._spread.view(b)
             parts = self._sums[:b], work, work.reshape(-1), ones[:n], ones[:b], ones[: n * b]
             self._made[b] = Scratch(*parts, self._square, spread, spread[0])
         return self._made[b]
+
+    def weights(self, b: int) -> Array:
+        """Room for the weights of `b` samples, once for each output; shape (outputs, b)."""
+        if self._weights is None:
+            self._weights = Buffer(self._outputs, len(self._sums), self._sums.dtype)
+        return self._weights.view(b)
 
 
 def softmax(z: Array, scratch: Array) -> None:
@@ -159,6 +165,24 @@ def total(scratch: Scratch) -> float:
 
 
 Loss = Callable[[Array, Array, Array, Scratch], float]
+
+
+def weighted(loss: Loss, z: Array, t: Array, delta: Array, scratch: Scratch, weights: Array, room: Array) -> float:
+    """`loss` with what each sample adds to it, and to the derivative, times its weight; `weights` has shape (b,).
+
+    A loss is the product of the sample losses with ones. `scratch` has views of `room` in their place, shape
+    (outputs, b), which takes the weights: see `with_weights`.
+    """
+    room[:] = weights
+    total_loss = loss(z, t, delta, scratch)
+    np.multiply(delta, room, out=delta)
+    return total_loss
+
+
+def with_weights(scratch: Scratch, room: Array) -> Scratch:
+    """`scratch` for `weighted`."""
+    return scratch._replace(ones_b=room[0], ones_flat=room.reshape(-1))
+
 
 # loss → output activation → function; the first output activation of each loss is what ``auto`` means
 LOSSES: dict[str, dict[str, Loss]] = {

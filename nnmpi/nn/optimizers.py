@@ -1,31 +1,25 @@
 """Optimizers: they know flat vectors only and update them in place.
 
-Both take the *sum* gradient and the number of samples it was summed over. ``g`` below is the gradient of the mean
-loss plus ``λW``; biases are not decayed. The state is one flat array each, so that it can be sent and saved whole.
-Both leave zeros where the gradient was, each piece of it while it is in the cache: see `Network`'s `onto_zeros`.
+``optimizer.update(gradient, divide_by=weights, learning_rate=η, k=k)`` takes the *sum* gradient over the global batch
+and divides it by the sum of the weights there (the number of samples); ``g`` below is the quotient. The gradient is
+used up: it holds anything afterwards. The state is one flat array, so that it can be sent and saved whole.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-from nnmpi.memory import zeros
-from nnmpi.nn.blas import Array, Call, factors, rotm
+from nnmpi.nn.arrays import Array, Call
 
-# Vectors are updated in pieces that stay in the cache between one operation and the next: an update of 5.8 million
-# parameters then takes half of the time.
-PIECE = 1 << 17
-# Where the third-level cache holds all three vectors, SGD's few passes go over the whole of them: that leaves the
-# parameters in the cache rather than the momentum, and a step of 784-512-512-10 takes 4 % less.
-WHOLE = 1 << 20
+# Vectors are updated in pieces of so many numbers, which stay in the second-level cache from one operation to the next:
+# a step of 784-512-512-10 takes 3 % less time than with whole vectors (docs/decisions.md).
+PIECE = 1 << 16
 
 
-def pieces(size: int, whole: int = 0) -> list[slice]:
-    """The pieces of a vector of `size` numbers; at most one if they are no more than `whole`."""
-    length = PIECE if size > whole else max(size, 1)
-    return [slice(start, start + length) for start in range(0, size, length)]
+def pieces(size: int) -> list[slice]:
+    """The pieces of a vector of `size` numbers."""
+    return [slice(start, start + PIECE) for start in range(0, size, PIECE)]
 
 
 class SGD:
@@ -34,77 +28,37 @@ class SGD:
     ``v = μv - ηg``; then ``w += v``, or ``w += μv - ηg`` with Nesterov's look-ahead (Sutskever et al. 2013, in the
     form that Keras and scikit-learn use). Without momentum ``w -= ηg`` and there is no state. The state is ``μv``: what
     both this update's look-ahead and the next update's first term need.
-
-    `replicas` of `parameters` get the same. `before` gives the calls that make a piece of the gradient what it is to
-    be, just before it is used.
-
-    With `blas` two passes do it. The first makes of the state ``s`` and the gradient ``μ(s - ηg)`` and what is to be
-    added to `w`: ``s - ηg``, or ``μs - (1 + μ)ηg`` with Nesterov. The second adds it and clears it. All ranks must then
-    have the same `nnmpi.nn.blas.fingerprint`.
     """
 
-    def __init__(
-        self,
-        parameters: Array,
-        momentum: float,
-        nesterov: bool,
-        blas: bool = False,
-        replicas: Sequence[Array] = (),
-        before: Callable[[slice], list[Call]] = lambda piece: [],
-    ) -> None:
-        self.state: Array = zeros(parameters.size if momentum else 0, parameters.dtype)
-        self._replicas, self._before = [*replicas, parameters], before
-        self._momentum, self._nesterov, self._blas = momentum, nesterov, blas
-        kind = parameters.dtype
-        self._rate: Array = np.zeros((), kind)
-        self._mix, self._add, self._add_and_clear = (factors(kind) for _ in range(3))
-        self._mix[3:] = [momentum if nesterov else 1, momentum]
-        self._add[1:], self._add_and_clear[1:] = [1, 1, 0, 1], [0, 1, 0, 1]
-        # what follows the rate, -η / count: of which numbers, at which place, by which factor
-        self._following: list[tuple[Any, Any, float]] = [(self._rate, (), 1)]
-        if blas and momentum:
-            self._following = [(self._mix, 1, 1 + momentum if nesterov else 1), (self._mix, 2, momentum)]
-        elif blas:
-            self._following = [(self._add, 2, 1), (self._add_and_clear, 2, 1)]
+    def __init__(self, parameters: Array, momentum: float, nesterov: bool) -> None:
+        self.state: Array = np.zeros(parameters.size if momentum else 0, parameters.dtype)
+        self._parameters, self._nesterov = parameters, nesterov
+        # 0-d arrays: NumPy converts a Python float anew in each call, for 0.3 µs
+        self._momentum: Array = np.array(momentum, parameters.dtype)
+        self._rate: Array = np.zeros((), parameters.dtype)
         self._gradient: Array | None = None
         self._calls: list[Call] = []
 
-    def update(self, gradient: Array, count: float, learning_rate: float, k: int) -> None:
-        """One update; `gradient` is zeros after it."""
+    def update(self, gradient: Array, *, divide_by: float, learning_rate: float, k: int) -> None:
+        """Update the parameters by the sum `gradient`, divided by `divide_by`; `k` counts the updates from 0."""
         if gradient is not self._gradient:  # it is the same one in every step
-            self._gradient, bind = gradient, self._with_blas if self._blas else self._with_numpy
-            # from the end on, so that what the next step begins with is in the cache
-            self._calls = [
-                call
-                for piece in reversed(pieces(gradient.size, WHOLE))
-                for call in (
-                    *self._before(piece),
-                    *bind(gradient[piece], [w[piece] for w in self._replicas], self.state[piece]),
-                )
-            ]
-        rate = -learning_rate / count
-        for numbers, place, factor in self._following:
-            numbers[place] = factor * rate
+            self._gradient = gradient
+            w, v = self._parameters, self.state
+            self._calls = [call for p in pieces(w.size) for call in self._bind(gradient[p], w[p], v[p])]
+        self._rate[()] = -learning_rate / divide_by
         for call in self._calls:
             call()
 
-    def _with_blas(self, g: Array, replicas: list[Array], v: Array) -> list[Call]:
+    def _bind(self, g: Array, w: Array, v: Array) -> list[Call]:
         """The calls for a piece of the vectors; `v` is the state ``μv``."""
-        *others, last = replicas
-        mix = [rotm(g, v, self._mix)] if v.size else []
-        return [*mix, *(rotm(g, w, self._add) for w in others), rotm(g, last, self._add_and_clear)]
-
-    def _with_numpy(self, g: Array, replicas: list[Array], v: Array) -> list[Call]:
         step = partial(np.multiply, g, self._rate, g)  # -ηg
-        move, clear = [partial(np.add, w, g, w) for w in replicas], partial(np.ndarray.fill, g, 0)
         if not v.size:
-            return [step, *move, clear]
-        # NumPy converts a Python float anew in each call, for 0.3 µs
-        now = [partial(np.add, v, g, v), partial(np.multiply, v, np.array(self._momentum, g.dtype), v)]
-        look_ahead = [partial(np.add, w, v, w) for w in replicas]
+            return [step, partial(np.add, w, g, w)]
+        velocity = partial(np.add, v, g, v)
+        damped = partial(np.multiply, v, self._momentum, v)
         if self._nesterov:
-            return [step, *move, *now, *look_ahead, clear]
-        return [step, *move, *look_ahead, *now, clear]
+            return [step, partial(np.add, w, g, w), velocity, damped, partial(np.add, w, v, w)]
+        return [step, velocity, partial(np.add, w, v, w), damped]
 
 
 class Adam:
@@ -112,42 +66,43 @@ class Adam:
 
     ``m = β₁m + (1-β₁)g``, ``v = β₂v + (1-β₂)g²``, ``w -= η √(1-β₂ᵗ)/(1-β₁ᵗ) · m / (√v + ε√(1-β₂ᵗ))``, t = k + 1: the
     paper's algorithm with its two bias corrections in one factor.
+
+    The state is ``m`` and ``u = v (1-β₁)² / (1-β₂)``. Then ``u = β₂u + ((1-β₁)g)²`` needs what ``m`` needs, and no
+    other product: an update goes 11 times over a piece.
     """
 
     beta1, beta2, epsilon = 0.9, 0.999, 1e-8
 
     def __init__(self, parameters: Array) -> None:
-        self.state: Array = zeros(2 * parameters.size, parameters.dtype)
-        m, v = np.split(self.state, 2)
-        self._pieces = [(piece, parameters[piece], m[piece], v[piece]) for piece in pieces(parameters.size)]
-        self._scratch: Array = np.empty(min(parameters.size, PIECE), parameters.dtype)
+        self.state: Array = np.zeros(2 * parameters.size, parameters.dtype)
+        m, u = np.split(self.state, 2)
+        self._pieces = [(piece, parameters[piece], m[piece], u[piece]) for piece in pieces(parameters.size)]
+        self._scale = (1 - self.beta2) ** 0.5 / (1 - self.beta1)  # √v = scale · √u
 
-    def update(self, gradient: Array, count: float, learning_rate: float, k: int) -> None:
-        """One update; `gradient` is zeros after it."""
+    def update(self, gradient: Array, *, divide_by: float, learning_rate: float, k: int) -> None:
+        """Update the parameters by the sum `gradient`, divided by `divide_by`; `k` counts the updates from 0."""
         correction2 = (1 - self.beta2 ** (k + 1)) ** 0.5
-        rate = -learning_rate * correction2 / (1 - self.beta1 ** (k + 1))
-        for piece, w, m, v in self._pieces:
-            g, scratch = gradient[piece], self._scratch[: w.size]
-            np.divide(g, count, out=g)
+        rate = -learning_rate * correction2 / (1 - self.beta1 ** (k + 1)) / self._scale
+        epsilon = self.epsilon * correction2 / self._scale
+        for piece, w, m, u in self._pieces:
+            g = gradient[piece]
+            np.multiply(g, (1 - self.beta1) / divide_by, out=g)
             np.multiply(m, self.beta1, out=m)
-            np.multiply(g, 1 - self.beta1, out=scratch)
-            np.add(m, scratch, out=m)
-            np.multiply(v, self.beta2, out=v)
+            np.add(m, g, out=m)
             np.square(g, out=g)
-            np.multiply(g, 1 - self.beta2, out=g)
-            np.add(v, g, out=v)
-            np.sqrt(v, out=scratch)
-            np.add(scratch, self.epsilon * correction2, out=scratch)
-            np.divide(m, scratch, out=scratch)
-            np.multiply(scratch, rate, out=scratch)
-            np.add(w, scratch, out=w)
-            g.fill(0)
+            np.multiply(u, self.beta2, out=u)
+            np.add(u, g, out=u)
+            np.sqrt(u, out=g)
+            np.add(g, epsilon, out=g)
+            np.divide(m, g, out=g)
+            np.multiply(g, rate, out=g)
+            np.add(w, g, out=w)
 
 
 Optimizer = SGD | Adam
 
-# name → function(parameters, momentum, nesterov, blas)
-OPTIMIZERS: dict[str, Callable[[Array, float, bool, bool], Optimizer]] = {
+# name → function(parameters, momentum, nesterov)
+OPTIMIZERS: dict[str, Callable[[Array, float, bool], Optimizer]] = {
     "sgd": SGD,
-    "adam": lambda parameters, momentum, nesterov, blas: Adam(parameters),
+    "adam": lambda parameters, momentum, nesterov: Adam(parameters),
 }

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from nnmpi.memory import zeros
 from nnmpi.mpi.shared_memory import share
 from nnmpi.mpi.world import World
+from nnmpi.nn.arrays import Array
 from nnmpi.reduction.buckets import Overlapped, buckets
 from nnmpi.reduction.one_host import Slices
-from nnmpi.reduction.protocol import Array, Block, Reduction, datatype
+from nnmpi.reduction.protocol import Block, Reduction, datatype
 
 DEFAULT_MB = 1.0
 
@@ -41,7 +41,7 @@ class Native:
 
     def __init__(self, world: World, length: int, dtype: str) -> None:
         self.blocks = [Block(0)]
-        self.vectors: list[Array] = [zeros(length, dtype)]
+        self.vectors: list[Array] = [np.zeros(length, dtype)]
         self._alone = world.size == 1
         self._allreduce = world.here.counted(world.comm.Allreduce, "reduction")
         self._in_place = world.mpi.IN_PLACE

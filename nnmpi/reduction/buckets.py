@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from nnmpi.memory import zeros
+import numpy as np
+
 from nnmpi.mpi.world import World
-from nnmpi.reduction.protocol import Array, Block, datatype
+from nnmpi.nn.arrays import Array
+from nnmpi.reduction.protocol import Block, datatype
 
 
 def buckets(layers: list[int], length: int, least: int) -> dict[int, slice]:
@@ -31,7 +33,7 @@ class Overlapped:
 
     def __init__(self, world: World, parts: dict[int, slice], length: int, dtype: str) -> None:
         self.blocks = [Block(0)]
-        self.vectors: list[Array] = [zeros(length, dtype)]
+        self.vectors: list[Array] = [np.zeros(length, dtype)]
         self._buffers = {layer: [self.vectors[0][part], datatype(world, dtype)] for layer, part in parts.items()}
         self._in_place = world.mpi.IN_PLACE
         self._iallreduce = world.comm.Iallreduce

@@ -7,11 +7,11 @@ the sums to all; after another barrier every rank has all sums in its own vector
 
 import numpy as np
 
-from nnmpi.memory import LINE
 from nnmpi.mpi.barrier import barrier
-from nnmpi.mpi.shared_memory import copies
+from nnmpi.mpi.shared_memory import LINE, copies
 from nnmpi.mpi.world import World
-from nnmpi.reduction.protocol import Array, Block
+from nnmpi.nn.arrays import Array
+from nnmpi.reduction.protocol import Block
 
 PIECE = 1 << 16  # numbers that are added up and written to all before the next ones: they stay in the cache meanwhile
 

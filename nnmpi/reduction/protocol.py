@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from nnmpi.mpi.world import World
-
-Array = npt.NDArray[np.floating]
+from nnmpi.nn.arrays import Array
 
 
 @dataclass(frozen=True)

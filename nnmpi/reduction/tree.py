@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from nnmpi.memory import LINE, zeros
 from nnmpi.mpi.barrier import barrier
-from nnmpi.mpi.shared_memory import copies, share
+from nnmpi.mpi.shared_memory import LINE, copies, share
 from nnmpi.mpi.world import World
-from nnmpi.reduction.protocol import Array, Block, datatype
+from nnmpi.nn.arrays import Array
+from nnmpi.reduction.protocol import Block, datatype
 
 Node = tuple[int, int]  # the shards [low, high) below a node of the tree
 
@@ -67,7 +67,7 @@ class Deterministic:
         long = width * world.size
         memory = share(world, max(map(len, holdings)), long, dtype)
         shared = [] if memory is None else list(memory[world.rank, : len(mine), :long])
-        whole: list[Array] = [*shared, *(zeros(long, dtype) for _ in range(count - len(shared)))]
+        whole: list[Array] = [*shared, *(np.zeros(long, dtype) for _ in range(count - len(shared)))]
         self.vectors = [vector[:length] for vector in whole]
         own = slice(width * world.rank, width * (world.rank + 1))
         self.name = f"tree over the shards, {'by messages' if memory is None else 'in shared memory'}"

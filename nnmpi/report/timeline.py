@@ -17,8 +17,6 @@ SLICES = {
     "forward": "compute",
     "loss": "compute",
     "backward": "compute",
-    "gradient": "compute",
-    "help": "compute",
     "l2": "compute",
     "update": "compute",
     "reduce": "communication",
@@ -69,10 +67,10 @@ class Timeline:
         """`call`, with a row of what it took; `number` tells which one of many alike it was."""
         extend, kind = (self._rows if rows is None else rows).extend, NUMBERS[name]
 
-        def timed(*arguments: Any, **options: Any) -> Any:
+        def timed(*arguments: Any, **named: Any) -> Any:
             start = clock()
             try:
-                return call(*arguments, **options)
+                return call(*arguments, **named)
             finally:
                 extend((kind, start, clock(), 0))
 

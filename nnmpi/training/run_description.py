@@ -10,19 +10,18 @@ import numpy as np
 from nnmpi.config import Config
 from nnmpi.environment import batch_job, blas, versions
 from nnmpi.mpi.world import World
-from nnmpi.nn.kernel import current
 from nnmpi.training.task import Task
 
 
 def describe(config: Config, task: Task, world: World) -> dict[str, Any]:
     """What ``config.json`` says of a run. Under "bits" stands what its bits depend on, besides the settings."""
     found, math = versions(), blas()
-    math["kernel"] = current() or math["kernel"]  # which threadpoolctl asks for only once
     return {
         "finished": False,
         "settings": config.as_json(),
         "architecture": {**vars(task.architecture), "parameters": task.architecture.parameters},
         "samples": task.samples,
+        "data_digest": task.data_digest,
         "shards": task.layout.shards,
         "batch_size": task.layout.batch_size,
         "steps_per_epoch": task.layout.steps,

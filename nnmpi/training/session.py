@@ -14,10 +14,12 @@ from nnmpi.files.checkpoint import Checkpoint, Progress
 from nnmpi.files.model import Model, Recipe
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import glorot_uniform
-from nnmpi.nn.blas import Array
+from nnmpi.nn.arrays import Array
 from nnmpi.nn.network import Bound, Network
+from nnmpi.nn.optimizers import OPTIMIZERS
 from nnmpi.nn.schedules import Schedule
-from nnmpi.reduction.choose import Exchange
+from nnmpi.reduction.choose import choose
+from nnmpi.reduction.step_vector import Sums
 from nnmpi.training.evaluation import CHUNK
 from nnmpi.training.resume import check_data, restore, scaler_arrays
 from nnmpi.training.run_description import describe
@@ -41,8 +43,6 @@ class Session:
         The settings.
     world
         The ranks that train.
-    threads
-        How many threads BLAS has on each rank.
     source
         Where the samples come from; None opens ``config.data``.
     resumed
@@ -71,7 +71,6 @@ class Session:
         self,
         config: Config,
         world: World,
-        threads: int,
         source: Source | None = None,
         resumed: Checkpoint | None = None,
         requests: Requests | None = None,
@@ -90,8 +89,9 @@ class Session:
         world.here.epoch_and_step = lambda: (self.progress.epoch, self.progress.step)
 
         self.parameters = glorot_uniform(architecture, stream(config.seed, Purpose.PARAMETERS))
-        exchange = Exchange(config, world, self.layout.shards, task.held, architecture, self.parameters)
-        self.reduction, self.sums, self.optimizer = exchange.reduce, exchange.sums, exchange.optimizer
+        self.reduction = choose(config, world, self.layout.shards, task.held, architecture)
+        self.sums = Sums(self.reduction, architecture)
+        self.optimizer = OPTIMIZERS[config.optimizer](self.parameters, config.momentum, config.nesterov)
         self.description["reduction"] = self.reduction.name
         self._best = self.parameters.copy() if task.validation else self.parameters[:0]
         self._state = {"parameters": self.parameters, "optimizer": self.optimizer.state, "best": self._best}
@@ -108,9 +108,6 @@ class Session:
             max_block=self.layout.largest_microbatch * (1 if by_shard else len(task.held)),
             max_blocks=len(self.reduction.blocks),
             dropout=config.dropout,
-            fuse=True,
-            onto_zeros=not config.deterministic,
-            sample_major=threads == 1,
         )
         self.evaluator = Network(architecture, self.parameters, CHUNK)
         parts = task.training, self.layout, task.held, task.targets
@@ -129,9 +126,9 @@ class Session:
         self._every, self._unit = parse_interval(config.checkpoint_every)
         self._epoch_began = time.perf_counter() - self.progress.seconds
 
-    def _bind(self, inputs: list[Array], targets: list[Array], whole: Array) -> Bound:
+    def _bind(self, inputs: list[Array], targets: list[Array], weights: list[Array] | None = None) -> Bound:
         destinations, ready = self.sums.destinations, self.reduction.ready
-        return self.network.bind(inputs, targets, destinations, ready, whole, training=True)
+        return self.network.bind(inputs, targets, destinations, ready, training=True, weights=weights)
 
     def start_epoch(self) -> None:
         """Draw the order of the epoch that `progress` stands in, and start its clock."""
@@ -159,13 +156,15 @@ class Session:
 
     def checkpoint(self, finished: bool = False) -> Checkpoint:
         """The live arrays and progress, as a checkpoint stores them."""
-        about = {name: self.description[name] for name in ("settings", "samples", "shards", "bits")}
+        about = {name: self.description[name] for name in ("settings", "samples", "shards", "bits", "data_digest")}
         return Checkpoint(self.progress, self._state, {**about, "finished": finished})
 
     def model(self) -> Model:
         """The network as it is now, with all that is needed to use it."""
         config, task = self.config, self.task
-        recipe = Recipe(config.data, config.test_fraction, config.seed, config.stratify)
+        recipe = Recipe(
+            config.data, config.test_fraction, config.seed, config.stratify, task.data_digest, task.source.target
+        )
         return Model(task.architecture, self.parameters, task.scaler, task.target_scaler, task.targets, recipe)
 
     def stops_early(self) -> bool:

@@ -1,10 +1,11 @@
 """Trainings that `nnmpi launch` starts on the hosts of a cluster."""
 
-import json
+import os
+import time
 from pathlib import Path
 
 from hosts import SHARED_CORES, Host, wait_for
-from jobs import Environment, Job
+from jobs import ROOT, Environment, Job
 
 HOSTFILE_LINES = {"openmpi": "{} slots={}", "mpich": "{}:{}"}
 OPEN_MPI_VARIABLES = (
@@ -12,7 +13,7 @@ OPEN_MPI_VARIABLES = (
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
     "PRTE_MCA_rmaps_default_mapping_policy",
 )
-ENDS = 120  # seconds after which a training has ended, on a busy machine, too
+ENDS = 180  # seconds after which a training has ended, on a busy machine, too
 
 
 def write_hostfile(path: Path, mpi: Environment, hosts: list[Host], ranks: int) -> Path:
@@ -21,7 +22,7 @@ def write_hostfile(path: Path, mpi: Environment, hosts: list[Host], ranks: int) 
     return path
 
 
-def launch(hosts: list[Host], ranks: int, mpi: Environment, directory: Path, *words: str) -> Job:
+def launch(hosts: list[Host], ranks: int, mpi: Environment, directory: Path, *words: str, **more: str) -> Job:
     """``nnmpi launch`` on the first of `hosts`, with so many ranks on each of them."""
     hostfile = write_hostfile(directory / "hostfile", mpi, hosts, ranks)
     # what tests on one host give to Open MPI: launch has to see to it itself
@@ -36,21 +37,25 @@ def launch(hosts: list[Host], ranks: int, mpi: Environment, directory: Path, *wo
         str(hostfile),
         *words,
     )
-    return Job(hosts[0].command(*command, cwd=directory), directory, **SHARED_CORES)
+    return Job(hosts[0].command(*command, cwd=directory), directory, **SHARED_CORES, **more)
 
 
-def wait_for_epochs(job: Job, directory: Path, epochs: int) -> None:
-    def done() -> bool:
-        assert job.process.poll() is None, job.output()
-        metrics = directory / "metrics.jsonl"
-        return metrics.exists() and len(metrics.read_text().splitlines()) >= epochs
+def pausing(directory: Path, update: int) -> dict[str, str]:
+    """The variables with which a training pauses before an update, see `programs/pausing`."""
+    path = os.pathsep.join(filter(None, [str(ROOT / "tests/programs/pausing"), os.environ.get("PYTHONPATH")]))
+    return {"PYTHONPATH": path, "PAUSE_AT": str(update), "PAUSE_FILE": str(directory / "pause")}
 
-    wait_for(done, timeout=ENDS)
+
+def wait_for_pause(directory: Path, ranks: int) -> None:
+    wait_for(lambda: len(list(directory.glob("pause.*"))) == ranks, timeout=ENDS)
+
+
+def end_pause(directory: Path) -> None:
+    (directory / "pause").touch()
 
 
 def wait_for_no_processes(hosts: list[Host]) -> None:
-    wait_for(lambda: not any(host.processes() for host in hosts))
-
-
-def read_config(directory: Path) -> dict[str, object]:
-    return dict(json.loads((directory / "config.json").read_text()))
+    end = time.monotonic() + 30
+    while processes := {host.name: host.processes() for host in hosts if host.processes()}:
+        assert time.monotonic() < end, processes
+        time.sleep(0.05)

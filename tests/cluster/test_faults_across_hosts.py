@@ -8,24 +8,22 @@ from pathlib import Path
 import pytest
 from hosts import Cluster, Host
 from jobs import Job, Run, needed
-from launched import ENDS, launch, wait_for_epochs, wait_for_no_processes
+from launched import ENDS, end_pause, launch, pausing, wait_for_no_processes, wait_for_pause
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
-FLAGS = ("--epochs", "40", "--deterministic", "--checkpoint-every", "100steps")
+FLAGS = ("--epochs", "3", "--deterministic", "--checkpoint-every", "20steps")
+PAUSE = 70  # the update before which something happens: in the second epoch, between two checkpoints
 VICTIM = 2  # the rank on the third host
 
 
-def own_directory(directory: Path) -> str:
-    """A directory for the results of a test that is not the same on any two hosts."""
-    return f"/tmp/{directory.name}"
-
-
-def start(cluster: Cluster, directory: Path, *flags: str) -> Job:
-    """A training on four hosts, each with files of its own, that has begun."""
-    output = own_directory(directory)
-    job = launch(cluster.hosts, 1, needed("openmpi"), directory, *flags, "--", "train", *FLAGS, "--output", output)
-    wait_for_epochs(job, cluster.hosts[0].path(output), 3)
+def start(
+    cluster: Cluster, directory: Path, *flags: str, output: str, library: str = "openmpi", train: tuple[str, ...] = ()
+) -> Job:
+    """A training on four hosts that pauses in a step."""
+    command = (*flags, "--", "train", *FLAGS, *train, "--output", output)
+    job = launch(cluster.hosts, 1, needed(library), directory, *command, **pausing(directory, PAUSE))
+    wait_for_pause(directory, len(cluster.hosts))
     return job
 
 
@@ -51,14 +49,48 @@ def test_survivors_on_other_hosts_end_with_the_same_bits(
     fault: Callable[[Cluster, Host], None], cluster: Cluster, train: Callable[..., Run], tmp_path: Path
 ) -> None:
     victim, straight = cluster.hosts[VICTIM], train(*FLAGS)
-    with start(cluster, tmp_path) as job:
+    output = f"/tmp/{tmp_path.name}"  # another directory on every host
+    with start(cluster, tmp_path, output=output) as job:
         fault(cluster, victim)
+        end_pause(tmp_path)
         done = job.wait(ENDS).succeeded()
-    run = Run(done, cluster.hosts[0].path(own_directory(tmp_path)))
+    run = Run(done, cluster.hosts[0].path(output))
     assert run.config["finished"] is True
     assert run.config["lost_ranks"] == [VICTIM]
     assert (run.directory / "model.safetensors").read_bytes() == (straight.directory / "model.safetensors").read_bytes()
     assert [m["step"] for m in run.metrics] == [m["step"] for m in straight.metrics]
     left = cluster.hosts if fault in (kill, stop) else [host for host in cluster.hosts if host is not victim]
     wait_for_no_processes(left)
-    assert fault == Cluster.power_off or not victim.path(own_directory(tmp_path)).exists()
+    assert fault == Cluster.power_off or not victim.path(output).exists()
+
+
+# A host without power says nothing: without fault tolerance only the watchdog notices. That of one which crashes
+# closes its connections, after which Open MPI's launcher ends the job, also with fault tolerance.
+LOSSES = {
+    "MPICH, power off": ("mpich", Cluster.power_off, ("--stall-timeout", "5"), ()),
+    "Open MPI, power off": ("openmpi", Cluster.power_off, ("--stall-timeout", "5"), ("--no-fault-tolerance",)),
+    "Open MPI, crash": ("openmpi", Cluster.crash, (), ()),
+}
+
+
+@pytest.mark.parametrize(("library", "fault", "more", "flags"), LOSSES.values(), ids=LOSSES)
+def test_a_restart_goes_on_without_a_lost_host(
+    library: str,
+    fault: Callable[[Cluster, Host], None],
+    more: tuple[str, ...],
+    flags: tuple[str, ...],
+    cluster: Cluster,
+    train: Callable[..., Run],
+    tmp_path: Path,
+) -> None:
+    straight, victim = train(*FLAGS), cluster.hosts[VICTIM]
+    with start(cluster, tmp_path, "--restarts", "2", *flags, library=library, train=more, output="run") as job:
+        fault(cluster, victim)
+        end_pause(tmp_path)
+        done = Run(job.wait(ENDS).succeeded(), tmp_path / "run")
+    assert "no answer from node3; restart 1 of 2" in done.done.err
+    assert done.config["hosts"] == ["node1", "node2", "node4"]
+    assert (done.directory / "model.safetensors").read_bytes() == (
+        straight.directory / "model.safetensors"
+    ).read_bytes()
+    wait_for_no_processes([host for host in cluster.hosts if host is not victim])

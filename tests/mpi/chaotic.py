@@ -37,9 +37,9 @@ def agree(self: RunState, world: World) -> None:
     original_agree(self, world)
 
 
-def update(self: SGD, gradient: np.ndarray, count: float, learning_rate: float, k: int) -> None:
+def update(self: SGD, gradient: np.ndarray, **numbers: Any) -> None:
     global recovering
-    original_update(self, gradient, count, learning_rate, k)
+    original_update(self, gradient, **numbers)
     if recovering:
         recovering = False
         with open(f"recovered-{name}", "a") as file:

@@ -1,7 +1,7 @@
 """A training to which something happens: ``disturbed.py WHAT UPDATE RANK nnmpi-arguments…``.
 
-Before update number UPDATE, rank RANK gets a signal (WHAT is its number), a bit flips in the last of the parameters
-that it updates (``flip``), or no file that it writes may be larger than 1 MB from then on (``full``), which stands for
+Before update number UPDATE, rank RANK gets a signal (WHAT is its number), a bit flips in the last of its parameters
+(``flip``), or no file that it writes may be larger than 1 MB from then on (``full``), which stands for
 a full disk, or it takes a minute's rest (``sleep``), or stops for a second (``pause``). Checkpoints are waited for, so
 that a slow disk does not decide which of them there are.
 """
@@ -32,10 +32,10 @@ def init(self: World, mpi: object) -> None:
     here = self.rank
 
 
-def disturbed_update(self: SGD, gradient: np.ndarray, count: float, learning_rate: float, k: int) -> None:
+def disturbed_update(self: SGD, gradient: np.ndarray, *, k: int, **numbers: float) -> None:
     if k == update and here == rank:
         if what == "flip":
-            self._replicas[-1][-1:].view(np.uint8)[0] ^= 1
+            self._parameters[-1:].view(np.uint8)[0] ^= 1
         elif what == "full":
             resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
         elif what == "sleep":
@@ -45,7 +45,7 @@ def disturbed_update(self: SGD, gradient: np.ndarray, count: float, learning_rat
             os.kill(os.getpid(), signal.SIGSTOP)
         else:
             os.kill(os.getpid(), int(what))
-    original_update(self, gradient, count, learning_rate, k)
+    original_update(self, gradient, k=k, **numbers)
 
 
 wait_for_checkpoints()

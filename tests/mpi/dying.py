@@ -31,7 +31,7 @@ from nnmpi.reduction.one_host import Slices
 from nnmpi.reduction.tree import Deterministic
 
 PLACES: dict[str, list[tuple[Any, str]]] = {
-    "start": [(nnmpi.commands.job, "_check_family")],  # before MPI starts
+    "start": [(nnmpi.commands.job, "library_or_alone")],  # before MPI starts
     "prepare": [(nnmpi.training.session, "prepare")],
     "output": [(nnmpi.commands.train, "Output")],
     "reduce": [(Deterministic, "reduce"), (Native, "reduce"), (Slices, "reduce")],

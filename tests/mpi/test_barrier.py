@@ -2,10 +2,16 @@
 
 import json
 import platform
+import threading
 from pathlib import Path
 
 import pytest
 from jobs import Environment, needed, run
+from ranks import on_ranks
+
+from nnmpi.mpi import barrier
+from nnmpi.mpi.cores import Quota
+from nnmpi.mpi.world import World
 
 pytestmark = [
     pytest.mark.mpi,
@@ -22,10 +28,51 @@ def test_nobody_passes_before_all_have_come(mpi: Environment, ranks: int, tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("where", "how"), [([], ["foreign"]), (["--with-ft", "ulfm"], [])])
-def test_on_other_processors_and_where_ranks_may_die_it_is_that_of_mpi(
-    where: list[str], how: list[str], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_the_same_where_ranks_may_die(ranks: int, tmp_path: Path) -> None:
     mpi = needed("openmpi")
-    done = run(mpi.mpiexec(2, *where, mpi.program("python"), WAITING, *how), tmp_path).succeeded()
+    done = run(mpi.mpiexec(ranks, "--with-ft", "ulfm", mpi.program("python"), WAITING), tmp_path).succeeded()
+    assert json.loads(done.out) == ranks * [[True, False]]
+
+
+@pytest.mark.slow
+def test_on_other_processors_it_is_that_of_mpi(tmp_path: Path) -> None:
+    mpi = needed("openmpi")
+    done = run(mpi.mpiexec(2, mpi.program("python"), WAITING, "foreign"), tmp_path).succeeded()
     assert json.loads(done.out) == 2 * [[False, False]]
+
+
+@pytest.mark.parametrize(
+    ("of_each_rank", "quota", "gives_way"),
+    [
+        ([[0, 1, 2], [0, 1, 2], [0, 1, 2]], None, False),
+        ([[0], [1], [5]], None, False),  # bound to cores of their own
+        ([[0, 1], [0, 1], [0, 1]], None, True),
+        ([[0], [1], [0]], None, True),
+        ([[0, 1, 2], [0, 1, 2], [0, 1, 2]], 2, True),  # a container that grants two cores' time
+    ],
+)
+def test_ranks_give_way_where_they_are_more_than_their_cores(
+    of_each_rank: list[list[int]], quota: float | None, gives_way: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = threading.local()
+    monkeypatch.setattr(barrier, "cores", lambda: mine.cores)
+    monkeypatch.setattr(barrier, "quota", lambda: quota and Quota(quota, ""))
+
+    def work(world: World) -> int:
+        mine.cores = of_each_rank[world.rank]
+        return barrier.patience(world)
+
+    assert on_ranks(3, work) == 3 * [0 if gives_way else barrier.PATIENCE]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [2, 3, 5])
+def test_all_survivors_leave_the_barrier_when_a_rank_dies(ranks: int, tmp_path: Path) -> None:
+    """Also those who wait for a rank that has left for the recovery; they are one barrier apart at most."""
+    mpi = needed("openmpi")
+    command = mpi.mpiexec(ranks, "--with-ft", "ulfm", mpi.program("python"), WAITING, "die")
+    done = run(command, tmp_path).succeeded()
+    passed = json.loads(done.out)
+    assert len(passed) == ranks - 1
+    assert max(passed) - min(passed) <= 1

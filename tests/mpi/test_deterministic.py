@@ -76,15 +76,8 @@ def test_microbatches_of_one_sample(train: Train, mpi: str, ranks: int) -> None:
 
 @pytest.mark.parametrize(("mpi", "ranks"), [("openmpi", 2), ("mpich", 3)])
 def test_wide_layers(train: Train, mpi: str, ranks: int) -> None:
-    """Their outputs lie in another order of memory, which must not depend on the ranks."""
     runs = {"512-512": ("--deterministic", "--hidden", "512,512", "--dropout", "0.2", "--epochs", "1")}
     assert train(mpi, ranks, runs) == train("openmpi", 1, runs)
-
-
-def test_kernel_does_not_depend_on_the_ranks(train: Train) -> None:
-    """The product of all shards at once would be a large one, see `nnmpi.nn.kernel`; that of one shard is not."""
-    runs = {"wide": ("--deterministic", "--hidden", "1024", "--epochs", "1")}
-    assert train("openmpi", 4, runs) == train("openmpi", 1, runs)
 
 
 def test_shards_and_ranks_that_are_no_powers_of_two(train: Train) -> None:

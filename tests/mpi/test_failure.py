@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs import CommandServer, Done, Environment, Job, Run, needed, read_metrics, run
+from jobs import CommandServer, Done, Environment, Job, Run, check_all_ended, mark, needed, read_metrics, run
 
 pytestmark = pytest.mark.mpi
 
@@ -29,27 +29,6 @@ def training(mpi: Environment, ranks: int, directory: Path) -> Iterator[Job]:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         yield job
-
-
-def mark(directory: Path) -> dict[str, str]:
-    """A variable in the environment of all processes of a job."""
-    return {"NNMPI_TEST_OF": str(directory)}
-
-
-def check_all_ended(directory: Path) -> None:
-    """No process of a job that had this mark goes on; those that still end get a moment."""
-    ((name, value),) = mark(directory).items()
-    deadline = time.monotonic() + SOON
-    while True:
-        left = []
-        for environ in Path("/proc").glob("[0-9]*/environ"):
-            with contextlib.suppress(OSError):
-                if f"{name}={value}".encode() in environ.read_bytes().split(b"\0"):
-                    left.append((environ.parent / "cmdline").read_text())
-        if not left:
-            return
-        assert time.monotonic() < deadline, left
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("rank", [0, 2])

@@ -8,10 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from jobs import Done, Environment, Job, Run, needed, ranks_help
+from jobs import Done, Environment, Job, Run, needed
 from test_timeline import check_tracks
-
-from nnmpi.reduction.helping import HELPED
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
@@ -67,13 +65,6 @@ def test_stopped_rank_is_named_and_the_job_ends(library: str, rank: int, tmp_pat
     check(done, rank, "stopped by a signal")
     # MPICH's launcher kills what is left and combines the statuses of all: 1 and 9
     assert done.status in ((1,) if mpi.mpi == "openmpi" else (1, 9))
-
-
-@ranks_help
-def test_rank_that_others_would_help_is_named_when_it_is_stopped(mpi: Environment, tmp_path: Path) -> None:
-    done = stalled(mpi, int(signal.SIGSTOP), 1, tmp_path, "--hidden", "3200", "--threads", "1")
-    assert json.loads((tmp_path / "run/config.json").read_text())["reduction"].endswith(HELPED)
-    check(done, 1, "stopped by a signal")
 
 
 @pytest.mark.parametrize(("what", "rank"), [(int(signal.SIGSTOP), 0), ("sleep", 1)], ids=["stopped", "hung"])

@@ -4,11 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from jobs import Run, ranks_help
-
-from nnmpi.nn.layers import WIDE
-from nnmpi.nn.network import LARGE
-from nnmpi.reduction.helping import HELPED
+from jobs import Run
 
 pytestmark = pytest.mark.mpi
 
@@ -104,32 +100,9 @@ def test_reduction_in_buckets_gives_the_same(train: Train, mpi: str, ranks: int)
 def test_large_layers_agree_with_the_deterministic_reduction(
     train: Train, mpi: str, ranks: int, rules: tuple[str, ...], bucket_mb: tuple[str, ...]
 ) -> None:
-    """Their gradients are added to zeros that the update before has left; the deterministic reduction needs none."""
     flags = (*TRAINED, "--dtype", "float64", "--hidden", "1000,60", *rules)
     run, reference = train(*flags, *bucket_mb, mpi=mpi, ranks=ranks), train(*flags, "--deterministic")
-    assert LARGE < 64 * 1000
     assert deviation(run, reference) <= DEVIATION["float64"]
-
-
-@ranks_help
-@pytest.mark.parametrize(
-    ("mpi", "ranks", "more"),
-    [
-        ("openmpi", 2, ()),
-        pytest.param("mpich", 3, ("--dropout", "0.2", "--l2", "1e-3"), marks=slow),
-        pytest.param("openmpi", 4, ("--augment", "shift", "--optimizer", "adam"), marks=slow),
-        pytest.param("openmpi", 3, ("--batch-size", "359"), marks=slow),  # in the last step one sample
-    ],
-)
-def test_ranks_that_help_each_other_agree_with_one_rank(
-    train: Train, mpi: str, ranks: int, more: tuple[str, ...]
-) -> None:
-    flags = ("--epochs", "2", "--batch-size", "50", "--threads", "1", "--dtype", "float64", "--hidden", "3200", *more)
-    run, reference = train(*flags, mpi=mpi, ranks=ranks), train(*flags)
-    assert WIDE < 64 * 3200
-    assert run.config["reduction"] == f"shared memory{HELPED}"
-    assert deviation(run, reference) <= DEVIATION["float64"]
-    assert [m["test_accuracy"] for m in run.metrics] == [m["test_accuracy"] for m in reference.metrics]
 
 
 @pytest.mark.slow

@@ -1,15 +1,23 @@
-"""Ranks wait for each other in a barrier of their own: ``waiting.py [foreign]``; ``foreign``: on another processor.
+"""Ranks wait for each other in a barrier of their own: ``waiting.py [foreign|die]``; ``foreign``: on another processor.
 
-Rank 0 prints in JSON for each rank whether the barrier was nnmpi's own, and whether it ever let a rank through before
-all had come.
+``die``: the last rank is killed in the middle of a barrier, and rank 0 prints how many barriers each survivor passed.
+Else rank 0 prints in JSON for each rank whether the barrier was nnmpi's own, and whether it ever let a rank through
+before all had come.
 """
 
 import json
+import os
 import platform
+import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
+
+import numpy as np
 
 from nnmpi.commands.job import run
+from nnmpi.faults.recovery import shrink
 from nnmpi.mpi.barrier import barrier
 from nnmpi.mpi.shared_memory import share
 from nnmpi.mpi.world import World
@@ -17,10 +25,36 @@ from nnmpi.mpi.world import World
 STEPS = 60
 
 
+def die(world: World, wait: Callable[[], object]) -> None:
+    passed = 0
+    world.members.meet()
+    if world.rank == world.size - 1:
+        while True:
+            if passed == STEPS:
+                threading.Timer(0.0002, os.kill, (os.getpid(), signal.SIGKILL)).start()
+            wait()
+            passed += 1
+    agreed = world.origin
+    try:
+        while True:
+            wait()
+            passed += 1
+    except world.mpi.Exception:
+        shrink(world, agreed)
+    everywhere = world.gather_rows(np.array([[passed]]))
+    if world.rank == 0:
+        print(json.dumps(everywhere.ravel().tolist()))
+    world.settle()
+
+
 def work(world: World) -> None:
-    if sys.argv[1:]:
+    how = sys.argv[1] if sys.argv[1:] else ""
+    if how == "foreign":
         platform.machine = lambda: "aarch64"
     wait = barrier(world)
+    if how == "die":
+        die(world, wait)
+        return
     memory = share(world, 1, 1, "int64")
     assert memory is not None
     come = memory[:, 0, 0]  # how far each rank has come

@@ -2,12 +2,11 @@
 
 All ranks do the same at the same time, since they share the memory's bandwidth. The matrix products are those of
 forward, weight gradient and backward, into arrays made before, without biases, with the samples of a batch in rows and
-in columns, with np.matmul and np.dot, and with both kernels of OpenBLAS where nnmpi chooses between two; the fastest
-counts. They run in the order of a step, over and over.
-The reduction is what nnmpi does in the place of the Allreduce. The update is what more the two take together: they are
-one where each rank updates a slice. The fastest products and that reduction are timed in one loop, too, in which ranks
-wait for each other as they do in a step, without and with the update; there the products' gradients are what is
-reduced. The seconds printed are medians over chunks on the slowest rank.
+in columns, with np.matmul and np.dot; the fastest counts. They run in the order of a step, over and over.
+The reduction is what nnmpi does in the place of the Allreduce. The update is what more the two take
+together. The fastest products and that reduction are timed in one loop, too, in which ranks wait for each other as
+they do in a step, without and with the update; there the products' gradients are what is reduced. The seconds printed
+are medians over chunks on the slowest rank.
 """
 
 import argparse
@@ -21,13 +20,10 @@ import numpy as np
 from mpi4py import MPI
 from threadpoolctl import threadpool_limits
 
-from nnmpi.config import Config
-from nnmpi.memory import zeros
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
-from nnmpi.nn.kernel import FOR_AVX2, FOR_AVX512, choose_kernel, current, is_choice, use
+from nnmpi.nn.optimizers import SGD
 from nnmpi.reduction.allreduce import native
-from nnmpi.reduction.choose import Exchange
 from nnmpi.reduction.step_vector import TAIL
 
 CHUNKS = 15
@@ -51,11 +47,9 @@ def main() -> None:
         ways: dict[str, float] = {}
         chosen = {}
         vectors = drawn(length), drawn(length)
-        kernels = (FOR_AVX512, FOR_AVX2) if is_choice() else (current(),)
-        for kernel, multiply, make in itertools.product(kernels, (np.matmul, np.dot), (in_rows, in_columns)):
-            use(kernel)
-            name = f"{multiply.__name__} {make.__name__}, {kernel}"
-            chosen[name] = kernel, multiply, make
+        for multiply, make in itertools.product((np.matmul, np.dot), (in_rows, in_columns)):
+            name = f"{multiply.__name__} {make.__name__}"
+            chosen[name] = multiply, make
             ways[name] = time_alone(comm, multiply_all(multiply, make(architecture, batch, *vectors)), asked.seconds)
         fastest = comm.bcast(min(ways, key=ways.__getitem__))
         vector = np.zeros(length + TAIL, np.float32)
@@ -64,20 +58,17 @@ def main() -> None:
         world = World(MPI)
         own = native(world, [length], len(vector), "float32", None)
         reduction = time_alone(comm, own.reduce, asked.seconds)
-        choose_kernel(architecture.largest_layer, batch)
-        exchange = Exchange(Config(), world, 8, range(8), architecture, drawn(length), single_threaded=False)
+        parameters, gradient = drawn(length), own.vectors[0][:-TAIL]
+        optimizer = SGD(parameters, momentum=0.9, nesterov=True)
 
         def reduce_and_update() -> None:
-            exchange.reduce.reduce()
-            # the parameters stay as they are; at 0 BLAS would do nothing
-            exchange.optimizer.update(exchange.sums.gradient, batch, 1e-20, 0)
+            own.reduce()
+            optimizer.update(gradient, divide_by=batch, learning_rate=1e-20, k=0)  # the parameters stay as they are
 
         update = time_alone(comm, reduce_and_update, asked.seconds) - reduction
-        kernel, multiply, make = chosen[fastest]
-        use(kernel)
-        products = multiply_all(multiply, make(architecture, batch, exchange.parameters, own.vectors[0][:-TAIL]))
+        multiply, make = chosen[fastest]
+        products = multiply_all(multiply, make(architecture, batch, parameters, gradient))
         together = time_alone(comm, lambda: (products(), own.reduce()), asked.seconds)
-        products = multiply_all(multiply, make(architecture, batch, exchange.parameters, exchange.sums.gradient))
         updating = time_alone(comm, lambda: (products(), reduce_and_update()), asked.seconds)
     if comm.rank == 0:
         found = {"products": ways[fastest], "ways": ways, "together": together, "updating": updating}
@@ -114,10 +105,8 @@ def weights(architecture: Architecture, vector: Array) -> list[Array]:
 
 
 def drawn(count: int) -> Array:
-    """Numbers like those of a network; in large pages where there are such."""
-    numbers = zeros(count, np.float32)
-    np.random.default_rng(0).standard_normal(out=numbers, dtype=np.float32)
-    return numbers
+    """Numbers like those of a network."""
+    return np.random.default_rng(0).standard_normal(count, dtype=np.float32)
 
 
 def multiply_all(multiply: Callable[[Array, Array, Array], object], products: list[Product]) -> Callable[[], None]:

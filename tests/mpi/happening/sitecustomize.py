@@ -21,14 +21,14 @@ if rank and "HAPPENS" in os.environ:
     happened = Path(os.environ["HAPPENED"])
     original_update = SGD.update
 
-    def disturbed_update(self: SGD, gradient: np.ndarray, count: float, learning_rate: float, k: int) -> None:
+    def disturbed_update(self: SGD, gradient: np.ndarray, *, k: int, **numbers: float) -> None:
         if k == int(update) and rank == victim and happened.stat().st_size < int(times):
             with happened.open("a") as file:
                 file.write("x")
             if what == "raise":
                 raise ValueError("something is wrong")
             os.kill(os.getpid(), int(what))
-        original_update(self, gradient, count, learning_rate, k)
+        original_update(self, gradient, k=k, **numbers)
 
     SGD.update = disturbed_update  # type: ignore[method-assign]
     wait_for_checkpoints()

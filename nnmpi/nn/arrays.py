@@ -1,0 +1,9 @@
+"""The types that the network and the optimizers share."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.floating]
+Call = Callable[[], object]  # a function with all its arguments bound, so that a step only goes through a list

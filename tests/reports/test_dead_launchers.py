@@ -1,0 +1,100 @@
+# From open-mpi/ompi 1418 and Pyomo/mpi-sppy 854: ranks that go on, or wait for ever, after their launcher was killed.
+"""When a launcher dies its ranks end; a process without a launcher has none to lose."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from jobs import Environment, Job, check_all_ended, mark, needed, read_metrics, variables
+
+pytestmark = pytest.mark.mpi
+
+LONG = ("train", "--epochs", "1000000", "--output", "run")
+WAYS = {
+    "deterministic": ("{nnmpi}", *LONG, "--deterministic"),
+    "below a shell": ("sh", "-c", f"{{nnmpi}} {' '.join(LONG)}; true"),
+    "in large products": ("{nnmpi}", *LONG, "--data", "random:2000x300x10", "--hidden", "900,900"),
+}
+
+
+def wait_for_an_epoch(job: Job, directory: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not ((directory / "metrics.jsonl").exists() and read_metrics(directory)):
+        assert job.process.poll() is None, job.output()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_mpiexec_leaves_no_rank(mpi: Environment, way: str, tmp_path: Path) -> None:
+    words = [word.replace("{nnmpi}", mpi.program("nnmpi")) for word in WAYS[way]]
+    with Job(mpi.mpiexec(3, *words), tmp_path, **mark(tmp_path)) as job:
+        wait_for_an_epoch(job, tmp_path / "run")
+        job.process.kill()
+        job.process.wait(10)
+        check_all_ended(tmp_path)
+        assert not list(Path(job.scratch).glob("ompi.*"))
+
+
+def test_killed_mpirun_leaves_no_rank_under_fault_tolerance(tmp_path: Path) -> None:
+    mpi = needed("openmpi")
+    command = [mpi.program("mpiexec"), "--with-ft", "ulfm", "-n", "2", mpi.program("nnmpi"), *LONG]
+    with Job(command, tmp_path, **mark(tmp_path)) as job:
+        wait_for_an_epoch(job, tmp_path / "run")
+        job.process.kill()
+        job.process.wait(10)
+        check_all_ended(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGQUIT", "SIGABRT"])
+def test_launcher_ends_with_nnmpi_launch(mpi: Environment, name: str, tmp_path: Path) -> None:
+    command = [mpi.program("nnmpi"), "launch", "-n", "2", "--restarts", "2", "--", *LONG]
+    with Job(command, tmp_path, **mark(tmp_path)) as job:
+        wait_for_an_epoch(job, tmp_path / "run")
+        job.process.send_signal(getattr(signal, name))
+        job.process.wait(30)
+        check_all_ended(tmp_path)
+
+
+def test_training_without_a_launcher_outlives_its_shell(tmp_path: Path) -> None:
+    nnmpi = Path(sys.executable).with_name("nnmpi")
+    script = f"setsid nohup {nnmpi} train --data iris --epochs 2000 --output run >out 2>&1 & echo $!"
+    shell = subprocess.run(["sh", "-c", script], cwd=tmp_path, env=variables(), capture_output=True, text=True)
+    training = int(shell.stdout)
+    try:
+        deadline = time.monotonic() + 60
+        while Path(f"/proc/{training}").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert (tmp_path / "out").read_text().splitlines()[-1].startswith("test accuracy")
+    finally:
+        if Path(f"/proc/{training}").exists():
+            os.kill(training, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("reader", ["gone", "asleep", "there"])
+def test_last_words_never_wait(reader: str) -> None:
+    """In a process of its own, whose standard error is a pipe that nobody reads from, is full, or is read from."""
+    source, sink = os.pipe()
+    if reader == "gone":
+        os.close(source)
+    if reader == "asleep":
+        os.set_blocking(sink, False)
+        for size in (4096, 1):
+            try:
+                while True:
+                    os.write(sink, bytes(size))
+            except BlockingIOError:
+                pass
+        os.set_blocking(sink, True)
+    code = "from nnmpi.mpi.last_words import last_words; last_words('x' * 100); print('done')"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=sink, timeout=60, check=True)
+    assert done.stdout == b"done\n"
+    if reader == "there":
+        assert os.read(source, 1000) == b"x" * 100
+    if reader != "gone":
+        os.close(source)
+    os.close(sink)

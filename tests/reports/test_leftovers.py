@@ -1,0 +1,113 @@
+# From open-mpi/ompi 7164, Lightning-AI/pytorch-lightning 20776 (left-over variables), open-mpi/ompi 12784 (litter).
+"""Variables of a launcher that is not there mislead nobody, and a command without a launcher leaves nothing behind."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from jobs import CommandServer, Environment, needed, run
+
+NNMPI = str(Path(sys.executable).with_name("nnmpi"))
+TRAIN = ("train", "--data", "iris", "--epochs", "1", "--output", "run")
+
+LEFT = {
+    "rank 3 of an mpirun that has ended": {
+        "OMPI_COMM_WORLD_SIZE": "8",
+        "OMPI_COMM_WORLD_RANK": "3",
+        "OMPI_COMM_WORLD_LOCAL_SIZE": "8",
+        "OMPI_MCA_mpi_ft_enable": "1",
+        "PMIX_NAMESPACE": "prterun-host-1@1",
+        "PMIX_RANK": "3",
+        "PMIX_SERVER_URI41": "prterun-host-1@0.0;tcp4://127.0.0.1:9",
+        "PMIX_SERVER_TMPDIR": "/tmp/ompi.1",
+    },
+    "Open MPI's numbers alone": {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"},
+    "Hydra's": {"PMI_SIZE": "4", "PMI_RANK": "2", "PMI_FD": "9", "MPI_LOCALNRANKS": "4", "MPI_LOCALRANKID": "2"},
+    "empty ones": {"PMI_SIZE": "2", "PMI_RANK": "", "PMI_FD": "", "OMPI_COMM_WORLD_SIZE": "", "SLURM_PROCID": ""},
+    "srun --mpi=pmix, one task": {
+        "SLURM_JOB_ID": "7",
+        "SLURM_STEP_ID": "0",
+        "SLURM_NTASKS": "1",
+        "SLURM_PROCID": "0",
+        "PMIX_RANK": "0",
+        "PMIX_SERVER_URI2": "slurm.pmix.7.0;tcp4://127.0.0.1:9",
+    },
+    "a batch script with one task": {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "1", "SLURM_PROCID": "0"},
+}
+
+
+@pytest.mark.parametrize("which", LEFT)
+@pytest.mark.parametrize("library", ["openmpi", "mpich"])
+def test_training_runs_as_one_rank(library: str, which: str, tmp_path: Path) -> None:
+    done = run([needed(library).program("nnmpi"), *TRAIN], tmp_path, **LEFT[which]).succeeded()
+    assert done.out.splitlines()[-1].startswith("test accuracy")
+    assert done.err == ""
+
+
+@pytest.mark.parametrize("which", LEFT)
+def test_bad_input_is_never_silent(nnmpi: CommandServer, which: str, tmp_path: Path) -> None:
+    done = nnmpi("train", "--epochs", "x", cwd=tmp_path, **LEFT[which])
+    assert done.status == 2
+    assert "--epochs" in done.err
+
+
+ALLOCATED = {
+    "salloc": {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4"},
+    "sbatch": {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "16", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"},
+    "shell of task 2": {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_PROCID": "2"},
+    "interactive step": {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_STEP_ID": "4294967290"},
+    "task 2 of a step": {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_PROCID": "2", "SLURM_STEP_ID": "0"},
+}
+
+
+@pytest.mark.parametrize("which", ALLOCATED)
+def test_training_on_one_of_several_tasks_names_the_variable(nnmpi: CommandServer, which: str, tmp_path: Path) -> None:
+    done = nnmpi(*TRAIN, cwd=tmp_path, **ALLOCATED[which])
+    assert done.status == 2
+    (message,) = [line for line in done.err.splitlines() if line.startswith("nnmpi:")]
+    assert f"{ALLOCATED[which]['SLURM_NTASKS']} " in message
+    assert "srun" in message
+    assert "unset SLURM_" in message
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("which", ALLOCATED)
+def test_models_are_used_and_jobs_launched_in_an_allocation(nnmpi: CommandServer, which: str, tmp_path: Path) -> None:
+    nnmpi(*TRAIN, cwd=tmp_path).succeeded()
+    assert "accuracy" in nnmpi("evaluate", "run", cwd=tmp_path, **ALLOCATED[which]).succeeded().out
+    if which != "task 2 of a step":
+        nnmpi("launch", "-n", "2", "--dry-run", "info", cwd=tmp_path, **ALLOCATED[which]).succeeded()
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("which", [name for name in LEFT if not name.startswith("srun")])
+def test_nnmpi_launch_ignores_what_is_left(mpi: Environment, which: str, tmp_path: Path) -> None:
+    done = run([mpi.program("nnmpi"), "launch", "-n", "2", "--", *TRAIN], tmp_path, timeout=120, **LEFT[which])
+    done.succeeded()
+    assert '"world_size": 2' in (tmp_path / "run/config.json").read_text()
+
+
+@pytest.mark.parametrize("library", ["openmpi", "mpich"])
+def test_a_command_without_a_launcher_leaves_no_file(library: str, tmp_path: Path) -> None:
+    scratch, work = tmp_path / "scratch", tmp_path / "work"
+    scratch.mkdir()
+    work.mkdir()
+    nnmpi, before = needed(library).program("nnmpi"), shared_memory()
+    for words in (TRAIN, ("evaluate", "run"), ("predict", "run", "--data", "iris"), ("info",), ("train", "--bogus")):
+        run([nnmpi, *words], work, TMPDIR=str(scratch))
+    assert list(scratch.iterdir()) == []
+    mine = {name for name in shared_memory() - before if f".{os.getpid()}" in name or "singleton" in name}
+    assert mine == set()
+
+
+def shared_memory() -> set[str]:
+    return set(os.listdir("/dev/shm"))
+
+
+def test_mpi_is_not_even_loaded(tmp_path: Path) -> None:
+    stub = tmp_path / "stub/mpi4py"
+    stub.mkdir(parents=True)
+    (stub / "__init__.py").write_text('raise ImportError("loaded")\n')
+    for words in (TRAIN, ("evaluate", "run"), ("predict", "run", "--data", "iris")):
+        run([NNMPI, *words], tmp_path, PYTHONPATH=str(stub.parent)).succeeded()

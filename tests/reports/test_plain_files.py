@@ -1,0 +1,120 @@
+"""Outputs that are no plain files: refused before the start, never replaced, never removed."""
+
+# pytorch/pytorch 5109 (encodings of outputs) led here; what stands in a file's place was found beside it
+
+import os
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jobs import CommandServer, needed, run
+
+from nnmpi.files.atomic import check_replaceable, whole_file
+
+
+def make_socket(path: Path) -> None:
+    here = os.getcwd()
+    os.chdir(path.parent)  # the name of a socket is short
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path.name)
+    os.chdir(here)
+
+
+def make_device(path: Path) -> None:
+    try:
+        os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only root makes devices")
+
+
+KINDS: dict[str, Callable[[Path], None]] = {
+    "a FIFO": os.mkfifo,
+    "a socket": make_socket,
+    "a directory": Path.mkdir,
+    "a device": make_device,
+}
+COMMANDS = {
+    "p.csv": "predict model --data iris --out p.csv",
+    "p.npz": "predict model --data iris --out p.npz",
+    "t.json": "train --data iris --epochs 1 --output run --timeline t.json",
+    "run/config.json": "train --data iris --epochs 1 --output run",
+    "run/metrics.jsonl": "train --data iris --epochs 1 --output run --overwrite",
+    "run/model.safetensors": "train --data iris --epochs 1 --output run --resume",
+}
+
+
+@pytest.fixture(scope="module")
+def directory(nnmpi: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("files")
+    nnmpi("train", "--data", "iris", "--epochs", "1", "--output", "model", cwd=path).succeeded()
+    (path / "run").mkdir()
+    return path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_is_no_file_is_refused_and_kept(nnmpi: CommandServer, directory: Path, name: str, kind: str) -> None:
+    path = directory / name
+    KINDS[kind](path)
+    before = path.lstat()
+    done = nnmpi(*COMMANDS[name].split(), cwd=directory)
+    after = path.lstat()
+    path.rmdir() if kind == "a directory" else path.unlink()
+    assert done.status == 2
+    assert done.out == ""
+    (message,) = done.messages
+    assert f"{path.name} is {kind}" in message
+    assert (before.st_mode, before.st_ino, before.st_rdev) == (after.st_mode, after.st_ino, after.st_rdev)
+    assert list((directory / "run").iterdir()) == []
+
+
+@pytest.mark.mpi
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["p.csv", "t.json", "run/metrics.jsonl"])
+def test_on_three_ranks(directory: Path, name: str) -> None:
+    os.mkfifo(directory / name)
+    done = run(needed("openmpi").nnmpi(3, *COMMANDS[name].split()), directory)
+    (directory / name).unlink()
+    assert (done.status, len(done.messages)) == (2, 1)
+
+
+@pytest.mark.parametrize("output", ["/dev/null", "model/config.json", "/dev/stdout"])
+def test_output_that_is_no_directory(nnmpi: CommandServer, directory: Path, output: str) -> None:
+    done = nnmpi("train", "--data", "iris", "--epochs", "1", "--output", output, cwd=directory)
+    assert (done.status, len(done.messages)) == (2, 1)
+    assert "not a directory" in done.messages[0]
+
+
+@pytest.mark.parametrize("timeline", ["/dev/null", "/dev/stdout", "/dev/full"])
+def test_timeline_that_is_a_device(nnmpi: CommandServer, directory: Path, timeline: str) -> None:
+    done = nnmpi("train", "--data", "iris", "--output", "new", "--timeline", timeline, cwd=directory)
+    assert (done.status, len(done.messages)) == (2, 1)
+    assert Path("/dev/stdout").is_symlink()
+    assert all(stat.S_ISCHR(Path(name).stat().st_mode) for name in ("/dev/null", "/dev/full"))
+
+
+def test_what_stands_in_the_place_of_the_new_file_is_kept(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".a.new")
+    with pytest.raises(OSError, match="FIFO"), whole_file(tmp_path / "a"):
+        pass
+    assert (tmp_path / ".a.new").is_fifo()
+
+
+def test_links_and_files_are_replaceable(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("/dev/null")
+    for name in ("file", "link", "nothing", "file/below"):
+        check_replaceable(tmp_path / name)
+
+
+def test_what_is_no_checkpoint_is_kept(nnmpi: CommandServer, tmp_path: Path) -> None:
+    checkpoints = tmp_path / "run/checkpoints"
+    checkpoints.mkdir(parents=True)
+    os.mkfifo(checkpoints / "000000000009.json")
+    os.mkfifo(checkpoints / ".000000000009.json.new")
+    (checkpoints / "notes.json").write_text("mine")
+    nnmpi("train", "--data", "iris", "--epochs", "1", "--output", "run", "--overwrite", cwd=tmp_path).succeeded()
+    names = {path.name for path in checkpoints.iterdir()}
+    assert names >= {"000000000009.json", ".000000000009.json.new", "notes.json"}
