@@ -131,7 +131,8 @@ def test_names_are_as_short_as_they_can_be() -> None:
 
 
 def test_the_kept_epoch_counts(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", 0.05)  # the validation loss of the second epoch is the higher one
+    early = {"early_stopping": 3}
+    run = make_run(tmp_path / "run", 0.05, **early)  # the validation loss of the second epoch is the higher one
     assert read_run(run).scores()["validation_accuracy"] == 0.1
-    better = make_run(tmp_path / "better", 0.5)
+    better = make_run(tmp_path / "better", 0.5, **early)
     assert compare([read_run(run), read_run(better)]).names == ["better", "run"]

@@ -24,6 +24,8 @@ from sklearn.metrics import (
 from sklearn.model_selection import train_test_split
 
 import nnmpi as package
+from nnmpi.commands import score_table
+from nnmpi.report.score import NAMES
 
 Train = Callable[..., Run]
 SECONDS = 120  # for a page, on a machine with other work
@@ -118,6 +120,22 @@ def test_scores_are_those_of_evaluate(train: Train, nnmpi: CommandServer, digits
     assert last == f"test accuracy {scores['accuracy']}, test loss {scores['loss']}"
 
 
+@pytest.mark.parametrize("flags", [DIGITS, ("--data", "diabetes", "--epochs", "5")])
+def test_every_score_is_that_of_evaluate(
+    train: Train, nnmpi: CommandServer, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    run = train(*flags)
+    table = json.loads(nnmpi("evaluate", str(run.directory), "--json").succeeded().out)
+    scores = page_of(nnmpi, run.directory, tmp_path / "page.html").scores()
+    expected = {label: table[name] for name, label in NAMES.items() if table.get(name) is not None}
+    assert scores == {label: f"{value:.4f}" for label, value in expected.items()}
+    assert len(scores) >= 5
+
+
+def test_scores_have_the_names_that_evaluate_gives_them() -> None:
+    assert {**score_table.NAMES, "r2": "R²", "loss": "loss"} == NAMES
+
+
 def test_a_classifier_s_numbers_are_scikit_learn_s(train: Train, digits: Page) -> None:
     x, y = held_out(*load_digits(return_X_y=True))
     model = package.load(train(*DIGITS).directory)
@@ -127,11 +145,13 @@ def test_a_classifier_s_numbers_are_scikit_learn_s(train: Train, digits: Page) -
     rows = zip(*precision_recall_fscore_support(y, predicted), strict=True)
     expected = [[str(i), f"{p:.4f}", f"{r:.4f}", f"{f:.4f}", str(s)] for i, (p, r, f, s) in enumerate(rows)]
     assert digits.table("class", "precision") == expected
-    assert scores["macro F1"] == f"{precision_recall_fscore_support(y, predicted, average='macro')[2]:.4f}"
+    assert (
+        scores["F1 (mean of the classes)"] == f"{precision_recall_fscore_support(y, predicted, average='macro')[2]:.4f}"
+    )
     auc = roc_auc_score(y, probabilities, multi_class="ovr")
     precision = average_precision_score(np.eye(10)[y], probabilities, average="macro")
-    assert scores["ROC AUC, mean of one class against the rest"] == f"{auc:.4f}"
-    assert scores["average precision, mean of one class against the rest"] == f"{precision:.4f}"
+    assert scores["ROC AUC"] == f"{auc:.4f}"
+    assert scores["average precision"] == f"{precision:.4f}"
     wrong = confusion_matrix(y, predicted) * (1 - np.eye(10, dtype=int))
     assert sum(int(row[2]) for row in digits.table("actual", "predicted", "samples")) == wrong.sum()
     assert {row[0]: row[3] for row in digits.table("score")}["accuracy"] == f"{np.bincount(y).max() / len(y):.4f}"
@@ -143,8 +163,8 @@ def test_two_classes_have_one_curve(train: Train, nnmpi: CommandServer, tmp_path
     x, y = held_out(*load_breast_cancer(return_X_y=True))
     probability = package.load(run.directory).predict_proba(x)[:, 1]
     scores = page.scores()
-    assert scores["ROC AUC of 1"] == f"{roc_auc_score(y, probability):.4f}"
-    assert scores["average precision of 1"] == f"{average_precision_score(y, probability):.4f}"
+    assert scores["ROC AUC"] == f"{roc_auc_score(y, probability):.4f}"
+    assert scores["average precision"] == f"{average_precision_score(y, probability):.4f}"
     assert "rise of the loss" in page.text  # importance of columns
 
 
@@ -228,6 +248,8 @@ def test_a_damaged_or_unfinished_run_says_so(train: Train, nnmpi: CommandServer,
     page = page_of(nnmpi, run, tmp_path / "page.html")  # no model
     assert "unfinished after 2 of 3 epochs" in page.text
     assert "Without scores" in page.text
+    config["scores"] = {"test": {"loss": "x", "accuracy": True}, "other": 3, "train": [1]}
+    (run / "config.json").write_text(json.dumps(config))
     (run / "model.safetensors").write_bytes(b"no model")
     assert "not a whole safetensors file" in page_of(nnmpi, run, tmp_path / "page.html").text
     (run / "metrics.jsonl").write_bytes(b"{}\n[1]\n" + lines[0])

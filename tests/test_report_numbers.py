@@ -8,8 +8,14 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
+import nnmpi as package
+from nnmpi.mpi.alone import Alone
+from nnmpi.mpi.world import World
+from nnmpi.report.importance import features_of_columns, permutation_importance
+from nnmpi.report.intervals import bootstrap, wilson
+from nnmpi.report.predictions import predict_test_part
 from nnmpi.report.rank_times import drawing, rank_times, read_timeline
-from nnmpi.report.statistics import Ranking, bootstrap, wilson
+from nnmpi.report.ranking import Ranking
 
 
 @pytest.mark.parametrize(("correct", "count"), [(0, 5), (5, 5), (353, 360), (1, 2), (600, 1000)])
@@ -112,3 +118,22 @@ def test_what_is_no_timeline_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text(text)
     with pytest.raises(ValueError):  # noqa: PT011 (all that a reader may say)
         read_timeline(tmp_path / "t.json")
+
+
+def test_importance_is_of_whole_columns(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    random = np.random.default_rng(0)
+    colour = random.choice(["red", "green", "blue"], 900)
+    noise, size = random.normal(size=(2, 900))
+    rows = enumerate(zip(noise, colour, size, strict=True))
+    lines = [f"{n},{c},{'' if i % 9 == 0 else s},{c == 'red'}" for i, (n, c, s) in rows]
+    (tmp_path / "t.csv").write_text("noise,colour,size,red\n" + "\n".join(lines))
+    package.train(tmp_path / "t.csv", target="red", epochs=8, output=tmp_path / "run")
+    world = World(Alone())
+    predictions = predict_test_part(tmp_path / "run", world)
+    assert features_of_columns(predictions.model) == {"noise": [1], "size": [2, 3], "colour": [4, 5, 6]}
+    importance = permutation_importance(predictions, world)
+    assert [i.column for i in importance][0] == "colour"
+    rises = {i.column: i.rise for i in importance}
+    assert rises["colour"] > 10 * max(abs(rises["noise"]), abs(rises["size"]))
+    assert predictions.loss(predictions.part, world) == predictions.table["loss"]  # the features are in order again
