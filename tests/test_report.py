@@ -145,9 +145,8 @@ def test_a_classifier_s_numbers_are_scikit_learn_s(train: Train, digits: Page) -
     rows = zip(*precision_recall_fscore_support(y, predicted), strict=True)
     expected = [[str(i), f"{p:.4f}", f"{r:.4f}", f"{f:.4f}", str(s)] for i, (p, r, f, s) in enumerate(rows)]
     assert digits.table("class", "precision") == expected
-    assert (
-        scores["F1 (mean of the classes)"] == f"{precision_recall_fscore_support(y, predicted, average='macro')[2]:.4f}"
-    )
+    macro = precision_recall_fscore_support(y, predicted, average="macro")[2]
+    assert scores["F1 (mean of the classes)"] == f"{macro:.4f}"
     auc = roc_auc_score(y, probabilities, multi_class="ovr")
     precision = average_precision_score(np.eye(10)[y], probabilities, average="macro")
     assert scores["ROC AUC"] == f"{auc:.4f}"

@@ -133,7 +133,7 @@ def test_importance_is_of_whole_columns(tmp_path: Path) -> None:
     predictions = predict_test_part(tmp_path / "run", world)
     assert features_of_columns(predictions.model) == {"noise": [1], "size": [2, 3], "colour": [4, 5, 6]}
     importance = permutation_importance(predictions, world)
-    assert [i.column for i in importance][0] == "colour"
+    assert importance[0].column == "colour"
     rises = {i.column: i.rise for i in importance}
     assert rises["colour"] > 10 * max(abs(rises["noise"]), abs(rises["size"]))
     assert predictions.loss(predictions.part, world) == predictions.table["loss"]  # the features are in order again
