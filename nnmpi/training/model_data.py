@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nnmpi.data.gather_targets import gather_targets
 from nnmpi.data.held import HeldRows, Indices
 from nnmpi.data.parts import Part, split
 from nnmpi.data.shards import default_shards, held_shards
@@ -16,6 +15,7 @@ from nnmpi.errors import InputError
 from nnmpi.files.model import Model, Recipe
 from nnmpi.mpi.world import World
 from nnmpi.training.agreement import check_same_data
+from nnmpi.training.gather_targets import gather_targets
 from nnmpi.training.samples import Samples
 
 
@@ -27,12 +27,14 @@ def source_for(model: Model, data: str, targets: bool = True, trusted: bool = Tr
     InputError
         If it cannot be opened or does not go with the model.
     """
+    recipe, columns = model.recipe, Columns()
+    if targets:
+        columns = Columns(recipe.target, weight=recipe.sample_weight, needs_weight=False)
     if isinstance(model.scaler, Encoding):
-        columns = Columns(target=model.recipe.target, weight=model.recipe.sample_weight) if targets else Columns()
         source = open_source(data, targets, trusted, columns, model.scaler.columns)
         features = len(model.scaler.columns)
     else:
-        source = open_source(data, targets, trusted)
+        source = open_source(data, targets, trusted, columns)
         features = model.architecture.sizes[0]
         for column in source.columns or ():
             if column.kind != "number" or column.part:
@@ -63,6 +65,8 @@ def part_of(model: Model, name: str, data: str | None, world: World) -> tuple[So
     """
     recipe = model.recipe
     own = {"test": recipe.test_data, "validation": recipe.validation_data}.get(name)
+    if name == "validation" and not (own or recipe.validation_fraction):
+        raise InputError("--part validation: the run had no validation part; allowed are test, training", shared=True)
     expected = recipe.data_digest if own is None else recipe.test_digest if name == "test" else None
     with world.together():
         source = source_for(model, data) if data else _recorded(model, own or recipe.data)
@@ -72,8 +76,6 @@ def part_of(model: Model, name: str, data: str | None, world: World) -> tuple[So
         rows = np.arange(source.size)
         if own is None:
             rows = _rows_of(recipe, source, name)
-        if not len(rows):
-            raise InputError(f"the run had no {name} part; parts are training, validation and test")
         samples = samples_for(model, source, [rows, np.setdiff1d(np.arange(source.size), rows)], world)
     if expected not in (None, samples.digest(world)):
         what = "features, targets, weights or the order of the rows are others"

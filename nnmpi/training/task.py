@@ -9,22 +9,22 @@ import numpy.typing as npt
 
 from nnmpi.config import Config, shown
 from nnmpi.data.augment import Augmentation
-from nnmpi.data.gather_targets import gather_targets
 from nnmpi.data.held import HeldRows
 from nnmpi.data.parts import Part, Parts, split
 from nnmpi.data.scaler import Scaler, fit_scaler
 from nnmpi.data.shards import Layout, default_shards, held_shards
-from nnmpi.data.sources import NO_COLUMNS, Columns, Source, open_source
+from nnmpi.data.sources import Columns, Source, open_source
 from nnmpi.data.table import Preparation, fit_encoding
 from nnmpi.data.targets import Targets, targets_of
-from nnmpi.data.weights import class_weights
 from nnmpi.errors import InputError
 from nnmpi.memory import check_memory
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.losses import LOSSES
 from nnmpi.training.agreement import check_same_data
+from nnmpi.training.class_weights import class_weights
 from nnmpi.training.evaluation import CHUNK
+from nnmpi.training.gather_targets import gather_targets
 from nnmpi.training.samples import Samples
 
 
@@ -138,7 +138,7 @@ def _open_others(config: Config, source: Source, world: World) -> dict[str, Sour
         for part, name in (("test", config.test_data), ("validation", config.validation_data)):
             if name is None:
                 continue
-            chosen = Columns(source.target, weight=config.sample_weight) if source.columns else NO_COLUMNS
+            chosen = Columns(source.target, weight=config.sample_weight)
             other = open_source(name, columns=chosen, known=source.columns)
             if other.features != source.features:
                 raise InputError(

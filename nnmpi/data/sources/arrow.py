@@ -61,7 +61,7 @@ def table_source(table: Table, request: Request) -> Source:
     if not table.size:
         raise InputError(f"--data {table.name}: has column names, but no rows")
     chosen, types = request.columns, table.types
-    weight = (chosen.weight,) if chosen.weight and (request.known is None or chosen.weight in types) else ()
+    weight = (chosen.weight,) if chosen.weight and (chosen.needs_weight or chosen.weight in types) else ()
     flags = ("--target", "--drop", "--categories", "--sample-weight")
     for flag, names in zip(flags, (chosen.target, chosen.drop, chosen.categories, weight), strict=True):
         for name in names:

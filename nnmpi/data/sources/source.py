@@ -23,6 +23,7 @@ class Columns:
     drop: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     weight: str | None = None  # --sample-weight
+    needs_weight: bool = True  # whether data without it are refused
 
 
 NO_COLUMNS = Columns()
@@ -89,7 +90,7 @@ class Source:
         The weight of each sample; None is 1.
     read_y : function or None
         Of a large table of which each rank reads a part only, where ``y`` is None: the targets of some rows, from the
-        first to the one behind the last; see `nnmpi.data.gather_targets`.
+        first to the one behind the last; see `nnmpi.training.gather_targets`.
     """
 
     name: str
