@@ -37,7 +37,7 @@ def matrix_chart(predictions: Predictions) -> str:
             corner = (column - 0.5, row - 0.5)
             axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, alpha=opacity, linewidth=0))
             if k <= MOST_NUMBERS:
-                text = f"{matrix[row, column]:g}"
+                text = f"{matrix[row, column]:,.6g}"
                 size = min(9, 110 / k / max(2, len(text)))
                 ink = WHITE if opacity > 0.6 else INK
                 axes.text(column, row, text, ha="center", va="center", fontsize=size, color=ink)
@@ -45,7 +45,7 @@ def matrix_chart(predictions: Predictions) -> str:
         axes.set_ylim(k - 0.5, -0.5)
         axes.set_aspect("equal")
         size = max(4.5, min(8, 130 / k))
-        axes.set_xticks(range(k), labels, rotation=0 if max(map(len, labels)) < 3 else 90, fontsize=size)
+        axes.set_xticks(range(k), labels, rotation=0 if k * max(map(len, labels)) < 40 else 90, fontsize=size)
         axes.set_yticks(range(k), labels, fontsize=size)
         axes.set_xlabel("predicted")
         axes.set_ylabel("actual")

@@ -1,6 +1,7 @@
 """The scores of a classifier: those of ``evaluate``, how sure they are, and what a constant answer gets."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,18 +21,19 @@ MOST_CONFUSIONS = 20
 
 def confusion_matrix(predictions: Predictions) -> Array:
     """How many samples of each class (rows) were given each class (columns), or their weight where they have one."""
-    return counts.matrix(_confusion(predictions, np.ones(len(predictions.y))))
+    return counts.matrix(_resampled(predictions)(np.ones(len(predictions.y))))
 
 
 def scores(predictions: Predictions) -> list[Score]:
     """The scores with their intervals and what the best constant answer gets."""
     table, n = predictions.table, len(predictions.y)
+    confusion = _resampled(predictions)
     shares = confusion_matrix(predictions).sum(1)
     shares /= shares.sum()
     statistics: dict[str, Statistic] = {
-        "accuracy": lambda w: counts.accuracy(_confusion(predictions, w)),
-        "balanced_accuracy": lambda w: counts.balanced_accuracy(_confusion(predictions, w)),
-        "f1_macro": lambda w: _macro_f1(_confusion(predictions, w)),
+        "accuracy": lambda w: counts.accuracy(confusion(w)),
+        "balanced_accuracy": lambda w: counts.balanced_accuracy(confusion(w)),
+        "f1_macro": lambda w: _macro_f1(confusion(w)),
         **_of_probabilities(predictions),
     }
     intervals = bootstrap({name: f for name, f in statistics.items() if table.get(name) is not None}, n)
@@ -105,14 +107,17 @@ def _of_probabilities(predictions: Predictions) -> dict[str, Statistic]:
     }
 
 
-def _confusion(predictions: Predictions, times: Array) -> Confusion:
-    """The confusion where each sample counts so many `times`."""
-    k = len(predictions.classes or ())
+def _resampled(predictions: Predictions) -> Callable[[Array], Confusion]:
+    """A function that gives the confusion where each sample counts so many times."""
+    k, weights = len(predictions.classes or ()), predictions.part.weights
     pairs, places = np.unique(predictions.y * k + predictions.predicted, return_inverse=True)
-    weights = times if predictions.part.weights is None else times * predictions.part.weights
     true, given = np.divmod(pairs, k)
-    weight = np.bincount(places, weights, len(pairs)).astype(np.float64)
-    return Confusion(k, true, given, weight)
+
+    def confusion(times: Array) -> Confusion:
+        counted = times if weights is None else times * weights
+        return Confusion(k, true, given, np.bincount(places, counted, len(pairs)).astype(np.float64))
+
+    return confusion
 
 
 def _macro_f1(confusion: Confusion) -> float:

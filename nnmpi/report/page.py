@@ -24,7 +24,7 @@ from nnmpi.report.predictions import Predictions, predict_test_part
 from nnmpi.report.rank_times import drawing, find_timeline, rank_times, read_timeline
 from nnmpi.report.run_files import RunFiles, read_run
 from nnmpi.report.score import Score
-from nnmpi.report.svg import BLUE, chart
+from nnmpi.report.svg import BLUE, INK, chart
 
 MOST_CLASSES = 200  # rows of the table of classes
 STYLES = {"compute": "compute", "reduction": "reduction", "waiting": "waiting", "I/O": "io", "rest": "rest"}
@@ -235,7 +235,8 @@ def _importance(predictions: Predictions | None, world: World) -> dict[str, Any]
 def _importance_chart(columns: list[Importance]) -> str:
     with chart("importance of columns", 4.4, 0.8 + 0.2 * len(columns)) as drawn:
         axes, places = drawn.axes, range(len(columns))
-        axes.barh(places, [c.rise for c in columns], xerr=[c.deviation for c in columns], color=BLUE, height=0.65)
+        rises, deviations = [c.rise for c in columns], [c.deviation for c in columns]
+        axes.barh(places, rises, xerr=deviations, color=BLUE, ecolor=INK, height=0.65)
         axes.set_yticks(places, [short(c.column, 24) for c in columns])
         axes.invert_yaxis()
         axes.grid(False, axis="y")
