@@ -1,6 +1,7 @@
 """Data-parallel training of neural networks on any MPI cluster, in NumPy.
 
-``nnmpi.MLPClassifier`` and ``nnmpi.MLPRegressor`` are scikit-learn's estimators of these names. ``nnmpi.train`` is what the command ``nnmpi train`` does, from Python; ``nnmpi.load`` gives a trained network. Nothing
+``nnmpi.MLPClassifier`` and ``nnmpi.MLPRegressor`` are scikit-learn's estimators of these names. ``nnmpi.train`` is what
+the command ``nnmpi train`` does, from Python; ``nnmpi.load`` gives a trained network. Nothing
 is imported before it is used, so that ``import nnmpi`` takes no time and starts no MPI.
 """
 

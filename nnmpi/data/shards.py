@@ -73,7 +73,7 @@ class EpochOrder:
     """The order in which a rank goes through the samples of its shards.
 
     The rank keeps its samples shard after shard. An epoch visits them step by step, and in a step shard by shard.
-    `draw`, from the number of an epoch, gives the samples of the whole epoch in order, where every rank has all samples.
+    Where every rank has all samples, `draw` gives the samples of a whole epoch in order, from its number.
 
     Attributes
     ----------
@@ -83,9 +83,7 @@ class EpochOrder:
         Row ``t``: where in the epoch the microbatches of step ``t`` begin, and where the last of them ends.
     """
 
-    def __init__(
-        self, layout: Layout, held: range, seed: int, draw: Callable[[int], Indices] | None = None
-    ) -> None:
+    def __init__(self, layout: Layout, held: range, seed: int, draw: Callable[[int], Indices] | None = None) -> None:
         self._held, self._seed, self._draw, self._shards = held, seed, draw, layout.shards
         all_starts = [layout.starts(shard) for shard in held]
         sizes = np.array([np.diff(starts) for starts in all_starts]).T  # (steps, held shards)

@@ -1,7 +1,6 @@
 """The fit of an estimator on all ranks: scikit-learn's rules for batches, losses and when to stop, our steps."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,86 +15,17 @@ from nnmpi.data.targets import Targets
 from nnmpi.errors import RunError
 from nnmpi.files.checkpoint import Progress
 from nnmpi.mpi.world import World
-from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.arrays import Array
 from nnmpi.nn.network import Bound, Network
 from nnmpi.nn.optimizers import SGD, Adam
 from nnmpi.reduction.choose import choose_for
 from nnmpi.reduction.step_vector import Sums
 from nnmpi.training.evaluation import CHUNK
+from nnmpi.training.fit_state import FitSettings, FitState, Samples
 from nnmpi.training.loop import steps
 from nnmpi.training.session import Requests
 
 Rows = npt.NDArray[np.intp]
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """What an estimator asks of its fit; the names without a comment are scikit-learn's parameters."""
-
-    solver: str
-    l2: float  # alpha
-    batch_size: int
-    learning_rate: str
-    learning_rate_init: float
-    power_t: float
-    max_iter: int
-    shuffle: bool
-    tol: float
-    momentum: float
-    nesterovs_momentum: bool
-    beta_1: float
-    beta_2: float
-    epsilon: float
-    n_iter_no_change: float
-    dropout: float
-    deterministic: bool
-    seed: int  # of dropout, and of the order where each rank brings its own rows
-
-
-@dataclass
-class Samples:
-    """What an estimator is fitted to.
-
-    Attributes
-    ----------
-    x : array, shape (n, 1 + features)
-        Column 0 is one.
-    y : array, shape (n,) or (n, outputs)
-        Class codes of several classes, or what each output is to be.
-    weights : array, shape (n,), or None
-    training, validation : array
-        Which rows are for what; no validation rows: None.
-    shared : bool
-        Whether all ranks have all samples. If not, each has the rows of its shards, the training rows first.
-    """
-
-    x: Array
-    y: npt.NDArray[Any]
-    weights: npt.NDArray[np.float64] | None
-    training: Rows
-    validation: Rows | None = None
-    shared: bool = True
-
-
-@dataclass
-class FitState:
-    """What a fit starts from and leaves, so that another one can go on."""
-
-    architecture: Architecture
-    parameters: Array
-    optimizer: Array
-    learning_rate: float
-    updates: int = 0  # that the state of the optimizer has seen
-    seen: int = 0  # samples
-    no_improvement: int = 0
-    loss_curve: list[float] = field(default_factory=list)
-    validation_scores: list[float] = field(default_factory=list)
-    best_loss: float = np.inf
-    best_score: float = -np.inf
-    best: Array | None = None  # parameters of the best validation score
-    n_iter: int = 0
-    end: str = ""  # "stopped" (from outside), "diverged" or, after max_iter epochs, nothing
 
 
 class FitProgress(Progress):
