@@ -12,7 +12,7 @@ from nnmpi.data.parts import Part
 from nnmpi.data.random_streams import Purpose, stream
 from nnmpi.data.shards import default_shards
 from nnmpi.data.sources import Source
-from nnmpi.errors import InputError
+from nnmpi.errors import CommandError, InputError
 from nnmpi.files.checkpoint import Checkpoint, Progress
 from nnmpi.files.model import Model, Recipe
 from nnmpi.mpi.world import World
@@ -23,6 +23,7 @@ from nnmpi.nn.optimizers import OPTIMIZERS
 from nnmpi.nn.schedules import Schedule
 from nnmpi.reduction.choose import choose
 from nnmpi.reduction.step_vector import Sums
+from nnmpi.training.divergence import diverged
 from nnmpi.training.evaluation import CHUNK, Scores, evaluate
 from nnmpi.training.metrics import METRICS, score
 from nnmpi.training.resume import check_data, restore, scaler_arrays
@@ -190,6 +191,14 @@ class Session:
         )
         scalers = task.scaler, task.target_scaler
         return Model(task.architecture, self.parameters, *scalers, task.targets, recipe, task.class_weights)
+
+    def add_l2(self, weight: float) -> None:
+        """Add the decay of the weights to the gradient of a step, of samples that weigh so much together."""
+        self.network.add_l2(self.sums.layers, self.config.l2 * weight)
+
+    def diverged(self, step: int) -> CommandError:
+        """The error that ends a run whose loss became NaN or infinite in a step; all ranks take part."""
+        return diverged(self.config, self.task, self.world, self.progress.epoch, step)
 
     def evaluate(self, part: Part) -> Scores:
         """The scores of the network as it is now on a part; all ranks take part."""
