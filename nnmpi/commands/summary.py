@@ -25,7 +25,6 @@ def start_summary(session: Session, directory: Path | None, threads: int, width:
     activations = f"{architecture.activation}, {architecture.output_activation}; {architecture.loss}"
     rows = {
         "data": f"{source.name}: {source.size:,} rows, {columns}, {_targets(task)}; {parts}",
-        "target": task.target_reason.removeprefix("target "),
         "network": f"{sizes}, {activations}; {architecture.parameters:,} parameters, {architecture.dtype}",
         "training": f"{counted(config.epochs, 'epoch')} of {counted(layout.steps, 'step')} of {layout.batch_size:,} "
         f"samples, {config.optimizer}, learning rate {config.learning_rate:g} {config.lr_schedule}",
@@ -34,7 +33,8 @@ def start_summary(session: Session, directory: Path | None, threads: int, width:
     }
     if directory:
         rows["output"] = str(directory)
-    return table(rows, width)
+    reason = textwrap.fill(printable(task.target_reason), width, subsequent_indent=" " * LABEL)
+    return f"{reason}\n{table(rows, width)}"
 
 
 def end_summary(session: Session, directory: Path, seconds: float, speed: float, width: int) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 from nnmpi.mpi.host import process_name
 from nnmpi.mpi.launcher import PROGRAMS, launcher_processes
 
-WIDTH = 80  # columns where nothing says how many there are
+WIDTH = 80  # columns of a terminal that does not say how many it has
+UNLIMITED = 1 << 16  # columns of a file
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,11 @@ class Terminal:
 
     @property
     def width(self) -> int:
-        """Columns of the terminal now."""
+        """Columns of the terminal now, or of a file."""
         if self.file is not None:
             with contextlib.suppress(OSError):
                 return os.get_terminal_size(self.file).columns or WIDTH
-        return WIDTH
+        return UNLIMITED if self.shows is False else WIDTH
 
 
 def find_terminal() -> Terminal:
