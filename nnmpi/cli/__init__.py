@@ -12,6 +12,7 @@ from nnmpi.cli.apply import evaluate, predict
 from nnmpi.cli.convert import convert
 from nnmpi.cli.info import info
 from nnmpi.cli.launch import launch
+from nnmpi.cli.lr_find import lr_find
 from nnmpi.cli.runs import compare, report
 from nnmpi.cli.sections import OrderedGroup
 from nnmpi.cli.slurm import slurm
@@ -38,7 +39,7 @@ def cli() -> None:
     """
 
 
-for _command in (train, evaluate, predict, convert, info, launch, slurm, report, compare):
+for _command in (train, lr_find, evaluate, predict, convert, info, launch, slurm, report, compare):
     cli.add_command(_command)
 for _command in (cli, *cli.commands.values()):
     _command.context_class = HelpContext

@@ -1,6 +1,7 @@
 """The sections of the help of ``train``: each flag stands in one, in this order."""
 
 GROUPS = {
+    "Sweep": ("lowest", "highest", "picture"),  # of lr-find
     "Data": (
         *("data", "target", "drop", "categories", "task", "test_fraction", "test_data", "validation_fraction"),
         *("validation_data", "stratify", "class_weight", "sample_weight", "augment", "seed"),
@@ -16,7 +17,7 @@ GROUPS = {
         *("shards", "deterministic", "bucket_mb", "threads", "verify_replicas", "stall_timeout", "timeline"),
     ),
     "Output": ("output", "overwrite", "resume", "checkpoint_every", "keep", "progress", "quiet", "json"),
-    "Command": ("config", "dry_run", "lowest", "highest", "picture", "help", "help_all"),
+    "Command": ("config", "dry_run", "help", "help_all"),
 }
 
 # flags that only --help-all shows

@@ -47,7 +47,7 @@ def launch(
     dry_run: bool,
     command: tuple[str, ...],
 ) -> int:
-    """Start COMMAND (train, evaluate, predict or info, with its flags) with the MPI launcher at hand.
+    """Start COMMAND (train, lr-find, evaluate, predict or info, with its flags) with the MPI launcher at hand.
 
     That is the mpiexec beside nnmpi's Python, else the first on PATH. For example:
     nnmpi launch -n 4 --restarts 3 -- train --data digits

@@ -11,7 +11,7 @@ from nnmpi.errors import InputError
 if TYPE_CHECKING:
     from nnmpi.mpi.world import World
 
-COMMANDS = ("train", "evaluate", "predict", "info")
+COMMANDS = ("train", "lr-find", "evaluate", "predict", "info")
 
 
 def run(work: "Callable[[World], None]") -> int:

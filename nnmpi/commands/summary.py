@@ -29,7 +29,7 @@ def start_summary(session: Session, directory: Path | None, threads: int, width:
         "training": f"{counted(config.epochs, 'epoch')} of {counted(layout.steps, 'step')} of {layout.batch_size:,} "
         f"samples, {config.optimizer}, learning rate {config.learning_rate:g} {config.lr_schedule}",
         "ranks": f"{counted(world.size, 'rank')} on {counted(len(set(hosts)), 'host')}, "
-        f"{counted(threads, 'thread')} each; gradients added up by {session.reduction.name}",
+        f"{counted(threads, 'thread')} each" + f"; gradients added up by {session.reduction.name}" * (world.size > 1),
     }
     if directory:
         rows["output"] = str(directory)
