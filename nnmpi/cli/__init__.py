@@ -24,7 +24,7 @@ from nnmpi.errors import CommandError, InputError
 @click.group(cls=OrderedGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="nnmpi")
 def cli() -> None:
-    r"""Train neural networks data-parallel over MPI.
+    """Train neural networks data-parallel over MPI.
 
     \b
     A first session:
@@ -36,7 +36,7 @@ def cli() -> None:
       nnmpi report runs/digits               a page about it
 
     Under a batch system or mpirun, nnmpi train runs on all ranks it was started on.
-    """
+    """  # noqa: D301 (click keeps the lines below \b)
 
 
 for _command in (train, lr_find, evaluate, predict, convert, info, launch, slurm, report, compare):

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 @click.option("--highest", type=float, default=10.0, show_default=True, help="last learning rate of the sweep")
 @click.option("--picture", type=click.Path(path_type=Path), help="a .svg, .png or .pdf file for the curve")
 def lr_find(lowest: float, highest: float, picture: Path | None, **settings: Any) -> int:
-    r"""Suggest a --learning-rate: one pass over DATA in which it grows from --lowest to --highest.
+    """Suggest a --learning-rate: one pass over DATA in which it grows from --lowest to --highest.
 
     It takes the flags of train, and writes nothing. The suggestion is where the loss falls fastest.
 
     \b
     Example:
       mpirun -n 4 nnmpi lr-find digits --batch-size 16
-    """
+    """  # noqa: D301 (click keeps the lines below \b)
     config = config_of(settings)
     if not 0 < lowest < highest < float("inf"):
         raise InputError(

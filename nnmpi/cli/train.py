@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "--dry-run", is_flag=True, help="check all input, time a few steps, estimate memory and time; write nothing."
 )
 def train(progress: str, quiet: bool, json: bool, dry_run: bool, **settings: Any) -> int:
-    r"""Train a network on DATA; results go to the directory --output.
+    """Train a network on DATA; results go to the directory --output.
 
     \b
     Examples:
@@ -35,7 +35,7 @@ def train(progress: str, quiet: bool, json: bool, dry_run: bool, **settings: Any
       nnmpi launch -n 4 -- train flights.csv --target late --early-stopping 5
       nnmpi train --config run.toml --learning-rate 0.1
       nnmpi train --config runs/digits/config.json       (repeats a run)
-    """
+    """  # noqa: D301 (click keeps the lines below \b)
     config = config_of(settings)
 
     def work(world: "World") -> None:
