@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from collections import deque
+from contextlib import AbstractContextManager
 from typing import Any
 
 from nnmpi.commands.terminal import Block, Terminal
@@ -48,9 +49,9 @@ class Display:
         columns = self._terminal.width - 1 if self._style == "live" else None
         self._block.print(epoch_line(metrics, self._session.config.epochs, self._mean_speed(metrics), columns))
 
-    def clear(self) -> None:
-        """Make room for a line of somebody else's; what is redrawn comes back below it."""
-        self._block.clear()
+    def cleared(self) -> AbstractContextManager[None]:
+        """While entered, nothing is drawn; what is redrawn comes back below what was printed meanwhile."""
+        return self._block.cleared()
 
     def close(self) -> None:
         """Stop, and erase what is redrawn."""
@@ -58,7 +59,8 @@ class Display:
         if self._thread:
             self._thread.join()
             self._thread = None
-        self._block.clear()
+        with self._block.cleared():
+            pass
 
     def _mean_speed(self, metrics: dict[str, Any]) -> float:
         """The speed of the last epochs, training only: that of one short epoch says nothing."""

@@ -3,6 +3,7 @@
 With ``--json`` standard output has one JSON object a line and nothing else.
 """
 
+import contextlib
 import json
 import sys
 import time
@@ -69,9 +70,8 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print a note or an error on standard error."""
-        if self._display:
-            self._display.clear()
-        print(message(f"nnmpi: {text}"), file=sys.stderr, flush=True)
+        with self._display.cleared() if self._display else contextlib.nullcontext():
+            print(message(f"nnmpi: {text}"), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Leave a clean screen."""

@@ -5,6 +5,7 @@ import os
 import stat
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,14 +99,17 @@ class Block:
             self._write([text])
             self._lines = 0
 
-    def clear(self) -> None:
-        """Erase the block."""
+    @contextlib.contextmanager
+    def cleared(self) -> Iterator[None]:
+        """While entered, the block is erased, so that somebody else can print."""
         with self._lock:
-            self._write([])
+            if self._lines:
+                self._write(["\x1b[1A"])  # its newline leads back to where the block began
+            self._lines = 0
+            yield
 
     def _write(self, lines: list[str]) -> None:
         erased = "\x1b[1A\x1b[2K" * self._lines
-        if erased or lines:
-            sys.stdout.write(erased + "".join(f"{line}\n" for line in lines))
-            sys.stdout.flush()
+        sys.stdout.write(erased + "".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
         self._lines = len(lines)
