@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nnmpi import __version__
+from nnmpi.commands.data_argument import DataCommand
 from nnmpi.commands.streams import HelpContext, guard_streams, status_of_output
 from nnmpi.config import Config, flag_of, shown
 from nnmpi.errors import CommandError, InputError
@@ -67,10 +68,10 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(cls=DataCommand)
 @_train_flags
 def train(**settings: Any) -> int:
-    """Train a network; results go to the directory --output."""
+    """Train a network on DATA; results go to the directory --output."""
     config = Config(**settings)
 
     def work(world: "World") -> None:
@@ -84,27 +85,47 @@ def train(**settings: Any) -> int:
 _model = click.argument("model", type=click.Path(path_type=Path))
 
 
-@cli.command()
+@cli.command(cls=DataCommand)
 @_model
-@click.option("--data", help="As for train; all its samples.  [default: the test part of what MODEL was trained on]")
+@click.option("--data", help="The same as DATA.")
 def evaluate(model: Path, data: str | None) -> int:
-    """Score MODEL, the directory of a run or its model.safetensors."""
+    """Score MODEL, the directory of a run or its model.safetensors.
+
+    DATA is as for train, and all its samples count. By default it is the test part of what MODEL was trained on.
+    """
     from nnmpi.commands.apply import evaluate_model
 
     return _run(lambda world: evaluate_model(model, data, world))
 
 
-@cli.command()
+@cli.command(cls=DataCommand, needs_data=True)
 @_model
-@click.option("--data", required=True, help="As for train; a file needs no y.")
+@click.option("--data", help="The same as DATA.")
 @click.option("--out", type=click.Path(path_type=Path), help="A .csv or .npz file to write instead of the screen.")
 def predict(model: Path, data: str, out: Path | None) -> int:
-    """Predict the class or number of every sample of --data with MODEL."""
+    """Predict the class or number of every sample of DATA with MODEL.
+
+    DATA is as for train, but needs no targets.
+    """
     if out and out.suffix not in (".csv", ".npz"):
         raise InputError(f"--out {out}: allowed are files that end in .csv or .npz")
     from nnmpi.commands.apply import predict
 
     return _run(lambda world: predict(model, data, out, world))
+
+
+@cli.command()
+@click.argument("data")
+@click.argument("out", type=click.Path(path_type=Path))
+def convert(data: str, out: Path) -> int:
+    """Write a large CSV file, or a directory of them, to one Parquet file OUT, in little memory.
+
+    All ranks of a training read all of a CSV file, but their own part only of a Parquet file.
+    """
+    from nnmpi.commands.convert import convert
+
+    convert(data, out)
+    return 0
 
 
 @cli.command()

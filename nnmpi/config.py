@@ -1,5 +1,6 @@
 """What a run was asked to do: one frozen dataclass that checks itself. Its fields are the flags of ``train``."""
 
+import csv
 import math
 import re
 from collections.abc import Callable
@@ -38,6 +39,16 @@ def parse_names(text: str) -> tuple[str, ...]:
     return () if text.strip() in ("", "none") else tuple(part.strip() for part in text.split(","))
 
 
+def parse_columns(text: str) -> tuple[str, ...]:
+    """``origin,dest`` → ``("origin", "dest")``; a name with a comma is quoted as in a CSV file; ``none`` → ``()``."""
+    if text.strip() in ("", "none"):
+        return ()
+    try:
+        return tuple(name.strip() for name in next(csv.reader([text], strict=True)))
+    except csv.Error:
+        raise ValueError(text) from None
+
+
 def parse_interval(text: str) -> tuple[int, str]:
     """``500steps`` → ``(500, "steps")``; also epochs and minutes; ``never`` → ``(0, "never")``."""
     match = re.fullmatch(r"([1-9]\d{0,8})\s*(step|epoch|minute)s?", text)
@@ -53,6 +64,13 @@ def _is_interval(text: str) -> bool:
         return bool(parse_interval(text))
     except ValueError:
         return False
+
+
+COLUMN_NAMES = "names of columns, each at most once, separated by commas"
+
+
+def _are_different(names: Any) -> bool:
+    return all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
 
 
 def _flag(
@@ -90,6 +108,19 @@ class Config:
     """
 
     data: str = _flag("digits", sources_text())
+    target: tuple[str, ...] = _flag(
+        (),
+        "column of a table to predict, or several of numbers; by default the one named target, y, label or class",
+        COLUMN_NAMES,
+        _are_different,
+        parse=parse_columns,
+    )
+    drop: tuple[str, ...] = _flag(
+        (), "columns of a table to leave out", COLUMN_NAMES, _are_different, parse=parse_columns
+    )
+    categories: tuple[str, ...] = _flag(
+        (), "columns of numbers in a table that are categories", COLUMN_NAMES, _are_different, parse=parse_columns
+    )
     hidden: tuple[int, ...] = _flag(
         (128, 64),
         "sizes of the hidden layers, or none",
@@ -99,6 +130,11 @@ class Config:
     )
     activation: str = _flag("relu", "activation of the hidden layers", choices=tuple(ACTIVATIONS))
     loss: str = _flag("auto", "auto is cross-entropy for classes, mse for numbers", choices=("auto", *LOSSES))
+    task: str = _flag(
+        "auto",
+        "auto takes strings, booleans and whole numbers that repeat (5 rows a class) as classes, all else as numbers",
+        choices=("auto", "classification", "regression"),
+    )
     output_activation: str = _flag("auto", "auto is what belongs to the loss", choices=("auto", *OUTPUT_ACTIVATIONS))
     epochs: int = _flag(10, "passes over the training set", *_whole(0), free=True)
     batch_size: int | Literal["full"] = _flag(
@@ -209,6 +245,8 @@ class Config:
                 f"--bucket-mb {self.bucket_mb:g} does not go with --deterministic, which exchanges all sums at once; "
                 "leave out one of the two"
             )
+        if self.task == "regression" and self.loss not in ("auto", "mse"):
+            raise InputError(f"--loss {self.loss} is for classes and --task regression for numbers; allowed is mse")
         if self.loss == "auto" and self.output_activation in ("auto", "softmax", "identity"):
             return  # decided when the data is known
         loss = "mse" if self.loss == "auto" else self.loss

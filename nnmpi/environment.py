@@ -8,30 +8,11 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from nnmpi import __version__
-from nnmpi.errors import InputError
 
 
 def set_threads(threads: int) -> None:
     """Let BLAS use so many threads in this process from now on."""
     threadpool_limits(limits=threads, user_api="blas")
-
-
-def check_memory(needed: int, what: str) -> None:
-    """Refuse what surely does not fit: more than all the memory of this host, of which other ranks need a part, too.
-
-    Without this the system would end a process of its choice when the memory is used up.
-
-    Raises
-    ------
-    InputError
-        If `what` takes `needed` bytes and the host has fewer.
-    """
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > there:
-        raise InputError(
-            f"{what} needs at least {min(needed, 10**18) / 1e9:,.1f} GB on a rank, the host has {there / 1e9:,.1f} GB: "
-            "use less data, smaller layers or more hosts"
-        )
 
 
 def blas() -> dict[str, Any]:

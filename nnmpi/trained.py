@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.data.sources import Request, check_plain
+from nnmpi.data.sources.frames import frame_source, is_frame
+from nnmpi.data.table import Encoding
 from nnmpi.files.model import Model, read_model, write_model
 from nnmpi.nn.network import Network, decide
 
@@ -21,7 +24,9 @@ class TrainedNetwork:
     classes : array, shape (classes,), or None
         The class labels in the order of the columns of `predict_proba`; None for a regression.
     n_features : int
-        How many features a sample has.
+        How many features a sample has, before categories and dates become features of their own.
+    columns : tuple of str or None
+        The columns that a network takes that was trained on a table.
     architecture : Architecture
         Layer sizes, activations, loss and dtype.
     parameters : array
@@ -32,7 +37,11 @@ class TrainedNetwork:
         self._model = model
         self.architecture, self.parameters = model.architecture, model.parameters
         self.classes = model.targets.classes
+        self.columns: tuple[str, ...] | None = None
         self.n_features = model.architecture.sizes[0]
+        if isinstance(model.scaler, Encoding):
+            self.columns = tuple(dict.fromkeys(column.name for column in model.scaler.columns))
+            self.n_features = len(model.scaler.columns)
         self._network = Network(model.architecture, model.parameters, CHUNK)
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
@@ -41,7 +50,8 @@ class TrainedNetwork:
         Parameters
         ----------
         X : array-like, shape (n, features)
-            Raw features, as in training; images may keep their shape (n, height, width).
+            Raw features, as in training; images may keep their shape (n, height, width). Of a network that was trained
+            on a table, a pandas or Polars frame with its `columns`, in any order.
 
         Raises
         ------
@@ -73,23 +83,36 @@ class TrainedNetwork:
         """Write ``model.safetensors`` to `path`, which `nnmpi.load` and the commands read."""
         write_model(Path(path), self._model, sync=True)
 
+    def _rows(self, X: Any) -> npt.NDArray[Any]:
+        """The samples of `X` as numbers, shape (n, n_features)."""
+        encoding = self._model.scaler if isinstance(self._model.scaler, Encoding) else None
+        if encoding and is_frame(X):
+            source = frame_source(X, Request("X", targets=False, known=encoding.columns))
+            rows = np.empty((source.size, source.features), source.dtype)
+            source.read(np.arange(source.size), rows)
+            return rows
+        if encoding:
+            check_plain("X", encoding.columns)
+        samples = np.asarray(X)
+        return samples.reshape(len(samples), -1) if samples.ndim > 2 else samples
+
     def _outputs(self, X: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """The logits and the outputs of all samples, shape (n, outputs) each."""
-        samples = np.asarray(X)
-        samples = samples.reshape(len(samples), -1) if samples.ndim > 2 else samples
+        samples = self._rows(X)
         if samples.ndim != 2 or samples.shape[1] != self.n_features:
             raise ValueError(f"X has shape {samples.shape}; this network takes (samples, {self.n_features})")
         shape = len(samples), self.architecture.sizes[-1]
         logits, outputs = np.empty(shape, self.parameters.dtype), np.empty(shape, self.parameters.dtype)
-        x = np.ones((CHUNK, 1 + self.n_features), self.parameters.dtype)  # column 0 feeds the bias
+        x = np.ones((CHUNK, 1 + self.architecture.sizes[0]), self.parameters.dtype)  # column 0 feeds the bias
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, len(samples), CHUNK):
-                raw = np.array(samples[start : start + CHUNK], np.float64)
+                raw = samples[start : start + CHUNK]
                 rows = x[: len(raw)]
-                self._model.scaler.transform(raw)
-                rows[:, 1:] = raw
+                self._model.scaler.transform(raw, rows[:, 1:])
                 if not np.isfinite(rows).all():
                     row, feature = np.argwhere(~np.isfinite(rows[:, 1:]))[0].tolist()
+                    if isinstance(self._model.scaler, Encoding):
+                        feature = self._model.scaler.numbers[feature]
                     value = samples[start + row, feature]
                     raise ValueError(
                         f"X[{start + row}, {feature}] is {value}, which {rows.dtype} cannot hold when scaled"

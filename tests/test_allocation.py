@@ -77,9 +77,10 @@ class Step:
         x = np.ones((rows, 1 + sizes[0]), self.dtype)
         x[:, 1:] = generator.random((rows, sizes[0]))
         layout = Layout(rows, shards, batch_size)
-        part = Part(x, y, [len(range(s, rows, shards)) for s in range(shards)])
         image = (int(sizes[0] ** 0.5),) * 2
         augmentation = Augmentation(self.augment, sizes[0], image, 1) if self.augment else None
+        images = x[:, 1:].copy() if augmentation and augmentation.moves else None
+        part = Part(x, y, [len(range(s, rows, shards)) for s in range(shards)], np.arange(rows), images=images)
         scaler = Scaler(np.zeros(sizes[0]), np.ones(sizes[0]))
         architecture = Architecture((*sizes[:-1], outputs), self.activation, output, loss, self.dtype)
         parameters = glorot_uniform(architecture, stream(1, Purpose.PARAMETERS))

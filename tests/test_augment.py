@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import rotate
 
-from nnmpi.data.augment import NOISE, ROTATION, SHIFT, Augmentation, ImageMotion
+from nnmpi.data.augment import NOISE, ROTATION, SHIFT, Augmentation, ImageMotion, Microbatch
 from nnmpi.data.scaler import Scaler
 
 SHAPE = (7, 5)
@@ -24,9 +24,8 @@ class Drawn:
 
 
 def moved(images, generator, shift=False, rotate=False):
-    x = images.reshape(len(images), -1).copy()
-    ImageMotion(shift, rotate, images.shape[1:], len(images) + 3)(x, generator)
-    return x.reshape(images.shape)
+    motion = ImageMotion(shift, rotate, images.shape[1:], len(images) + 3)
+    return motion(images.reshape(len(images), -1), generator).reshape(images.shape).copy()
 
 
 def shifted(image, down, right):
@@ -39,10 +38,12 @@ def shifted(image, down, right):
 
 
 def augmented(names, x, where=(0, 0, 0), seed=1, scaler=AS_IT_IS, image=SHAPE):
-    x = x.reshape(len(x), -1).copy()
+    stored = x.reshape(len(x), -1)
+    x = np.empty(stored.shape)
+    scaler.transform(stored, x)
     augmentation = Augmentation(names, x.shape[1], image, seed)
     augmentation.reserve(len(x))
-    augmentation.apply([(*where, x)], x, scaler)
+    augmentation.apply([Microbatch(*where, x, stored if augmentation.moves else None)], scaler)
     return x
 
 
@@ -151,15 +152,16 @@ class TestWhatTheNumbersDependOn:
             for x, microbatches in calls:
                 augmentation = Augmentation(names, PIXELS, SHAPE, 1)
                 augmentation.reserve(40)
-                samples = x if x is together else x[microbatches[0][1]]
-                augmentation.apply([(0, 0, s, x[where]) for s, where in microbatches], samples, AS_IT_IS)
+                stored = [self.X[at] if augmentation.moves else None for _, at in microbatches]
+                samples = [Microbatch(0, 0, s, x[at], y) for (s, at), y in zip(microbatches, stored, strict=True)]
+                augmentation.apply(samples, AS_IT_IS)
         assert (together == alone).all()
 
 
 def test_samples_for_the_scaler_are_moved_once_and_the_originals_kept():
     x = IMAGES.reshape(4, -1).copy()
     augmentation = Augmentation(("shift",), PIXELS, SHAPE, 1)
-    first, again, other = (augmentation.moved_once(x, shard) for shard in (0, 0, 1))
+    first, again, other = (augmentation.moved_once(x, shard).copy() for shard in (0, 0, 1))
     assert (x == IMAGES.reshape(4, -1)).all()
     assert (first == again).all()
     assert (first != other).any()

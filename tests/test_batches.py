@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from parts import load_part
 
 from nnmpi.data import batches as batches_module
 from nnmpi.data.augment import Augmentation
 from nnmpi.data.batches import Batches
-from nnmpi.data.parts import load_part
 from nnmpi.data.random_streams import Purpose, stream
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.shards import Layout, held_shards, shard_rows
@@ -37,9 +37,17 @@ def batch_of(batches, step):
 def of_a_rank(layout, world_size=1, rank=0, labels="one-hot", augment=(), by_shard=False):
     y, loss = LABELS[labels]
     source = Source("table", read, SAMPLES, FEATURES, y, (2, 3))
-    targets, _ = targets_of(source, loss)
+    targets, *_ = targets_of(source, loss)
     held = held_shards(layout.shards, world_size, rank)
-    part = load_part(source, np.arange(SAMPLES), layout.shards, held, targets, "float32")
+    part = load_part(
+        source,
+        np.arange(SAMPLES),
+        layout.shards,
+        held,
+        targets,
+        "float32",
+        keep=bool({"shift", "rotate"} & set(augment)),
+    )
     augmentation = Augmentation(augment, FEATURES, (2, 3), SEED) if augment else None
     scaler = Scaler(np.zeros(FEATURES), np.ones(FEATURES))
     return Batches(part, layout, held, targets, SEED, augmentation, scaler, by_shard, lambda *arrays: arrays)

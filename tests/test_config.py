@@ -34,6 +34,7 @@ BOUNDS = {
     "activation": (["relu6", "", "ReLU"], ["relu", "sigmoid", "tanh", "identity"]),
     "loss": (["hinge", ""], ["auto", *LOSSES]),
     "output_activation": (["relu", ""], ["auto"]),
+    "task": (["numbers", ""], ["auto", "classification", "regression"]),
     "optimizer": (["lbfgs", ""], ["sgd", "adam"]),
     "lr_schedule": (["linear", ""], ["inverse-time", "constant", "step", "cosine"]),
     "bucket_mb": ([-1, NAN, INF], [0, 0.5, 25, None]),

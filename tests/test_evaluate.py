@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import reference
+from parts import load_part
 from ranks import on_ranks
 from scipy.special import expit, softmax
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, r2_score
 
-from nnmpi.data.parts import load_part
 from nnmpi.data.shards import held_shards
 from nnmpi.data.sources import Source
 from nnmpi.data.targets import targets_of
@@ -31,7 +31,7 @@ class Case:
             classes = 2 if loss == "binary-cross-entropy" else outputs
             self.y = generator.permutation(samples) % classes  # every class is there
         self.source = Source("table", self.read, samples, FEATURES, self.y)
-        self.targets, _ = targets_of(self.source, loss)
+        self.targets, *_ = targets_of(self.source, loss)
         sizes = (FEATURES, 7, self.targets.outputs)
         self.architecture = Architecture(sizes, "tanh", output, loss, dtype)
         self.parameters = generator.normal(size=self.architecture.parameters).astype(dtype)

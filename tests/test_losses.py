@@ -6,7 +6,7 @@ import reference
 from scipy.special import expit, softmax
 from sklearn.metrics import log_loss, mean_squared_error
 
-from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS, Memory
+from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS, Memory, weighted, with_weights
 
 SAMPLES = 6
 
@@ -121,3 +121,46 @@ def test_probabilities_of_huge_logits_are_finite(name, dtype):
     with np.errstate(all="raise", under="ignore"):
         OUTPUT_ACTIVATIONS[name](z, np.empty(3, dtype))
     assert ((z >= 0) & (z <= 1)).all()
+
+
+def run_weighted(loss, output_activation, z, t, weights):
+    """The weighted loss sum and its derivative, from samples in rows."""
+    delta = np.full(z.T.shape, np.nan, z.dtype)
+    memory = Memory(z.shape[1], SAMPLES + 1, z.dtype)
+    room = memory.weights(len(z))
+    scratch = with_weights(memory.scratch(len(z)), room)
+    function = LOSSES[loss][output_activation]
+    total = weighted(function, z.T.copy(), t.T.astype(z.dtype), delta, scratch, weights.astype(z.dtype), room)
+    return total, delta.T
+
+
+@pytest.mark.parametrize("pair", reference.PAIRS)
+def test_a_weight_multiplies_the_loss_and_the_derivative_of_its_sample(pair):
+    z, t = case(*pair)
+    weights = np.array([0.0, 0.5, 1.0, 2.0, 3.25, 1e3])
+    losses = [reference.LOSS_SUMS[pair](z[i : i + 1], t[i : i + 1]) for i in range(SAMPLES)]
+    total, derivative = run_weighted(*pair, z, t, weights)
+    assert total == pytest.approx(np.dot(weights, losses), rel=1e-12)
+    np.testing.assert_allclose(derivative, run(*pair, z, t)[1] * weights[:, None], rtol=1e-12)
+
+
+@pytest.mark.parametrize("pair", reference.PAIRS)
+def test_a_weight_of_two_is_the_sample_twice(pair):
+    z, t = case(*pair)
+    total, _ = run_weighted(*pair, z, t, np.array([1.0, 2.0, 0.0, 1.0, 1.0, 0.0]))
+    twice = [0, 1, 1, 3, 4]
+    assert total == pytest.approx(reference.LOSS_SUMS[pair](z[twice], t[twice]), rel=1e-12)
+
+
+@pytest.mark.parametrize("pair", reference.PAIRS)
+def test_a_sample_of_weight_zero_may_have_any_loss(pair):
+    """Cross-entropy overflows at first where a sample's loss is so large; 0 · ∞ is NaN."""
+    z, t = case(*pair)
+    z[2] *= 1e5
+    weights = np.array([1.0, 2.0, 0.0, 1.0, 1.0, 0.0])
+    used = weights > 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        total, derivative = run_weighted(*pair, z, t, weights)
+    losses = [reference.LOSS_SUMS[pair](z[i : i + 1], t[i : i + 1]) for i in np.flatnonzero(used)]
+    assert total == pytest.approx(np.dot(weights[used], losses), rel=1e-12)
+    assert not derivative[~used].any()

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from parts import load_part
 from sklearn.model_selection import train_test_split
 
-from nnmpi.data.parts import load_part, split
+from nnmpi.data.parts import split
 from nnmpi.data.sources import open_source
 from nnmpi.data.targets import targets_of
 from nnmpi.errors import InputError
@@ -67,7 +68,7 @@ def test_seeds_draw_different_parts():
 
 def test_a_class_too_rare_to_stratify_is_told(tmp_path):
     source = table(tmp_path, np.zeros((10, 1)), [0] * 9 + [1])
-    with pytest.raises(InputError, match=r"table.npz cannot be split with --test-fraction 0.2: "):
+    with pytest.raises(InputError, match=r"--stratify needs at least 2 .*table.npz has 1 of class 1: leave out"):
         split(source, 0.2, 0.0, 0, True)
 
 
@@ -110,7 +111,12 @@ def test_more_shards_than_rows_leave_some_empty():
 
 @pytest.mark.parametrize(
     ("row", "feature", "number", "shown"),
-    [(0, 0, np.nan, "nan"), (2999, 2, np.inf, "inf"), (1700, 1, -np.inf, "-inf"), (5, 1, 1e39, "inf in float32")],
+    [
+        (0, 0, np.nan, "nan"),
+        (2999, 2, np.inf, "inf"),
+        (1700, 1, -np.inf, "-inf"),
+        (5, 1, 1e39, "1e.39, .*float32"),
+    ],
 )
 def test_a_number_that_is_not_finite_is_reported_with_its_place(tmp_path, row, feature, number, shown):
     x = np.zeros((3000, 3))

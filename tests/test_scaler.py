@@ -18,7 +18,7 @@ def fitted(x, world_size=1, shards=8):
     def work(world):
         held = held_shards(shards, world.size, world.rank)
         mine = [x[shard_rows(np.arange(len(x)), shards, s)] for s in held]
-        return fit_scaler(lambda: mine, world)
+        return fit_scaler(lambda: mine, world.gather_rows)
 
     return on_ranks(world_size, work)
 
@@ -35,25 +35,24 @@ def test_scaler_is_that_of_scikit_learn(dtype, world_size):
 
 def test_transformed_features_have_mean_zero_and_deviation_one():
     x = X.copy()
-    fitted(x)[0].transform(x)
+    fitted(x)[0].transform(x, x)
     np.testing.assert_allclose(x.mean(0), 0, atol=1e-12)
     np.testing.assert_allclose(x.std(0), 1, rtol=1e-12)
 
 
 def test_transform_is_that_of_scikit_learn_in_float32():
-    x = X.astype(np.float32)
-    expected = StandardScaler().fit(X).transform(X)
-    fitted(X)[0].transform(x)
-    np.testing.assert_allclose(x, expected, atol=1e-2)  # a mean of 50 over a deviation of 0.01 in float32
+    x = np.empty(X.shape, np.float32)
+    fitted(X)[0].transform(X, x)
+    np.testing.assert_allclose(x, StandardScaler().fit(X).transform(X).astype(np.float32), rtol=1e-6, atol=1e-12)
 
 
-@pytest.mark.parametrize("constant", [0.0, 5.0, 0.1, 1e8 / 3, -1e-30])
+@pytest.mark.parametrize("constant", [0.0, 5.0, 0.1, 1e8 / 3, -1e-30, 1e20, -1e308, 5e-324])
 def test_feature_without_spread_has_scale_one(constant):
     x = X.copy()
     x[:, 2] = constant
     scaler = fitted(x)[0]
     assert scaler.scale[2] == 1
-    assert scaler.mean[2] == pytest.approx(constant, rel=1e-14)
+    assert scaler.mean[2] == constant
     assert (np.delete(scaler.scale, 2) != 1).all()
 
 
@@ -80,7 +79,7 @@ def test_shards_may_be_empty():
     np.testing.assert_allclose(fitted(X[:5], 4)[0].mean, X[:5].mean(0), rtol=1e-12)
 
 
-def test_transform_works_on_a_view_without_a_copy():
+def test_transform_writes_to_a_view():
     x = np.ones((3, 1 + 2), np.float32)
-    Scaler(np.array([1.0, 0.0]), np.array([1.0, 2.0])).transform(x[:, 1:])
+    Scaler(np.array([1.0, 0.0]), np.array([1.0, 2.0])).transform(x[:, 1:], x[:, 1:])
     assert x.tolist() == [[1, 0, 0.5]] * 3

@@ -256,13 +256,6 @@ def test_labels_that_do_not_fit_are_refused(tmp_path, y):
     assert_refused(saved(tmp_path, X=X, y=y), "y must hold a class", f"{ROWS} rows", str(y.shape), str(y.dtype))
 
 
-@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
-def test_numbers_to_predict_must_be_finite(tmp_path, number):
-    y = Y / 3
-    y[7] = number
-    assert_refused(saved(tmp_path, X=X, y=y), "NaN or infinite")
-
-
 class Bomb:
     """Pickled code that would leave a mark."""
 

@@ -1,17 +1,19 @@
 """Using a trained model: the commands ``evaluate`` and ``predict``, on any number of ranks."""
 
+import contextlib
 import csv
 import io
+import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.parts import Part, load_part, split
-from nnmpi.data.shards import default_shards, held_shards
-from nnmpi.data.sources import Source, open_source
+from nnmpi.data.gather_targets import gather_targets
+from nnmpi.data.parts import Part, split
 from nnmpi.environment import set_threads
 from nnmpi.errors import InputError
 from nnmpi.files.atomic import check_replaceable, whole_file
@@ -19,7 +21,9 @@ from nnmpi.files.model import Model, Recipe, read_model
 from nnmpi.mpi.world import World
 from nnmpi.nn.network import Network, decide
 from nnmpi.text import printable
+from nnmpi.training.agreement import check_same_data, check_same_model
 from nnmpi.training.evaluation import CHUNK, evaluate
+from nnmpi.training.model_data import samples_for, source_for, source_of
 
 
 def evaluate_model(path: Path, data: str | None, world: World) -> None:
@@ -34,15 +38,32 @@ def evaluate_model(path: Path, data: str | None, world: World) -> None:
     set_threads(world.threads())
     with world.together():
         model = read_model(path)
-        recipe = model.recipe
-        source = open_source(data) if data else _source_of(recipe)
+    check_same_model(path, model, world)
+    recipe = model.recipe
+    with world.together():
+        source = source_for(model, data) if data else source_of(model)
+    check_same_data(source, world)
+    source = gather_targets(source, world)
+    with world.together(), _changed(None if data else recipe):
         rows = np.arange(source.size)
+        parts = [rows]
         if data is None:
-            rows = split(source, recipe.test_fraction, 0.0, recipe.seed, recipe.stratify).test
-        part = _load(model, source, rows, world, labelled=True)
+            test = split(source, recipe.test_fraction, 0.0, recipe.seed, recipe.stratify).test
+            parts = [test, np.setdiff1d(rows, test)]
+        samples = samples_for(model, source, parts, world)
+    if data is None and recipe.data_digest not in (None, samples.digest(world)):
+        raise InputError(_changed_text(recipe, "features, targets or the order of the rows are others"), shared=True)
+    with world.together():
+        part = samples.parts(model.scaler, model.target_scaler, model.architecture.dtype)[0]
     network = Network(model.architecture, model.parameters, CHUNK)
-    with np.errstate(over="ignore", invalid="ignore"):  # as in training: a loss may be infinite
-        scores = evaluate(network, part, model.targets, world)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scores = evaluate(network, part, model.targets, world, model.target_scaler)
+    if scores.bad_row is not None or not math.isfinite(scores.loss):
+        raise InputError(
+            f"--data {source.name}: the model's output or loss for row {scores.bad_row} (from 0) is not finite: its "
+            "numbers are too far from those that the model was trained on. Remove such rows or fill them in",
+            shared=True,
+        )
     if world.rank == 0:
         which = "all samples" if data else f"the test part, drawn with seed {recipe.seed},"
         print(f"{scores.samples} samples: {which} of {printable(source.name)}")
@@ -63,8 +84,22 @@ def predict(path: Path, data: str, out: Path | None, world: World) -> None:
         if out and world.rank == 0:
             _check_out(out)
         model = read_model(path)
-        source = open_source(data, targets=False)
-        part = _load(model, source, np.arange(source.size), world, labelled=False)
+    check_same_model(path, model, world)
+    with world.together():
+        source = source_for(model, data, targets=False)
+    check_same_data(source, world)
+    with world.together():
+        samples = samples_for(model, source, [np.arange(source.size)], world, labelled=False)
+        (part,) = samples.parts(model.scaler, None, model.architecture.dtype)
+        outputs, codes = _outputs(model, part, source.name)
+    outputs, codes = world.gather_rows(outputs), world.gather_rows(codes)  # in the order of the rows
+    with world.together():
+        if world.rank == 0:
+            _write(model, outputs, codes[:, 0], out)
+
+
+def _outputs(model: Model, part: Part, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
+    """The outputs, shape (n, outputs), and the class codes, shape (n, 1), of a rank's samples."""
     network = Network(model.architecture, model.parameters, CHUNK)
     outputs = np.empty((len(part.x), model.targets.outputs), part.x.dtype)
     codes = np.empty((len(part.x), 1), np.intp)
@@ -73,13 +108,36 @@ def predict(path: Path, data: str, out: Path | None, world: World) -> None:
         for size in part.sizes:
             for a in range(start, start + size, CHUNK):
                 b = min(a + CHUNK, start + size)
-                codes[a:b, 0] = decide(network.forward(network.bind([part.x[a:b].T]))[0])
+                (z,) = network.forward(network.bind([part.x[a:b].T]))
+                bad = np.flatnonzero(~np.isfinite(z).all(axis=0))
+                if len(bad):
+                    raise InputError(
+                        f"--data {name}: the model's output for row {part.rows[a + bad[0]]} (from 0) is not finite: "
+                        "its numbers are too far from those that the model was trained on. Remove such rows or fill "
+                        "them in"
+                    )
+                codes[a:b, 0] = decide(z)
                 outputs[a:b] = network.predict(part.x[a:b].T).T
             start += size
-    outputs, codes = world.gather_rows(outputs), world.gather_rows(codes)  # in the order of the rows
-    with world.together():
-        if world.rank == 0:
-            _write(model, outputs, codes[:, 0], out)
+    return outputs, codes
+
+
+def _changed_text(recipe: Recipe, what: str) -> str:
+    return (
+        f"--data {recipe.data} is not what the model was trained on, so its test part is not known: {what}. "
+        f"To score all its rows, give --data {recipe.data}"
+    )
+
+
+@contextlib.contextmanager
+def _changed(recipe: Recipe | None) -> Iterator[None]:
+    """What is wrong with data that a model was trained on comes from a change since."""
+    try:
+        yield
+    except InputError as error:
+        if recipe is None or recipe.data_digest is None:
+            raise
+        raise InputError(_changed_text(recipe, str(error))) from None
 
 
 def _check_out(out: Path) -> None:
@@ -90,31 +148,6 @@ def _check_out(out: Path) -> None:
             raise NotADirectoryError(0, f"{out.parent} is not a directory")
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror}); choose another file") from None
-
-
-def _source_of(recipe: Recipe) -> Source:
-    """What a model was trained on. The model may be a stranger's: the worst that its name can do is to be read."""
-    try:
-        return open_source(recipe.data, trusted=False)
-    except InputError as error:
-        raise InputError(f"{error}. This is what the model was trained on: give other data with --data") from None
-
-
-def _load(model: Model, source: Source, rows: npt.NDArray[np.intp], world: World, labelled: bool) -> Part:
-    features = model.architecture.sizes[0]
-    if source.features != features:
-        raise InputError(
-            f"the model takes {features} features, --data {source.name} has {source.features}; give data of the kind "
-            f"it was trained on, {model.recipe.data}"
-        )
-    shards = default_shards(world.size)
-    held = held_shards(shards, world.size, world.rank)
-    targets = model.targets if labelled else None
-    part = load_part(source, rows, shards, held, targets, model.architecture.dtype)
-    model.scaler.transform(part.x[:, 1:])
-    if labelled and model.target_scaler:
-        model.target_scaler.transform(part.y)
-    return part
 
 
 def _write(model: Model, outputs: npt.NDArray[Any], codes: npt.NDArray[np.intp], out: Path | None) -> None:

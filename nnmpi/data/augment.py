@@ -1,10 +1,13 @@
 """Augmentation: each time a sample is seen it is a little different."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
 from nnmpi.data.random_streams import Purpose, stream
 from nnmpi.data.scaler import Scaler
+from nnmpi.data.table import Preparation
 
 Array = npt.NDArray[np.floating]
 
@@ -20,6 +23,16 @@ AUGMENTATIONS = {
 }
 
 
+class Microbatch(NamedTuple):
+    """Samples of one shard in one step: where augmented features go, and the stored ones where images are moved."""
+
+    epoch: int
+    step: int
+    shard: int
+    x: Array
+    images: npt.NDArray[Any] | None
+
+
 class Augmentation:
     """What ``--augment`` names, for samples of so many features, images of a shape or not.
 
@@ -31,41 +44,47 @@ class Augmentation:
         self._move: ImageMotion | None = None
         self._noise = np.empty(0)
 
+    @property
+    def moves(self) -> bool:
+        """Whether images are moved, which takes the features as they are stored."""
+        return bool({"shift", "rotate"} & set(self._names))
+
     def reserve(self, samples: int) -> None:
         """Be ready for up to so many samples at once."""
-        if self._image and {"shift", "rotate"} & set(self._names):
+        if self._image and self.moves:
             self._move = ImageMotion("shift" in self._names, "rotate" in self._names, self._image, samples)
         if "noise" in self._names:
             self._noise = np.empty(samples * self._features)
 
-    def apply(self, microbatches: list[tuple[int, int, int, Array]], all_samples: Array, scaler: Scaler) -> None:
-        """Augment and standardize in place.
+    def apply(self, microbatches: list[Microbatch], scaler: Preparation) -> None:
+        """Write the augmented samples of each microbatch to its ``x``, moved images standardized with `scaler`.
 
-        Each microbatch is ``(epoch, step, shard, x)`` with `x`, shape (n, features), a part of `all_samples`.
+        Where no images are moved ``x`` holds the standardized features already.
         """
-        drawn = [(stream(self._seed, Purpose.AUGMENTATION, *where), x) for *where, x in microbatches if len(x)]
-        if self._move:
-            for generator, x in drawn:
-                self._move(x, generator)
-        scaler.transform(all_samples)
-        if self._noise.size:
-            for generator, x in drawn:
-                noise = self._noise[: x.size].reshape(x.shape)
+        for m in microbatches:
+            if not len(m.x):
+                continue
+            generator = stream(self._seed, Purpose.AUGMENTATION, m.epoch, m.step, m.shard)
+            if self._move and m.images is not None:
+                moved = self._move(m.images, generator)
+                assert isinstance(scaler, Scaler)  # images are no tables
+                scaler.standardize(moved)
+                np.copyto(m.x, moved, casting="same_kind")
+            if self._noise.size:
+                noise = self._noise[: m.x.size].reshape(m.x.shape)
                 generator.standard_normal(out=noise)
                 np.multiply(noise, NOISE, out=noise)
-                np.add(x, noise, out=x, casting="same_kind")
+                np.add(m.x, noise, out=m.x, casting="same_kind")
 
-    def moved_once(self, x: Array, shard: int) -> Array:
+    def moved_once(self, images: npt.NDArray[Any], shard: int) -> npt.NDArray[Any]:
         """The samples of a shard, each moved by one draw of its own, to fit the scaler to what will be seen.
 
         Without this the scale of a pixel that is nearly always empty would blow up what is moved there.
         """
-        self.reserve(len(x))
-        if self._move is None:
-            return x
-        moved = x.copy()
-        self._move(moved, stream(self._seed, Purpose.AUGMENTED_SCALER, shard=shard))
-        return moved
+        self.reserve(len(images))
+        if self._move is None or not len(images):
+            return images
+        return self._move(images, stream(self._seed, Purpose.AUGMENTED_SCALER, shard=shard))
 
 
 class ImageMotion:
@@ -94,9 +113,9 @@ class ImageMotion:
         self._images = np.empty(n * pixels)
         self._moved = np.empty(n * pixels)
 
-    def __call__(self, x: Array, generator: np.random.Generator) -> None:
-        """Move the images `x`, shape (n, pixels), in place."""
-        n, pixels = x.shape
+    def __call__(self, stored: npt.NDArray[Any], generator: np.random.Generator) -> npt.NDArray[np.float64]:
+        """The images `stored`, shape (n, pixels), of any number type, moved; valid until the next call."""
+        n, pixels = stored.shape
         uniform = self._uniform[: 3 * n].reshape(3, n, 1)
         generator.random(out=uniform)
         down, right, angle = uniform
@@ -123,7 +142,7 @@ class ImageMotion:
         np.add(where[2], self._centre[1], out=where[2])
 
         images = self._images[: n * pixels].reshape(n, pixels)
-        np.copyto(images, x)
+        np.copyto(images, stored)
         moved = self._moved[: n * pixels]
         self._interpolate(images.reshape(n, *self._shape), where.reshape(3, -1), output=moved, order=1, prefilter=False)
-        np.copyto(x, moved.reshape(n, pixels), casting="same_kind")
+        return moved.reshape(n, pixels)

@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.augment import Augmentation
+from nnmpi.data.augment import Augmentation, Microbatch
 from nnmpi.data.parts import Part
-from nnmpi.data.scaler import Scaler
 from nnmpi.data.shards import EpochOrder, Indices, Layout
+from nnmpi.data.table import Preparation
 from nnmpi.data.targets import Encoder, Plan, Targets
 
 Array = npt.NDArray[np.floating]
@@ -28,16 +28,17 @@ class Cut(Generic[Batch]):
     ends: list[list[int]]  # for each step: where its microbatches begin, where it ends
     plan: Plan  # of the targets of all steps
     batches: list[Batch]  # of each step
+    weights: list[list[float]]  # of each step and block, what its samples weigh; without weights their number
 
 
 class Batches(Generic[Batch]):
     """What a rank contributes to each step: one block of samples for each shard held, or, not `by_shard`, one for all.
 
     The samples of the next steps are gathered into a *window*, with one call for all of them where they are small; a
-    batch is then views of it: the inputs of each block, shape (1 + features, b), the targets, shape (outputs, b).
-    What `bind` makes of them is kept, because the same views come again and
-    again, with other samples. Augmentation happens in the window too, from the original features, which is why
-    the samples are standardized here, with `scaler`, when there is any.
+    batch is then views of it: the inputs of each block, shape (1 + features, b), the targets, shape (outputs, b), and,
+    if there are `weights`, those, shape (b,). What `bind` makes of them is kept, because the same views come again and
+    again, with other samples. Augmentation happens in the window too; images that it moves are taken from the part as
+    they are stored, and standardized here, with `scaler`.
     """
 
     def __init__(
@@ -48,9 +49,10 @@ class Batches(Generic[Batch]):
         targets: Targets,
         seed: int,
         augmentation: Augmentation | None,
-        scaler: Scaler,
+        scaler: Preparation,
         by_shard: bool,
-        bind: Callable[[list[Array], list[Array]], Batch],
+        bind: Callable[..., Batch],
+        weights: npt.NDArray[np.float64] | None = None,
     ) -> None:
         self._by_shard, self._bind = by_shard, bind
         self._part, self._held, self._seed = part, held, seed
@@ -66,8 +68,14 @@ class Batches(Generic[Batch]):
         capacity = steps * largest
         self._steps = steps
         self._window: Array = np.empty((capacity, x.shape[1]), x.dtype)
+        self._images: npt.NDArray[Any] | None = None
+        if part.images is not None:
+            self._window[:, 0] = 1
+            self._images = np.empty((capacity, part.images.shape[1]), part.images.dtype)
         self._codes = np.empty((capacity, *part.y.shape[1:]), part.y.dtype)
         self._encoder = Encoder(targets, capacity, x.dtype)
+        self._weights = None if weights is None else weights.astype(x.dtype)
+        self._weight_window: Array = np.empty(0 if weights is None else capacity, x.dtype)
         self._start = self._end = 0  # the steps in the window
         self._alike = _alike(bounds)
         # how windows were cut, by their shape: how many steps that are alike; or, below 0, with which step they begin
@@ -86,6 +94,10 @@ class Batches(Generic[Batch]):
         if not self._start <= step < self._end:
             self._fill(step)
         return self._now.batches[step - self._start]
+
+    def weights(self, step: int) -> list[float]:
+        """What the samples of each block weigh, after `batch` of the same step; without weights their number."""
+        return self._now.weights[step - self._start]
 
     def columns(self, step: int) -> list[tuple[int, int, slice]]:
         """Where each shard's samples of a step are: shard, block, columns of the block."""
@@ -106,27 +118,45 @@ class Batches(Generic[Batch]):
         self._now = self._cuts[shape]
         rows = self._order.order[base : self._last[self._end - 1]]
         n = len(rows)
-        self._part.x.take(rows, axis=0, out=self._window[:n], mode="clip")  # clip: raise would copy `out`
+        if self._part.images is None:
+            self._part.x.take(rows, axis=0, out=self._window[:n], mode="clip")  # clip: raise would copy `out`
+        elif self._images is not None:
+            self._part.images.take(rows, axis=0, out=self._images[:n], mode="clip")
         self._part.y.take(rows, axis=0, out=self._codes[:n], mode="clip")
         self._encoder.encode(self._codes[:n], self._now.plan)
+        if self._weights is not None:
+            self._weights.take(rows, out=self._weight_window[:n], mode="clip")
+            self._now.weights = self._weigh(self._now.ends)
         if self._augmentation:
-            self._augment(self._window[:n, 1:], self._augmentation)
+            self._augment(self._augmentation)
 
     def _cut(self, ends: list[list[int]]) -> Cut[Batch]:
-        steps = [list(pairwise(places)) if self._by_shard else [(places[0], places[-1])] for places in ends]
+        steps = [self._blocks(places) for places in ends]
         batches = []
         for blocks in steps:
             inputs = [self._window[a:b].T for a, b in blocks]
             targets = [self._encoder.view(a, b) for a, b in blocks]
-            batches.append(self._bind(inputs, targets))
-        return Cut(ends, self._encoder.plan(list(chain(*steps))), batches)
+            weights = [] if self._weights is None else [[self._weight_window[a:b] for a, b in blocks]]
+            batches.append(self._bind(inputs, targets, *weights))
+        sizes: list[list[float]] = [[b - a for a, b in blocks] for blocks in steps]
+        return Cut(ends, self._encoder.plan(list(chain(*steps))), batches, sizes)
 
-    def _augment(self, features: Array, augmentation: Augmentation) -> None:
+    def _blocks(self, places: list[int]) -> list[tuple[int, int]]:
+        """Where the blocks of a step are in the window."""
+        return list(pairwise(places)) if self._by_shard else [(places[0], places[-1])]
+
+    def _weigh(self, ends: list[list[int]]) -> list[list[float]]:
+        """The sum of the weights of each block of each step in the window."""
+        window = self._weight_window
+        return [[float(window[a:b].sum(dtype=np.float64)) for a, b in self._blocks(places)] for places in ends]
+
+    def _augment(self, augmentation: Augmentation) -> None:
         microbatches = []
         for step, ends in enumerate(self._now.ends, self._start):
             for shard, (a, b) in zip(self._held, pairwise(ends), strict=True):
-                microbatches.append((self._epoch, step, shard, features[a:b]))
-        augmentation.apply(microbatches, features, self._scaler)
+                images = None if self._images is None else self._images[a:b]
+                microbatches.append(Microbatch(self._epoch, step, shard, self._window[a:b, 1:], images))
+        augmentation.apply(microbatches, self._scaler)
 
 
 def _alike(bounds: Indices) -> int:

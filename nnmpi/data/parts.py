@@ -1,4 +1,4 @@
-"""From a source to what a rank trains on: the split and the samples of its shards."""
+"""The training, validation and test part: how they are drawn, and what a rank holds of them."""
 
 import math
 from dataclasses import dataclass
@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.shards import shard_rows
+from nnmpi.data.random_streams import Purpose, stream
+from nnmpi.data.scaler import Scaler
 from nnmpi.data.sources import Source
-from nnmpi.data.targets import Targets
-from nnmpi.environment import check_memory
 from nnmpi.errors import InputError
+
+ROWS_AT_ONCE = 1 << 16  # whose part one stream of random numbers decides; never change it
 
 Indices = npt.NDArray[np.intp]
 Array = npt.NDArray[np.floating]
@@ -29,12 +30,17 @@ class Parts:
 def split(source: Source, test_fraction: float, validation_fraction: float, seed: int, stratify: bool) -> Parts:
     """Draw the parts that scikit-learn's ``train_test_split`` draws, the validation part from the training part.
 
+    Of a large source the part of each row is drawn by itself, and the rows of a part stay in their order, so that a
+    shard is a run of rows that lie together.
+
     Raises
     ------
     InputError
         If a part would be empty, or a class too rare to be stratified.
     """
-    y = source.y if stratify else None
+    y = _codes_to_stratify(source) if stratify else None
+    if source.is_large and y is None:
+        return _split_large(source, test_fraction, validation_fraction, seed)
     rows = np.arange(source.size)
     validation: Indices = rows[:0]
     try:
@@ -48,6 +54,32 @@ def split(source: Source, test_fraction: float, validation_fraction: float, seed
             + f": {error}"
         ) from None
     return Parts(training, validation, test)
+
+
+def _split_large(source: Source, test_fraction: float, validation_fraction: float, seed: int) -> Parts:
+    """Each row goes by a random number that depends on the seed and the number of the row."""
+    rows_of: list[list[Indices]] = [[], [], []]
+    dtype = np.uint32 if source.size < 1 << 32 else np.intp  # the rows of all ranks are listed on each
+    for block, start in enumerate(range(0, source.size, ROWS_AT_ONCE)):
+        drawn = stream(seed, Purpose.PART, step=block).random(ROWS_AT_ONCE)[: source.size - start]
+        test = drawn < test_fraction
+        validation = ~test & (drawn < test_fraction + (1 - test_fraction) * validation_fraction)
+        for rows, chosen in zip(rows_of, (~test & ~validation, validation, test), strict=True):
+            rows.append((start + np.flatnonzero(chosen)).astype(dtype))
+    return Parts(*(np.concatenate(rows) for rows in rows_of))
+
+
+def _codes_to_stratify(source: Source) -> Indices:
+    """The class codes of all rows, each class having two rows or more."""
+    assert source.y is not None
+    classes, codes, counts = np.unique(source.y, return_inverse=True, return_counts=True)
+    if counts.min() < 2:
+        label = classes[counts.argmin()]
+        raise InputError(
+            f"--stratify needs at least 2 samples of each class, --data {source.name} has 1 of class {label}: "
+            "leave out --stratify, or remove that sample"
+        )
+    return codes.reshape(-1)
 
 
 def _split_off(rows: Indices, fraction: float, seed: int, y: npt.NDArray[Any] | None) -> tuple[Indices, Indices]:
@@ -74,16 +106,25 @@ class Part:
     Attributes
     ----------
     x : array, shape (n, 1 + features)
-        Column 0 is one, see `nnmpi.nn.layers`.
+        Column 0 is one, see `nnmpi.nn.layers`, the others are the standardized features. Empty if there are `images`.
     y : array, shape (n,) or (n, outputs)
-        Class codes or numbers.
+        Class codes, or standardized numbers.
     sizes : list of int
         How many of the samples belong to each shard held.
+    rows : array, shape (n,)
+        The row of the source that each sample is.
+    numbers : array, shape (n, outputs), or None
+        The numbers to predict, as they are in the source.
+    images : array, shape (n, features), or None
+        The features as they are stored, where augmentation moves them before they are standardized.
     """
 
     x: Array
     y: npt.NDArray[Any]
     sizes: list[int]
+    rows: Indices
+    numbers: npt.NDArray[np.float64] | None = None
+    images: npt.NDArray[Any] | None = None
 
     def shards(self) -> list[slice]:
         """Which samples belong to each shard held."""
@@ -91,29 +132,24 @@ class Part:
         return [slice(end - size, end) for end, size in zip(ends, self.sizes, strict=True)]
 
 
-def load_part(
-    source: Source, rows: Indices, shards: int, held: range, targets: Targets | None, dtype: npt.DTypeLike
-) -> Part:
-    """Read the rows of the shards that this rank holds, and no others.
+def standardized_targets(
+    source: Source, rows: Indices, codes: npt.NDArray[Any], scaler: Scaler | None, dtype: npt.DTypeLike
+) -> npt.NDArray[Any]:
+    """Class codes as they are; numbers, shape (n, outputs), standardized with `scaler` and rounded to `dtype`.
 
     Raises
     ------
     InputError
-        If a feature is NaN or infinite.
+        If a number does not fit `dtype` then.
     """
-    mine = [shard_rows(rows, shards, shard) for shard in held]
-    wanted = np.concatenate(mine)
-    check_memory(len(wanted) * (1 + source.features) * np.dtype(dtype).itemsize, f"--data {source.name}")
-    x = np.ones((len(wanted), 1 + source.features), dtype)
-    with np.errstate(over="ignore"):  # a number too large for float32 is found below
-        source.read(wanted, x[:, 1:])
-    for start in range(0, len(x), 1024):
-        bad = np.argwhere(~np.isfinite(x[start : start + 1024]))
-        if len(bad):
-            row, column = bad[0]
-            raise InputError(
-                f"--data {source.name}: row {wanted[start + row]}, feature {column - 1} (both from 0) is "
-                f"{x[start + row, column]} in {x.dtype}; remove such rows or fill them in"
-            )
-    y = np.zeros(len(wanted), np.intp) if targets is None or source.y is None else targets.codes(source.y[wanted])
-    return Part(x, y, [len(rows) for rows in mine])
+    if scaler is None:
+        return codes
+    y = np.empty(codes.shape, dtype)
+    scaler.transform(codes, y)
+    if not np.isfinite(y).all():
+        row, output = np.argwhere(~np.isfinite(y))[0]
+        raise InputError(
+            f"--data {source.name}: y of row {rows[row]} (from 0) is {codes[row, output]}, which does not fit "
+            f"{y.dtype} when it is standardized. Is it a fill value? Remove such rows"
+        )
+    return y

@@ -20,6 +20,7 @@ class Purpose(IntEnum):
     AUGMENTATION = 4
     SYNTHETIC = 5
     AUGMENTED_SCALER = 6
+    PART = 7
 
 
 def stream(

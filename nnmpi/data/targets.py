@@ -6,11 +6,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.data.labels import as_labels, check_storable, codes_of, is_whole, shown
 from nnmpi.data.sources import Source
 from nnmpi.errors import InputError
 
 Indices = npt.NDArray[np.intp]
 Array = npt.NDArray[np.floating]
+
+ROWS_PER_CLASS = 5  # on average: whole numbers of which each is rarer are numbers to predict, not classes
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,10 @@ class Targets:
     classes: npt.NDArray[Any] | None
     outputs: int
 
-    def codes(self, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Class codes, shape (n,), or numbers, shape (n, outputs).
+    def codes(self, y: npt.NDArray[Any], where: str = "the data", rows: Indices | None = None) -> npt.NDArray[Any]:
+        """Class codes, shape (n,), or numbers in float64, shape (n, outputs).
+
+        Messages say `where` `y` comes from, and from which of its `rows`.
 
         Raises
         ------
@@ -39,16 +44,14 @@ class Targets:
             If `y` holds a class that is not among `classes`, or classes where numbers are wanted.
         """
         if self.classes is None:
-            if y.dtype.kind != "f" or y.size != len(y) * self.outputs:
-                raise InputError(f"the model predicts {self.outputs} number(s), y holds {y.dtype} of shape {y.shape}")
-            return y.reshape(len(y), self.outputs)
-        if y.dtype.kind == "f" or (y.dtype.kind == "U") != (self.classes.dtype.kind == "U"):
-            raise InputError(f"the model knows classes such as {self.classes[0]!r}, y holds {y.dtype}")
-        codes = np.minimum(np.searchsorted(self.classes, y), len(self.classes) - 1)
-        unknown = y[self.classes[codes] != y]
-        if len(unknown):
-            raise InputError(f"y holds the class {unknown[0]!r}, the model knows {_listed(self.classes)}")
-        return codes.astype(np.intp, copy=False)
+            if y.dtype.kind not in "fiub" or y.size != len(y) * self.outputs:
+                count = f"{self.outputs} number{'s' * (self.outputs > 1)} a sample"
+                what = "strings" if y.dtype.kind == "U" else f"{y.dtype} of shape {y.shape}"
+                raise InputError(f"the model predicts {count}, y of {where} holds {what}")
+            return y.reshape(len(y), self.outputs).astype(np.float64)
+        if y.ndim > 1 and y.shape[1:] != (1,):
+            raise InputError(f"the model predicts classes, y of {where} holds {y.dtype} of shape {y.shape}")
+        return codes_of(y.reshape(-1), self.classes, where, rows)
 
 
 class Plan(NamedTuple):
@@ -94,36 +97,77 @@ class Encoder:
         self._memory[places] = 1
 
 
-def _listed(classes: npt.NDArray[Any]) -> str:
-    shown = ", ".join(str(c) for c in classes[:10])
-    return shown + (f", … ({len(classes)} in all)" if len(classes) > 10 else "")
+def targets_of(source: Source, loss: str, task: str = "auto") -> tuple[Targets, str, str]:
+    """The targets that a source, ``--loss`` and ``--task`` make together.
 
-
-def targets_of(source: Source, loss: str) -> tuple[Targets, str]:
-    """The targets that a source and ``--loss`` make together, and the loss that ``auto`` stands for.
+    Returns
+    -------
+    targets : Targets
+    loss : str
+        What ``auto`` stands for.
+    reason : str
+        Which targets they are and why, in a line.
 
     Raises
     ------
     InputError
         If they do not fit, or there is only one class.
     """
-    y = source.y
-    assert y is not None
-    if y.dtype.kind == "f":
-        if loss not in ("auto", "mse"):
-            raise InputError(
-                f"--loss {loss} needs classes, but y of --data {source.name} holds floating numbers: use --loss mse, "
-                "or store classes as whole numbers or strings"
-            )
-        return Targets("numbers", None, 1 if y.ndim == 1 else y.shape[1]), "mse"
-    classes = np.unique(y)
+    assert source.y is not None
+    y = source.y.reshape(-1) if source.y.shape[1:] == (1,) else source.y
+    _check_finite(y, source.name)
+    classes, reason = _classes(y, source.name, loss, task)
+    if classes is None:
+        outputs = 1 if y.ndim == 1 else y.shape[1]
+        return Targets("numbers", None, outputs), "mse", f"target y: {reason}"
     if len(classes) < 2:
-        raise InputError(f"--data {source.name}: all samples are of one class, {classes[0]}; at least 2 are needed")
+        raise InputError(
+            f"--data {source.name}: all samples are of one class, {shown(classes[0])}; at least 2 are needed"
+        )
+    check_storable(classes, f"--data {source.name}")
+    reason = f"target y: {len(classes)} classes ({reason})"
     if loss == "binary-cross-entropy":
         if len(classes) != 2:
             raise InputError(
                 f"--loss binary-cross-entropy is for 2 classes, --data {source.name} has {len(classes)}: "
                 "use --loss cross-entropy"
             )
-        return Targets("binary", classes, 1), loss
-    return Targets("one-hot", classes, len(classes)), "cross-entropy" if loss == "auto" else loss
+        return Targets("binary", classes, 1), loss, reason
+    return Targets("one-hot", classes, len(classes)), "cross-entropy" if loss == "auto" else loss, reason
+
+
+def _classes(y: npt.NDArray[Any], name: str, loss: str, task: str) -> tuple[npt.NDArray[Any] | None, str]:
+    """The class labels in `y`, or None where it holds numbers to predict, and why."""
+    wanted = f"--loss {loss}" if loss.endswith("cross-entropy") else ""
+    wanted = f"--task {task}" if task != "auto" else wanted
+    text = y.dtype.kind == "U"
+    if task == "regression":
+        if text:
+            raise InputError(f"--task regression needs numbers, but y of --data {name} holds strings")
+        return None, f"numbers ({wanted})"
+    countable = y.ndim == 1 and (y.dtype.kind in "bU" or is_whole(y))
+    if not countable:
+        if wanted:
+            what = "fractions" if y.ndim == 1 else f"{y.shape[1]} numbers a row"
+            raise InputError(
+                f"{wanted} needs classes, but y of --data {name} holds {what}: use --task regression with --loss mse, "
+                "or store classes as whole numbers or strings"
+            )
+        return None, "numbers" if y.ndim == 1 else f"{y.shape[1]} numbers a row"
+    labels = np.unique(as_labels(y))
+    rows = len(y) / len(labels)
+    what = "strings" if text else "booleans" if y.dtype.kind == "b" else "whole numbers"
+    counts = f"{what}, {rows:.3g} row{'s' * (rows != 1)} a class"
+    if wanted or what != "whole numbers" or name.startswith("random:"):  # whose name says how many classes it has
+        return labels, counts + (f", {wanted}" if wanted else "")
+    if rows >= ROWS_PER_CLASS:
+        return labels, f"{counts}; --task regression takes them as numbers"
+    return None, (
+        f"numbers ({len(labels)} different whole numbers in {len(y)} rows; --task classification takes them as classes)"
+    )
+
+
+def _check_finite(y: npt.NDArray[Any], name: str) -> None:
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        row, *_ = np.argwhere(~np.isfinite(y))[0]
+        raise InputError(f"--data {name}: y of row {row} (from 0) is {y[row]}; remove such rows, or fill them in")

@@ -13,9 +13,9 @@ import threading
 import time
 from typing import NoReturn
 
-from nnmpi.faults.end_launcher import end_launcher
 from nnmpi.faults.side_channel import Kind, Report, SideChannel
 from nnmpi.faults.verdict import verdict
+from nnmpi.launching.end_launcher import end_launcher
 from nnmpi.mpi.host import process
 from nnmpi.mpi.last_words import last_words
 from nnmpi.mpi.world import World
@@ -227,7 +227,7 @@ class Watchdog:
             for rank, peer in peers.items():
                 if peer.machine == peers[self._me].machine and self._state(rank) in ("T", "t"):
                     self._kill(rank)
-        if self._world.members.leads:
-            end_launcher("a host that does not answer")
+        if not (self._world.members.leads and end_launcher("a host that does not answer")):
+            time.sleep(1)  # MPI ends the rank that has to see to it as soon as it notices that others have left
         self._world.farewell()
         os._exit(1)

@@ -37,22 +37,24 @@ class Progress:
     step: int = 0
     update: int = 0
     loss_sum: float = 0.0
+    weight_sum: float = 0.0
     samples: int = 0
     seconds: float = 0.0
     best_loss: float | None = None
     best_epoch: int = 0
 
-    def advance(self, loss_sum: float, samples: int) -> None:
+    def advance(self, loss_sum: float, weight_sum: float, samples: int) -> None:
         """Count a step that is done."""
         self.update += 1
         self.step += 1
         self.loss_sum += loss_sum
+        self.weight_sum += weight_sum
         self.samples += samples
 
     def finish_epoch(self) -> None:
         """Go on to the beginning of the next epoch."""
         self.epoch, self.step = self.epoch + 1, 0
-        self.loss_sum, self.samples, self.seconds = 0.0, 0, 0.0
+        self.loss_sum, self.weight_sum, self.samples, self.seconds = 0.0, 0.0, 0, 0.0
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,12 @@ def read(path: Path) -> Checkpoint:
 
 def _check(progress: Progress) -> None:
     counts = (progress.epoch, progress.step, progress.update, progress.samples, progress.best_epoch)
-    numbers = (progress.loss_sum, progress.seconds, 0.0 if progress.best_loss is None else progress.best_loss)
+    numbers = (
+        progress.loss_sum,
+        progress.weight_sum,
+        progress.seconds,
+        0.0 if progress.best_loss is None else progress.best_loss,
+    )
     if not all(type(n) is int and n >= 0 for n in counts):
         raise ValueError(f"it counts what cannot be: {progress}")
     if not all(type(n) is float for n in numbers) or not 0 <= progress.seconds < math.inf:

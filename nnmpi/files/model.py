@@ -1,6 +1,7 @@
 """``model.safetensors``: everything that is needed to use a trained network, and nothing that runs."""
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -10,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import safetensors
 
+from nnmpi.data.labels import LARGEST_ARRAY
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.sources.arrays import are_characters
+from nnmpi.data.table import Encoding, Preparation
 from nnmpi.data.targets import Targets
 from nnmpi.errors import InputError
 from nnmpi.files.atomic import whole_file
@@ -21,17 +24,22 @@ from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.losses import LOSSES
 
 FORMAT = 1
-LARGEST_CLASSES = 1 << 26  # bytes of an array of class labels
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Where the training data came from and how it was split: what draws the same test part again."""
+    """Where the training data came from and how it was split: what draws the same test part again.
+
+    ``data_digest`` tells whether the data are still the same; None in models of versions that did not write it.
+    ``target`` names the columns of a table that were predicted.
+    """
 
     data: str
     test_fraction: float
     seed: int
     stratify: bool
+    data_digest: str | None = None
+    target: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Model:
 
     architecture: Architecture
     parameters: npt.NDArray[np.floating]
-    scaler: Scaler
+    scaler: Preparation
     target_scaler: Scaler | None
     targets: Targets
     recipe: Recipe
@@ -58,17 +66,24 @@ def write_model(path: Path, model: Model, sync: bool) -> None:
     for name, scaler in (("scaler", model.scaler), ("target_scaler", model.target_scaler)):
         if scaler:
             tensors[f"{name}.mean"], tensors[f"{name}.scale"] = scaler.mean, scaler.scale
+    if isinstance(model.scaler, Encoding):
+        tensors["table.fill"] = model.scaler.fill
+    with_metadata = {"nnmpi": metadata_of(model)}  # one entry: safetensors does not keep the order of several
+    with whole_file(path, sync) as file:
+        file.writelines(pieces(tensors, with_metadata))
+
+
+def metadata_of(model: Model) -> str:
+    """Everything but the tensors, as JSON."""
     description = {
         "format": FORMAT,
         "architecture": asdict(model.architecture),
         "targets": model.targets.kind,
         "classes": None if model.targets.classes is None else model.targets.classes.tolist(),
         "recipe": asdict(model.recipe),
+        "table": model.scaler.to_json() if isinstance(model.scaler, Encoding) else None,
     }
-    # one entry: safetensors does not keep the order of several
-    metadata = {"nnmpi": json.dumps(description, sort_keys=True)}
-    with whole_file(path, sync) as file:
-        file.writelines(pieces(tensors, metadata))
+    return json.dumps(description, sort_keys=True)
 
 
 def read_model(path: Path) -> Model:
@@ -93,7 +108,7 @@ def read_model(path: Path) -> Model:
         raise InputError(f"{path}: a safetensors file, but not written by nnmpi")
     try:
         return _assemble(json.loads(metadata["nnmpi"]), tensors)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"{path}: its description does not fit its contents ({reason})") from None
 
@@ -120,11 +135,16 @@ def _assemble(description: dict[str, Any], tensors: dict[str, npt.NDArray[Any]])
         if name == "scaler" or description["targets"] == "numbers":
             mean = _expect(tensors, f"{name}.mean", (features,), "float64")
             scalers[name] = Scaler(mean, _expect(tensors, f"{name}.scale", (features,), "float64"))
-    if len(tensors) != 2 * len(sizes) - 2 + 2 * len(scalers):
+    table = description.get("table")
+    if len(tensors) != 2 * len(sizes) - 2 + 2 * len(scalers) + (table is not None):
         raise ValueError("it holds other tensors, too")
     for name, scaler in scalers.items():
         if not (scaler.scale > 0).all():
             raise ValueError(f"{name}.scale holds what is not above 0")
+    preparation: Preparation = scalers["scaler"]
+    if table is not None:
+        fill = _expect(tensors, "table.fill", (len(table["columns"]),), "float64")
+        preparation = Encoding.from_json(table, fill, scalers["scaler"])
     kind, outputs = description["targets"], sizes[-1]
     count, outputs_of_kind = {"numbers": (0, outputs), "binary": (2, 1), "one-hot": (outputs, outputs)}[kind]
     classes = None if description["classes"] is None else _classes(description["classes"])
@@ -135,7 +155,7 @@ def _assemble(description: dict[str, Any], tensors: dict[str, npt.NDArray[Any]])
     return Model(
         architecture,
         parameters,
-        scalers["scaler"],
+        preparation,
         scalers.get("target_scaler"),
         Targets(kind, classes, outputs),
         _recipe(description["recipe"]),
@@ -147,9 +167,10 @@ def _classes(labels: list[Any]) -> npt.NDArray[Any]:
     if type(labels) is not list or {type(label) for label in labels} not in ({bool}, {int}, {str}):
         raise ValueError("classes that are neither all booleans nor all whole numbers nor all strings")
     # an array gives all strings the room of the longest: a few thousand short ones and a long one can take gigabytes
-    if type(labels[0]) is str and 4 * len(labels) * max(map(len, labels)) > LARGEST_CLASSES:
+    if type(labels[0]) is str and 4 * len(labels) * max(map(len, labels)) > LARGEST_ARRAY:
         raise ValueError(f"{len(labels)} classes, the longest of {max(map(len, labels))} characters")
-    classes = np.array(labels)
+    whole = type(labels[0]) is int
+    classes = np.array(labels, (np.uint64 if max(labels) > np.iinfo(np.int64).max else np.int64) if whole else None)
     if classes.dtype.kind not in "biuU" or not np.array_equal(classes, np.unique(classes)):
         raise ValueError(f"classes {classes}")
     if classes.dtype.kind == "U" and not are_characters(classes):
@@ -158,8 +179,13 @@ def _classes(labels: list[Any]) -> npt.NDArray[Any]:
 
 
 def _recipe(told: dict[str, Any]) -> Recipe:
-    recipe = Recipe(**told)
+    recipe = Recipe(**{**told, "target": tuple(told.get("target", ()))})
+    if not all(type(name) is str for name in recipe.target):
+        raise ValueError(f"{recipe}")
     kinds = [type(value) for value in (recipe.data, recipe.test_fraction, recipe.seed, recipe.stratify)]
+    digest = recipe.data_digest
+    if digest is not None and not (type(digest) is str and re.fullmatch("[0-9a-f]{32}", digest)):
+        raise ValueError(f"{recipe}")
     if kinds != [str, float, int, bool] or not 0 < recipe.test_fraction < 1 or not 0 <= recipe.seed < 2**32:
         raise ValueError(f"{recipe}")
     return recipe

@@ -28,11 +28,11 @@ class RunLog:
                 self.epoch(metrics)
 
     def _write_config(self) -> None:
-        write_whole(self._config, (json.dumps(self._settings, indent=2) + "\n").encode())
+        write_whole(self._config, (json.dumps(self._settings, indent=2, allow_nan=False) + "\n").encode())
 
     def epoch(self, metrics: dict[str, Any]) -> None:
         """Append `metrics` as one line of JSON."""
-        self._metrics.write(json.dumps(metrics) + "\n")
+        self._metrics.write(json.dumps(metrics, allow_nan=False) + "\n")
         self._metrics.flush()
 
     def finished(self) -> None:

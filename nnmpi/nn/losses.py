@@ -46,6 +46,7 @@ class Memory:
         rows = outputs if outputs <= FEW else 1
         self._square: Array = filled(1, rows * outputs, np.dtype(dtype)).reshape(rows, outputs)
         self._spread = Buffer(len(self._square), max_block, dtype)
+        self._weights: Buffer | None = None
         self._made: dict[int, Scratch] = {}
 
     def scratch(self, b: int) -> Scratch:
@@ -56,6 +57,12 @@ class Memory:
             parts = self._sums[:b], work, work.reshape(-1), ones[:n], ones[:b], ones[: n * b]
             self._made[b] = Scratch(*parts, self._square, spread, spread[0])
         return self._made[b]
+
+    def weights(self, b: int) -> Array:
+        """Room for the weights of `b` samples, once for each output; shape (outputs, b)."""
+        if self._weights is None:
+            self._weights = Buffer(self._outputs, len(self._sums), self._sums.dtype)
+        return self._weights.view(b)
 
 
 def softmax(z: Array, scratch: Array) -> None:
@@ -158,6 +165,24 @@ def total(scratch: Scratch) -> float:
 
 
 Loss = Callable[[Array, Array, Array, Scratch], float]
+
+
+def weighted(loss: Loss, z: Array, t: Array, delta: Array, scratch: Scratch, weights: Array, room: Array) -> float:
+    """`loss` with what each sample adds to it, and to the derivative, times its weight; `weights` has shape (b,).
+
+    A loss is the product of the sample losses with ones. `scratch` has views of `room` in their place, shape
+    (outputs, b), which takes the weights: see `with_weights`.
+    """
+    room[:] = weights
+    total_loss = loss(z, t, delta, scratch)
+    np.multiply(delta, room, out=delta)
+    return total_loss
+
+
+def with_weights(scratch: Scratch, room: Array) -> Scratch:
+    """`scratch` for `weighted`."""
+    return scratch._replace(ones_b=room[0], ones_flat=room.reshape(-1))
+
 
 # loss → output activation → function; the first output activation of each loss is what ``auto`` means
 LOSSES: dict[str, dict[str, Loss]] = {

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.arrays import Array, Call
 from nnmpi.nn.layers import Dense
-from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS, Memory, Scratch
+from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS, Memory, Scratch, weighted, with_weights
 
 # where the gradient of a block goes, and the additions (total, part) that follow, the first of them of this gradient;
 # all views of flat vectors
@@ -83,8 +83,12 @@ class Network:
         destinations: list[Destination] | None = None,
         ready: Callable[[int], None] | None = None,
         training: bool = False,
+        weights: list[Array] | None = None,
     ) -> Bound:
         """What the network does with a batch of blocks of `inputs`: without `targets` it has no loss.
+
+        With `weights`, an array of shape (b,) for each block, the loss and the gradient of each sample are multiplied
+        by its weight.
 
         On the way backward it writes the sum gradient over each block to the views of its destination, one array for
         each layer. Next, ``total += part`` for the block's additions. `ready` is told when a layer is done, the last
@@ -99,8 +103,13 @@ class Network:
         losses: list[Callable[[], float]] = []
         backward: list[Call] = []
         if targets is not None:
-            for (z, delta, scratch), t in zip(shared.ends, targets, strict=True):
-                losses.append(partial(self._loss, z, t, delta, scratch))
+            for block, ((z, delta, scratch), t) in enumerate(zip(shared.ends, targets, strict=True)):
+                if weights is None:
+                    losses.append(partial(self._loss, z, t, delta, scratch))
+                else:
+                    room = self._memory.weights(sizes[block])
+                    arrays = z, t, delta, with_weights(scratch, room), weights[block], room
+                    losses.append(partial(weighted, self._loss, *arrays))
         if destinations is not None:
             if destinations is not self._destinations:
                 self._destinations = destinations

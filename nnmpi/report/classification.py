@@ -52,7 +52,8 @@ def scores(predictions: Predictions) -> list[Score]:
     shares = matrix.sum(1) / n
     present = np.flatnonzero(shares)
     scores = predictions.scores
-    accuracy = scores.metric[1]
+    accuracy = scores.accuracy
+    assert accuracy is not None  # these are classes
     statistics: dict[str, Statistic] = {
         "balanced accuracy": lambda w: _balanced_accuracy(_matrix(predictions, w)),
         "macro F1": lambda w: float(np.mean(_by_class(_matrix(predictions, w))[2])),

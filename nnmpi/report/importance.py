@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nnmpi.data.table import Encoding
 from nnmpi.mpi.world import World
 from nnmpi.report.predictions import Predictions
 
@@ -28,7 +29,9 @@ def permutation_importance(predictions: Predictions, world: World) -> list[Impor
     model, whole = predictions.model, predictions.part
     random = np.random.default_rng(SEED)
     rows = np.sort(random.permutation(len(whole.x))[:MOST_ROWS])
-    part = replace(whole, x=whole.x[rows], y=whole.y[rows], sizes=[len(rows)])
+    numbers = None if whole.numbers is None else whole.numbers[rows]
+    part = replace(whole, x=whole.x[rows], y=whole.y[rows], sizes=[len(rows)], rows=whole.rows[rows], numbers=numbers)
+    names = model.scaler.feature_names if isinstance(model.scaler, Encoding) else None
     weights = np.abs(model.architecture.views(model.parameters)[0][1:]).sum(axis=1)
     columns = np.argsort(-weights, kind="stable")[:MOST_COLUMNS].tolist()
     repeats = min(REPEATS, WORK // max(1, len(rows) * model.architecture.parameters * len(columns)))
@@ -43,5 +46,7 @@ def permutation_importance(predictions: Predictions, world: World) -> list[Impor
             part.x[:, 1 + column] = random.permutation(original)
             rises.append(predictions.loss(part, world) - before)
         part.x[:, 1 + column] = original
-        found.append(Importance(f"feature {column}", float(np.mean(rises)), float(np.std(rises))))
+        found.append(
+            Importance(names[column] if names else f"feature {column}", float(np.mean(rises)), float(np.std(rises)))
+        )
     return sorted(found, key=lambda importance: -importance.rise)

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.parts import Part, load_part, split
-from nnmpi.data.shards import default_shards, shard_rows
-from nnmpi.data.sources import Source, open_source
-from nnmpi.errors import InputError
+from nnmpi.data.gather_targets import gather_targets
+from nnmpi.data.parts import Part, split
+from nnmpi.data.sources import Source
 from nnmpi.files.model import Model, read_model
 from nnmpi.mpi.world import World
 from nnmpi.nn.network import Network, decide
 from nnmpi.training.evaluation import CHUNK, Scores, evaluate
+from nnmpi.training.model_data import samples_for, source_of
 
 Array = npt.NDArray[Any]
 
@@ -68,19 +68,11 @@ def predict_test_part(directory: Path, world: World) -> Predictions:
     """
     model = read_model(directory)
     recipe, targets = model.recipe, model.targets
-    try:
-        source = open_source(recipe.data, trusted=False)
-    except InputError as error:
-        raise InputError(f"{error}. This is what the model was trained on") from None
-    if source.features != model.architecture.sizes[0]:
-        raise InputError(f"{recipe.data} has {source.features} features, the model {model.architecture.sizes[0]}")
+    source = gather_targets(source_of(model), world)
     rows = split(source, recipe.test_fraction, 0.0, recipe.seed, recipe.stratify).test
-    shards = default_shards(1)
-    part = load_part(source, rows, shards, range(shards), targets, model.architecture.dtype)
-    model.scaler.transform(part.x[:, 1:])
-    y = part.y.copy()
-    if model.target_scaler:
-        model.target_scaler.transform(part.y)
+    samples = samples_for(model, source, [rows], world)
+    (part,) = samples.parts(model.scaler, model.target_scaler, model.architecture.dtype)
+    y = part.y if part.numbers is None else part.numbers
     scores = _evaluate(model, part, world)
     codes, outputs = _forward(model, part)
     probabilities = None
@@ -91,14 +83,13 @@ def predict_test_part(directory: Path, world: World) -> Predictions:
         predicted = codes
         if model.architecture.output_activation != "identity":
             probabilities = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
-    rows = np.concatenate([shard_rows(rows, shards, shard) for shard in range(shards)])
-    return Predictions(model, source, rows, part, y, predicted, probabilities, scores)
+    return Predictions(model, source, part.rows, part, y, predicted, probabilities, scores)
 
 
 def _evaluate(model: Model, part: Part, world: World) -> Scores:
     network = Network(model.architecture, model.parameters, CHUNK)
     with np.errstate(over="ignore", invalid="ignore"):  # as in training: a loss may be infinite
-        return evaluate(network, part, model.targets, world)
+        return evaluate(network, part, model.targets, world, model.target_scaler)
 
 
 def _forward(model: Model, part: Part) -> tuple[Array, Array]:

@@ -41,7 +41,10 @@ def scores(predictions: Predictions) -> list[Score]:
     }
     intervals = bootstrap(statistics, len(y))
     once = np.ones(len(y), np.int64)
-    values = {name: statistic(once) for name, statistic in statistics.items()} | {"R²": predictions.scores.metric[1]}
+    r_squared = predictions.scores.r2
+    values = {name: statistic(once) for name, statistic in statistics.items()} | {
+        "R²": np.nan if r_squared is None else r_squared
+    }
     rows = [Score(name, value, intervals.get(name), beat[name], "bootstrap") for name, value in values.items()]
     return [*rows, Score("loss", predictions.scores.loss, None, None, "")]
 

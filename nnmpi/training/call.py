@@ -13,7 +13,9 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from nnmpi.config import Config
+from nnmpi.data.sources import Columns, Request
 from nnmpi.data.sources.arrays import arrays
+from nnmpi.data.sources.frames import frame_source, is_frame
 from nnmpi.mpi.open_world import open_world
 from nnmpi.trained import TrainedNetwork
 from nnmpi.training.evaluation import Scores
@@ -61,10 +63,10 @@ def train(
 
     Parameters
     ----------
-    data : str, path or array-like of shape (n, features) or (n, height, width)
-        What ``--data`` takes, or the samples themselves.
+    data : str, path, frame, or array-like of shape (n, features) or (n, height, width)
+        What ``--data`` takes, or the samples themselves. A pandas or Polars frame is a table, as a CSV file is.
     y : array-like of shape (n,) or (n, outputs), optional
-        The targets of samples that are given as an array.
+        The targets of samples that are given as an array, or as a frame that does not hold them.
     comm : mpi4py.MPI.Comm, optional
         The ranks that train. Default: all ranks of the job.
     output : str or path, optional
@@ -89,11 +91,15 @@ def train(
         If there is no setting of that name.
     """
     source = None
-    if not isinstance(data, str | os.PathLike):
+    in_memory = not isinstance(data, str | os.PathLike)
+    config = _config(IN_MEMORY if in_memory else os.fspath(data), output, settings)  # type: ignore[arg-type]
+    if is_frame(data):
+        columns = Columns(config.target, config.drop, config.categories)
+        source = frame_source(data, Request(IN_MEMORY, columns=columns), y)
+    elif in_memory:
         if y is None:
             raise TypeError("train(X, y): the targets y are missing")
-        source = arrays(data, y, IN_MEMORY)
-    config = _config(IN_MEMORY if source else os.fspath(data), output, settings)  # type: ignore[arg-type]
+        source = arrays(data, y, IN_MEMORY)  # type: ignore[arg-type]
     with open_world(comm) as world:
         threads = config.threads or (1 if config.deterministic else world.threads())
         metrics: list[dict[str, Any]] = []

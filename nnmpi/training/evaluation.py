@@ -1,32 +1,43 @@
 """Exact evaluation of a network on a part of the data, on any number of ranks."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nnmpi.data.parts import Part
+from nnmpi.data.scaler import Scaler, moments
 from nnmpi.data.targets import Encoder, Targets
 from nnmpi.mpi.world import World
 from nnmpi.nn.network import Network, decide
+
+Array = npt.NDArray[Any]
 
 CHUNK = 256  # samples that go forward at once; the same on every rank, for the same bits
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The mean loss over ``samples`` samples, and the accuracy of a classifier or the R² of a regression."""
+    """The mean loss over ``samples`` samples, and the accuracy of a classifier or the R² of a regression.
+
+    R² of one sample is undefined, and None. ``bad_row`` is the row of the source whose output or loss is not finite,
+    if there is one; the scores are not to be used then.
+    """
 
     loss: float
     accuracy: float | None
     r2: float | None
     samples: int
+    bad_row: int | None = None
 
     @property
-    def metric(self) -> tuple[str, float]:
+    def metric(self) -> tuple[str, float | None]:
         """``("accuracy", …)`` or ``("r2", …)``."""
-        return ("r2", self.r2) if self.accuracy is None else ("accuracy", self.accuracy)  # type: ignore[return-value]
+        return ("r2", self.r2) if self.accuracy is None else ("accuracy", self.accuracy)
 
-    def named(self, part: str) -> dict[str, float]:
+    def named(self, part: str) -> dict[str, float | None]:
         """``{"test_loss": …, "test_accuracy": …}``."""
         name, value = self.metric
         return {f"{part}_loss": self.loss, f"{part}_{name}": value}
@@ -34,19 +45,24 @@ class Scores:
     def line(self, part: str) -> str:
         """``test accuracy 0.9722, test loss 0.1034``."""
         name, value = self.metric
+        if value is None:
+            return f"{part} r2 undefined, {part} loss {self.loss:.4f} (R² is undefined for one sample)"
         return f"{part} {name} {value:.4f}, {part} loss {self.loss:.4f}"
 
 
-def evaluate(network: Network, part: Part, targets: Targets, world: World) -> Scores:
+def evaluate(
+    network: Network, part: Part, targets: Targets, world: World, target_scaler: Scaler | None = None
+) -> Scores:
     """Score all samples of a part, each counted once.
 
     Every shard is run by itself in chunks of a fixed size and its sums, in float64, are added up in the order of the
     shards: equal parameters have equal scores, to the last bit, on any number of ranks. R² is the mean over the
-    outputs of ``1 - Σ(y-ŷ)² / Σ(y-ȳ)²``, as scikit-learn's ``r2_score``. All ranks take part.
+    outputs of ``1 - Σ(y-ŷ)² / Σ(y-ȳ)²``, as scikit-learn's ``r2_score``; it is of the numbers as they are in the
+    source, with `target_scaler` that of the predictions. All ranks take part.
     """
-    k = targets.outputs
     encoder = Encoder(targets, CHUNK, part.x.dtype)
-    sums = np.zeros((len(part.sizes), 3 + 3 * k))  # count, loss, correct, then Σ(y-ŷ)², Σy, Σy² of each output
+    sums = np.zeros((len(part.sizes), 3 + targets.outputs))  # count, loss, correct, then Σ((y-ŷ)/scale)² of each output
+    bad_rows: list[list[int]] = []
     start = 0
     for row, size in zip(sums, part.sizes, strict=True):
         for a in range(start, start + size, CHUNK):
@@ -55,23 +71,52 @@ def evaluate(network: Network, part: Part, targets: Targets, world: World) -> Sc
             encoder.encode(codes, encoder.plan([(0, b - a)]))
             batch = network.bind([part.x[a:b].T], [t])
             (z,) = network.forward(batch)
+            finite = bool(np.isfinite(z).all())
             row[0] += b - a
-            if targets.classes is None:
-                error, y = z - t, t.astype(np.float64)
-                row[3:] += np.concatenate([np.square(error, dtype=np.float64).sum(1), y.sum(1), np.square(y).sum(1)])
-            else:
-                row[2] += np.count_nonzero(decide(z) == codes)
             with np.errstate(over="ignore", invalid="ignore"):  # see cross_entropy
-                row[1] += network.loss(batch)[0]
+                if targets.classes is None:
+                    row[3:] += np.square(_errors(z, part, a, target_scaler)).sum(axis=0)
+                else:
+                    row[2] += np.count_nonzero(decide(z) == codes)
+                loss = network.loss(batch)[0]
+                row[1] += loss
+            if not bad_rows and not (finite and math.isfinite(loss)):
+                (z,) = network.forward(batch)  # the loss has used it up
+                bad_rows.append([int(part.rows[a + _worst(z)])])
         start += size
-    count, loss, correct, *rest = np.add.reduce(world.gather_rows(sums), axis=0).tolist()
-    accuracy = r2 = None
-    if targets.classes is None:
-        squared, y_sum, y_squared = np.array(rest).reshape(3, k)
-        spread = y_squared - y_sum**2 / count
-        constant = spread <= 0  # R² of a constant target is 0 by scikit-learn's convention, 1 if it is met exactly
-        outputs = np.where(constant, squared == 0, 1 - squared / np.where(constant, 1, spread))
-        r2 = float(np.mean(outputs))
-    else:
-        accuracy = correct / count
-    return Scores(loss / count, accuracy, r2, int(count))
+    count, loss, correct, *squared = np.add.reduce(world.gather_rows(sums), axis=0).tolist()
+    bad = world.gather_rows(np.array(bad_rows, np.int64).reshape(-1, 1))
+    bad_row = int(bad.min()) if len(bad) else None
+    if targets.classes is not None:
+        return Scores(loss / count, correct / count, None, int(count), bad_row)
+    return Scores(loss / count, None, _r2(np.array(squared), part, world, target_scaler), int(count), bad_row)
+
+
+def _errors(z: Array, part: Part, start: int, scaler: Scaler | None) -> Array:
+    """``(ŷ - y) / scale`` of the samples from `start` on, in float64, shape (b, outputs)."""
+    assert part.numbers is not None
+    predicted = z.T.astype(np.float64)
+    y = part.numbers[start : start + len(predicted)]
+    if scaler is None:
+        return np.asarray(predicted - y)
+    return np.asarray((predicted * scaler.scale + scaler.mean - y) / scaler.scale)
+
+
+def _r2(squared: Array, part: Part, world: World, scaler: Scaler | None) -> float | None:
+    """R² from the sums of squared errors, in units of the scale. All ranks take part."""
+    numbers = part.numbers
+    assert numbers is not None
+    y = moments(lambda: (numbers[shard] for shard in part.shards()), world.gather_rows)
+    if y.count < 2:
+        return None
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        spread = y.count * np.square(y.deviation / (scaler.scale if scaler else 1.0))
+        # R² of a constant target is 0 by scikit-learn's convention, 1 if it is met exactly
+        r2 = float(np.mean(np.where(y.constant, squared == 0, 1 - squared / spread)))
+    return r2 if math.isfinite(r2) else None
+
+
+def _worst(z: Array) -> int:
+    """The sample whose logits, shape (outputs, b), are not finite, or else the largest."""
+    with np.errstate(invalid="ignore"):
+        return int(np.argmax(np.abs(np.nan_to_num(z, nan=np.inf)).max(axis=0)))

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nnmpi.errors import RunError
 from nnmpi.faults.replicas import check_replicas
+from nnmpi.training.divergence import diverged
 from nnmpi.training.evaluation import evaluate
 from nnmpi.training.events import CheckpointDue, EpochDone, Event, Finished
 from nnmpi.training.session import Session
@@ -34,17 +34,17 @@ def train(session: Session) -> Iterator[Event]:
                 session.draw_dropout(step, batch)
             network.forward(batch)
             losses = network.loss(batch)
-            step_vector.fill(losses, batch.sizes, requests.stop, requests.checkpoint)
+            step_vector.fill(losses, batches.weights(step), requests.stop, requests.checkpoint)
             network.backward(batch)
             reduction.reduce()
-            loss, weights, stop, checkpoint = step_vector.read()
+            loss, weight, stop, checkpoint = step_vector.read()
             if not math.isfinite(loss):
-                raise not_finite(session, step)
+                raise diverged(config, session.task, session.world, progress.epoch, step)
             if config.l2:
-                network.add_l2(step_vector.layers, config.l2 * weights)
+                network.add_l2(step_vector.layers, config.l2 * weight)
             k = progress.update
-            optimizer.update(step_vector.gradient, divide_by=weights, learning_rate=learning_rate(k), k=k)
-            progress.advance(loss, layout.samples_of(step))
+            optimizer.update(step_vector.gradient, divide_by=weight or 1.0, learning_rate=learning_rate(k), k=k)
+            progress.advance(loss, weight, layout.samples_of(step))
             if stop or checkpoint or session.checkpoint_is_due():
                 yield from _checkpoint(session, CheckpointDue(stopping=bool(stop)))
                 position.enter("training")
@@ -55,7 +55,11 @@ def train(session: Session) -> Iterator[Event]:
     yield from _checkpoint(session, CheckpointDue(finished=True))
     position.enter("end")
     session.restore_best()
-    yield Finished(evaluate(session.evaluator, session.task.test, session.task.targets, session.world))
+    task = session.task
+    scores = evaluate(session.evaluator, task.test, task.targets, session.world, task.target_scaler)
+    if scores.bad_row is not None:  # without an epoch nothing has been evaluated yet
+        raise diverged(config, task, session.world, 0, 0)
+    yield Finished(scores)
 
 
 def _checkpoint(session: Session, due: CheckpointDue) -> Iterator[CheckpointDue]:
@@ -71,10 +75,14 @@ def _end_epoch(session: Session) -> EpochDone:
     config, task, progress, world = session.config, session.task, session.progress, session.world
     session.note_seconds()
     world.here.enter("evaluation")
-    scores = evaluate(session.evaluator, task.test, task.targets, world)
-    parameters_are_finite = math.isfinite(float(np.dot(session.parameters, session.parameters)))
-    if not (math.isfinite(scores.loss) and parameters_are_finite):
-        raise not_finite(session, session.layout.steps - 1)
+    scores = evaluate(session.evaluator, task.test, task.targets, world, task.target_scaler)
+    all_scores = [scores]
+    if task.validation:
+        watched = evaluate(session.evaluator, task.validation, task.targets, world, task.target_scaler)
+        all_scores.append(watched)
+    finite = all(math.isfinite(s.loss) and s.bad_row is None for s in all_scores)
+    if not (finite and math.isfinite(float(np.dot(session.parameters, session.parameters)))):
+        raise diverged(config, task, world, progress.epoch, session.layout.steps - 1)
     if config.verify_replicas:
         check_replicas(world, session.replicas)
     metrics = {
@@ -84,32 +92,13 @@ def _end_epoch(session: Session) -> EpochDone:
         "seconds": progress.seconds,
         "samples_per_second": progress.samples / progress.seconds,
         "learning_rate": session.learning_rate(progress.update - 1),
-        "train_loss": progress.loss_sum / progress.samples,
+        "train_loss": progress.loss_sum / progress.weight_sum,
         **scores.named("test"),
         "world_size": world.size,
     }
     is_best = True
     if task.validation:
-        watched = evaluate(session.evaluator, task.validation, task.targets, world)
-        if not math.isfinite(watched.loss):
-            raise not_finite(session, session.layout.steps - 1)
         metrics |= watched.named("validation")
         is_best = session.keep_if_best(watched.loss)
     progress.finish_epoch()
     return EpochDone(metrics, is_best)
-
-
-def not_finite(session: Session, step: int) -> RunError:
-    """The error that ends a run whose loss is NaN or infinite; `step` counts from 0."""
-    config, progress = session.config, session.progress
-    where = f"the loss is no longer finite in epoch {progress.epoch + 1}, step {step + 1}"
-    kept = f"the last good model, of epoch {progress.epoch}, is kept"
-    if progress.update == 0:  # no update has been made, so the learning rate cannot be the cause
-        return RunError(
-            f"{where}, before any update: the numbers are too large for --dtype {config.dtype}; scale the data, or "
-            f"choose --dtype float64; {kept}",
-            shared=True,
-        )
-    return RunError(
-        f"{where}: lower --learning-rate (it is {config.learning_rate:g}), or add --warmup-epochs; {kept}", shared=True
-    )

@@ -10,6 +10,7 @@ import numpy as np
 
 from nnmpi.config import Config
 from nnmpi.data.shards import Layout
+from nnmpi.data.table import Encoding
 from nnmpi.errors import InputError
 from nnmpi.files.checkpoint import Checkpoint, Progress, newest
 from nnmpi.mpi.world import World
@@ -110,14 +111,17 @@ def check_data(checkpoint: Checkpoint, task: Task) -> None:
     InputError
         On all ranks: what is compared is the same on all.
     """
-    same = checkpoint.about["samples"] == task.samples and checkpoint.about["shards"] == task.layout.shards
+    before = checkpoint.about.get("data_digest")  # None: written before there were digests
+    same = before in (None, task.data_digest)
+    same = same and checkpoint.about["samples"] == task.samples and checkpoint.about["shards"] == task.layout.shards
     same = same and _is_of(checkpoint.progress, task.layout)
     for name, now in scaler_arrays(task).items():
-        before = checkpoint.arrays.get(name)
-        same = same and before is not None and before.shape == now.shape and np.allclose(before, now, rtol=1e-9)
+        old = checkpoint.arrays.get(name)
+        same = same and old is not None and old.shape == now.shape and np.allclose(old, now, rtol=1e-9)
     if not same:
         raise InputError(
-            f"--resume: --data {task.source.name} is not what the run was trained on: samples or features differ",
+            f"--resume: --data {task.source.name} is not what the run was trained on: features, targets or the order "
+            "of the rows have changed. Bring the old data back, or start a run of its own with another --output",
             shared=True,
         )
     for name, now in scaler_arrays(task).items():
@@ -168,6 +172,8 @@ def _is_of(progress: Progress, layout: Layout) -> bool:
 def scaler_arrays(task: Task) -> dict[str, Any]:
     """The scalers' arrays under the names that they have in files."""
     arrays = {"scaler.mean": task.scaler.mean, "scaler.scale": task.scaler.scale}
+    if isinstance(task.scaler, Encoding):
+        arrays["table.fill"] = task.scaler.fill
     if task.target_scaler:
         arrays |= {"target_scaler.mean": task.target_scaler.mean, "target_scaler.scale": task.target_scaler.scale}
     return arrays

@@ -21,6 +21,7 @@ def describe(config: Config, task: Task, world: World) -> dict[str, Any]:
         "settings": config.as_json(),
         "architecture": {**vars(task.architecture), "parameters": task.architecture.parameters},
         "samples": task.samples,
+        "data_digest": task.data_digest,
         "shards": task.layout.shards,
         "batch_size": task.layout.batch_size,
         "steps_per_epoch": task.layout.steps,

@@ -126,8 +126,9 @@ class Session:
         self._every, self._unit = parse_interval(config.checkpoint_every)
         self._epoch_began = time.perf_counter() - self.progress.seconds
 
-    def _bind(self, inputs: list[Array], targets: list[Array]) -> Bound:
-        return self.network.bind(inputs, targets, self.sums.destinations, self.reduction.ready, training=True)
+    def _bind(self, inputs: list[Array], targets: list[Array], weights: list[Array] | None = None) -> Bound:
+        destinations, ready = self.sums.destinations, self.reduction.ready
+        return self.network.bind(inputs, targets, destinations, ready, training=True, weights=weights)
 
     def start_epoch(self) -> None:
         """Draw the order of the epoch that `progress` stands in, and start its clock."""
@@ -155,13 +156,15 @@ class Session:
 
     def checkpoint(self, finished: bool = False) -> Checkpoint:
         """The live arrays and progress, as a checkpoint stores them."""
-        about = {name: self.description[name] for name in ("settings", "samples", "shards", "bits")}
+        about = {name: self.description[name] for name in ("settings", "samples", "shards", "bits", "data_digest")}
         return Checkpoint(self.progress, self._state, {**about, "finished": finished})
 
     def model(self) -> Model:
         """The network as it is now, with all that is needed to use it."""
         config, task = self.config, self.task
-        recipe = Recipe(config.data, config.test_fraction, config.seed, config.stratify)
+        recipe = Recipe(
+            config.data, config.test_fraction, config.seed, config.stratify, task.data_digest, task.source.target
+        )
         return Model(task.architecture, self.parameters, task.scaler, task.target_scaler, task.targets, recipe)
 
     def stops_early(self) -> bool:

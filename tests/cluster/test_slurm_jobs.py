@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 from hosts import wait_for
-from jobs import Environment, Run, variables
+from jobs import Environment, Run, needed, read_metrics, run, variables
+from launched import pausing, wait_for_pause
 from slurm import Slurm
+
+from nnmpi.files.checkpoint import newest
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
-PAUSING = Path(__file__).parents[1] / "programs/pausing"
 FLAGS = ("--epochs", "4", "--deterministic")
 LONG = 150  # seconds that Slurm and a training may take on a busy machine
 
@@ -54,3 +56,64 @@ def test_the_script_trains_on_four_nodes(
         train(*FLAGS).directory / "model.safetensors"
     ).read_bytes()
     assert train(*FLAGS).last_line in output(tmp_path)
+
+
+def pause_in_job(slurm: Slurm, mpi: Environment, directory: Path, *asked: str) -> str:
+    """A job whose ranks pause in update 70 until a signal comes; its number."""
+    words = ("--nodes", "4", *asked, "--", "train", *FLAGS, "--checkpoint-every", "1000steps", "--output", "run")
+    job = submit(slurm, mpi, directory, *words, **pausing(directory, 70))
+    wait_for_pause(directory, 4)
+    return job
+
+
+def requeue_at_once(slurm: Slurm, job: str, directory: Path) -> None:
+    """Wait until the job is queued again, for which Slurm takes its time, and let it start."""
+    wait_for(lambda: slurm.state(job) == "PENDING", timeout=LONG)
+    (directory / "pause").touch()
+    slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+
+def check_resumed(directory: Path, train: Callable[..., Run]) -> None:
+    straight = train(*FLAGS)
+    assert (directory / "run/model.safetensors").read_bytes() == (straight.directory / "model.safetensors").read_bytes()
+    assert [m["epoch"] for m in read_metrics(directory / "run")] == [1, 2, 3, 4]
+    assert json.loads((directory / "run/config.json").read_text())["slurm"]["SLURM_RESTART_COUNT"] == "1"
+
+
+def test_at_the_time_limit_the_job_is_queued_again_and_goes_on(
+    mpi: Environment, slurm: Slurm, train: Callable[..., Run], tmp_path: Path
+) -> None:
+    job = pause_in_job(slurm, mpi, tmp_path, "--time", "2m", "--grace", "50")
+    requeue_at_once(slurm, job, tmp_path)
+    assert "stopped by SIGUSR1 in epoch 2 after step 26" in output(tmp_path)
+    wait_for_state(slurm, job, "COMPLETED", tmp_path)
+    check_resumed(tmp_path, train)
+
+
+def test_a_preempted_job_goes_on(slurm: Slurm, train: Callable[..., Run], tmp_path: Path) -> None:
+    job = pause_in_job(slurm, needed("openmpi"), tmp_path)
+    slurm("srun", "--partition=urgent", "--nodes=4", "--exclusive", "true")
+    requeue_at_once(slurm, job, tmp_path)
+    wait_for_state(slurm, job, "COMPLETED", tmp_path)
+    check_resumed(tmp_path, train)
+
+
+def test_a_cancelled_job_leaves_a_checkpoint(mpi: Environment, slurm: Slurm, tmp_path: Path) -> None:
+    job = pause_in_job(slurm, mpi, tmp_path)
+    slurm("scancel", job)
+    wait_for(lambda: not slurm("squeue", "-h", "-j", job), timeout=LONG)
+    checkpoint, _ = newest(tmp_path / "run/checkpoints")
+    assert checkpoint
+    assert (checkpoint.progress.epoch, checkpoint.progress.step) == (1, 26)
+
+
+def test_worlds_of_one_rank_are_refused(slurm: Slurm, tmp_path: Path) -> None:
+    """Open MPI's library under the interface of MPICH."""
+    train = (needed("openmpi").program("nnmpi"), "train", "--output", str(tmp_path / "run"))
+    command = slurm.command("srun", "--nodes=4", "--mpi=pmi2", *train)
+    done = run(command, tmp_path, timeout=LONG)
+    assert done.status == 2
+    assert done.err.count("nnmpi: ") == 1
+    assert "started 4 processes, but MPI sees a world of 1" in done.err, done.err
+    assert "srun --mpi=" in done.err
+    assert not (tmp_path / "run").exists()

@@ -3,10 +3,11 @@
 import importlib
 import os
 
-from nnmpi.data.sources.source import Request, Source
+from nnmpi.data.columns import Column
+from nnmpi.data.sources.source import NO_COLUMNS, Columns, Request, Source
 from nnmpi.errors import InputError
 
-__all__ = ["SOURCES", "Request", "Source", "open_source", "sources_text"]
+__all__ = ["SOURCES", "Columns", "Request", "Source", "open_source", "sources_text"]
 
 # how a source is written (a name, a prefix up to its colon, or the end of a file's name) → the module that opens it
 SOURCES = {
@@ -22,13 +23,19 @@ SOURCES = {
     ".hdf5": "hdf5",
     ".svm": "libsvm",
     ".libsvm": "libsvm",
+    ".csv": "csv",
+    ".csv.gz": "csv",
+    ".tsv": "csv",
+    ".tsv.gz": "csv",
+    ".parquet": "parquet",
     "-ubyte": "idx",
     "-ubyte.gz": "idx",
     ".ubyte": "idx",
     ".ubyte.gz": "idx",
 }
 SUFFIXES = tuple(form for form in SOURCES if form[0] in ".-")
-IN_DIRECTORIES = ("npy",)  # modules that read a directory of their files
+IN_DIRECTORIES = ("npy", "csv", "parquet")  # modules that read a directory of their files
+TABLES = ("csv", "parquet")  # modules whose sources have named columns
 
 
 def sources_text() -> str:
@@ -36,8 +43,14 @@ def sources_text() -> str:
     return f"{', '.join(form for form in SOURCES if form not in SUFFIXES)}, or a file that ends in {_listed()}"
 
 
-def open_source(name: str, targets: bool = True, trusted: bool = True) -> Source:
-    """The source called `name` (see ``--data``); without `targets` a file may lack them.
+def open_source(
+    name: str,
+    targets: bool = True,
+    trusted: bool = True,
+    columns: Columns = NO_COLUMNS,
+    known: tuple[Column, ...] | None = None,
+) -> Source:
+    """The source called `name` (see ``--data``); the other parameters are those of `Request`.
 
     A name that no user gave, but a file, is not `trusted`: it cannot ask for much memory with a few characters.
 
@@ -46,7 +59,7 @@ def open_source(name: str, targets: bool = True, trusted: bool = True) -> Source
     InputError
         If there is no such source or file, or it cannot be used.
     """
-    request = Request(name, targets, trusted)
+    request = Request(name, targets, trusted, columns, known)
     path = request.path
     module = _module_for_directory(name) if os.path.isdir(path) else _module_for(path)
     is_path = "/" in path or any(path.endswith(suffix) for suffix in SUFFIXES)
@@ -56,8 +69,27 @@ def open_source(name: str, targets: bool = True, trusted: bool = True) -> Source
         raise InputError(f"--data {name}: not a file that ends in {_listed()}")
     if module is None:
         raise InputError(f"--data {name}: unknown; allowed are {sources_text()}")
+    if module not in TABLES and known is not None:
+        check_plain(name, known)
+    elif module not in TABLES and columns != NO_COLUMNS:
+        raise InputError(f"--data {name}: --target, --drop and --categories are for tables: CSV and Parquet files")
     source: Source = importlib.import_module(f"{__name__}.{module}").open_source(request)
     return source
+
+
+def check_plain(name: str, columns: tuple[Column, ...]) -> None:
+    """Refuse arrays for a model that was trained on a table, unless all columns are numbers: then their order counts.
+
+    Raises
+    ------
+    InputError
+        That names the columns.
+    """
+    if not all(column.kind == "number" and not column.part for column in columns):
+        names = ", ".join(dict.fromkeys(column.name for column in columns))
+        raise InputError(
+            f"--data {name}: the model was trained on a table with the columns {names}: give one that has them"
+        )
 
 
 def _module_for(path: str) -> str | None:

@@ -86,8 +86,6 @@ def checked_y(name: str, y: npt.NDArray[Any], rows: int, key: str = "y") -> npt.
         If they are none.
     """
     y = y.reshape(check_y(name, y.shape, y.dtype, rows, key))
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise InputError(f"--data {name}: {key} holds NaN or infinite numbers; remove those rows")
     if y.dtype.kind == "S":
         try:
             y = np.char.decode(y, "utf-8")

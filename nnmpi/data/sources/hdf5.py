@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from nnmpi.data.npy import BYTES_AT_ONCE, DAMAGE, first_line
 from nnmpi.data.sources.arrays import check_y, checked_y, layout_of
+from nnmpi.data.sources.extras import needed
 from nnmpi.data.sources.keys import keys_of
 from nnmpi.data.sources.source import Indices, Request, Source, in_pieces
 from nnmpi.errors import InputError
@@ -39,17 +40,12 @@ def open_source(request: Request) -> Source:
                     start, stop = int(indices[places].min()), int(indices[places].max()) + 1
                     out[places] = x[start:stop].reshape(stop - start, features)[indices[places] - start]
 
-    return Source(name, read, size, features, y, image, dtype)
+    return Source(name, read, size, features, y, image, dtype, (path,))
 
 
 @contextlib.contextmanager
 def _opened(name: str, path: str) -> Iterator[Any]:
-    try:
-        import h5py
-    except ImportError:
-        raise InputError(
-            f"--data {name}: HDF5 files need h5py, which is not installed: pip install 'nnmpi[hdf5]'"
-        ) from None
+    h5py = needed("h5py", "hdf5", name)
     try:
         with h5py.File(path, "r") as file:
             yield file

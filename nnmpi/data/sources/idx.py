@@ -44,7 +44,7 @@ def open_source(request: Request) -> Source:
         except DAMAGE as error:
             raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
 
-    return Source(name, read, size, features, y, image, dtype)
+    return Source(name, read, size, features, y, image, dtype, tuple(filter(None, (name, labels))))
 
 
 def _labels_of(name: str, targets: bool) -> str | None:

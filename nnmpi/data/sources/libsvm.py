@@ -33,4 +33,4 @@ def open_source(request: Request) -> Source:
         for start in range(0, len(indices), at_once):
             x[indices[start : start + at_once]].toarray(out=out[start : start + at_once])
 
-    return Source(name, read, size, features, checked_y(name, np.asarray(y), size))
+    return Source(name, read, size, features, checked_y(name, np.asarray(y), size), files=(name,))

@@ -38,7 +38,7 @@ def open_source(request: Request) -> Source:
         except DAMAGE as error:
             raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
 
-    return Source(name, read, size, features, y, image, dtype)
+    return Source(name, read, size, features, y, image, dtype, tuple(filter(None, (x_path, y_path))))
 
 
 def _paths(name: str, targets: bool) -> tuple[str, str | None]:

@@ -38,4 +38,4 @@ def open_source(request: Request) -> Source:
         except DAMAGE as error:
             raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
 
-    return Source(name, read, size, features, y, image, dtype)
+    return Source(name, read, size, features, y, image, dtype, (name,))

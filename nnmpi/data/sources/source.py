@@ -2,14 +2,29 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.data.columns import Column
+
 Indices = npt.NDArray[np.intp]
+LARGE = 1 << 25  # numbers of features from which on no rank should need rows from everywhere
 FLOAT64: np.dtype[Any] = np.dtype(np.float64)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What columns of a table are for: the settings of these names."""
+
+    target: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+
+
+NO_COLUMNS = Columns()
 
 
 @dataclass(frozen=True)
@@ -24,11 +39,17 @@ class Request:
         Whether it must have them.
     trusted : bool
         Whether a user gave the name.
+    columns : Columns
+        What columns of a table are for.
+    known : tuple of Column or None
+        The columns that a model was trained on, which are wanted then and no others.
     """
 
     name: str
     targets: bool = True
     trusted: bool = True
+    columns: Columns = NO_COLUMNS
+    known: tuple[Column, ...] | None = None
 
     @property
     def path(self) -> str:
@@ -53,6 +74,19 @@ class Source:
         Set where the features are the pixels of an image, row by row.
     dtype : numpy.dtype
         The stored number type of the features, in native byte order.
+    files : tuple of str
+        What it is read from.
+    note : str
+        What a user should know of how it is read, or nothing.
+    columns : tuple of Column or None
+        Of a table, whose ``features`` are columns until an `nnmpi.data.table.Encoding` makes features of them.
+    texts : dict
+        Of a table: the texts that were read, by the number that stands for each.
+    target : tuple of str
+        Of a table: the columns that ``y`` has come from.
+    read_y : function or None
+        Of a large table of which each rank reads a part only, where ``y`` is None: the targets of some rows, from the
+        first to the one behind the last; see `nnmpi.data.gather_targets`.
     """
 
     name: str
@@ -62,6 +96,17 @@ class Source:
     y: npt.NDArray[Any] | None
     image: tuple[int, int] | None = None
     dtype: np.dtype[Any] = FLOAT64
+    files: tuple[str, ...] = ()
+    note: str = ""
+    columns: tuple[Column, ...] | None = None
+    texts: dict[float, str] = field(default_factory=dict)
+    target: tuple[str, ...] = ()
+    read_y: Callable[[int, int], npt.NDArray[Any]] | None = None
+
+    @property
+    def is_large(self) -> bool:
+        """Whether each rank should read rows that lie together. It depends on the numbers alone, not on the format."""
+        return self.size * self.features >= LARGE
 
 
 def in_pieces(indices: Indices, size: int, at_once: int) -> Iterator[tuple[int, int, Indices]]:

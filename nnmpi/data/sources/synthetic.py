@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from nnmpi.data.random_streams import Purpose, stream
 from nnmpi.data.sources.source import Indices, Request, Source, in_pieces
-from nnmpi.environment import check_memory
 from nnmpi.errors import InputError
+from nnmpi.memory import check_memory
 
 ROWS_AT_ONCE = 4096  # of a block; a part of what its numbers are, never change it
 MOST_UNTRUSTED = 10**8  # numbers that are made up because a file says so

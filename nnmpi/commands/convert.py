@@ -1,0 +1,54 @@
+"""The command ``convert``: CSV files to one Parquet file, of which each rank reads its own rows only."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nnmpi.data.sources import Request
+from nnmpi.data.sources.extras import needed
+from nnmpi.errors import InputError
+from nnmpi.files.atomic import whole_file
+from nnmpi.text import printable
+
+ROWS = 1 << 17  # of a row group: what a rank reads at the least
+BYTES = 1 << 26  # in memory of a row group of many columns
+
+
+def convert(data: str, out: Path) -> None:
+    """Write the table `data`, a CSV file or a directory of them, to the Parquet file `out`, block by block.
+
+    Columns get the types that ``train`` sees in them, so that both files train alike.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read, or `out` is there already or cannot be written.
+    """
+    pa = needed("pyarrow", "tables", data)
+    from pyarrow import parquet
+
+    from nnmpi.data.sources import csv
+
+    if out.exists():
+        raise InputError(f"{out}: there is such a file; remove it, or give another name")
+    table = csv.open_table(Request(data))
+    schema = pa.schema(list(table.types.items()))
+    try:
+        with whole_file(out, sync=False) as file, parquet.ParquetWriter(file, schema) as writer:
+            for group in _groups(pa, table):
+                writer.write_table(group)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror or error})") from None
+    print(f"{table.size} rows and {len(table.types)} columns written to {printable(str(out))}")
+
+
+def _groups(pa: Any, table: Any) -> Iterator[Any]:
+    """The rows of the table, a row group at a time."""
+    batches: list[Any] = []
+    for _, batch in table.batches(list(table.types), 0, table.size):
+        batches.append(batch)
+        if sum(map(len, batches)) >= ROWS or sum(b.nbytes for b in batches) >= BYTES:
+            yield pa.Table.from_batches(batches)
+            batches = []
+    if batches:
+        yield pa.Table.from_batches(batches)

@@ -1,0 +1,88 @@
+"""The table of scores that ``evaluate`` and the end of ``train`` print."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nnmpi.text import printable
+
+WIDTH = 80
+MOST_CLASSES = 20  # that are all shown; of more, those of the lowest F1
+FEWEST_SHOWN = 10
+LONGEST_LABEL = 20
+NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "f1_macro": "F1 (mean of the classes)",
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "top_5_accuracy": "top-5 accuracy",
+    "log_loss": "log loss",
+    "r2": "R2",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "median_absolute_error": "median absolute error",
+}
+
+
+def print_scores(scores: dict[str, Any], title: str) -> None:
+    """Print the scores of a part, as `nnmpi.training.scoring` gives them, in 80 columns."""
+    console = Console(width=WIDTH, highlight=False, markup=False, emoji=False)
+    console.print(printable(title))
+    console.print(_summary(scores))
+    classes = scores.get("classes")
+    if classes:
+        console.print(_classes(classes))
+        note = largest_class_note(scores)
+        if note:
+            console.print(note)
+
+
+def largest_class_note(scores: dict[str, Any]) -> str:
+    """That always naming the largest class would be as good, where accuracy is not above its share; else ""."""
+    accuracy, share = scores.get("accuracy"), scores.get("largest_class_share")
+    if accuracy is None or share is None or accuracy > share:
+        return ""
+    label = max(scores["classes"], key=lambda row: row["samples"])["class"]
+    return f"note: always predicting {printable(_short(str(label)))} has an accuracy of {share:.4f}"
+
+
+def _summary(scores: dict[str, Any]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(min_width=24)
+    table.add_column(justify="right")
+    for name, text in NAMES.items():
+        if name in scores and not (name == "top_5_accuracy" and scores[name] is None):
+            table.add_row(f"  {text}", _number(scores[name]))
+    return table
+
+
+def _classes(classes: list[dict[str, Any]]) -> Table:
+    shown, heading = classes, "class"
+    if len(classes) > MOST_CLASSES:
+        shown = sorted(classes, key=lambda row: -1.0 if row["f1"] is None else row["f1"])[:FEWEST_SHOWN]
+        heading = f"{FEWEST_SHOWN} of {len(classes)} classes"
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    table.add_column(Text(f"  {heading}"), min_width=24, no_wrap=True)
+    for name in ("samples", "precision", "recall", "F1"):
+        table.add_column(Text(name), justify="right", no_wrap=True, min_width=9)
+    for row in shown:
+        label = Text(f"  {printable(_short(str(row['class'])))}")
+        table.add_row(label, _count(row["samples"]), *(_number(row[name]) for name in ("precision", "recall", "f1")))
+    return table
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 3]}..."
+
+
+def _count(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "undefined"
+    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"

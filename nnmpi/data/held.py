@@ -1,0 +1,121 @@
+"""The rows that a rank holds: read once, and kept as they are stored until they are standardized in place."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.data.scaler import AT_ONCE, blocks
+from nnmpi.data.shards import shard_rows
+from nnmpi.data.sources import Source
+from nnmpi.data.table import Encoding, Preparation
+from nnmpi.errors import InputError
+from nnmpi.memory import Room, check_memory
+
+Indices = npt.NDArray[np.intp]
+Array = npt.NDArray[Any]
+
+
+class HeldRows:
+    """The rows that a rank holds of some parts of a source.
+
+    A standardized row, a one and the features, may take more memory than a stored one, or less. So the stored rows
+    stand at the end of the memory and the standardized ones are written from its beginning on, block by block: they
+    never reach a stored row that is still needed. The features of a table that are more than its columns get memory of
+    their own.
+
+    Attributes
+    ----------
+    indices : array, shape (rows,)
+        The row of the source that each is: one part after the other, of each the shards held.
+    sizes : list of list of int
+        Of each part, how many rows belong to each shard held.
+    stored : array, shape (rows, features)
+        The features, of which `standardize` leaves the last rows only.
+
+    Raises
+    ------
+    InputError
+        If a feature is infinite, or NaN and not of a table, or there is not enough memory.
+    """
+
+    def __init__(
+        self, source: Source, parts: Sequence[Indices], shards: int, held: range, dtype: npt.DTypeLike
+    ) -> None:
+        rows = [[shard_rows(part, shards, shard) for shard in held] for part in parts]
+        self.sizes = [[len(shard) for shard in part] for part in rows]
+        self.indices: Indices = np.concatenate([shard for part in rows for shard in part]).astype(np.intp)
+        self.source, self._dtype = source, np.dtype(dtype)
+        count, self._width = len(self.indices), 1 + source.features
+        stored, standardized = source.features * source.dtype.itemsize, self._width * self._dtype.itemsize
+        size = count * max(stored, standardized)
+        check_memory(size, f"--data {source.name}")
+        self._room = Room(size)
+        self.stored: Array = self._room.array((count, source.features), source.dtype, size - count * stored)
+        source.read(self.indices, self.stored)
+        self._check_finite()
+
+    def bounds(self) -> list[list[slice]]:
+        """Of each part, where each of its shards stands."""
+        sizes = [size for part in self.sizes for size in part]
+        places = (slice(end - size, end) for end, size in zip(np.cumsum(sizes).tolist(), sizes, strict=True))
+        return [[next(places) for _ in part] for part in self.sizes]
+
+    def standardize(self, scaler: Preparation, count: int) -> Array:
+        """The first `count` rows, shape (count, 1 + features): a one, see `nnmpi.nn.layers`, and the features.
+
+        Raises
+        ------
+        InputError
+            If a number does not fit the type that is trained in.
+        """
+        width = 1 + len(scaler.mean)
+        room = self._room
+        if width > self._width:
+            size = count * width * self._dtype.itemsize
+            check_memory(size, f"{width - 1} features of --data {self.source.name}, most of them categories,")
+            room = Room(size)
+        out = room.array((count, width), self._dtype)
+        step = max(1, AT_ONCE // width)
+        for start in range(0, count, step):
+            stop = min(start + step, count)
+            block = self.stored[start:stop].copy()  # the ones may be written where its first number is
+            out[start:stop, 0] = 1
+            scaler.transform(block, out[start:stop, 1:])
+            if not np.isfinite(out[start:stop]).all():
+                row, feature = np.argwhere(~np.isfinite(out[start:stop, 1:]))[0]
+                self._refuse(start + row, feature, block[row], scaler)
+        if room is not self._room:
+            self._room, self.stored = room, self.stored[:0]
+        elif count == len(self.indices):  # else the last rows are still needed
+            self._room.keep(out.nbytes)
+        return out
+
+    def _check_finite(self) -> None:
+        if self.stored.dtype.kind != "f":
+            return
+        for start, numbers in blocks(self.stored):
+            bad = ~np.isfinite(numbers) if self.source.columns is None else np.isinf(numbers)
+            if bad.any():
+                row, feature = np.argwhere(bad)[0]
+                raise InputError(
+                    f"{self._place(start + row, feature)} is {self.stored[start + row, feature]}; "
+                    "remove such rows or fill them in"
+                )
+
+    def _refuse(self, row: int, feature: int, values: Array, scaler: Preparation) -> None:
+        column = scaler.numbers[feature] if isinstance(scaler, Encoding) else feature
+        value = values[column]
+        deviations = (float(value) - scaler.mean[feature]) / scaler.scale[feature]
+        raise InputError(
+            f"{self._place(row, column)} is {value}, standardized {deviations:.3g}: that does not fit {self._dtype}. "
+            "Is it a fill value? Remove such rows or fill them in"
+            + (", or train with --dtype float64" if np.isfinite(deviations) else "")
+        )
+
+    def _place(self, row: int, feature: int) -> str:
+        name, row = self.source.name, self.indices[row]
+        if self.source.columns is not None:
+            return f"--data {name}: row {row} (from 0), column {self.source.columns[feature].label},"
+        return f"--data {name}: row {row}, feature {feature} (both from 0)"

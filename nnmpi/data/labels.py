@@ -1,0 +1,106 @@
+"""Class labels, exactly: as booleans, whole numbers of 64 bits or strings, and their codes."""
+
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.errors import InputError
+
+Labels = npt.NDArray[Any]
+
+LARGEST_ARRAY = 1 << 26  # bytes of the array of all class labels, in which each takes the room of the longest
+LARGEST_TEXT = 1 << 25  # bytes of the labels as JSON in a model file; safetensors reads headers of up to 100 MB
+LONGEST_SHOWN = 60  # characters of a label in a message
+
+
+def is_whole(y: Labels) -> bool:
+    """Whether `y` holds whole numbers that 64 bits can hold, also stored as floating ones."""
+    if y.dtype.kind in "iu":
+        return True
+    if y.dtype.kind != "f":
+        return False
+    numbers = y.astype(np.float64)
+    return bool((numbers == np.floor(numbers)).all() and (numbers >= -(2.0**63)).all() and (numbers < 2.0**63).all())
+
+
+def as_labels(y: Labels) -> Labels:
+    """`y` as labels: booleans and strings as they are, whole numbers as int64, or uint64 where they need it."""
+    if y.dtype.kind == "u" and y.dtype.itemsize == 8 and y.size and y.max() > np.iinfo(np.int64).max:
+        return y.astype(np.uint64)
+    if y.dtype.kind in "iuf":
+        return y.astype(np.int64)
+    return y.astype(y.dtype.newbyteorder("="), copy=False)
+
+
+def codes_of(y: Labels, classes: Labels, where: str, rows: npt.NDArray[np.intp] | None = None) -> npt.NDArray[np.intp]:
+    """The place in the sorted `classes` of each label in `y`.
+
+    Raises
+    ------
+    InputError
+        If a label is none of the classes. It says `where` `y` comes from, and from which of its `rows`.
+    """
+    texts = y.dtype.kind == "U", classes.dtype.kind == "U"
+    if texts[0] != texts[1] or not (is_whole(y) or y.dtype.kind in "bU"):
+        raise InputError(
+            f"the model knows classes such as {shown(classes[0])}, y of {where} holds {_type(y)}: "
+            "store the labels in y as they were in training"
+        )
+    labels = as_labels(y)
+    same_type, exact = _converted(labels, classes.dtype)
+    codes = np.minimum(np.searchsorted(classes, same_type), len(classes) - 1)
+    unknown = np.flatnonzero((classes[codes] != same_type) | ~exact)
+    if len(unknown):
+        i = unknown[0]
+        raise InputError(
+            f"y of {where} holds the class {shown(labels[i])} in row {i if rows is None else rows[i]} (from 0), the "
+            "model knows "
+            f"{listed(classes)}: remove such rows, or train a model on data with that class"
+        )
+    return codes.astype(np.intp, copy=False)
+
+
+def check_storable(classes: Labels, where: str) -> None:
+    """Refuse class labels that no model file can hold.
+
+    Raises
+    ------
+    InputError
+        If they are too many and too long.
+    """
+    if classes.dtype.kind != "U":
+        return
+    longest = classes.dtype.itemsize // 4
+    if classes.nbytes > LARGEST_ARRAY or len(json.dumps(json.dumps(classes.tolist()))) > LARGEST_TEXT:
+        raise InputError(
+            f"{where}: y holds {len(classes)} classes with labels of up to {longest} characters, too much text for a "
+            "model file: use shorter labels, or numbers"
+        )
+
+
+def shown(label: Any) -> str:
+    """A label as a person writes it."""
+    text = str(label)
+    if len(text) > LONGEST_SHOWN:
+        return f"{text[:LONGEST_SHOWN]}… ({len(text)} characters)"
+    return text if text and text == text.strip() else repr(text)
+
+
+def listed(classes: Labels) -> str:
+    """The first few labels."""
+    text = ", ".join(shown(label) for label in classes[:10])
+    return text + (f", … ({len(classes)} in all)" if len(classes) > 10 else "")
+
+
+def _converted(labels: Labels, dtype: np.dtype[Any]) -> tuple[Labels, npt.NDArray[np.bool_]]:
+    """`labels` in another type of labels, and which of them that leaves as they are. Through float64 some would not."""
+    if labels.dtype.kind == dtype.kind:
+        return labels, np.ones(labels.shape, np.bool_)
+    converted = labels.astype(dtype)
+    return converted, (converted.astype(labels.dtype) == labels) & ((converted < 0) == (labels < 0))
+
+
+def _type(y: Labels) -> str:
+    return {"U": "strings", "b": "booleans", "f": "numbers"}.get(y.dtype.kind, "whole numbers")

@@ -1,0 +1,284 @@
+"""From Arrow's columns to the numbers of a table: what CSV and Parquet files and frames have in common.
+
+Only modules that have imported PyArrow import this one.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nnmpi.data.columns import DATE_PARTS, Column, number_of
+from nnmpi.data.sources.arrays import checked_y
+from nnmpi.data.sources.source import FLOAT64, LARGE, Indices, Request, Source
+from nnmpi.errors import InputError
+
+TARGETS = ("target", "y", "label", "class")  # the target's column where none is named
+INDEX = ("", "Unnamed: 0", "__index_level_0__")  # row numbers, as pandas and R write them
+MOST_CATEGORIES = 100_000  # of a column; far beyond what is worth a feature each
+SMALL = (pa.bool_(), pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.float16(), pa.float32())  # float32 holds them
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in blocks of rows.
+
+    Attributes
+    ----------
+    types : dict
+        The type of each column, which holds for all rows.
+    batches : function
+        From names of columns, a first row and the row behind the last: the blocks with these rows, and the number of
+        the first row of each. It may give more rows than were asked for.
+    in_parts : bool
+        Whether some of its rows can be read without the others.
+    note : str
+        What a user should know of how it is read.
+    """
+
+    name: str
+    size: int
+    types: dict[str, pa.DataType]
+    batches: Callable[[list[str], int, int], Iterator[tuple[int, pa.RecordBatch]]]
+    note: str = ""
+    files: tuple[str, ...] = ()
+    in_parts: bool = False
+
+
+def table_source(table: Table, request: Request) -> Source:
+    """The samples of a table: a row each.
+
+    Raises
+    ------
+    InputError
+        If a column that is named, or that a model needs, is missing or of a type that cannot be used.
+    """
+    if not table.size:
+        raise InputError(f"--data {table.name}: has column names, but no rows")
+    chosen, types = request.columns, table.types
+    for flag, names in (("--target", chosen.target), ("--drop", chosen.drop), ("--categories", chosen.categories)):
+        for name in names:
+            if name not in types:
+                raise InputError(f"--data {table.name}: {flag} {name}: no such column; {listed(types)}")
+    target = _target(table, request)
+    if both := [name for name in target if name in chosen.drop]:
+        raise InputError(f"--data {table.name}: --target and --drop both name {both[0]}: leave one of them out")
+    if request.known is None:
+        columns = _columns(table, (*target, *chosen.drop), chosen.categories)
+    else:
+        columns = request.known
+        _check_known(table, columns)
+    read_y = partial(_read_y, table, target) if target else None
+    y = None
+    if read_y and not (table.in_parts and table.size * len(columns) >= LARGE):
+        y, read_y = read_y(0, table.size), None
+    reader = Reader(table, columns)
+    small = all(types[column.name] in SMALL and column.kind == "number" for column in columns)
+    dtype: np.dtype[Any] = np.dtype(np.float32) if small else FLOAT64
+    return Source(
+        table.name,
+        reader.read,
+        table.size,
+        len(columns),
+        y,
+        None,
+        dtype,
+        files=table.files,
+        note=table.note,
+        columns=columns,
+        texts=reader.texts,
+        target=target,
+        read_y=read_y,
+    )
+
+
+def listed(names: Any) -> str:
+    """The names of columns, for a message."""
+    some = list(names)
+    return f"its columns are {', '.join(some[:20])}" + (f", … ({len(some)} in all)" if len(some) > 20 else "")
+
+
+class Reader:
+    """Reads rows of a table as numbers.
+
+    Attributes
+    ----------
+    texts : dict
+        The texts that were read, by the number that stands for each.
+    """
+
+    def __init__(self, table: Table, columns: tuple[Column, ...]) -> None:
+        self._table, self._columns = table, columns
+        self.texts: dict[float, str] = {}
+        self._numbers: dict[str, float] = {}
+
+    def read(self, indices: Indices, out: npt.NDArray[Any]) -> None:
+        """Write the rows `indices` to `out`, shape (n, columns)."""
+        if not len(indices):
+            return
+        order = np.argsort(indices, kind="stable")
+        ascending = indices[order]
+        names = list(dict.fromkeys(column.name for column in self._columns))
+        done = 0
+        for first, batch in self._table.batches(names, int(ascending[0]), int(ascending[-1]) + 1):
+            stop = int(np.searchsorted(ascending, first + len(batch)))
+            if stop > done:
+                rows = ascending[done:stop] - first
+                whole = rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all()
+                batch = batch.slice(rows[0], len(rows)) if whole else batch.take(pa.array(rows))
+                for i, column in enumerate(self._columns):
+                    out[order[done:stop], i] = self._values(batch.column(names.index(column.name)), column)
+                done = stop
+        if done < len(indices):
+            raise InputError(f"--data {self._table.name}: has changed, it has fewer rows than before")
+
+    def _values(self, values: pa.Array, column: Column) -> npt.NDArray[Any]:
+        if column.kind == "text":
+            return self._of_texts(values, column)
+        if column.part:
+            values = part_of(values, column.part)
+        if pa.types.is_float16(values.type):
+            values = values.cast(pa.float32())
+        if pa.types.is_time(values.type) or pa.types.is_duration(values.type):
+            values = values.cast(pa.int32() if pa.types.is_time32(values.type) else pa.int64())
+        numbers: npt.NDArray[Any] = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        return np.where(np.isnan(numbers), np.nan, numbers)  # a NaN may have other bits than this one
+
+    def _of_texts(self, values: pa.Array, column: Column) -> npt.NDArray[np.float64]:
+        if not pa.types.is_dictionary(values.type):
+            values = values.dictionary_encode()
+        numbers = np.array([self._number(text, column) for text in values.dictionary.to_pylist()] or [np.nan])
+        codes = values.indices.cast(pa.int64()).to_numpy(zero_copy_only=False)
+        absent = np.isnan(codes)
+        return np.where(absent, np.nan, numbers[np.where(absent, 0, codes).astype(np.intp)])
+
+    def _number(self, text: str | None, column: Column) -> float:
+        if text is None:
+            return np.nan
+        if text not in self._numbers:
+            number = self._numbers[text] = number_of(text)
+            if self.texts.setdefault(number, text) != text:
+                raise InputError(
+                    f"--data {self._table.name}: rename one of the texts {text!r} and {self.texts[number]!r}: "
+                    "they have one hash"
+                )
+            if len(self.texts) > MOST_CATEGORIES:
+                raise InputError(
+                    f"--data {self._table.name}: column {column.name} holds too many different texts, over "
+                    f"{MOST_CATEGORIES:,}: leave it out with --drop {column.name}"
+                )
+        return self._numbers[text]
+
+
+def part_of(values: pa.Array, part: str) -> pa.Array:
+    """The year, month, … of dates; seconds with their fraction."""
+    if part == "weekday":
+        return pc.day_of_week(values)
+    if part == "second":
+        return pc.add(pc.second(values).cast(pa.float64()), pc.subsecond(values))
+    return pc.call_function(part, [values])
+
+
+def _columns(table: Table, others: tuple[str, ...], categories: tuple[str, ...]) -> tuple[Column, ...]:
+    """All columns but `others` as features: numbers, categories, and the parts of dates."""
+    columns: list[Column] = []
+    for name, dtype in table.types.items():
+        if name in others or name in INDEX or pa.types.is_null(dtype):
+            continue
+        if is_text(dtype):
+            columns.append(Column(name, "text"))
+        elif is_number(dtype):
+            columns.append(Column(name, "code" if name in categories else "number"))
+        elif pa.types.is_date(dtype) or pa.types.is_timestamp(dtype):
+            parts = DATE_PARTS[:4] if pa.types.is_date(dtype) else DATE_PARTS
+            columns += [Column(name, "number", part) for part in parts]
+        else:
+            raise InputError(
+                f"--data {table.name}: column {name} holds {dtype}, which is neither a number nor a text nor a date: "
+                f"leave it out with --drop {name}"
+            )
+    if not columns:
+        raise InputError(f"--data {table.name}: no column is left to learn from; {listed(table.types)}")
+    return tuple(columns)
+
+
+def _check_known(table: Table, columns: tuple[Column, ...]) -> None:
+    """Refuse a table that lacks a column that a model was trained on, or has one of another kind."""
+    for column in columns:
+        dtype = table.types.get(column.name)
+        if dtype is None:
+            raise InputError(
+                f"--data {table.name}: column {column.name} is missing, which the model was trained on; "
+                f"{listed(table.types)}"
+            )
+        dates = pa.types.is_date(dtype) or pa.types.is_timestamp(dtype)
+        fits = is_text(dtype) if column.kind == "text" else dates if column.part else is_number(dtype)
+        if not fits and not pa.types.is_null(dtype):
+            expected = {"text": "text", "code": "numbers"}.get(column.kind, "dates" if column.part else "numbers")
+            kind = "text" if is_text(dtype) else "dates" if dates else "numbers" if is_number(dtype) else str(dtype)
+            raise InputError(
+                f"--data {table.name}: column {column.name} holds {kind}, the model was trained on {expected}"
+            )
+
+
+def is_text(dtype: pa.DataType) -> bool:
+    """Whether a column of this type holds texts."""
+    if pa.types.is_dictionary(dtype):
+        return is_text(dtype.value_type)
+    return bool(pa.types.is_string(dtype) or pa.types.is_large_string(dtype) or pa.types.is_string_view(dtype))
+
+
+def is_number(dtype: pa.DataType) -> bool:
+    """Whether a column of this type holds numbers, booleans or durations."""
+    t = pa.types
+    checks = (t.is_integer, t.is_floating, t.is_boolean, t.is_decimal, t.is_time, t.is_duration)
+    return any(check(dtype) for check in checks)
+
+
+def _target(table: Table, request: Request) -> tuple[str, ...]:
+    """The columns to predict."""
+    target = request.columns.target or tuple(name for name in TARGETS if name in table.types)[:1]
+    if not target and request.targets:
+        raise InputError(
+            f"--data {table.name}: which column is to be predicted? Name it with --target; {listed(table.types)}"
+        )
+    return target if request.targets or all(name in table.types for name in target) else ()
+
+
+def _read_y(table: Table, target: tuple[str, ...], start: int, stop: int) -> npt.NDArray[Any]:
+    """The targets of some rows: shape (rows,), or (rows, columns) of several columns of numbers."""
+    ys: list[list[npt.NDArray[Any]]] = [[] for _ in target]
+    for first, batch in table.batches(list(target), start, stop):
+        skipped = max(0, start - first)
+        first, batch = first + skipped, batch.slice(skipped, max(0, stop - first - skipped))
+        for name, values, y in zip(target, batch.columns, ys, strict=True):
+            if values.null_count or (pa.types.is_floating(values.type) and pc.any(pc.is_nan(values)).as_py()):
+                row = first + pc.index(pc.is_null(values, nan_is_null=True), True).as_py()
+                raise InputError(
+                    f"--data {table.name}: the target {name} is missing in row {row} (from 0): remove such rows"
+                )
+            y.append(_as_labels(table, name, values))
+    arrays = [np.concatenate(y) for y in ys]
+    if len(arrays) > 1:
+        for name, array in zip(target, arrays, strict=True):
+            if array.dtype.kind == "U":
+                raise InputError(f"--data {table.name}: --target {name}: several targets must all be numbers")
+        return np.column_stack([y.astype(np.float64) for y in arrays])
+    return checked_y(table.name, arrays[0], stop - start, target[0])
+
+
+def _as_labels(table: Table, name: str, values: pa.Array) -> npt.NDArray[Any]:
+    if is_text(values.type):
+        if pa.types.is_dictionary(values.type):
+            values = values.dictionary_decode()
+        return np.array(values.to_pylist(), np.str_)
+    if not is_number(values.type) or pa.types.is_time(values.type) or pa.types.is_duration(values.type):
+        raise InputError(f"--data {table.name}: --target {name} holds {values.type}: it must hold classes or numbers")
+    if pa.types.is_decimal(values.type):
+        values = values.cast(pa.float64())
+    return np.asarray(values.to_numpy(zero_copy_only=False))

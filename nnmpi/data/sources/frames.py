@@ -1,0 +1,37 @@
+"""Frames in memory, of pandas, Polars or whatever else gives its columns to Arrow."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.data.sources.arrays import checked_y
+from nnmpi.data.sources.extras import needed
+from nnmpi.data.sources.source import Request, Source
+
+
+def is_frame(data: Any) -> bool:
+    """Whether `data` is a frame: pandas' since 2.2, Polars', an Arrow table."""
+    return hasattr(data, "__arrow_c_stream__")
+
+
+def frame_source(frame: Any, request: Request, y: npt.ArrayLike | None = None) -> Source:
+    """The source of the rows of `frame`, with targets `y` or those in a column of it."""
+    pa = needed("pyarrow", "tables", request.name)
+    from nnmpi.data.sources.arrow import Table, table_source
+
+    data = pa.table(frame)
+
+    def batches(columns: list[str], first: int, stop: int) -> Iterator[tuple[int, Any]]:
+        row = first
+        for batch in data.select(columns).slice(first, stop - first).to_batches():
+            yield row, batch
+            row += len(batch)
+
+    table = Table(request.name, len(data), dict(zip(data.schema.names, data.schema.types, strict=True)), batches)
+    source = table_source(table, request if y is None else dataclasses.replace(request, targets=False))
+    if y is None:
+        return source
+    return dataclasses.replace(source, y=checked_y(request.name, np.asarray(y), source.size))

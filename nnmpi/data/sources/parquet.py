@@ -1,0 +1,69 @@
+"""Parquet files and directories of them, read by PyArrow: of each file only the row groups that hold wanted rows."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from nnmpi.data.npy import first_line
+from nnmpi.data.sources.extras import needed
+from nnmpi.data.sources.files import files_of
+from nnmpi.data.sources.source import Request, Source
+from nnmpi.errors import InputError
+
+ROWS_AT_ONCE = 1 << 15
+BUFFER = 1 << 20  # bytes of a column that are read at once
+
+
+def open_source(request: Request) -> Source:
+    """The rows of the file, or of all files of the directory in the order of their names."""
+    needed("pyarrow.parquet", "tables", request.name)
+    from nnmpi.data.sources.arrow import table_source
+
+    return table_source(open_table(request.name), request)
+
+
+def open_table(name: str) -> Any:
+    """The table that the files make."""
+    from nnmpi.data.sources.arrow import Table
+
+    paths = files_of(name, (".parquet",))
+    types: dict[str, Any] = {}
+    groups: list[tuple[str, int, int]] = []  # the file, its row group, the rows in it
+    for path in paths:
+        with _opened(name, path) as file:
+            schema = file.schema_arrow
+            if types and list(types.items()) != list(zip(schema.names, schema.types, strict=True)):
+                raise InputError(f"--data {name}: {path} has other columns, or of other types, than {paths[0]}")
+            types = dict(zip(schema.names, schema.types, strict=True))
+            if len(types) < len(schema.names):
+                raise InputError(f"--data {name}: has two columns of one name: rename one")
+            groups += [(path, i, file.metadata.row_group(i).num_rows) for i in range(file.metadata.num_row_groups)]
+
+    def batches(columns: list[str], first: int, stop: int) -> Iterator[tuple[int, Any]]:
+        row = 0
+        for path, group, rows in groups:
+            if row + rows > first and row < stop:
+                with _opened(name, path) as file:
+                    start = row
+                    for batch in file.iter_batches(ROWS_AT_ONCE, [group], columns, use_threads=False):
+                        if start >= stop:
+                            break
+                        if start + len(batch) > first:
+                            yield start, batch.select(columns)
+                        start += len(batch)
+            row += rows
+
+    return Table(name, sum(rows for _, _, rows in groups), types, batches, files=tuple(paths), in_parts=True)
+
+
+@contextlib.contextmanager
+def _opened(name: str, path: str) -> Iterator[Any]:
+    """A file that is read in small steps; what goes wrong is said in one line."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file:
+            yield file
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None

@@ -1,0 +1,245 @@
+"""Tables: columns of numbers, categories and dates, and the features that a network makes of them.
+
+A source gives the columns of a table as numbers in float64: a missing value is NaN, a text is `number_of` it. An
+`Encoding` makes features of them, in the order of scikit-learn's ``ColumnTransformer`` of a pipeline
+``SimpleImputer(add_indicator=True), StandardScaler()`` for numbers and ``OneHotEncoder(handle_unknown="ignore")`` for
+categories: numbers, indicators of missing numbers, then a column for each category.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.data.columns import DATE_PARTS, KINDS, Column, number_of
+from nnmpi.data.scaler import Float64, Scaler, blocks, fit_scaler
+from nnmpi.errors import InputError
+
+Array = npt.NDArray[Any]
+
+FEWEST_IDENTIFIERS = 20  # training rows with a text each of its own, from which on a column counts as an identifier
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How the columns of a table become features.
+
+    Attributes
+    ----------
+    columns : tuple of Column
+    categories : dict
+        For the position of each column of categories: its texts or numbers, ascending.
+    indicators : tuple of int
+        Positions of the number columns with values missing in training, each with a feature that says where.
+    fill : array, shape (columns,)
+        The mean of each number column, which stands for a missing value.
+    scaler : Scaler
+        Of all features; categories are left as they are, 0 or 1.
+    """
+
+    columns: tuple[Column, ...]
+    categories: dict[int, tuple[Any, ...]]
+    indicators: tuple[int, ...]
+    fill: Float64
+    scaler: Scaler
+
+    @property
+    def mean(self) -> Float64:
+        """What is subtracted from each feature."""
+        return self.scaler.mean
+
+    @property
+    def scale(self) -> Float64:
+        """What each feature is divided by."""
+        return self.scaler.scale
+
+    @property
+    def numbers(self) -> list[int]:
+        """The positions of the columns of numbers, which are the first features."""
+        return _numbers(self.columns)
+
+    @property
+    def feature_names(self) -> list[str]:
+        """What each feature is, in scikit-learn's words."""
+        names = [self.columns[i].label for i in _numbers(self.columns)]
+        names += [f"missingindicator_{self.columns[i].label}" for i in self.indicators]
+        return names + [f"{self.columns[i].label}_{c}" for i, values in self.categories.items() for c in values]
+
+    def transform(self, x: Array, out: Array) -> None:
+        """Write the features of the rows `x`, shape (n, columns), to `out`, shape (n, features).
+
+        All is computed in float64 and rounded once, at the end. A category that training had not, or a missing one, is
+        zero in all its features.
+        """
+        count = len(_numbers(self.columns)) + len(self.indicators)
+        numeric = Scaler(self.scaler.mean[:count], self.scaler.scale[:count])
+        for start, raw in blocks(x):
+            rows = out[start : start + len(raw)]
+            if count:
+                numbers = _numeric(raw, self.columns, self.indicators, self.fill)
+                numeric.standardize(numbers)
+                rows[:, :count] = numbers
+            rows[:, count:] = 0
+            first = count
+            for i, values in self.categories.items():
+                keys = np.array([number_of(v) if self.columns[i].kind == "text" else v for v in values], np.float64)
+                order = np.argsort(keys)
+                if len(keys):
+                    places = np.minimum(np.searchsorted(keys, raw[:, i], sorter=order), len(keys) - 1)
+                    known = np.flatnonzero(keys[order[places]] == raw[:, i])
+                    rows[known, first + order[places[known]]] = 1
+                first += len(keys)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the scaler and the fill values, as plain data."""
+        return {
+            "columns": [list(column) for column in self.columns],
+            "categories": [list(values) for values in self.categories.values()],
+            "indicators": list(self.indicators),
+        }
+
+    @staticmethod
+    def from_json(description: dict[str, Any], fill: Float64, scaler: Scaler) -> "Encoding":
+        """The encoding that `to_json` has described.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            If it is none.
+        """
+        columns = tuple(Column(*column) for column in description["columns"])
+        strings = all(isinstance(text, str) for column in columns for text in column)
+        if not columns or not strings or any(c.kind not in KINDS or c.part not in ("", *DATE_PARTS) for c in columns):
+            raise ValueError("columns that a table cannot have")
+        if len({column.label for column in columns}) < len(columns):
+            raise ValueError("two columns of one name")
+        places = [i for i, column in enumerate(columns) if column.kind != "number"]
+        categories = dict(zip(places, (tuple(values) for values in description["categories"]), strict=True))
+        for i, values in categories.items():
+            types = (str,) if columns[i].kind == "text" else (int, float)
+            if not all(type(value) in types for value in values) or list(values) != sorted(set(values)):
+                raise ValueError(f"categories of {columns[i].label}")
+        indicators = tuple(description["indicators"])
+        if not all(type(i) is int and i in _numbers(columns) for i in indicators) or len(set(indicators)) < len(
+            indicators
+        ):
+            raise ValueError(f"indicators {indicators}")
+        encoding = Encoding(columns, categories, indicators, fill, scaler)
+        if len(fill) != len(columns) or len(encoding.feature_names) != len(scaler.mean):
+            raise ValueError(f"{len(scaler.mean)} features of {len(columns)} columns")
+        return encoding
+
+
+Preparation = Scaler | Encoding  # what makes features of the rows of arrays, or of a table
+
+
+def fit_encoding(
+    name: str,
+    columns: tuple[Column, ...],
+    texts: dict[float, str],
+    shards: Callable[[], Iterable[Array]],
+    gather_rows: Callable[[Float64], Float64],
+    gather_bytes: Callable[[bytes], list[bytes]],
+) -> Encoding:
+    """The encoding of a table, fitted to its training part; the same on any number of ranks, which all take part.
+
+    Parameters
+    ----------
+    name : str
+        The source's, for errors.
+    texts : dict
+        The texts that this rank has read, by their `number_of`.
+    shards : function
+        Gives the rows of each shard that this rank holds, shape (n, columns), in float64.
+    gather_rows, gather_bytes : functions
+        Give the rows, or the bytes, of all ranks in the order of their shards.
+
+    Raises
+    ------
+    InputError
+        On all ranks, if a column of texts looks like an identifier.
+    """
+    numbers = _numbers(columns)
+    missing, fill = _means(shards, gather_rows, len(columns))
+    indicators = tuple(i for i in numbers if missing[i] and columns[i].part in ("", DATE_PARTS[0]))
+    rows = int(np.add.reduce(gather_rows(np.array([[float(len(x))] for x in shards()])))[0])
+    categories = _categories(name, columns, texts, shards, gather_bytes, rows - missing)
+    if len(numbers) == len(columns) and not missing.any():
+        scaler = fit_scaler(shards, gather_rows)
+    elif numbers:
+        scaler = fit_scaler(lambda: (_numeric(x, columns, indicators, fill) for x in shards()), gather_rows)
+    else:
+        scaler = Scaler(np.empty(0), np.empty(0))
+    others = sum(map(len, categories.values()))
+    scaler = Scaler(np.append(scaler.mean, np.zeros(others)), np.append(scaler.scale, np.ones(others)))
+    return Encoding(columns, categories, indicators, fill, scaler)
+
+
+def _numbers(columns: tuple[Column, ...]) -> list[int]:
+    return [i for i, column in enumerate(columns) if column.kind == "number"]
+
+
+def _numeric(x: Array, columns: tuple[Column, ...], indicators: tuple[int, ...], fill: Float64) -> Float64:
+    """The numbers of rows of a table, missing ones filled in, then the indicators."""
+    numbers = _numbers(columns)
+    filled = x[:, numbers].astype(np.float64, copy=False)
+    absent = np.isnan(filled)
+    np.copyto(filled, fill[numbers], where=absent)
+    return np.concatenate([filled, np.isnan(x[:, list(indicators)])], axis=1)
+
+
+def _means(
+    shards: Callable[[], Iterable[Array]], gather: Callable[[Float64], Float64], columns: int
+) -> tuple[npt.NDArray[np.intp], Float64]:
+    """How many values of each column are missing, and the mean of the others, taken from the smallest on."""
+
+    def counts(x: Array) -> Float64:
+        absent, low = np.zeros(columns), np.full(columns, np.inf)
+        for _, block in blocks(x):
+            absent += np.isnan(block).sum(axis=0)
+            low = np.fmin(low, np.fmin.reduce(block, axis=0))
+        return np.concatenate([[len(x)], absent, low])
+
+    counted, absent, low = np.split(gather(np.array([counts(x) for x in shards()])), [1, 1 + columns], axis=1)
+    missing, smallest = absent.sum(axis=0).astype(np.intp), low.min(axis=0)
+    smallest[~np.isfinite(smallest)] = 0.0
+    if not missing.any():
+        return missing, np.zeros(columns)
+    sums = [
+        np.sum([np.nansum(b - smallest, axis=0) for _, b in blocks(x)] or [np.zeros(columns)], axis=0) for x in shards()
+    ]
+    present = counted.sum() - missing
+    return missing, smallest + np.add.reduce(gather(np.array(sums)), axis=0) / np.maximum(present, 1)
+
+
+def _categories(
+    name: str,
+    columns: tuple[Column, ...],
+    texts: dict[float, str],
+    shards: Callable[[], Iterable[Array]],
+    gather: Callable[[bytes], list[bytes]],
+    present: npt.NDArray[np.intp],
+) -> dict[int, tuple[Any, ...]]:
+    places = [i for i, column in enumerate(columns) if column.kind != "number"]
+    mine: list[list[Any]] = []
+    for i in places:
+        values = np.unique(np.concatenate([np.unique(x[:, i]) for x in shards()]))
+        values = values[~np.isnan(values)]
+        mine.append([texts[v] if columns[i].kind == "text" else v for v in values.tolist()])
+    if not places:
+        return {}
+    everyones = [json.loads(data) for data in gather(json.dumps(mine).encode())]
+    categories: dict[int, tuple[Any, ...]] = {
+        i: tuple(sorted(set().union(*lists))) for i, lists in zip(places, zip(*everyones, strict=True), strict=True)
+    }
+    for i, texts_of in categories.items():
+        if columns[i].kind == "text" and len(texts_of) == present[i] >= FEWEST_IDENTIFIERS:
+            raise InputError(
+                f"--data {name}: column {columns[i].name} holds another text in each row, such as {texts_of[0]!r}: an "
+                f"identifier teaches a network nothing. Leave it out with --drop {columns[i].name}",
+                shared=True,
+            )
+    return categories

@@ -1,0 +1,112 @@
+"""Weights of classes: balanced, or from a file."""
+
+import csv
+import io
+import json
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.data.targets import Targets
+from nnmpi.errors import InputError
+from nnmpi.mpi.world import World
+
+LARGEST_FILE = 1 << 24  # bytes
+
+Floats = npt.NDArray[np.float64]
+WAYS = ("none", "balanced")
+
+
+def class_weights(way: str, targets: Targets, codes: npt.NDArray[np.intp], world: World) -> Floats | None:
+    """The weight of each class for ``--class-weight``; None is the weight 1 of each. All ranks take part.
+
+    Parameters
+    ----------
+    way
+        ``none``; ``balanced``, which is samples / (classes · samples of the class), counting the training part; or
+        the path of a file.
+    codes
+        The class codes of this rank's samples of the training part.
+
+    Raises
+    ------
+    InputError
+        On all ranks, if the file cannot be read or names other classes, or there are no classes.
+    """
+    if way == "none":
+        return None
+    classes = targets.classes
+    if classes is None:
+        raise InputError(f"--class-weight {way} is for classes, but the targets are numbers; leave it out", shared=True)
+    if way == "balanced":
+        counts = world.gather_rows(np.bincount(codes, minlength=len(classes))[None]).sum(axis=0)
+        present = counts > 0
+        return np.where(present, counts.sum() / (present.sum() * np.maximum(counts, 1)), 1.0)
+    content: bytes | None = None
+    with world.together():
+        if world.rank == 0:
+            content = _read(way)
+    text = world.broadcast_bytes(content)
+    with world.together():
+        return _weights_of(_parse(text, way), [str(label) for label in classes.tolist()], way)
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"--class-weight {path}: cannot be read ({reason}); allowed are {', '.join(WAYS)} and the path of a JSON "
+            "or CSV file"
+        ) from None
+    if len(content) > LARGEST_FILE:
+        raise InputError(f"--class-weight {path}: larger than {LARGEST_FILE >> 20} MB; is it a file of class weights?")
+    return content
+
+
+def _parse(content: bytes, path: str) -> dict[str, Any]:
+    """Label → weight: a JSON object, or CSV lines ``label,weight``."""
+    try:
+        text = content.decode("utf-8-sig")
+        if text.lstrip().startswith("{"):
+            pairs = json.loads(text, object_pairs_hook=list)
+        else:
+            pairs = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+            if len(pairs) > 1 and not _is_number(pairs[0][-1]):
+                del pairs[0]  # the names of the columns
+        weights: dict[str, Any] = {}
+        for label, weight in pairs:
+            if label in weights:
+                raise InputError(f"--class-weight {path}: names the class {label} twice")
+            weights[label] = weight
+    except (ValueError, TypeError, csv.Error, RecursionError) as error:
+        raise InputError(
+            f'--class-weight {path}: write a JSON object such as {{"late": 3.5, "on time": 1}}, or a CSV line '
+            f"late,3.5 for each class ({error})"
+        ) from None
+    return weights
+
+
+def _weights_of(weights: dict[str, Any], labels: list[str], path: str) -> Floats:
+    unknown = [label for label in weights if label not in labels]
+    if unknown:
+        known = ", ".join(labels[:10]) + (f", … ({len(labels)} in all)" if len(labels) > 10 else "")
+        raise InputError(f"--class-weight {path}: there is no class {unknown[0]!r}; the classes are {known}")
+    values = []
+    for label in labels:
+        value = weights.get(label, 1.0)
+        if isinstance(value, bool) or not _is_number(value) or not 0 <= float(value) < math.inf:
+            raise InputError(f"--class-weight {path}: the weight of {label} is {value}; allowed are numbers from 0")
+        values.append(float(value))
+    return np.array(values)
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return isinstance(value, str | int | float) and not math.isnan(float(value))
+    except (ValueError, OverflowError):
+        return False

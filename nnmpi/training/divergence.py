@@ -1,0 +1,43 @@
+"""Why a loss is no longer finite: the data, or the way in which the network is trained."""
+
+import math
+
+import numpy as np
+
+from nnmpi.config import Config
+from nnmpi.data.random_streams import Purpose, stream
+from nnmpi.errors import CommandError, InputError, RunError
+from nnmpi.mpi.world import World
+from nnmpi.nn.architecture import glorot_uniform
+from nnmpi.nn.network import Network
+from nnmpi.training.evaluation import CHUNK, evaluate
+from nnmpi.training.task import Task
+
+
+def diverged(config: Config, task: Task, world: World, epoch: int, step: int) -> CommandError:
+    """The error that ends a run whose loss became NaN or infinite in a step. All ranks take part.
+
+    If the network as it was before the first step has no finite loss either, the data are to blame and no learning
+    rate helps.
+    """
+    initial = glorot_uniform(task.architecture, stream(config.seed, Purpose.PARAMETERS))
+    network = Network(task.architecture, initial, CHUNK)
+    parts = {"training": task.training, "validation": task.validation, "test": task.test}
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        for name, part in parts.items():
+            if part is None or part.images is not None:  # images that are yet to be moved and standardized
+                continue
+            scores = evaluate(network, part, task.targets, world, task.target_scaler)
+            if scores.bad_row is not None or not math.isfinite(scores.loss):
+                return InputError(
+                    f"--data {task.source.name}: row {scores.bad_row} (from 0), of the {name} part, makes the loss "
+                    "infinite even before the first step: one of its numbers is too far from all others. Is it a fill "
+                    "value? Remove such rows or fill them in"
+                    + ("" if config.dtype == "float64" else ", or use --dtype float64"),
+                    shared=True,
+                )
+    return RunError(
+        f"the loss is no longer finite in epoch {epoch + 1}, step {step + 1}: lower --learning-rate "
+        f"(it is {config.learning_rate:g}), or add --warmup-epochs; the last good model, of epoch {epoch}, is kept",
+        shared=True,
+    )

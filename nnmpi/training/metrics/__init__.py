@@ -1,0 +1,105 @@
+"""Metrics: what is said of predictions besides the loss. Each is a plain function, exact on any number of ranks."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.training.metrics import counts, ranking, regression
+from nnmpi.training.metrics.counts import Confusion
+from nnmpi.training.metrics.predictions import ClassPredictions, NumberPredictions, Samples
+
+__all__ = ["METRICS", "ClassPredictions", "Metric", "NumberPredictions", "Samples", "of_classes", "score"]
+
+Floats = npt.NDArray[np.float64]
+
+
+class Metric(NamedTuple):
+    """A metric of a classification or a regression."""
+
+    task: str  # "classification" or "regression"
+    function: Callable[[Any], float]  # of predictions; NaN where it is undefined; all ranks take part
+    larger_is_better: bool = True
+
+
+def score(name: str, predictions: ClassPredictions | NumberPredictions) -> float | None:
+    """The metric `name`; None where it is undefined. All ranks take part."""
+    return _defined(METRICS[name].function(predictions))
+
+
+def of_classes(p: ClassPredictions) -> list[dict[str, Any]]:
+    """Of each class its samples, precision, recall and F1. All ranks take part."""
+    samples = p.confusion.actual if p.samples.weights is not None else p.confusion.actual.astype(np.int64)
+    columns = {"samples": samples, **{name: function(p.confusion) for name, function in PER_CLASS.items()}}
+    return [{name: _defined(values[code].item()) for name, values in columns.items()} for code in range(p.classes)]
+
+
+def _defined(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _log_loss(p: ClassPredictions) -> float:
+    """The mean of ``-log`` of the probability of the true class, which counts as at least the type's epsilon."""
+    if not p.are_probabilities:
+        return np.nan
+    epsilon = np.finfo(p.outputs.dtype).eps
+    probability = p.outputs[:, 0]
+    if p.outputs.shape[1] == 1:
+        probability = np.where(p.true == 1, probability, 1 - probability)
+    else:
+        probability = p.outputs[np.arange(len(p.true)), p.true]
+    clipped = np.clip(probability, epsilon, 1 - epsilon).astype(np.float64)
+    return float(p.samples.mean(-np.log(clipped)[:, None])[0])
+
+
+def _top(k: int, p: ClassPredictions) -> float:
+    """The share of the samples whose class is among the `k` likeliest; undefined for `k` classes or fewer."""
+    if k >= p.classes:
+        return np.nan
+    return float(p.samples.mean(ranking.is_among_top(k, p.true, p.outputs)[:, None])[0])
+
+
+def _ranked(metric: Callable[..., float], p: ClassPredictions) -> float:
+    """Of two classes the second against the first; of more the mean of each against the rest, where it is defined."""
+    true, weights = p.samples.gather(p.true), p.samples.gather_weights()
+    codes = [1] if p.classes == 2 else range(p.classes)
+    values = np.array([metric(true == code, p.samples.gather(p.score(code)), weights) for code in codes])
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else np.nan
+
+
+def _of_confusion(function: Callable[[Confusion], float], p: ClassPredictions) -> float:
+    return function(p.confusion)
+
+
+def _averaged(
+    function: Callable[[Confusion], Floats], average: Callable[[Floats, Confusion], float], p: ClassPredictions
+) -> float:
+    return average(function(p.confusion), p.confusion)
+
+
+PER_CLASS = {"precision": counts.precision, "recall": counts.recall, "f1": counts.f1}
+AVERAGES = {"macro": counts.macro, "weighted": counts.weighted, "micro": counts.micro}
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric("classification", partial(_of_confusion, counts.accuracy)),
+    "balanced_accuracy": Metric("classification", partial(_of_confusion, counts.balanced_accuracy)),
+    **{
+        f"{name}_{how}": Metric("classification", partial(_averaged, function, average))
+        for name, function in PER_CLASS.items()
+        for how, average in AVERAGES.items()
+    },
+    "log_loss": Metric("classification", _log_loss, larger_is_better=False),
+    "roc_auc": Metric("classification", partial(_ranked, ranking.roc_auc)),
+    "average_precision": Metric("classification", partial(_ranked, ranking.average_precision)),
+    "top_2_accuracy": Metric("classification", partial(_top, 2)),
+    "top_5_accuracy": Metric("classification", partial(_top, 5)),
+    "largest_class_share": Metric("classification", partial(_of_confusion, counts.largest_class_share)),
+    "r2": Metric("regression", regression.r2),
+    "mae": Metric("regression", regression.mean_absolute_error, larger_is_better=False),
+    "rmse": Metric("regression", regression.root_mean_squared_error, larger_is_better=False),
+    "median_absolute_error": Metric("regression", regression.median_absolute_error, larger_is_better=False),
+}

@@ -1,0 +1,59 @@
+"""Metrics of how well scores sort the samples of a class before all others; definitions as in scikit-learn."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Scores = npt.NDArray[np.floating]
+Weights = Floats | None
+
+
+def roc_auc(positive: npt.NDArray[np.bool_], scores: Scores, weights: Weights = None) -> float:
+    """The area under the ROC curve: the chance that a positive sample has a higher score than a negative one.
+
+    Equal scores count half. NaN without samples of both classes.
+    """
+    hits, misses = _cumulative(positive, scores, weights)
+    if not (len(hits) and hits[-1] and misses[-1]):
+        return np.nan
+    area = np.trapezoid(np.concatenate([[0.0], hits]), np.concatenate([[0.0], misses]))
+    return float(area / hits[-1] / misses[-1])
+
+
+def average_precision(positive: npt.NDArray[np.bool_], scores: Scores, weights: Weights = None) -> float:
+    """``Σ (R_i - R_{i-1}) P_i`` over the thresholds, from the highest score on. NaN without a positive sample."""
+    hits, misses = _cumulative(positive, scores, weights)
+    if not (len(hits) and hits[-1]):
+        return np.nan
+    return float(np.sum(np.diff(hits, prepend=0.0) / hits[-1] * hits / (hits + misses)))
+
+
+def is_among_top(k: int, true: npt.NDArray[np.intp], scores: Scores) -> npt.NDArray[np.bool_]:
+    """Whether the true class has one of the `k` highest of a sample's `scores`, shape (n, classes).
+
+    Of classes with equal scores the last ones come first, as in scikit-learn.
+    """
+    own = scores[np.arange(len(true)), true][:, None]
+    after = np.arange(scores.shape[1]) > true[:, None]
+    return np.asarray(((scores > own) | ((scores == own) & after)).sum(axis=1) < k)
+
+
+def _cumulative(positive: npt.NDArray[np.bool_], scores: Scores, weights: Weights) -> tuple[Floats, Floats]:
+    """The weight of positive and of negative samples with at least each score, from the highest score on."""
+    if weights is not None:
+        used = weights != 0
+        positive, scores, weights = positive[used], scores[used], weights[used]
+    if not np.isfinite(scores).all():
+        return np.zeros(0), np.zeros(0)
+    descending = np.argsort(-scores, kind="stable")
+    sorted_scores = scores[descending]
+    ends = np.append(np.flatnonzero(np.diff(sorted_scores)), len(scores) - 1) if len(scores) else np.zeros(0, np.intp)
+
+    def cumulative(chosen: npt.NDArray[Any]) -> Floats:
+        values = chosen if weights is None else chosen * weights
+        sums: Floats = np.cumsum(values[descending], dtype=np.float64)
+        return np.asarray(sums[ends])
+
+    return cumulative(positive), cumulative(~positive)

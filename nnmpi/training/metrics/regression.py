@@ -1,0 +1,58 @@
+"""Metrics of predicted numbers, in the units of the data; of several outputs the mean. Definitions as in scikit-learn.
+
+NaN where a value is undefined.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.training.metrics.predictions import NumberPredictions
+
+Floats = npt.NDArray[np.float64]
+
+
+def mean_absolute_error(p: NumberPredictions) -> float:
+    """``mean |y - ŷ|``."""
+    return float(p.samples.mean(p.errors).mean())
+
+
+def root_mean_squared_error(p: NumberPredictions) -> float:
+    """``√ mean (y - ŷ)²``."""
+    return float(np.sqrt(p.samples.mean(np.square(p.errors))).mean())
+
+
+def median_absolute_error(p: NumberPredictions) -> float:
+    """The median of ``|y - ŷ|``."""
+    weights = p.samples.gather_weights()
+    return float(np.mean([median(p.samples.gather(errors), weights) for errors in p.errors.T]))
+
+
+def r2(p: NumberPredictions) -> float:
+    """``1 - Σ (y - ŷ)² / Σ (y - ȳ)²``; of a constant target 1 if it is predicted exactly, else 0."""
+    samples = p.samples
+    counted = slice(None) if samples.weights is None else samples.weights > 0
+    first = samples.world.gather_rows(p.true[counted][:1])
+    if samples.count < 2 or not len(first):
+        return np.nan
+    shifted = p.true - first[0]  # of a constant target exactly 0, and so is its mean
+    squared = samples.total(np.square(p.errors))
+    spread = samples.total(np.square(shifted - samples.mean(shifted)))
+    outputs = np.where(spread == 0, squared == 0, 1 - squared / np.where(spread == 0, 1, spread))
+    return float(outputs.mean())
+
+
+def median(values: Floats, weights: Floats | None = None) -> float:
+    """The value with half of the weight below and half above; the mean of two where half ends exactly at one."""
+    if weights is None:
+        return float(np.median(values)) if len(values) else np.nan
+    used = weights > 0
+    values, weights = values[used], weights[used]
+    if not len(values):
+        return np.nan
+    ascending = np.argsort(values, kind="stable")
+    values, cumulative = values[ascending], np.cumsum(weights[ascending])
+    half = cumulative[-1] / 2
+    place = min(int(np.searchsorted(cumulative, half)), len(values) - 1)
+    if cumulative[place] - half > np.finfo(np.float64).eps:
+        return float(values[place])
+    return float((values[place] + values[min(place + 1, len(values) - 1)]) / 2)

@@ -1,0 +1,73 @@
+"""The samples that a rank holds, on their way from a source to the parts that a network works on."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.data.digest import digest
+from nnmpi.data.held import HeldRows
+from nnmpi.data.parts import Part, standardized_targets
+from nnmpi.data.scaler import Scaler
+from nnmpi.data.table import Preparation
+from nnmpi.data.targets import Targets
+from nnmpi.mpi.world import World
+
+Array = npt.NDArray[Any]
+
+
+class Samples:
+    """Rows that are held, and their targets where they are `labelled`.
+
+    Raises
+    ------
+    InputError
+        If the source has other targets than these.
+    """
+
+    def __init__(self, rows: HeldRows, targets: Targets, labelled: bool = True) -> None:
+        self._rows, self._targets = rows, targets
+        y, wanted = rows.source.y, rows.indices
+        self._codes: Array = np.zeros(len(wanted), np.intp)
+        if labelled and y is not None:
+            self._codes = targets.codes(y[wanted], f"--data {rows.source.name}", wanted)
+
+    def shards(self, part: int) -> Iterator[tuple[Array, Array, Array]]:
+        """Features as they are stored, codes or numbers, and row numbers of each shard of a part."""
+        for place in self._rows.bounds()[part]:
+            yield self._rows.stored[place], self._codes[place], self._rows.indices[place]
+
+    def digest(self, world: World) -> str:
+        """The digest of the samples of all parts on all ranks, which take part."""
+        shards = [shard for part in range(len(self._rows.sizes)) for shard in self.shards(part)]
+        return digest(shards, self._targets.classes, world.gather_rows)
+
+    def parts(
+        self, scaler: Preparation, target_scaler: Scaler | None, dtype: npt.DTypeLike, keep_last: bool = False
+    ) -> list[Part]:
+        """The parts, standardized; with `keep_last` the features of the last one are left as they are stored.
+
+        Raises
+        ------
+        InputError
+            If a number does not fit `dtype` when it is standardized.
+        """
+        held = self._rows
+        ends = np.cumsum([sum(sizes) for sizes in held.sizes]).tolist()
+        places = [slice(end - sum(sizes), end) for end, sizes in zip(ends, held.sizes, strict=True)]
+        source, rows, codes = held.source, held.indices, self._codes
+        y = standardized_targets(source, rows, codes, target_scaler, dtype)
+        x = held.standardize(scaler, places[-1].start if keep_last else len(rows))
+        numbers = codes if target_scaler else None
+        return [
+            Part(
+                x[place],
+                y[place],
+                sizes,
+                rows[place],
+                None if numbers is None else numbers[place],
+                held.stored[place] if keep_last and place is places[-1] else None,
+            )
+            for place, sizes in zip(places, held.sizes, strict=True)
+        ]

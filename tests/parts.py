@@ -1,0 +1,20 @@
+"""A part of a source as it is, neither features nor numbers standardized."""
+
+import numpy as np
+
+from nnmpi.data.held import HeldRows
+from nnmpi.data.parts import Part
+from nnmpi.data.scaler import Scaler
+from nnmpi.data.targets import Targets
+from nnmpi.training.samples import Samples
+
+
+def unscaled(features):
+    return Scaler(np.zeros(features), np.ones(features))
+
+
+def load_part(source, rows, shards, held, targets, dtype, keep=False) -> Part:
+    held_rows = HeldRows(source, [rows], shards, held, dtype)
+    of_targets = unscaled(targets.outputs) if targets and targets.classes is None else None
+    samples = Samples(held_rows, targets or Targets("numbers", None, 1), targets is not None)
+    return samples.parts(unscaled(source.features), of_targets, dtype, keep)[0]

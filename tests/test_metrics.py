@@ -1,0 +1,220 @@
+"""Metrics against scikit-learn's, and equal on any number of ranks."""
+
+import json
+import math
+import warnings
+
+import numpy as np
+import pytest
+import sklearn.metrics as reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from ranks import on_ranks
+
+from nnmpi.data.shards import held_shards, shard_rows
+from nnmpi.training.metrics import METRICS, ClassPredictions, NumberPredictions, Samples, counts, of_classes, score
+
+CLASSIFICATION = [name for name, metric in METRICS.items() if metric.task == "classification"]
+REGRESSION = [name for name, metric in METRICS.items() if metric.task == "regression"]
+SHARDS = 5
+WEIGHTS = st.sampled_from([0.0, 0.25, 0.3, 1.0, 2.0, 1e3])
+
+
+def rank_samples(world, count, weights):
+    """Which samples a rank holds, and what it says of them."""
+    held = held_shards(SHARDS, world.size, world.rank)
+    rows = [shard_rows(np.arange(count), SHARDS, shard) for shard in held]
+    mine = np.concatenate(rows)
+    return mine, Samples(world, [len(r) for r in rows], None if weights is None else weights[mine])
+
+
+def of_ranks(size, names, make, count, weights=None):
+    """What each rank of a world says of all metrics, as JSON."""
+
+    def work(world):
+        mine, samples = rank_samples(world, count, weights)
+        predictions = make(samples, mine)
+        scores = {name: score(name, predictions) for name in names}
+        if isinstance(predictions, ClassPredictions):
+            scores["classes"] = of_classes(predictions)
+            scores["matrix"] = counts.matrix(predictions.confusion).tolist()
+        return json.dumps(scores, allow_nan=False)
+
+    return on_ranks(size, work)
+
+
+class Classified:
+    def __init__(self, true, outputs, weights=None, are_probabilities=True):
+        self.true, self.outputs, self.weights = true, outputs, weights
+        self.classes = max(2, outputs.shape[1])
+        self.predicted = outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0.5).astype(np.intp)
+        self.are_probabilities = are_probabilities
+
+    def make(self, samples, mine):
+        arguments = self.true[mine], self.predicted[mine], self.outputs[mine], self.classes, self.are_probabilities
+        return ClassPredictions(samples, *arguments)
+
+    def scores(self, size=1):
+        return of_ranks(size, CLASSIFICATION, self.make, len(self.true), self.weights)
+
+    def expected(self):
+        """What scikit-learn says; None where it warns that a value is undefined."""
+        y, p, w = self.true, self.predicted, self.weights
+        both = np.hstack([1 - self.outputs, self.outputs]) if self.outputs.shape[1] == 1 else self.outputs
+        expected = {
+            "accuracy": defined(reference.accuracy_score, y, p, sample_weight=w),
+            "balanced_accuracy": defined(reference.balanced_accuracy_score, y, p, sample_weight=w),
+            "largest_class_share": max(
+                defined(reference.accuracy_score, y, np.full_like(y, code), sample_weight=w) or 0
+                for code in range(self.classes)
+            )
+            if w is None or w.any()
+            else None,
+        }
+        if self.are_probabilities:
+            labels = range(self.classes)
+            epsilon = np.finfo(both.dtype).eps  # scikit-learn takes the logarithm in float32, too
+            precise = np.clip(both, epsilon, 1 - epsilon).astype(np.float64)
+            expected["log_loss"] = defined(reference.log_loss, y, precise, sample_weight=w, labels=labels)
+        for name in ("precision", "recall", "f1"):
+            function = getattr(reference, f"{name}_score")
+            for how in ("macro", "weighted", "micro"):
+                expected[f"{name}_{how}"] = defined(function, y, p, sample_weight=w, average=how, zero_division=0)
+        for name in ("roc_auc", "average_precision"):
+            function = getattr(reference, f"{name}_score")
+            codes = [1] if self.classes == 2 else range(self.classes)
+            values = [defined(function, y == code, both[:, code], sample_weight=w) for code in codes]
+            values = [value for value in values if value is not None]
+            expected[name] = np.mean(values) if values else None
+        for k in (2, 5):
+            if k < self.classes:
+                labels = range(self.classes)
+                function = reference.top_k_accuracy_score
+                expected[f"top_{k}_accuracy"] = defined(function, y, both, k=k, labels=labels, sample_weight=w)
+        return expected
+
+
+def defined(function, *arguments, **options):
+    """What a function of scikit-learn says, or None where it calls that undefined."""
+    with warnings.catch_warnings(record=True) as caught, np.errstate(all="ignore"):
+        warnings.simplefilter("always")
+        try:
+            value = function(*arguments, **options)
+        except (ZeroDivisionError, ValueError):  # all weights are zero
+            return None
+    undefined = any("No positive class" in str(w.message) for w in caught) or not math.isfinite(value)
+    return None if undefined else value
+
+
+def check(found, expected):
+    for name, value in found.items():
+        if name in expected:
+            if expected[name] is None:
+                assert value is None, name
+            else:
+                assert value is not None, name
+                assert value == pytest.approx(expected[name], rel=1e-9, abs=1e-12), name
+
+
+@st.composite
+def classified(draw):
+    """Predictions with ties, absent classes, a single class, weights and zero weights."""
+    classes, count = draw(st.integers(1, 7)), draw(st.integers(1, 40))
+    present = draw(st.lists(st.integers(0, max(classes, 2) - 1), min_size=1, unique=True))
+    true = np.array(draw(st.lists(st.sampled_from(present), min_size=count, max_size=count)), np.intp)
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    outputs = draw(arrays(np.float64, (count, classes), elements=st.sampled_from([0.0, 1.0, 2.0, 3.0, 9.0])))
+    if classes == 1:
+        outputs = outputs / 9
+    else:
+        outputs = (outputs + (outputs.sum(1, keepdims=True) == 0)) / (outputs + 1e-300).sum(1, keepdims=True)
+        outputs = outputs / outputs.sum(1, keepdims=True)
+    weights = draw(st.none() | arrays(np.float64, count, elements=WEIGHTS))
+    if weights is not None and not weights.any():
+        weights[draw(st.integers(0, count - 1))] = 1
+    return Classified(true, outputs.astype(dtype), weights)
+
+
+@settings(max_examples=60, deadline=None)
+@given(classified())
+def test_metrics_of_classes_are_those_of_scikit_learn(case):
+    check(json.loads(case.scores()[0]), case.expected())
+
+
+@settings(max_examples=20, deadline=None)
+@given(classified())
+def test_metrics_of_classes_have_the_same_bits_on_any_number_of_ranks(case):
+    assert len({text for size in (1, 2, 3) for text in case.scores(size)}) == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(classified())
+def test_metrics_of_each_class_are_those_of_scikit_learn(case):
+    found = json.loads(case.scores()[0])
+    labels = list(range(case.classes))
+    w = case.weights
+    precision, recall, f1, support = reference.precision_recall_fscore_support(
+        case.true, case.predicted, labels=labels, sample_weight=w, zero_division=np.nan
+    )
+    for code, row in enumerate(found["classes"]):
+        values = zip(("precision", "recall", "f1", "samples"), (precision, recall, f1, support), strict=True)
+        for name, of_all in values:
+            expected = of_all[code]
+            assert row[name] == (None if np.isnan(expected) else pytest.approx(expected, rel=1e-12)), name
+    matrix = reference.confusion_matrix(case.true, case.predicted, labels=labels, sample_weight=w)
+    assert np.allclose(found["matrix"], matrix, rtol=1e-12, atol=0)
+
+
+class Regressed:
+    def __init__(self, true, predicted, weights=None):
+        self.true, self.predicted, self.weights = true, predicted, weights
+
+    def make(self, samples, mine):
+        return NumberPredictions(samples, self.true[mine], self.predicted[mine])
+
+    def scores(self, size=1):
+        return of_ranks(size, REGRESSION, self.make, len(self.true), self.weights)
+
+    def expected(self):
+        arguments, options = (self.true, self.predicted), {"sample_weight": self.weights}
+        counted = slice(None) if self.weights is None else self.weights > 0
+        r2 = []
+        for y, predicted in zip(self.true.T, self.predicted.T, strict=True):
+            if len(np.unique(y[counted])) == 1 and len(y) > 1:  # where rounding may give scikit-learn -1e36
+                r2.append(float(np.array_equal(y[counted], predicted[counted])))
+            else:
+                r2.append(defined(reference.r2_score, y, predicted, **options))
+        return {
+            "mae": defined(reference.mean_absolute_error, *arguments, **options),
+            "rmse": defined(reference.root_mean_squared_error, *arguments, **options),
+            "median_absolute_error": defined(reference.median_absolute_error, *arguments, **options),
+            "r2": None if None in r2 else np.mean(r2),
+        }
+
+
+@st.composite
+def regressed(draw):
+    shape = draw(st.integers(1, 40)), draw(st.integers(1, 3))
+    numbers = arrays(np.float64, shape, elements=st.sampled_from([-3.5, 0.0, 0.1, 1.0, 2.5, 1e4]))
+    true, predicted = draw(numbers), draw(numbers)
+    if draw(st.booleans()):
+        true[:, 0] = draw(st.sampled_from([0.0, 0.5, -7.25]))  # a constant target
+    if draw(st.booleans()):
+        predicted = true.copy()
+    weights = draw(st.none() | arrays(np.float64, shape[0], elements=WEIGHTS))
+    if weights is not None and not weights.any():
+        weights[0] = 1
+    return Regressed(true, predicted, weights)
+
+
+@settings(max_examples=60, deadline=None)
+@given(regressed())
+def test_metrics_of_numbers_are_those_of_scikit_learn(case):
+    check(json.loads(case.scores()[0]), case.expected())
+
+
+@settings(max_examples=20, deadline=None)
+@given(regressed())
+def test_metrics_of_numbers_have_the_same_bits_on_any_number_of_ranks(case):
+    assert len({text for size in (1, 2, 3) for text in case.scores(size)}) == 1

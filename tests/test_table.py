@@ -1,0 +1,318 @@
+"""Tables: their encoding is scikit-learn's of the whole training part, on any number of ranks."""
+
+import itertools
+import json
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from ranks import on_ranks
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from nnmpi.data.scaler import Scaler
+from nnmpi.data.shards import held_shards, shard_rows
+from nnmpi.data.sources import Columns, open_source
+from nnmpi.data.table import Encoding, fit_encoding
+from nnmpi.errors import InputError
+
+ROWS, TRAINING = 300, 200
+generator = np.random.default_rng(0)
+
+
+def a_frame(rows=ROWS) -> pd.DataFrame:
+    frame = pd.DataFrame(
+        {
+            "distance": generator.normal(1e6, 1.0, rows),
+            "delay": np.where(generator.random(rows) < 0.2, np.nan, generator.exponential(30, rows)),
+            "carrier": generator.choice(["UA", "AA", "9E", 'ünal, "quoted"\nline'], rows),
+            "gate": generator.choice(["A1", "B2", None], rows),
+            "month": generator.integers(1, 13, rows),
+            "constant": np.full(rows, 0.1),
+            "late": generator.choice(["no", "yes"], rows),
+        }
+    )
+    frame.loc[TRAINING + 3, "carrier"] = "only in the test part"
+    frame.loc[TRAINING + 4, "distance"] = np.nan  # missing, but not in training
+    return frame
+
+
+FRAME = a_frame()
+COLUMNS = Columns(target=("late",), categories=("month",))
+
+
+def scikit_learn(frame: pd.DataFrame) -> np.ndarray:
+    numbers, categories = ["distance", "delay", "constant"], ["carrier", "gate", "month"]
+    lists = [sorted(frame[c][:TRAINING].dropna().unique()) for c in categories]
+    encoder = ColumnTransformer(
+        [
+            ("numbers", make_pipeline(SimpleImputer(add_indicator=True), StandardScaler()), numbers),
+            ("categories", OneHotEncoder(categories=lists, handle_unknown="ignore", sparse_output=False), categories),
+        ]
+    )
+    return encoder.fit(frame[:TRAINING]).transform(frame)
+
+
+def csv(frame, path):
+    frame.to_csv(path / "table.csv", index=False)
+    return str(path / "table.csv")
+
+
+def csv_gz(frame, path):
+    frame.to_csv(path / "table.csv.gz")  # with the row numbers that pandas writes if it is not told otherwise
+    return str(path / "table.csv.gz")
+
+
+def tsv(frame, path):
+    frame.to_csv(path / "table.tsv", sep="\t", index=False)
+    return str(path / "table.tsv")
+
+
+def semicolons(frame, path):
+    frame.to_csv(path / "table.csv", sep=";", decimal=",", index=False, lineterminator="\r\n", encoding="utf-8-sig")
+    return str(path / "table.csv")
+
+
+def parquet(frame, path):
+    frame.to_parquet(path / "table.parquet", row_group_size=37)
+    return str(path / "table.parquet")
+
+
+def categorical_parquet(frame, path):
+    frame.astype({"carrier": "category", "late": "category"}).to_parquet(path / "table.parquet", row_group_size=77)
+    return str(path / "table.parquet")
+
+
+def directory(frame, path):
+    for i in range(4):
+        frame[i * 75 : (i + 1) * 75].to_csv(path / f"part-{i}.csv", index=False)
+    return str(path)
+
+
+def parquet_directory(frame, path):
+    for i in range(3):
+        frame[i * 100 : (i + 1) * 100].to_parquet(path / f"part-{i}.parquet", index=False)
+    return str(path)
+
+
+WRITERS = [csv, csv_gz, tsv, semicolons, parquet, categorical_parquet, directory, parquet_directory]
+
+
+def rows_of(source, rows):
+    out = np.full((len(rows), source.features), 77.0)
+    source.read(np.asarray(rows), out)
+    return out
+
+
+def fitted(source, ranks: int, training: int = TRAINING, shards: int = 8) -> list[Encoding]:
+    def fit(world):
+        held = held_shards(shards, world.size, world.rank)
+        mine = [rows_of(source, shard_rows(np.arange(training), shards, shard)) for shard in held]
+        return fit_encoding(
+            source.name, source.columns, source.texts, lambda: mine, world.gather_rows, world.gather_bytes
+        )
+
+    return on_ranks(ranks, fit)
+
+
+def features(source, encoding) -> np.ndarray:
+    out = np.full((source.size, len(encoding.scaler.mean)), 77.0)
+    encoding.transform(rows_of(source, np.arange(source.size)), out)
+    return out
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_the_encoding_is_that_of_scikit_learn(tmp_path, write):
+    source = open_source(write(FRAME, tmp_path), columns=COLUMNS)
+    (encoding,) = fitted(source, 1)
+    ours, theirs = features(source, encoding), scikit_learn(FRAME)
+    assert ours.shape == theirs.shape
+    assert np.abs(ours - theirs).max() < 1e-12
+    assert (source.y == FRAME["late"]).all()
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 5])
+def test_the_encoding_is_the_same_on_any_number_of_ranks(tmp_path, ranks):
+    source = open_source(csv(FRAME, tmp_path), columns=COLUMNS)
+    (alone,) = fitted(source, 1)
+    for encoding in fitted(source, ranks):
+        assert encoding.to_json() == alone.to_json()
+        assert (encoding.fill == alone.fill).all()
+        assert (encoding.scaler.mean == alone.scaler.mean).all()
+        assert (encoding.scaler.scale == alone.scaler.scale).all()
+
+
+def test_all_formats_and_frames_give_the_same_bits(tmp_path):
+    sources = []
+    for i, write in enumerate(WRITERS):
+        (tmp_path / str(i)).mkdir()
+        sources.append(open_source(write(FRAME, tmp_path / str(i)), columns=COLUMNS))
+    expected = rows_of(sources[0], np.arange(ROWS))
+    for source in sources:
+        assert source.columns == sources[0].columns
+        assert np.array_equal(rows_of(source, np.arange(ROWS)), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("write", [csv, parquet, directory])
+@pytest.mark.parametrize("rows", [[299, 0, 7, 7], [], [150], range(40, 90), np.random.default_rng(0).permutation(300)])
+def test_any_rows(tmp_path, write, rows):
+    source = open_source(write(FRAME, tmp_path), columns=COLUMNS)
+    rows = np.asarray(rows, np.intp)
+    assert np.array_equal(rows_of(source, rows), rows_of(source, np.arange(ROWS))[rows], equal_nan=True)
+
+
+def test_an_encoding_is_plain_data(tmp_path):
+    source = open_source(csv(FRAME, tmp_path), columns=COLUMNS)
+    (encoding,) = fitted(source, 1)
+    plain = json.loads(json.dumps(encoding.to_json()))
+    again = Encoding.from_json(plain, encoding.fill, encoding.scaler)
+    assert (features(source, again) == features(source, encoding)).all()
+    assert again.feature_names[:5] == ["distance", "delay", "constant", "missingindicator_delay", "carrier_9E"]
+
+
+BAD_JSON = {
+    "no columns": {"columns": [], "categories": []},
+    "another kind": {"columns": [["a", "dates", ""]], "categories": []},
+    "another part": {"columns": [["a", "number", "century"]], "categories": []},
+    "a column twice": {"columns": [["a", "number", ""], ["a", "number", ""]], "categories": []},
+    "categories of numbers": {"columns": [["a", "number", ""]], "categories": [["x"]]},
+    "numbers as texts": {"columns": [["a", "text", ""]], "categories": [[1]]},
+    "not ascending": {"columns": [["a", "text", ""]], "categories": [["b", "a"]]},
+    "indicator of text": {"columns": [["a", "text", ""]], "categories": [["a"]], "indicators": [0]},
+    "too many features": {"columns": [["a", "text", ""]], "categories": [["a", "b"]]},
+}
+
+
+@pytest.mark.parametrize("description", BAD_JSON.values(), ids=BAD_JSON)
+def test_damaged_descriptions_are_refused(description):
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        Encoding.from_json({"indicators": [], **description}, np.zeros(1), Scaler(np.zeros(1), np.ones(1)))
+
+
+def test_a_model_takes_columns_in_any_order(tmp_path):
+    source = open_source(csv(FRAME, tmp_path), columns=COLUMNS)
+    (encoding,) = fitted(source, 1)
+    other = FRAME[FRAME.columns[::-1]].drop(columns="late").assign(more=1)
+    (tmp_path / "new").mkdir()
+    for write in (csv, parquet):
+        new = open_source(write(other, tmp_path / "new"), targets=False, known=encoding.columns)
+        assert (features(new, encoding) == features(source, encoding)).all()
+
+
+def changed(**columns):
+    return FRAME.assign(**columns)
+
+
+NEW = {
+    "a column less": (FRAME.drop(columns="gate"), "column gate is missing"),
+    "text for numbers": (changed(delay="x"), "column delay holds text, the model was trained on numbers"),
+    "text for codes": (changed(month="May"), "column month holds text, the model was trained on numbers"),
+    "dates for numbers": (changed(delay="2013-01-01"), "column delay holds dates, the model was trained on numbers"),
+}
+
+
+@pytest.mark.parametrize(("frame", "words"), NEW.values(), ids=NEW)
+def test_what_a_model_cannot_use_is_named(tmp_path, frame, words):
+    known = open_source(csv(FRAME, tmp_path), columns=COLUMNS).columns
+    with pytest.raises(InputError, match=words):
+        open_source(csv(frame, tmp_path), targets=False, known=known)
+
+
+def test_texts_that_look_like_numbers_stay_texts(tmp_path):
+    """A column of texts may hold nothing but numbers in the rows to predict."""
+    frame = pd.DataFrame({"zip": ["01", "1", "x"] * 10, "y": [0, 1, 0] * 10})
+    source = open_source(csv(frame, tmp_path))
+    (encoding,) = fitted(source, 1, 30)
+    new = open_source(csv(frame[:2], tmp_path), targets=False, known=encoding.columns)
+    assert (features(new, encoding) == [[1, 0, 0], [0, 1, 0]]).all()
+
+
+def test_dates_become_their_parts(tmp_path):
+    times = pd.to_datetime(
+        ["2013-02-28 23:59:58.25", "2016-02-29 00:00:00", None, "1969-12-31 12:30:00"], format="ISO8601"
+    )
+    frame = pd.DataFrame({"when": times, "day": ["2020-01-05", "2020-01-06", "", "1999-12-31"], "y": [0, 1, 0, 1]})
+    for write in (csv, parquet):
+        source = open_source(write(frame, tmp_path))
+        labels = [column.label for column in source.columns]
+        expected = np.full((4, 7), np.nan)
+        expected[0] = 2013, 2, 28, 3, 23, 59, 58.25
+        expected[1] = 2016, 2, 29, 0, 0, 0, 0
+        expected[3] = 1969, 12, 31, 2, 12, 30, 0
+        assert labels[:7] == ["when." + p for p in ("year", "month", "day", "weekday", "hour", "minute", "second")]
+        assert np.array_equal(rows_of(source, np.arange(4))[:, :7], expected, equal_nan=True)
+        if write is csv:
+            assert labels[7:] == ["day.year", "day.month", "day.day", "day.weekday"]
+            assert rows_of(source, [0, 3])[:, 7:].tolist() == [[2020, 1, 5, 6], [1999, 12, 31, 4]]
+
+
+def test_a_date_has_one_indicator(tmp_path):
+    frame = pd.DataFrame({"day": ["2020-01-05", "", "1999-12-31"], "y": [0, 1, 0]})
+    source = open_source(csv(frame, tmp_path))
+    (encoding,) = fitted(source, 1, 3, 1)
+    assert encoding.feature_names[-1] == "missingindicator_day.year"
+    assert len(encoding.feature_names) == 5
+
+
+def test_identifiers_are_refused_with_advice(tmp_path):
+    frame = pd.DataFrame({"id": [f"row {i}" for i in range(50)], "x": range(50), "y": [0, 1] * 25})
+    source = open_source(csv(frame, tmp_path))
+    for ranks in (1, 3):
+        with pytest.raises(InputError, match=r"column id holds another text in each row.*--drop id"):
+            fitted(source, ranks, 50)
+    without = open_source(csv(frame, tmp_path), columns=Columns(drop=("id",)))
+    assert [column.name for column in without.columns] == ["x"]
+
+
+KIND_OF = {
+    "whole numbers, then a fraction": (["1"] * 5000 + ["2.5"], "number"),
+    "numbers, then a text": (["1"] * 5000 + ["x"], "text"),
+    "dates, then a text": (["2020-01-01"] * 5000 + ["soon"], "text"),
+    "missing, then a text": ([""] * 5000 + ["x"], "text"),
+    "truth": (["true", "False", ""] * 10, "number"),
+    "spaces": ([" 1", "2 ", " 3.5 "] * 10, "number"),
+    "hexadecimal": (["0x10", "0x11"] * 10, "text"),
+    "huge": (["99999999999999999999", "1"] * 10, "number"),
+}
+
+
+@pytest.mark.parametrize(("values", "kind"), KIND_OF.values(), ids=KIND_OF)
+def test_a_kind_holds_for_the_whole_file(tmp_path, monkeypatch, values, kind):
+    monkeypatch.setattr("nnmpi.data.sources.csv.BLOCK", 256)
+    frame = pd.DataFrame({"x": values, "y": np.arange(len(values)) % 2})
+    assert open_source(csv(frame, tmp_path)).columns[0].kind == kind
+
+
+def test_targets_keep_their_kind(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "x": range(6),
+            "whole": [2**53 + 1, 2**53 + 2] * 3,
+            "number": [0.5, 1, 2, 3, 4, 5],
+            "truth": [True, False] * 3,
+            "text": ["a", "b"] * 3,
+        }
+    )
+    kinds = {"whole": "i", "number": "f", "truth": "b", "text": "U"}
+    for write, (name, kind) in itertools.product((csv, parquet), kinds.items()):
+        y = open_source(write(frame, tmp_path), columns=Columns(target=(name,))).y
+        assert y.dtype.kind == kind
+        assert (y == frame[name]).all()
+    several = open_source(csv(frame, tmp_path), columns=Columns(target=("number", "whole")))
+    assert several.y.shape == (6, 2)
+    assert [column.name for column in several.columns] == ["x", "truth", "text"]
+
+
+def test_a_target_named_so_needs_no_flag(tmp_path):
+    for name in ("y", "target", "class"):
+        assert open_source(csv(FRAME.rename(columns={"late": name}), tmp_path)).y[0] == FRAME["late"][0]
+
+
+def test_polars_and_pandas_write_alike(tmp_path):
+    pl.from_pandas(FRAME).write_parquet(tmp_path / "polars.parquet")
+    source = open_source(str(tmp_path / "polars.parquet"), columns=COLUMNS)
+    expected = open_source(parquet(FRAME, tmp_path), columns=COLUMNS)
+    assert np.array_equal(rows_of(source, np.arange(ROWS)), rows_of(expected, np.arange(ROWS)), equal_nan=True)
