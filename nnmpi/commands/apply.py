@@ -12,7 +12,6 @@ from typing import Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.gather_targets import gather_targets
 from nnmpi.data.parts import Part, split
 from nnmpi.environment import set_threads
 from nnmpi.errors import InputError
@@ -23,6 +22,7 @@ from nnmpi.nn.network import Network, decide
 from nnmpi.text import printable
 from nnmpi.training.agreement import check_same_data, check_same_model
 from nnmpi.training.evaluation import CHUNK, evaluate
+from nnmpi.training.gather_targets import gather_targets
 from nnmpi.training.model_data import samples_for, source_for, source_of
 
 

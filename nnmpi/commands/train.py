@@ -18,7 +18,7 @@ from nnmpi.mpi.launcher import shows_terminal
 from nnmpi.mpi.world import World
 from nnmpi.report.loggers import Logs, check_loggers
 from nnmpi.report.recording import Recording
-from nnmpi.text import message
+from nnmpi.text import message, printable
 from nnmpi.training.events import CheckpointDue, EpochDone, Event, Finished
 from nnmpi.training.loop import train as train_session
 from nnmpi.training.output import Output
@@ -121,6 +121,8 @@ class _Run:
                     self._logs = Logs(config.log, place.directory, session.description, self._say)
                     stack.callback(self._logs.close)
                     self._note_differences(session, resumed.about["bits"] if resumed else None)
+                    if not survived:
+                        print(printable(session.task.target_reason), flush=True)
             stack.enter_context(self._stop)
             stack.enter_context(np.errstate(over="ignore", invalid="ignore", divide="ignore"))  # the loss is checked
             self._recording.attach(session, self._output)

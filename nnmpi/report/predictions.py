@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.gather_targets import gather_targets
 from nnmpi.data.parts import Part, split
 from nnmpi.data.sources import Source
 from nnmpi.files.model import Model, read_model
 from nnmpi.mpi.world import World
 from nnmpi.nn.network import Network, decide
 from nnmpi.training.evaluation import CHUNK, Scores, evaluate
+from nnmpi.training.gather_targets import gather_targets
 from nnmpi.training.model_data import samples_for, source_of
 
 Array = npt.NDArray[Any]

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from nnmpi.config import Config, shown
 from nnmpi.data.augment import Augmentation
-from nnmpi.data.gather_targets import gather_targets
 from nnmpi.data.held import HeldRows
 from nnmpi.data.parts import Part, Parts, split
 from nnmpi.data.scaler import Scaler, fit_scaler
@@ -24,6 +23,7 @@ from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.losses import LOSSES
 from nnmpi.training.agreement import check_same_data
 from nnmpi.training.evaluation import CHUNK
+from nnmpi.training.gather_targets import gather_targets
 from nnmpi.training.samples import Samples
 
 

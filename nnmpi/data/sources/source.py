@@ -86,7 +86,7 @@ class Source:
         Of a table: the columns that ``y`` has come from.
     read_y : function or None
         Of a large table of which each rank reads a part only, where ``y`` is None: the targets of some rows, from the
-        first to the one behind the last; see `nnmpi.data.gather_targets`.
+        first to the one behind the last; see `nnmpi.training.gather_targets`.
     """
 
     name: str
