@@ -24,6 +24,8 @@ copybutton_prompt_text = "$ "
 
 html_theme = "pydata_sphinx_theme"
 html_title = "nnmpi"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 html_show_sourcelink = False
 html_theme_options = {
     "navbar_end": ["theme-switcher"],

@@ -38,10 +38,19 @@ def test_no_block_is_skipped_without_a_reason() -> None:
     assert languages <= {"shell", "python", "text"}
 
 
+def anchors(page: Path) -> set[str]:
+    """The fragments under which GitHub and Sphinx show the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_links_lead_to_files(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
-        assert "://" in target or (page.parent / target).exists(), target
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for target, fragment in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", page.read_text()):
+        if "://" not in target:
+            linked = page.parent / target if target else page
+            assert linked.exists(), target
+            assert not fragment or fragment in anchors(linked), f"{target}#{fragment}"
 
 
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
