@@ -41,6 +41,9 @@ class Samples:
     def digest(self, world: World) -> str:
         """The digest of the samples of all parts on all ranks, which take part."""
         shards = [shard for part in range(len(self._rows.sizes)) for shard in self.shards(part)]
+        weights = self._rows.source.weights
+        if weights is not None:
+            shards = [(x, np.column_stack([y, weights[rows]]), rows) for x, y, rows in shards]
         return digest(shards, self._targets.classes, world.gather_rows)
 
     def parts(
@@ -68,6 +71,7 @@ class Samples:
                 rows[place],
                 None if numbers is None else numbers[place],
                 held.stored[place] if keep_last and place is places[-1] else None,
+                None if source.weights is None else source.weights[rows[place]],
             )
             for place, sizes in zip(places, held.sizes, strict=True)
         ]
