@@ -42,7 +42,8 @@ class Display:
         text = f"epoch {metrics['epoch']}/{self._epochs}: train loss {metrics['train_loss']:.4f}, "
         if "validation_loss" in metrics:
             text += f"validation loss {metrics['validation_loss']:.4f}, "
-        text += f"test loss {metrics['test_loss']:.4f}, {score.replace('_', ' ')} {metrics[score]:.4f}, "
+        value = "undefined" if metrics[score] is None else f"{metrics[score]:.4f}"
+        text += f"test loss {metrics['test_loss']:.4f}, {score.replace('_', ' ')} {value}, "
         text += f"{metrics['samples_per_second']:,.0f} samples/s"
         if self._bar:
             self._bar.console.print(text, highlight=False, soft_wrap=True)

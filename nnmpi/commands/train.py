@@ -4,11 +4,13 @@ import json
 import sys
 from contextlib import ExitStack
 from signal import Signals
+from typing import Any
 
 import numpy as np
 
 from nnmpi.commands.progress import Display
 from nnmpi.commands.report import check_report, write_report
+from nnmpi.commands.score_table import print_scores
 from nnmpi.commands.signals import Stopped, StopRequest
 from nnmpi.config import Config
 from nnmpi.environment import set_threads
@@ -157,7 +159,7 @@ class _Run:
                     self._output.take(event)
                 if stopping:
                     raise self._stopped()
-            case Finished(scores):
+            case Finished(scores, all_scores):
                 with self._world.together():
                     if self._output:
                         self._output.take(event)
@@ -165,13 +167,14 @@ class _Run:
                     self._logs.finished()
                 if self._display and not self._printed:
                     self._display.close()
-                    self._print_scores(scores.line("test"))
+                    self._print_scores(scores.line("test"), all_scores["test"])
 
-    def _print_scores(self, line: str) -> None:
+    def _print_scores(self, line: str, scores: dict[str, Any]) -> None:
         progress = self._session.progress if self._session else None
         if progress and progress.best_epoch:
-            best_loss = f"best validation loss {progress.best_loss:.4f}"
-            print(f"{best_loss} after epoch {progress.best_epoch} of {progress.epoch}")
+            best = f"best {self._config.monitor.replace('_', ' ')} {progress.best_score:.4f}"
+            print(f"{best} after epoch {progress.best_epoch} of {progress.epoch}")
+        print_scores(scores, f"test part, {scores['samples']:,} samples:")
         print(line, flush=True)
         self._printed = True
 

@@ -7,7 +7,6 @@ import numpy as np
 
 from nnmpi.faults.replicas import check_replicas
 from nnmpi.training.divergence import diverged
-from nnmpi.training.evaluation import evaluate
 from nnmpi.training.events import CheckpointDue, EpochDone, Event, Finished
 from nnmpi.training.session import Session
 
@@ -56,10 +55,13 @@ def train(session: Session) -> Iterator[Event]:
     position.enter("end")
     session.restore_best()
     task = session.task
-    scores = evaluate(session.evaluator, task.test, task.targets, session.world, task.target_scaler)
+    scores = session.evaluate(task.test)
     if scores.bad_row is not None:  # without an epoch nothing has been evaluated yet
         raise diverged(config, task, session.world, 0, 0)
-    yield Finished(scores)
+    all_scores = {"test": session.all_scores(task.test, scores)}
+    if task.validation:
+        all_scores["validation"] = session.all_scores(task.validation, session.evaluate(task.validation))
+    yield Finished(scores, all_scores)
 
 
 def _checkpoint(session: Session, due: CheckpointDue) -> Iterator[CheckpointDue]:
@@ -75,10 +77,10 @@ def _end_epoch(session: Session) -> EpochDone:
     config, task, progress, world = session.config, session.task, session.progress, session.world
     session.note_seconds()
     world.here.enter("evaluation")
-    scores = evaluate(session.evaluator, task.test, task.targets, world, task.target_scaler)
+    scores = session.evaluate(task.test)
     all_scores = [scores]
     if task.validation:
-        watched = evaluate(session.evaluator, task.validation, task.targets, world, task.target_scaler)
+        watched = session.evaluate(task.validation)
         all_scores.append(watched)
     finite = all(math.isfinite(s.loss) and s.bad_row is None for s in all_scores)
     if not (finite and math.isfinite(float(np.dot(session.parameters, session.parameters)))):
@@ -98,7 +100,8 @@ def _end_epoch(session: Session) -> EpochDone:
     }
     is_best = True
     if task.validation:
-        metrics |= watched.named("validation")
-        is_best = session.keep_if_best(watched.loss)
+        monitored = session.monitored(task.validation, watched)
+        metrics |= {**watched.named("validation"), config.monitor: monitored}
+        is_best = session.keep_if_best(monitored) if config.early_stopping else True
     progress.finish_epoch()
     return EpochDone(metrics, is_best)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nnmpi.data.columns import DATE_PARTS, Column, number_of
-from nnmpi.data.sources.arrays import checked_y
+from nnmpi.data.sources.arrays import checked_weights, checked_y
 from nnmpi.data.sources.source import FLOAT64, LARGE, Indices, Request, Source
 from nnmpi.errors import InputError
 
@@ -61,15 +61,21 @@ def table_source(table: Table, request: Request) -> Source:
     if not table.size:
         raise InputError(f"--data {table.name}: has column names, but no rows")
     chosen, types = request.columns, table.types
-    for flag, names in (("--target", chosen.target), ("--drop", chosen.drop), ("--categories", chosen.categories)):
+    weight = (chosen.weight,) if chosen.weight and (chosen.needs_weight or chosen.weight in types) else ()
+    flags = ("--target", "--drop", "--categories", "--sample-weight")
+    for flag, names in zip(flags, (chosen.target, chosen.drop, chosen.categories, weight), strict=True):
         for name in names:
             if name not in types:
                 raise InputError(f"--data {table.name}: {flag} {name}: no such column; {listed(types)}")
     target = _target(table, request)
     if both := [name for name in target if name in chosen.drop]:
         raise InputError(f"--data {table.name}: --target and --drop both name {both[0]}: leave one of them out")
+    if both := [name for name in weight if name in target]:
+        raise InputError(
+            f"--data {table.name}: --target and --sample-weight both name {both[0]}: leave one of them out"
+        )
     if request.known is None:
-        columns = _columns(table, (*target, *chosen.drop), chosen.categories)
+        columns = _columns(table, (*target, *weight, *chosen.drop), chosen.categories)
     else:
         columns = request.known
         _check_known(table, columns)
@@ -94,6 +100,7 @@ def table_source(table: Table, request: Request) -> Source:
         columns=columns,
         texts=reader.texts,
         target=target,
+        weights=_read_weights(table, weight[0]) if weight else None,
         read_y=read_y,
         bounds=table.bounds if in_parts else (),
         blocks=reader.blocks,
@@ -281,6 +288,17 @@ def _read_y(table: Table, target: tuple[str, ...], start: int, stop: int) -> npt
                 raise InputError(f"--data {table.name}: --target {name}: several targets must all be numbers")
         return np.column_stack([y.astype(np.float64) for y in arrays])
     return checked_y(table.name, arrays[0], stop - start, target[0])
+
+
+def _read_weights(table: Table, name: str) -> npt.NDArray[np.float64]:
+    """The weights of all rows."""
+    if not is_number(table.types[name]):
+        raise InputError(
+            f"--data {table.name}: --sample-weight {name} holds {table.types[name]}: weights must be numbers"
+        )
+    batches = [batch.column(0).cast(pa.float64(), safe=False) for _, batch in table.batches([name], 0, table.size)]
+    weights = np.concatenate([values.to_numpy(zero_copy_only=False) for values in batches])
+    return checked_weights(table.name, weights, table.size, name)
 
 
 def _as_labels(table: Table, name: str, values: pa.Array) -> npt.NDArray[Any]:
