@@ -116,6 +116,8 @@ class _Run:
                     self._logs = Logs(config.log, place.directory, session.description, self._say)
                     stack.callback(self._logs.close)
                     self._note_differences(session, resumed.about["bits"] if resumed else None)
+                    if not survived:
+                        self._say(session.task.source.note)
             stack.enter_context(self._stop)
             stack.enter_context(np.errstate(over="ignore", invalid="ignore", divide="ignore"))  # the loss is checked
             self._recording.attach(session, self._output)

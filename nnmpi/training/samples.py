@@ -9,12 +9,27 @@ import numpy.typing as npt
 from nnmpi.data.digest import digest
 from nnmpi.data.held import HeldRows
 from nnmpi.data.parts import Part, standardized_targets
-from nnmpi.data.scaler import Scaler
+from nnmpi.data.scaler import AT_ONCE, Scaler
 from nnmpi.data.table import Preparation
 from nnmpi.data.targets import Targets
 from nnmpi.mpi.world import World
+from nnmpi.training.read_together import read_together
 
 Array = npt.NDArray[Any]
+
+
+def read_pieces(rows: HeldRows, world: World) -> None:
+    """Read the rows of a large source that is read in pieces. All ranks take part.
+
+    Raises
+    ------
+    InputError
+        On all ranks, if a piece cannot be read or a number is not finite.
+    """
+    if rows.source.bounds:
+        read_together(rows.source, rows.indices, rows.stored, world)
+        with world.together():
+            rows.check_finite()
 
 
 class Samples:
@@ -31,7 +46,11 @@ class Samples:
         y, wanted = rows.source.y, rows.indices
         self._codes: Array = np.zeros(len(wanted), np.intp)
         if labelled and y is not None:
-            self._codes = targets.codes(y[wanted], f"--data {rows.source.name}", wanted)
+            if targets.classes is None:
+                self._codes = np.empty((len(wanted), targets.outputs))
+            for start in range(0, len(wanted), AT_ONCE):
+                some = wanted[start : start + AT_ONCE]
+                self._codes[start : start + len(some)] = targets.codes(y[some], f"--data {rows.source.name}", some)
 
     def shards(self, part: int) -> Iterator[tuple[Array, Array, Array]]:
         """Features as they are stored, codes or numbers, and row numbers of each shard of a part."""
@@ -41,6 +60,9 @@ class Samples:
     def digest(self, world: World) -> str:
         """The digest of the samples of all parts on all ranks, which take part."""
         shards = [shard for part in range(len(self._rows.sizes)) for shard in self.shards(part)]
+        weights = self._rows.source.weights
+        if weights is not None:
+            shards = [(x, np.column_stack([y, weights[rows]]), rows) for x, y, rows in shards]
         return digest(shards, self._targets.classes, world.gather_rows)
 
     def parts(
@@ -68,6 +90,7 @@ class Samples:
                 rows[place],
                 None if numbers is None else numbers[place],
                 held.stored[place] if keep_last and place is places[-1] else None,
+                None if source.weights is None else source.weights[rows[place]],
             )
             for place, sizes in zip(places, held.sizes, strict=True)
         ]
