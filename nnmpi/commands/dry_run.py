@@ -9,16 +9,14 @@ from itertools import islice
 
 import numpy as np
 
-from nnmpi.commands.progress import clock
 from nnmpi.commands.report import check_report
-from nnmpi.commands.summary import start_summary, table
+from nnmpi.commands.summary import duration, start_summary, table
 from nnmpi.commands.terminal import WIDTH
 from nnmpi.commands.trial import open_session, steps
 from nnmpi.config import Config
 from nnmpi.mpi.world import World
 from nnmpi.report.loggers import check_loggers
 from nnmpi.text import counted
-from nnmpi.training.evaluation import evaluate
 from nnmpi.training.place import agree_on_place
 
 STEPS = 3
@@ -48,7 +46,7 @@ def dry_run(config: Config, world: World) -> None:
     began = time.perf_counter()
     task = session.task
     for part in filter(None, (task.test, task.validation)):
-        evaluate(session.evaluator, part, task.targets, world, task.target_scaler)
+        session.evaluate(part)
     evaluation = time.perf_counter() - began
 
     kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -61,10 +59,10 @@ def dry_run(config: Config, world: World) -> None:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         checkpoint = sum(array.nbytes for array in session.checkpoint().arrays.values())
         rows = {
-            "reading": clock(reading),
+            "reading": duration(reading),
             "step": f"{1000 * step:,.3g} ms, {session.layout.batch_size / step:,.0f} samples/s; evaluation "
             f"{1000 * evaluation:,.3g} ms",
-            "time": f"about {clock(reading + all_steps * step + config.epochs * evaluation)} in all, for "
+            "time": f"about {duration(reading + all_steps * step + config.epochs * evaluation)} in all, for "
             f"{counted(config.epochs, 'epoch')}, {counted(all_steps, 'step')}",
             "memory": f"{max(peaks) / 1e9:.2f} GB a rank, {max(of_hosts) / 1e9:.2f} GB a host of "
             f"{memory / 1e9:.1f} GB (measured)",

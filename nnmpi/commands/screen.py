@@ -90,14 +90,13 @@ class Screen:
         return "plain" if self._progress == "live" and shows is False else self._progress
 
     def _finish(self, session: Session, event: Finished) -> None:
-        progress, seconds = session.progress, time.monotonic() - self._started
+        seconds, best_epoch = time.monotonic() - self._started, session.progress.best_epoch
         if self._json:
-            scores = event.scores.named("test") | {"scores": event.all_scores}
-            self._print_json("finished", directory=str(self._directory), best_epoch=progress.best_epoch, **scores)
+            self._print_json("finished", directory=str(self._directory), best_epoch=best_epoch, scores=event.all_scores)
             return
         if not self._quiet:
-            test = event.all_scores["test"]
-            print_scores(test, f"test part, {test['samples']:,} samples:")
+            scores = event.all_scores["test"]
+            print_scores(scores, f"test part, {scores['samples']:,} samples:")
             trained = sum(metrics["seconds"] for metrics in self._epochs)
             speed = sum(metrics["samples"] for metrics in self._epochs) / trained if trained else 0.0
             print(end_summary(session, self._directory, seconds, speed, self._terminal.width))

@@ -42,12 +42,17 @@ def end_summary(session: Session, directory: Path, seconds: float, speed: float,
     progress = session.progress
     rows = {}
     if progress.best_epoch:
-        best = f"{session.config.monitor.replace('_', ' ')} {progress.best_score:.4f}"
-        rows["best"] = f"epoch {progress.best_epoch} of {progress.epoch}, {best}"
-    rows["time"] = clock(seconds) + (f", {speed:,.0f} samples/s in training" if speed else "")
+        monitored = f"{session.config.monitor.replace('_', ' ')} {progress.best_score:.4f}"
+        rows["best"] = f"{monitored} after epoch {progress.best_epoch} of {progress.epoch}"
+    rows["time"] = duration(seconds) + (f", {speed:,.0f} samples/s in training" if speed else "")
     rows["results"] = f"{directory}: model.safetensors, metrics.jsonl, config.json"
     rows["next"] = f"nnmpi report {shlex.quote(str(directory))}"
     return table(rows, width)
+
+
+def duration(seconds: float) -> str:
+    """``3.2 s``, ``12:03``, …"""
+    return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
 
 
 def table(rows: dict[str, str], width: int) -> str:

@@ -92,6 +92,8 @@ class _Run:
                 if config.report:
                     check_report()
         place = agree_on_place(config, world, self._place)
+        if not (self._place or config.output):
+            self._say(f"note: results go to {place.directory}")
         self._place = place
         self._recording.begin()
         threads = config.threads or (1 if config.deterministic else world.threads())
@@ -113,8 +115,9 @@ class _Run:
                     self._screen.begin(session, place.directory, threads)
                     self._logs = Logs(config.log, place.directory, session.description, self._say)
                     stack.callback(self._logs.close)
-                    self._say(session.task.source.note)
                     self._note_differences(session, resumed.about["bits"] if resumed else None)
+                    if not survived:
+                        self._say(session.task.source.note)
             stack.enter_context(self._stop)
             stack.enter_context(np.errstate(over="ignore", invalid="ignore", divide="ignore"))  # the loss is checked
             self._recording.attach(session, self._output)

@@ -37,7 +37,7 @@ class RunLog:
         self._metrics.flush()
 
     def finished(self, scores: dict[str, Any]) -> None:
-        """Note in ``config.json`` that the run came to its end, when, and the scores of each part."""
+        """Note in ``config.json`` that the run came to its end, and the scores of each part."""
         ended = datetime.now(UTC).isoformat(timespec="seconds")
         self._settings |= {"finished": True, "ended": ended, "scores": scores}
         self._write_config()

@@ -101,9 +101,9 @@ def test_progress_changes_during_an_epoch_and_leaves_a_clean_screen(
         if columns > 80:
             screen.wait_for(lambda n=before: changed(n + 2))
     screen.press("C-c")  # mpirun passes on nothing that its ranks print from now on
-    screen.wait_for(lambda: "ended" in screen.lines())
+    screen.wait_for(lambda: any(line.endswith("ended") for line in screen.lines()))
     screen.run(["clear"])
-    screen.wait_for(lambda: "ended" not in screen.lines())
+    screen.wait_for(lambda: not any(line.endswith("ended") for line in screen.lines()))
     screen.run(start(("train", "iris", "--epochs", "3", "--output", "short")))
     screen.wait_for(lambda: any(line.startswith("test accuracy") for line in screen.lines()))
     lines = [line for line in screen.lines() if line]
@@ -119,6 +119,6 @@ def test_file_gets_no_escape_codes(environment: str, screen: Screen, tmp_path: P
     mpi: Environment = needed(environment)
     screen.run([*mpi.nnmpi(2, "train", "iris", "--epochs", "3", "--progress", "live"), "> log"])
     log = tmp_path / "log"
-    screen.wait_for(lambda: log.exists() and b"test accuracy" in log.read_bytes())
+    screen.wait_for(lambda: log.exists() and b"\ntest accuracy" in log.read_bytes())
     assert b"\x1b" not in log.read_bytes()
     assert b"epoch 3/3" in log.read_bytes()
