@@ -36,7 +36,8 @@ finally:
 
 def show_help(directory: Path, *arguments: str) -> str:
     """What ``--help`` prints; neither MPI nor scikit-learn may have been imported for it."""
-    done = run([sys.executable, "-c", HELP, *arguments, "--help"], directory, timeout=10).succeeded()
+    flag = "--help-all" if arguments == ("train",) else "--help"
+    done = run([sys.executable, "-c", HELP, *arguments, flag], directory, timeout=10).succeeded()
     assert json.loads(done.err) == []
     return done.out
 

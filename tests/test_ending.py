@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from nnmpi.faults.end_launcher import end, end_launcher
+from nnmpi.launching.end_launcher import end, end_launcher
 
 # takes only a further TERM for serious, as Open MPI's launcher does
 STUBBORN = """

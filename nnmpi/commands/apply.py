@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.commands.score_table import print_scores
-from nnmpi.data.gather_targets import gather_targets
 from nnmpi.data.parts import Part
 from nnmpi.data.sources import Source
 from nnmpi.environment import set_threads
@@ -24,6 +23,7 @@ from nnmpi.nn.network import Network
 from nnmpi.text import printable
 from nnmpi.training.agreement import check_same_data, check_same_model
 from nnmpi.training.evaluation import CHUNK, evaluate
+from nnmpi.training.gather_targets import gather_targets
 from nnmpi.training.model_data import part_of, samples_for, source_for
 from nnmpi.training.scoring import all_scores, outputs_of
 
@@ -55,7 +55,8 @@ def evaluate_model(path: Path, data: str | None, as_json: bool, world: World) ->
     if world.rank == 0 and as_json:
         print(json.dumps({"data": source.name, "part": None if data else "test", **table}), flush=True)
     elif world.rank == 0:
-        drawn = "the test part" if model.recipe.test_data else f"the test part, drawn with seed {model.recipe.seed},"
+        seed = model.recipe.seed
+        drawn = "the test part" if model.recipe.test_data else f"the test part, drawn with seed {seed},"
         which = "all samples" if data else drawn
         print_scores(table, f"{scores.samples} samples: {which} of {source.name}")
         print(scores.line("test"), flush=True)
@@ -103,8 +104,8 @@ def _all_of(model: Model, data: str, world: World, labelled: bool) -> tuple[Sour
     check_same_data(source, world)
     if labelled:
         source = gather_targets(source, world)
+    samples = samples_for(model, source, [np.arange(source.size)], world, labelled)
     with world.together():
-        samples = samples_for(model, source, [np.arange(source.size)], world, labelled)
         target_scaler = model.target_scaler if labelled else None
         return source, samples.parts(model.scaler, target_scaler, model.architecture.dtype)[0]
 

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from nnmpi.errors import CommandError
-from nnmpi.faults.end_launcher import end_launcher
 from nnmpi.faults.launcher_death import end_with
 from nnmpi.faults.recovery import recovering
 from nnmpi.faults.startup_guard import guarded
 from nnmpi.faults.witness import Witness
+from nnmpi.launching.end_launcher import end_launcher
 from nnmpi.mpi.alone import Alone
 from nnmpi.mpi.last_words import last_words
 from nnmpi.mpi.launcher import abort_by_pmi, launched, launcher_processes, library

@@ -1,5 +1,6 @@
 """Starting a training, and starting it again where that may help."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1
 
 from nnmpi.files.run_status import Evidence, evidence, stamp
+from nnmpi.launching.end_launcher import children
 from nnmpi.launching.find_mpiexec import Launcher
 from nnmpi.launching.forward_signals import Passing, start
 from nnmpi.launching.hostfile import Host, write_hostfile
@@ -144,7 +146,9 @@ def _answering(launcher: Launcher, hosts: list[Host], scratch: Path, passing: Pa
                 end = 0
         for name, process in tries.items():
             if process.poll() is None:
-                os.killpg(process.pid, SIGKILL)  # with the ssh that it has started
+                for pid in (*children(process.pid), process.pid):  # it would leave the ssh to the host
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, SIGKILL)
             if process.wait() == 0:
                 answers.add(name)
     return [host for host in hosts if host.name in answers]

@@ -120,9 +120,12 @@ before=$(checkpoints)
 {launch} -n "$SLURM_NTASKS" -- {train} --output "$output" &
 training=$!
 
-# On both signals the ranks finish the step, write a checkpoint and end. TERM comes with scancel and preemption.
+# On all of these the ranks finish the step, write a checkpoint and end. TERM comes with preemption. To stop the job,
+#   scancel --batch --signal=INT JOB
+# After a plain scancel the newest checkpoint is the last one that was due by --checkpoint-every.
 trap 'time_is_up=yes; kill -USR1 "$training"' USR1
-trap 'kill -USR1 "$training"' TERM
+trap 'terminated=yes; kill -USR1 "$training"' TERM
+trap 'kill -USR1 "$training"' INT
 
 # A trap cuts `wait` short: wait until the training has ended.
 until wait "$training"; status=$?; ! kill -0 "$training" 2>/dev/null; do :; done
@@ -134,5 +137,7 @@ if [[ ${{time_is_up-}} && $status != 0 ]]; then
         echo "nnmpi: no checkpoint was written before the time limit, so the job is not queued again" >&2
     fi
 fi
+# A preempted job is queued again by Slurm, but not if its script has ended before.
+[[ ! ${{terminated-}} ]] || sleep 600
 exit "$status"
 """

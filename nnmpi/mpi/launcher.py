@@ -7,7 +7,6 @@ a job keeps its variables after the job has ended. So a variable counts only whe
 import contextlib
 import os
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,6 +110,11 @@ def _pmi_answers() -> bool:
     return True
 
 
+def _hydra() -> bool:
+    """Whether Hydra started this process, if any of those that speak PMI did; in Slurm's jobs it uses srun itself."""
+    return "MPI_LOCALNRANKS" in os.environ
+
+
 def abort_by_pmi(status: int) -> None:
     """Tell Hydra to end the job, as MPI would if it had started; other launchers do so when a rank exits."""
     number = _whole("PMI_FD")
@@ -129,6 +133,7 @@ def _srun_answers() -> bool:
 # (launcher, world size, rank, whether it is there), the more specific ones first
 LAUNCHERS: tuple[tuple[str, str, str, Callable[[], bool]], ...] = (
     (OPEN_MPI, "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", lambda: _pmix_answers() is True),
+    ("srun --mpi=pmi2", "PMI_SIZE", "PMI_RANK", lambda: _pmi_answers() and _srun_answers() and not _hydra()),
     ("mpiexec (Hydra)", "PMI_SIZE", "PMI_RANK", _pmi_answers),
     ("Slurm", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", _srun_answers),
     ("Slurm", "SLURM_NTASKS", "SLURM_PROCID", _srun_answers),
@@ -145,32 +150,3 @@ def fault_tolerant(mpi: Any) -> bool:
     """Whether ranks can go on after the death of others: Open MPI, started with ``--with-ft ulfm``."""
     asked = os.environ.get("OMPI_MCA_mpi_ft_enable")  # noqa: SIM112 (their name)
     return asked in ("1", "true") and library(mpi).startswith("Open MPI")
-
-
-def shows_terminal() -> bool:
-    """Whether what this process prints goes straight to a terminal that obeys escape codes, and the user wants them.
-
-    Open MPI's launcher gives rank 0 a terminal of its own even where it passes the output on into a file: what the
-    launcher writes to is what counts.
-    """
-    if not sys.stdout.isatty() or os.environ.get("TERM", "") in ("", "dumb") or os.environ.get("NO_COLOR"):
-        return False
-    if "OMPI_COMM_WORLD_SIZE" not in os.environ:
-        return True
-    try:
-        # not by open(): that would empty a file; and a pipe that nobody reads must not block
-        output = os.open(f"/proc/{_launcher_pid()}/fd/1", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        return os.isatty(output)
-    finally:
-        os.close(output)
-
-
-def _launcher_pid() -> int:
-    """The launcher: the nearest process above this one that it has not given a rank; between them may be scripts."""
-    pid = os.getppid()
-    while b"OMPI_COMM_WORLD_RANK=" in Path(f"/proc/{pid}/environ").read_bytes():
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    return pid

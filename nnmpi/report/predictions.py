@@ -1,5 +1,6 @@
 """What a model says of the samples that it was tested on; its scores are those of ``nnmpi evaluate``."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ import numpy.typing as npt
 
 from nnmpi.data.parts import Part
 from nnmpi.data.sources import Source
+from nnmpi.errors import InputError
 from nnmpi.files.model import Model, read_model
 from nnmpi.mpi.world import World
 from nnmpi.nn.network import Network
 from nnmpi.training.evaluation import CHUNK, Scores, evaluate
 from nnmpi.training.model_data import part_of
-from nnmpi.training.scoring import outputs_of
+from nnmpi.training.scoring import all_scores, outputs_of
 
 Array = npt.NDArray[Any]
 
@@ -35,8 +37,8 @@ class Predictions:
         The same of the predictions.
     probabilities : array, shape (n, classes), or None
         None for a regression and for classes without probabilities.
-    scores : Scores
-        As ``nnmpi evaluate`` prints them.
+    table : dict
+        All scores, as ``nnmpi evaluate --json`` prints them.
     """
 
     model: Model
@@ -46,7 +48,7 @@ class Predictions:
     y: Array
     predicted: Array
     probabilities: Array | None
-    scores: Scores
+    table: dict[str, Any]
 
     @property
     def classes(self) -> list[str] | None:
@@ -70,8 +72,12 @@ def predict_test_part(directory: Path, world: World) -> Predictions:
     targets = model.targets
     source, part = part_of(model, "test", None, world)
     y = part.y if part.numbers is None else part.numbers
+    network = Network(model.architecture, model.parameters, CHUNK)
     scores = _evaluate(model, part, world)
-    raw, codes = outputs_of(Network(model.architecture, model.parameters, CHUNK), part)
+    if not math.isfinite(scores.loss):
+        raise InputError(f"the loss of row {scores.bad_row} (from 0) is not finite")
+    table = all_scores(scores, network, part, targets, world, model.target_scaler)
+    raw, codes = outputs_of(network, part)
     outputs = raw.astype(np.float64)
     probabilities = None
     if targets.classes is None:
@@ -81,7 +87,7 @@ def predict_test_part(directory: Path, world: World) -> Predictions:
         predicted = codes
         if model.architecture.output_activation != "identity":
             probabilities = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
-    return Predictions(model, source, part.rows, part, y, predicted, probabilities, scores)
+    return Predictions(model, source, part.rows, part, y, predicted, probabilities, table)
 
 
 def _evaluate(model: Model, part: Part, world: World) -> Scores:

@@ -11,7 +11,7 @@ from nnmpi.training.metrics import METRICS
 
 LARGEST_CONFIG = 1 << 24  # bytes
 LARGEST_LOG = 1 << 27  # bytes of metrics.jsonl; a line has some 400
-LOWER_IS_BETTER = ("loss", "error", "mae", "mse", "rmse", "seconds")
+COUNTS = ("samples", "weight")  # among the scores of a part
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,10 @@ class RunFiles:
             return {}
         parts = ("train_", "validation_", "test_")
         values = {name: number(value) for name, value in self.epochs[best].items() if name.startswith(parts)}
+        final = self.config.get("scores")
+        for part, scores in final.items() if isinstance(final, dict) else ():
+            if f"{part}_" in parts and isinstance(scores, dict):
+                values |= {f"{part}_{name}": number(value) for name, value in scores.items() if name not in COUNTS}
         return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
@@ -110,7 +114,9 @@ def number(value: Any) -> float:
 
 def lower_is_better(metric: str) -> bool:
     """Whether a small value of `metric` is a good one."""
-    return metric.endswith(LOWER_IS_BETTER)
+    part, _, name = metric.partition("_")
+    name = name if part in ("train", "validation", "test") else metric
+    return not METRICS[name].larger_is_better if name in METRICS else name.endswith("loss")
 
 
 def _of_epochs(done: int, config: dict[str, Any]) -> str:

@@ -37,12 +37,15 @@ class Result:
         One for each epoch, with the keys of ``metrics.jsonl``.
     scores : Scores
         Loss, and accuracy or R², of the final network on the test part.
+    all_scores : dict
+        All metrics of the part ``"test"`` and, if there is one, ``"validation"``; None is undefined.
     model : TrainedNetwork
         The final network.
     """
 
     metrics: list[dict[str, Any]]
     scores: Scores
+    all_scores: dict[str, dict[str, Any]]
     model: TrainedNetwork
 
 
@@ -124,8 +127,8 @@ def train(
                         if verbose and world.rank == 0:
                             print(_line(event.metrics), flush=True)
                     elif isinstance(event, Finished):
-                        scores = event.scores
-        return Result(metrics, scores, TrainedNetwork(session.model()))
+                        finished = event
+        return Result(metrics, finished.scores, finished.all_scores, TrainedNetwork(session.model()))
 
 
 def _config(data: str, output: str | os.PathLike[str] | None, settings: dict[str, Any]) -> Config:

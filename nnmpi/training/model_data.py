@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nnmpi.data.gather_targets import gather_targets
-from nnmpi.data.held import HeldRows, Indices
+from nnmpi.data.held import Indices
 from nnmpi.data.parts import Part, split
-from nnmpi.data.shards import default_shards, held_shards
+from nnmpi.data.shards import default_shards
 from nnmpi.data.sources import Columns, Source, open_source
 from nnmpi.data.table import Encoding
 from nnmpi.errors import InputError
 from nnmpi.files.model import Model, Recipe
 from nnmpi.mpi.world import World
 from nnmpi.training.agreement import check_same_data
-from nnmpi.training.samples import Samples
+from nnmpi.training.gather_targets import gather_targets
+from nnmpi.training.samples import Samples, read_samples
 
 
 def source_for(model: Model, data: str, targets: bool = True, trusted: bool = True) -> Source:
@@ -27,12 +27,14 @@ def source_for(model: Model, data: str, targets: bool = True, trusted: bool = Tr
     InputError
         If it cannot be opened or does not go with the model.
     """
+    recipe, columns = model.recipe, Columns()
+    if targets:
+        columns = Columns(recipe.target, weight=recipe.sample_weight, needs_weight=False)
     if isinstance(model.scaler, Encoding):
-        columns = Columns(target=model.recipe.target, weight=model.recipe.sample_weight) if targets else Columns()
         source = open_source(data, targets, trusted, columns, model.scaler.columns)
         features = len(model.scaler.columns)
     else:
-        source = open_source(data, targets, trusted)
+        source = open_source(data, targets, trusted, columns)
         features = model.architecture.sizes[0]
         for column in source.columns or ():
             if column.kind != "number" or column.part:
@@ -63,17 +65,18 @@ def part_of(model: Model, name: str, data: str | None, world: World) -> tuple[So
     """
     recipe = model.recipe
     own = {"test": recipe.test_data, "validation": recipe.validation_data}.get(name)
+    if name == "validation" and not (own or recipe.validation_fraction):
+        raise InputError("--part validation: the run had no validation part; allowed are test, training", shared=True)
     expected = recipe.data_digest if own is None else recipe.test_digest if name == "test" else None
     with world.together():
         source = source_for(model, data) if data else _recorded(model, own or recipe.data)
     check_same_data(source, world)
     source = gather_targets(source, world)
-    with world.together(), _changed(expected, source.name, name):
-        rows = np.arange(source.size)
-        if own is None:
-            rows = _rows_of(recipe, source, name)
-        if not len(rows):
-            raise InputError(f"the run had no {name} part; parts are training, validation and test")
+    with _changed(expected, source.name, name):
+        with world.together():
+            rows = np.arange(source.size)
+            if own is None:
+                rows = _rows_of(recipe, source, name)
         samples = samples_for(model, source, [rows, np.setdiff1d(np.arange(source.size), rows)], world)
     if expected not in (None, samples.digest(world)):
         what = "features, targets, weights or the order of the rows are others"
@@ -106,7 +109,7 @@ def _changed(digest: str | None, data: str, part: str) -> Iterator[None]:
     except InputError as error:
         if digest is None:
             raise
-        raise InputError(_changed_text(data, part, str(error))) from None
+        raise InputError(_changed_text(data, part, str(error)), shared=error.shared) from None
 
 
 def _changed_text(data: str, part: str, what: str) -> str:
@@ -117,7 +120,6 @@ def _changed_text(data: str, part: str, what: str) -> str:
 
 
 def samples_for(model: Model, source: Source, parts: list[Indices], world: World, labelled: bool = True) -> Samples:
-    """The share of this rank in the rows of each part."""
-    shards = default_shards(world.size)
-    rows = HeldRows(source, parts, shards, held_shards(shards, world.size, world.rank), model.architecture.dtype)
-    return Samples(rows, model.targets, labelled)
+    """The share of this rank in the rows of each part; all ranks take part."""
+    dtype = model.architecture.dtype
+    return read_samples(source, parts, default_shards(world.size), dtype, model.targets, world, labelled)

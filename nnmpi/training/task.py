@@ -9,23 +9,22 @@ import numpy.typing as npt
 
 from nnmpi.config import Config, shown
 from nnmpi.data.augment import Augmentation
-from nnmpi.data.gather_targets import gather_targets
-from nnmpi.data.held import HeldRows
 from nnmpi.data.parts import Part, Parts, split
 from nnmpi.data.scaler import Scaler, fit_scaler
 from nnmpi.data.shards import Layout, default_shards, held_shards
-from nnmpi.data.sources import NO_COLUMNS, Columns, Source, open_source
+from nnmpi.data.sources import Columns, Source, open_source
 from nnmpi.data.table import Preparation, fit_encoding
 from nnmpi.data.targets import Targets, targets_of
-from nnmpi.data.weights import class_weights
 from nnmpi.errors import InputError
 from nnmpi.memory import check_memory
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.losses import LOSSES
 from nnmpi.training.agreement import check_same_data
+from nnmpi.training.class_weights import class_weights
 from nnmpi.training.evaluation import CHUNK
-from nnmpi.training.samples import Samples
+from nnmpi.training.gather_targets import gather_targets
+from nnmpi.training.samples import read_samples
 
 
 @dataclass(frozen=True)
@@ -77,13 +76,15 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
         held = held_shards(layout.shards, world.size, world.rank)
         augmentation = _augmentation(config, source, source.features)
         moves = augmentation is not None and augmentation.moves
-        # the training part comes last, where it may stay as it is stored
-        rows = HeldRows(source, (parts.test, parts.validation, parts.training), layout.shards, held, config.dtype)
-        samples = Samples(rows, targets)
-        of_others = {
-            name: Samples(HeldRows(other, (np.arange(other.size),), layout.shards, held, config.dtype), targets)
-            for name, other in others.items()
-        }
+    sizes = {name: len(part) for name, part in vars(parts).items()}
+    # the training part comes last, where it may stay as it is stored
+    in_order = parts.test, parts.validation, parts.training
+    samples = read_samples(source, in_order, layout.shards, config.dtype, targets, world)
+    del parts, in_order  # of a large source they are much
+    of_others = {
+        name: read_samples(other, [np.arange(other.size)], layout.shards, config.dtype, targets, world)
+        for name, other in others.items()
+    }
 
     def features() -> Iterator[npt.NDArray[Any]]:
         for shard, (x, _, _) in zip(held, samples.shards(2), strict=True):
@@ -109,7 +110,6 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
     test, validation = own.get("test", test), own.get("validation", validation)
     of_classes = class_weights(config.class_weight, targets, training.y, world)
     _check_weights({"training": training, "validation": validation, "test": test}, of_classes, world)
-    sizes = {name: len(rows) for name, rows in vars(parts).items()}
     sizes |= {name: other.size for name, other in others.items()}
     return Task(
         source,
@@ -138,7 +138,7 @@ def _open_others(config: Config, source: Source, world: World) -> dict[str, Sour
         for part, name in (("test", config.test_data), ("validation", config.validation_data)):
             if name is None:
                 continue
-            chosen = Columns(source.target, weight=config.sample_weight) if source.columns else NO_COLUMNS
+            chosen = Columns(source.target, weight=config.sample_weight)
             other = open_source(name, columns=chosen, known=source.columns)
             if other.features != source.features:
                 raise InputError(

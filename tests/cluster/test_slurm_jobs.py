@@ -2,17 +2,20 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hosts import wait_for
-from jobs import Environment, Run, variables
+from jobs import Environment, Run, needed, read_metrics, run, variables
+from launched import end_pause, pausing, wait_for_pause
 from slurm import Slurm
+
+from nnmpi.files.checkpoint import newest
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
-PAUSING = Path(__file__).parents[1] / "programs/pausing"
 FLAGS = ("--epochs", "4", "--deterministic")
 LONG = 150  # seconds that Slurm and a training may take on a busy machine
 
@@ -39,7 +42,9 @@ def wait_for_state(slurm: Slurm, job: str, state: str, directory: Path) -> None:
     wait_for(reached, timeout=LONG)
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(
+    "ranks", [1, pytest.param(2, marks=pytest.mark.more("test_across_hosts has two ranks a host"))]
+)
 def test_the_script_trains_on_four_nodes(
     ranks: int, mpi: Environment, slurm: Slurm, train: Callable[..., Run], tmp_path: Path
 ) -> None:
@@ -54,3 +59,94 @@ def test_the_script_trains_on_four_nodes(
         train(*FLAGS).directory / "model.safetensors"
     ).read_bytes()
     assert train(*FLAGS).last_line in output(tmp_path)
+
+
+def pause_in_job(slurm: Slurm, mpi: Environment, directory: Path, *flags: str) -> str:
+    """A job whose ranks pause in update 70 until a signal comes; its number."""
+    asked = ("--nodes", "4", "--time", "20m")
+    job = submit(
+        slurm, mpi, directory, *asked, "--", "train", *FLAGS, *flags, "--output", "run", **pausing(directory, 70)
+    )
+    wait_for_pause(directory, 4)
+    return job
+
+
+def last_update(directory: Path) -> int:
+    """How many updates the newest checkpoint has seen; 0 if there is none."""
+    checkpoint, _ = newest(directory / "run/checkpoints")
+    return 45 * checkpoint.progress.epoch + checkpoint.progress.step if checkpoint else 0
+
+
+def end_of_queueing(slurm: Slurm, job: str, directory: Path) -> None:
+    """Wait until the job is queued again, and let it start sooner than Slurm wants."""
+    wait_for(lambda: slurm.state(job) == "PENDING", timeout=LONG)
+    end_pause(directory)
+    slurm("scontrol", "update", f"JobId={job}", "StartTime=now", "TimeLimit=20")
+
+
+def check_resumed(slurm: Slurm, job: str, directory: Path, train: Callable[..., Run]) -> None:
+    """The job went on where it was, and ended with the same bits."""
+    wait_for_state(slurm, job, "COMPLETED", directory)
+    straight = train(*FLAGS)
+    assert (directory / "run/model.safetensors").read_bytes() == (straight.directory / "model.safetensors").read_bytes()
+    assert [m["epoch"] for m in read_metrics(directory / "run")] == [1, 2, 3, 4]
+    assert json.loads((directory / "run/config.json").read_text())["slurm"]["SLURM_RESTART_COUNT"] == "1"
+
+
+RARE = ("--checkpoint-every", "1000steps")  # only a signal leaves a checkpoint
+
+
+@pytest.mark.parametrize(
+    "library",
+    ["openmpi", pytest.param("mpich", marks=pytest.mark.more("a minute; INT shows that signals get through"))],
+)
+def test_at_the_time_limit_the_job_is_queued_again_and_goes_on(
+    library: str, slurm: Slurm, train: Callable[..., Run], tmp_path: Path
+) -> None:
+    started = time.monotonic()
+    job = pause_in_job(slurm, needed(library), tmp_path, *RARE)
+    # one to two minutes are left: Slurm, which looks every 30 s, sends the signal when it looks
+    limit = int(time.monotonic() - started) // 60 + 2
+    slurm("scontrol", "update", f"JobId={job}", f"TimeLimit={limit}")
+    end_of_queueing(slurm, job, tmp_path)
+    check_resumed(slurm, job, tmp_path, train)
+    assert "stopped by SIGUSR1 in epoch 2 after step 26" in output(tmp_path)
+
+
+@pytest.mark.more("preemption is the signal TERM of test_slurm.py, and Slurm's own queueing")
+def test_a_preempted_job_goes_on(slurm: Slurm, train: Callable[..., Run], tmp_path: Path) -> None:
+    job = pause_in_job(slurm, needed("openmpi"), tmp_path, "--checkpoint-every", "20steps")
+    slurm("srun", "--partition=urgent", "--nodes=4", "--exclusive", "true", timeout=LONG)
+    end_pause(tmp_path)  # the job may have started again, and paused
+    check_resumed(slurm, job, tmp_path, train)
+
+
+def test_an_interrupted_job_leaves_a_checkpoint(mpi: Environment, slurm: Slurm, tmp_path: Path) -> None:
+    job = pause_in_job(slurm, mpi, tmp_path, *RARE)
+    slurm("scancel", "--batch", "--signal=INT", job)
+    wait_for(lambda: not slurm("squeue", "-h", "-j", job), timeout=LONG)
+    assert last_update(tmp_path) == 71
+    assert slurm.state(job) == "FAILED"  # its exit status is not 0
+
+
+@pytest.mark.parametrize(
+    "library", ["openmpi", pytest.param("mpich", marks=pytest.mark.more("its ranks write one more"))]
+)
+def test_a_cancelled_job_leaves_the_last_checkpoint_that_was_due(library: str, slurm: Slurm, tmp_path: Path) -> None:
+    """Slurm ends Open MPI's daemons, which srun started, and these the ranks: they cannot write another one."""
+    job = pause_in_job(slurm, needed(library), tmp_path, "--checkpoint-every", "20steps")
+    wait_for(lambda: last_update(tmp_path) >= 60)
+    slurm("scancel", job)
+    wait_for(lambda: not slurm("squeue", "-h", "-j", job), timeout=LONG)
+    assert last_update(tmp_path) >= 60
+
+
+def test_worlds_of_one_rank_are_refused(slurm: Slurm, tmp_path: Path) -> None:
+    """Open MPI's library under the interface of MPICH."""
+    train = (needed("openmpi").program("nnmpi"), "train", "--output", str(tmp_path / "run"))
+    command = slurm.command("srun", "--nodes=4", "--mpi=pmi2", *train)
+    done = run(command, tmp_path, timeout=LONG)
+    assert done.status == 2
+    assert done.err.count("nnmpi: ") == 1
+    assert "srun --mpi=pmi2 started 4 processes, but MPI sees a world of 1" in done.err, done.err
+    assert not (tmp_path / "run").exists()

@@ -2,13 +2,12 @@
 
 import importlib
 import os
-from dataclasses import replace
 
 from nnmpi.data.columns import Column
 from nnmpi.data.sources.source import NO_COLUMNS, Columns, Request, Source
 from nnmpi.errors import InputError
 
-__all__ = ["NO_COLUMNS", "SOURCES", "Columns", "Request", "Source", "open_source", "sources_text"]
+__all__ = ["SOURCES", "Columns", "Request", "Source", "open_source", "sources_text"]
 
 # how a source is written (a name, a prefix up to its colon, or the end of a file's name) → the module that opens it
 SOURCES = {
@@ -72,10 +71,10 @@ def open_source(
         raise InputError(f"--data {name}: unknown; allowed are {sources_text()}")
     if module not in TABLES and known is not None:
         check_plain(name, known)
-    elif module not in TABLES and replace(columns, weight=None) != NO_COLUMNS:
+    elif module not in TABLES and (columns.target or columns.drop or columns.categories):
         raise InputError(f"--data {name}: --target, --drop and --categories are for tables: CSV and Parquet files")
     source: Source = importlib.import_module(f"{__name__}.{module}").open_source(request)
-    if columns.weight and source.weights is None and known is None:
+    if columns.weight and columns.needs_weight and source.weights is None:
         raise InputError(
             f"--data {name}: --sample-weight {columns.weight}: there are none; weights are a column of a table or an "
             "array of an .npz file"

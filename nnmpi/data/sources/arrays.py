@@ -23,7 +23,7 @@ def arrays(
     x: npt.ArrayLike, y: npt.ArrayLike | None, name: str = "arrays", weights: npt.ArrayLike | None = None
 ) -> Source:
     """The source of samples `x`, shape (n, features) or (n, height, width), with targets `y` and `weights`."""
-    x = np.asarray(x)
+    x = without_objects(x)
     layout = layout_of(name, x.shape, x.dtype)
     rows = x.reshape(layout.size, layout.features)
 
@@ -31,9 +31,20 @@ def arrays(
         out[:] = rows[indices]
 
     size, features, image, dtype = layout
-    targets = None if y is None else checked_y(name, np.asarray(y), size)
+    targets = None if y is None else checked_y(name, without_objects(y), size)
     checked = None if weights is None else checked_weights(name, np.asarray(weights), size, "sample_weight")
     return Source(name, read, size, features, targets, image, dtype, weights=checked)
+
+
+def without_objects(values: npt.ArrayLike) -> npt.NDArray[Any]:
+    """`values` as an array; Python objects in it become texts if all are, or numbers, as pandas' columns have them."""
+    array = np.asarray(values)
+    if array.dtype.kind != "O":
+        return array
+    types = {type(value) for value in array.ravel().tolist()}
+    if types <= {str} or types <= {bool} or types <= {int, float, bool}:
+        return np.array(array.tolist())
+    return array
 
 
 def layout_of(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], key: str = "X") -> Layout:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.sources.arrays import checked_weights, checked_y
+from nnmpi.data.sources.arrays import checked_weights, checked_y, without_objects
 from nnmpi.data.sources.extras import needed
 from nnmpi.data.sources.source import Request, Source
 
@@ -39,4 +39,4 @@ def frame_source(
         source = dataclasses.replace(source, weights=checked)
     if y is None:
         return source
-    return dataclasses.replace(source, y=checked_y(request.name, np.asarray(y), source.size))
+    return dataclasses.replace(source, y=checked_y(request.name, without_objects(y), source.size))

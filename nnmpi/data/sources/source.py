@@ -23,6 +23,7 @@ class Columns:
     drop: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     weight: str | None = None  # --sample-weight
+    needs_weight: bool = True  # whether data without it are refused
 
 
 NO_COLUMNS = Columns()
@@ -89,7 +90,11 @@ class Source:
         The weight of each sample; None is 1.
     read_y : function or None
         Of a large table of which each rank reads a part only, where ``y`` is None: the targets of some rows, from the
-        first to the one behind the last; see `nnmpi.data.gather_targets`.
+        first to the one behind the last; see `nnmpi.training.gather_targets`.
+    bounds, blocks : tuple of int, function
+        Of a large source that can only be read in pieces: where they begin and the last one ends, and what gives the
+        rows from one bound to another block by block, each with the number of its first row; see
+        `nnmpi.training.read_together`.
     """
 
     name: str
@@ -106,6 +111,8 @@ class Source:
     target: tuple[str, ...] = ()
     weights: npt.NDArray[np.float64] | None = None
     read_y: Callable[[int, int], npt.NDArray[Any]] | None = None
+    bounds: tuple[int, ...] = ()
+    blocks: Callable[[int, int], Iterator[tuple[int, npt.NDArray[Any]]]] | None = None
 
     @property
     def is_large(self) -> bool:

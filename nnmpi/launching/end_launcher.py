@@ -58,7 +58,7 @@ def end(process: int, after: float, reason: str) -> None:
             return
         with contextlib.suppress(OSError), open(f"/proc/{process}/fd/2", "ab", buffering=0) as its_errors:
             its_errors.write(f"nnmpi: note: stopping mpirun, which still waits for {reason}\n".encode())
-        below = [os.pidfd_open(child) for child in _children(process)]
+        below = [os.pidfd_open(child) for child in children(process)]
         for signal in (SIGTERM, SIGTERM, SIGTERM, SIGKILL):
             pidfd_send_signal(handle, signal)
             if select.select([handle], [], [], 2.0)[0]:
@@ -68,7 +68,7 @@ def end(process: int, after: float, reason: str) -> None:
                 pidfd_send_signal(child, SIGTERM)
 
 
-def _children(process: int) -> list[int]:
+def children(process: int) -> list[int]:
     """The processes that `process` has started and that run."""
     return [int(pid) for file in Path(f"/proc/{process}/task").glob("*/children") for pid in file.read_text().split()]
 

@@ -1,0 +1,124 @@
+"""Numbers that are not finite, or stop being so, are named with row and feature, in every part and command."""
+
+# reported as ayrna/skordinal 115 and chengtan9907/OpenSTL 137
+
+import json
+
+import numpy as np
+import pytest
+from jobs import needed, run
+from sklearn.model_selection import train_test_split
+
+G = np.random.default_rng(1)
+X = G.standard_normal((200, 4)) * [1, 1e-3, 1, 1]
+Y = (X[:, 0] > 0).astype(int)
+TRAINING, TEST = train_test_split(np.arange(200), test_size=0.2, random_state=42)
+VALIDATION = train_test_split(TRAINING, test_size=0.1, random_state=42)[1]
+
+
+def commands(tmp_path, nnmpi, ranks):
+    def command(*arguments):
+        if ranks == 1:
+            return nnmpi(*arguments, cwd=tmp_path)
+        return run(needed("openmpi").nnmpi(ranks, *arguments), tmp_path)
+
+    return command
+
+
+def assert_named(done, row, feature):
+    assert done.status == 2
+    assert f"row {row}, feature {feature} (both from 0) is " in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("row", "number"),
+    [
+        (TRAINING[0], np.nan),
+        (TRAINING[-1], -np.inf),
+        (VALIDATION[3], np.inf),
+        (VALIDATION[0], 9.96921e36),
+        (TEST[0], np.nan),
+        (TEST[-1], 1e300),
+        (TEST[5], -3.4e38),
+    ],
+)
+def test_training_names_it_in_each_part(nnmpi, tmp_path, row, number):
+    x = X.copy()
+    x[row, 1] = number
+    np.savez(tmp_path / "d.npz", X=x, y=Y)
+    done = nnmpi("train", "--data", "d.npz", "--early-stopping", "3", "--output", "m", cwd=tmp_path)
+    assert_named(done, row, 1)
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_evaluate_and_predict_name_it(train, nnmpi, tmp_path, ranks):
+    np.savez(tmp_path / "train.npz", X=X, y=Y)
+    nnmpi("train", "--data", "train.npz", "--epochs", "2", "--output", "m", cwd=tmp_path).succeeded()
+    command = commands(tmp_path, nnmpi, ranks)
+    for row, feature, number in ((1, 1, 9.96921e36), (19, 3, np.nan), (10, 0, 1e308)):
+        x = X[:20].copy()
+        x[row, feature] = number
+        np.savez(tmp_path / "new.npz", X=x, y=Y[:20])
+        assert_named(command("predict", "m", "--data", "new.npz", "--out", "p.csv"), row, feature)
+        assert_named(command("evaluate", "m", "--data", "new.npz"), row, feature)
+    assert not (tmp_path / "p.csv").exists()
+
+
+WIDE = G.standard_normal((200, 60))
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_row_whose_output_is_not_finite_is_named(nnmpi, tmp_path, command):
+    np.savez(tmp_path / "train.npz", X=WIDE, y=Y)
+    nnmpi("train", "--data", "train.npz", "--epochs", "1", "--output", "m", cwd=tmp_path).succeeded()
+    x = WIDE[:20].copy()
+    x[7] = 2.5e38  # fits float32, the sums of the first layer do not
+    np.savez(tmp_path / "new.npz", X=x, y=Y[:20])
+    done = nnmpi(command, "m", "--data", "new.npz", cwd=tmp_path)
+    assert done.status == 2
+    assert "row 7 " in done.err
+
+
+def test_learning_rate_is_not_blamed_for_a_fill_value(nnmpi, tmp_path):
+    x = WIDE.copy()
+    x[TEST[2]] = 2.5e38
+    np.savez(tmp_path / "d.npz", X=x, y=Y)
+    done = nnmpi("train", "--data", "d.npz", "--epochs", "2", "--output", "m", cwd=tmp_path)
+    assert done.status == 2
+    assert f"row {TEST[2]} (from 0), of the test part" in done.err
+    assert "learning-rate" not in done.err
+
+
+def test_learning_rate_is_blamed_where_it_is_to_blame(nnmpi, tmp_path):
+    np.savez(tmp_path / "d.npz", X=X, y=X[:, 0] * 1.5)
+    flags = ("--learning-rate", "1e12", "--early-stopping", "5", "--output", "m")
+    done = nnmpi("train", "--data", "d.npz", *flags, cwd=tmp_path)
+    assert done.status == 1
+    assert "lower --learning-rate" in done.err
+    for line in (tmp_path / "m" / "metrics.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_target_that_is_not_finite_is_named(nnmpi, tmp_path, number, dtype):
+    y = X[:, 0].astype(dtype)
+    y[42] = number
+    np.savez(tmp_path / "d.npz", X=X, y=y)
+    done = nnmpi("train", "--data", "d.npz", "--output", "m", cwd=tmp_path)
+    assert done.status == 2
+    assert "row 42 " in done.err
+
+
+def test_target_that_does_not_fit_when_standardized_is_named(nnmpi, tmp_path):
+    y = X[:, 0].copy()
+    np.savez(tmp_path / "d.npz", X=X, y=y)
+    nnmpi("train", "--data", "d.npz", "--epochs", "1", "--output", "m", cwd=tmp_path).succeeded()
+    y[7] = 1e300
+    np.savez(tmp_path / "new.npz", X=X, y=y)
+    done = nnmpi("evaluate", "m", "--data", "new.npz", cwd=tmp_path)
+    assert done.status == 2
+    assert "y of row 7 (from 0) is 1e+300" in done.err
