@@ -15,7 +15,7 @@ from sklearn.utils.validation import validate_data
 from nnmpi.mlp_parameters import CONSTRAINTS, trains_in_steps
 from nnmpi.mpi.world import World
 from nnmpi.multilayer import MultilayerPerceptron
-from nnmpi.training.fit_together import all_labels, on_all_ranks
+from nnmpi.training.fit_together import all_labels, on_all_ranks, weights_of_classes
 
 Array = npt.NDArray[Any]
 
@@ -253,16 +253,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
             return sample_weight
         if self._label_binarizer.y_type_.startswith("multilabel"):
             raise ValueError("class_weight is for one label a sample; weigh samples of several with sample_weight")
-        codes, labels = y.reshape(-1).astype(np.intp), self.classes_.tolist()
-        if self.class_weight == "balanced":
-            counts = np.bincount(codes, minlength=len(labels))
-            counts = world.gather_rows(counts[None]).sum(axis=0) if shard else counts
-            of_classes = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
-        else:
-            unknown = set(self.class_weight) - set(labels)
-            if unknown:
-                raise ValueError(f"class_weight has the labels {sorted(unknown)}, the classes are {labels}")
-            of_classes = np.array([float(self.class_weight.get(label, 1.0)) for label in labels])
+        codes = y.reshape(-1).astype(np.intp)
+        of_classes = weights_of_classes(self.class_weight, self.classes_.tolist(), codes, world if shard else None)
         return of_classes[codes] if sample_weight is None else of_classes[codes] * sample_weight
 
     def _outputs_for(self, outputs: int) -> tuple[int, str, str]:

@@ -1,9 +1,11 @@
 """What both estimators share: from scikit-learn's parameters and arrays to a fit, and back to its attributes."""
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +15,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from nnmpi.files.model import write_model
 from nnmpi.launching.rank_pool import RankPool, rank_pool
+from nnmpi.mlp_model import model_of
 from nnmpi.mlp_parameters import check
 from nnmpi.mpi.cores import available
 from nnmpi.mpi.launcher import may_have_others
@@ -251,10 +255,25 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         """The network's outputs, shape (n, outputs)."""
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", reset=False)
+        return outputs_of(*self._network(), X)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted network to `path`, for `nnmpi.load` and the commands; the samples it takes are as in `fit`.
+
+        Raises
+        ------
+        ValueError
+            If a model file cannot hold it.
+        """
+        check_is_fitted(self)
+        write_model(Path(path), model_of(*self._network(), getattr(self, "classes_", None)), sync=True)
+
+    def _network(self) -> tuple[Architecture, Array]:
+        """The shape of the fitted network, and its parameters in one vector."""
         hidden = [layer.shape[1] for layer in self.coefs_[:-1]]
         dtype = self.coefs_[0].dtype.name
         architecture = self._architecture(self.coefs_[0].shape[0], hidden, self.n_outputs_, dtype)
-        return outputs_of(architecture, packed(architecture, self.coefs_, self.intercepts_), X)
+        return architecture, packed(architecture, self.coefs_, self.intercepts_)
 
 
 def _or(value: float | None, default: float) -> float:

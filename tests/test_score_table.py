@@ -26,6 +26,18 @@ def printed(values: dict[str, Any], title: str = "title") -> str:
     return out.getvalue()
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_of_the_launcher_gets_no_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with redirect_stdout(Terminal()) as out:
+        print_scores(scores(["late", "on time"]), "title")
+    assert "\x1b" not in out.getvalue()
+
+
 @pytest.mark.parametrize(
     "labels",
     [

@@ -1,6 +1,5 @@
 """The command ``launch``."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import click
 from nnmpi.cli import ranks as on_ranks
 from nnmpi.cli.settings import config_of
 from nnmpi.errors import InputError
-from nnmpi.text import message
 
 
 @click.command(
@@ -80,6 +78,5 @@ def launch(
     directory = choose_directory(config.output, config.data, config.resume, config.overwrite)
     if not config.output:  # decided once: a restart goes on where the training began
         job = replace(job, arguments=(command[0], "--output", str(directory), *command[1:]))
-        print(message(f"nnmpi: note: results go to {directory}"), file=sys.stderr, flush=True)
     with relayed_output():
         return supervise(launcher, job, hosts, restarts, directory)

@@ -30,7 +30,8 @@ NAMES = {
 def print_scores(scores: dict[str, Any], title: str) -> None:
     """Print the scores of a part, as `nnmpi.training.scoring` gives them, in 80 columns under a title."""
     print(printable(title))
-    console = Console(width=WIDTH, highlight=False, markup=False, emoji=False)
+    # plain: Open MPI gives rank 0 a terminal of its own, also where its launcher writes to a file
+    console = Console(width=WIDTH, highlight=False, markup=False, emoji=False, force_terminal=False)
     console.print(_summary(scores))
     if "classes" in scores:
         console.print(_classes(scores["classes"], "weight" if "weight" in scores else "samples"))

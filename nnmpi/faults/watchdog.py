@@ -220,14 +220,15 @@ class Watchdog:
     def _leave(self) -> NoReturn:
         """End this rank; a launcher then ends the job, unless it was told to tolerate faults.
 
-        It is seen to that the launcher ends, too: it may wait for a host that cannot be reached.
+        Where the job has several hosts, the launcher is ended, too: it may wait for one that cannot be reached.
         """
         if self._world.recovers:
             peers = self._channel.peers
             for rank, peer in peers.items():
                 if peer.machine == peers[self._me].machine and self._state(rank) in ("T", "t"):
                     self._kill(rank)
-        if not (self._world.members.leads and end_launcher("a host that does not answer")):
+        members = self._world.members
+        if not (members.on_one_host or (members.leads and end_launcher("a host that does not answer"))):
             time.sleep(1)  # MPI ends the rank that has to see to it as soon as it notices that others have left
         self._world.farewell()
         os._exit(1)

@@ -120,9 +120,12 @@ before=$(checkpoints)
 {launch} -n "$SLURM_NTASKS" -- {train} --output "$output" &
 training=$!
 
-# On both signals the ranks finish the step, write a checkpoint and end. TERM comes with scancel and preemption.
+# On all of these the ranks finish the step, write a checkpoint and end. TERM comes with preemption. To stop the job,
+#   scancel --batch --signal=INT JOB
+# After a plain scancel the newest checkpoint is the last one that was due by --checkpoint-every.
 trap 'time_is_up=yes; kill -USR1 "$training"' USR1
 trap 'terminated=yes; kill -USR1 "$training"' TERM
+trap 'kill -USR1 "$training"' INT
 
 # A trap cuts `wait` short: wait until the training has ended.
 until wait "$training"; status=$?; ! kill -0 "$training" 2>/dev/null; do :; done

@@ -56,6 +56,11 @@ class Members:
         return len({self._processes[rank][0] for rank in self._world.origin}) == 1
 
     @property
+    def on_one_host(self) -> bool:
+        """Whether all ranks, those that were lost, too, are known to be on this host."""
+        return {self.host_of(rank) for rank in range(self._world.started)} == {self._world.host}
+
+    @property
     def silent(self) -> list[str]:
         """The hosts of which no rank is left: they may be cut off."""
         left = {self.host_of(rank) for rank in self._world.origin}

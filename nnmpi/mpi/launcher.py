@@ -110,6 +110,11 @@ def _pmi_answers() -> bool:
     return True
 
 
+def _hydra() -> bool:
+    """Whether Hydra started this process, if any of those that speak PMI did; in Slurm's jobs it uses srun itself."""
+    return "MPI_LOCALNRANKS" in os.environ
+
+
 def abort_by_pmi(status: int) -> None:
     """Tell Hydra to end the job, as MPI would if it had started; other launchers do so when a rank exits."""
     number = _whole("PMI_FD")
@@ -128,6 +133,7 @@ def _srun_answers() -> bool:
 # (launcher, world size, rank, whether it is there), the more specific ones first
 LAUNCHERS: tuple[tuple[str, str, str, Callable[[], bool]], ...] = (
     (OPEN_MPI, "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", lambda: _pmix_answers() is True),
+    ("srun --mpi=pmi2", "PMI_SIZE", "PMI_RANK", lambda: _pmi_answers() and _srun_answers() and not _hydra()),
     ("mpiexec (Hydra)", "PMI_SIZE", "PMI_RANK", _pmi_answers),
     ("Slurm", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", _srun_answers),
     ("Slurm", "SLURM_NTASKS", "SLURM_PROCID", _srun_answers),

@@ -44,11 +44,16 @@ def start(mpi: Any, guard: Callable[[], AbstractContextManager[None]]) -> None:
     prepare(mpi)
     if fault_tolerant(mpi):
         with guard():
-            mpi.Init_thread(mpi.THREAD_FUNNELED)
+            mpi.Init_thread(mpi.THREAD_MULTIPLE if _heartbeat() else mpi.THREAD_FUNNELED)
     else:
         mpi.Init_thread(mpi.THREAD_FUNNELED)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # libraries that MPI loads catch it, and do nothing
+
+
+def _heartbeat() -> bool:
+    """Whether Open MPI has a thread for its heartbeat: it uses MPI as the rank does, so both must take locks."""
+    return os.environ.get("OMPI_MCA_mpi_ft_detector_thread") in ("1", "true")  # noqa: SIM112 (their name)
 
 
 def prepare(mpi: Any) -> None:

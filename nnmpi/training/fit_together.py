@@ -65,6 +65,26 @@ def all_labels(labels: Array, world: World) -> Array:
     return np.unique(np.concatenate([np.load(io.BytesIO(data), allow_pickle=False) for data in everywhere]))
 
 
+def weights_of_classes(
+    class_weight: Any, labels: list[Any], codes: npt.NDArray[np.intp], world: World | None
+) -> npt.NDArray[np.float64]:
+    """The weight of each class; of a `world` all ranks take part, each with codes of its own.
+
+    Raises
+    ------
+    ValueError
+        If `class_weight` has a label that there is not.
+    """
+    if class_weight != "balanced":
+        unknown = set(class_weight) - set(labels)
+        if unknown:
+            raise ValueError(f"class_weight has the labels {sorted(unknown)}, the classes are {labels}")
+        return np.array([float(class_weight.get(label, 1.0)) for label in labels])
+    counts = np.bincount(codes, minlength=len(labels))
+    counts = world.gather_rows(counts[None]).sum(axis=0) if world else counts
+    return np.asarray(counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1)))
+
+
 def to_holders(rows: Array, world: World) -> Array:
     """The rows that belong to this rank's shards, of rows of which each rank has any number; all ranks take part.
 

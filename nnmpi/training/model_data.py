@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nnmpi.data.held import HeldRows, Indices
+from nnmpi.data.held import Indices
 from nnmpi.data.parts import Part, split
-from nnmpi.data.shards import default_shards, held_shards
+from nnmpi.data.shards import default_shards
 from nnmpi.data.sources import Columns, Source, open_source
 from nnmpi.data.table import Encoding
 from nnmpi.errors import InputError
@@ -16,7 +16,7 @@ from nnmpi.files.model import Model, Recipe
 from nnmpi.mpi.world import World
 from nnmpi.training.agreement import check_same_data
 from nnmpi.training.gather_targets import gather_targets
-from nnmpi.training.samples import Samples, read_pieces
+from nnmpi.training.samples import Samples, read_samples
 
 
 def source_for(model: Model, data: str, targets: bool = True, trusted: bool = True) -> Source:
@@ -74,7 +74,9 @@ def part_of(model: Model, name: str, data: str | None, world: World) -> tuple[So
     source = gather_targets(source, world)
     with _changed(expected, source.name, name):
         with world.together():
-            rows = np.arange(source.size) if own else _rows_of(recipe, source, name)
+            rows = np.arange(source.size)
+            if own is None:
+                rows = _rows_of(recipe, source, name)
         samples = samples_for(model, source, [rows, np.setdiff1d(np.arange(source.size), rows)], world)
     if expected not in (None, samples.digest(world)):
         what = "features, targets, weights or the order of the rows are others"
@@ -118,17 +120,6 @@ def _changed_text(data: str, part: str, what: str) -> str:
 
 
 def samples_for(model: Model, source: Source, parts: list[Indices], world: World, labelled: bool = True) -> Samples:
-    """The share of this rank in the rows of each part. All ranks take part.
-
-    Raises
-    ------
-    InputError
-        On all ranks, if the data cannot be read or have other targets.
-    """
-    shards = default_shards(world.size)
-    held = held_shards(shards, world.size, world.rank)
-    with world.together():
-        rows = HeldRows(source, parts, shards, held, model.architecture.dtype)
-    read_pieces(rows, world)
-    with world.together():
-        return Samples(rows, model.targets, labelled)
+    """The share of this rank in the rows of each part; all ranks take part."""
+    dtype = model.architecture.dtype
+    return read_samples(source, parts, default_shards(world.size), dtype, model.targets, world, labelled)

@@ -1,35 +1,23 @@
 """The samples that a rank holds, on their way from a source to the parts that a network works on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nnmpi.data.digest import digest
-from nnmpi.data.held import HeldRows
+from nnmpi.data.held import HeldRows, Indices
 from nnmpi.data.parts import Part, standardized_targets
 from nnmpi.data.scaler import AT_ONCE, Scaler
+from nnmpi.data.shards import held_shards
+from nnmpi.data.sources import Source
 from nnmpi.data.table import Preparation
 from nnmpi.data.targets import Targets
 from nnmpi.mpi.world import World
 from nnmpi.training.read_together import read_together
 
 Array = npt.NDArray[Any]
-
-
-def read_pieces(rows: HeldRows, world: World) -> None:
-    """Read the rows of a large source that is read in pieces. All ranks take part.
-
-    Raises
-    ------
-    InputError
-        On all ranks, if a piece cannot be read or a number is not finite.
-    """
-    if rows.source.bounds:
-        read_together(rows.source, rows.indices, rows.stored, world)
-        with world.together():
-            rows.check_finite()
 
 
 class Samples:
@@ -94,3 +82,29 @@ class Samples:
             )
             for place, sizes in zip(places, held.sizes, strict=True)
         ]
+
+
+def read_samples(
+    source: Source,
+    parts: Sequence[Indices],
+    shards: int,
+    dtype: npt.DTypeLike,
+    targets: Targets,
+    world: World,
+    labelled: bool = True,
+) -> Samples:
+    """The rows of each part of a source that are in the `shards` of this rank. All ranks take part.
+
+    Raises
+    ------
+    InputError
+        On all ranks, if the data cannot be read, hold numbers that are not finite, or have other targets.
+    """
+    with world.together():
+        rows = HeldRows(source, parts, shards, held_shards(shards, world.size, world.rank), dtype)
+    if source.bounds:
+        read_together(source, rows.indices, rows.stored, world)
+        with world.together():
+            rows.check_finite()
+    with world.together():
+        return Samples(rows, targets, labelled)

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from nnmpi.config import Config, shown
 from nnmpi.data.augment import Augmentation
-from nnmpi.data.held import HeldRows
 from nnmpi.data.parts import Part, Parts, split
 from nnmpi.data.scaler import Scaler, fit_scaler
 from nnmpi.data.shards import Layout, default_shards, held_shards
@@ -25,7 +24,7 @@ from nnmpi.training.agreement import check_same_data
 from nnmpi.training.class_weights import class_weights
 from nnmpi.training.evaluation import CHUNK
 from nnmpi.training.gather_targets import gather_targets
-from nnmpi.training.samples import Samples, read_pieces
+from nnmpi.training.samples import read_samples
 
 
 @dataclass(frozen=True)
@@ -77,21 +76,15 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
         held = held_shards(layout.shards, world.size, world.rank)
         augmentation = _augmentation(config, source, source.features)
         moves = augmentation is not None and augmentation.moves
-        # the training part comes last, where it may stay as it is stored
-        rows = HeldRows(source, (parts.test, parts.validation, parts.training), layout.shards, held, config.dtype)
     sizes = {name: len(part) for name, part in vars(parts).items()}
-    del parts  # of a large source they are much
-    read_pieces(rows, world)
-    with world.together():
-        samples = Samples(rows, targets)
-        rows_of_others = {
-            name: HeldRows(other, (np.arange(other.size),), layout.shards, held, config.dtype)
-            for name, other in others.items()
-        }
-    for other in rows_of_others.values():
-        read_pieces(other, world)
-    with world.together():
-        of_others = {name: Samples(other, targets) for name, other in rows_of_others.items()}
+    # the training part comes last, where it may stay as it is stored
+    in_order = parts.test, parts.validation, parts.training
+    samples = read_samples(source, in_order, layout.shards, config.dtype, targets, world)
+    del parts, in_order  # of a large source they are much
+    of_others = {
+        name: read_samples(other, [np.arange(other.size)], layout.shards, config.dtype, targets, world)
+        for name, other in others.items()
+    }
 
     def features() -> Iterator[npt.NDArray[Any]]:
         for shard, (x, _, _) in zip(held, samples.shards(2), strict=True):

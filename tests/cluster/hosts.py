@@ -15,8 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs import Environment
-
 SSH_CLIENT = """Host *
   BatchMode yes
   IdentityFile /etc/ssh/user
@@ -227,13 +225,6 @@ class Cluster:
         (ssh / "known_hosts").write_text(f"* {(ssh / 'host.pub').read_text()}")
         (ssh / "ssh_config").write_text(SSH_CLIENT)
         (ssh / "sshd_config").write_text(SSH_SERVER)
-
-
-def write_hostfile(path: Path, mpi: Environment, hosts: list[Host], ranks: int) -> Path:
-    """A hostfile with so many ranks on each of `hosts`."""
-    line = {"openmpi": "{} slots={}", "mpich": "{}:{}"}[mpi.mpi]
-    path.write_text("".join(line.format(host.name, ranks) + "\n" for host in hosts))
-    return path
 
 
 def other_network(pid: int) -> bool:

@@ -97,9 +97,9 @@ class Slurm:
         settings = (f"SLURM_CONF={self.directory}/slurm.conf", *(f"{n}={v}" for n, v in SHARED_CORES.items()))
         return self.cluster.hosts[0].command("env", *settings, *words, cwd=cwd)
 
-    def __call__(self, *words: str, cwd: Path | None = None) -> str:
+    def __call__(self, *words: str, cwd: Path | None = None, timeout: float = 60) -> str:
         """What a command of Slurm prints."""
-        return run(*self.command(*words, cwd=cwd), timeout=60)
+        return run(*self.command(*words, cwd=cwd), timeout=timeout)
 
     def state(self, job: str) -> str:
         """PENDING, RUNNING, COMPLETED, …"""

@@ -14,7 +14,10 @@ FLAGS = ("--epochs", "3", "--hidden", "32", "--dropout", "0.1", "--deterministic
 LARGE = ("--epochs", "1", "--hidden", "512,512", "--threads", "1")
 
 
-@pytest.mark.parametrize(("hosts", "ranks"), [(4, 1), (2, 2), (3, 1)])
+ODD = pytest.param(3, 1, marks=pytest.mark.more("two powers of two show the same"))
+
+
+@pytest.mark.parametrize(("hosts", "ranks"), [(4, 1), (2, 2), ODD])
 def test_several_hosts_train_to_the_bits_of_one(
     hosts: int, ranks: int, mpi: Environment, cluster: Cluster, train: Callable[..., Run], tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ def test_a_fault_cuts_a_host_off_until_it_is_repaired(cluster: Cluster, fault: s
     wait_for(lambda: reaches(one, two))
 
 
+@pytest.mark.more("for measuring by hand; no other test shapes links")
 def test_a_shaped_link_is_as_slow_as_asked(cluster: Cluster) -> None:
     cluster.shape("8mbit")
     one, two = cluster.hosts[:2]

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,7 +42,9 @@ def wait_for_state(slurm: Slurm, job: str, state: str, directory: Path) -> None:
     wait_for(reached, timeout=LONG)
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(
+    "ranks", [1, pytest.param(2, marks=pytest.mark.more("test_across_hosts has two ranks a host"))]
+)
 def test_the_script_trains_on_four_nodes(
     ranks: int, mpi: Environment, slurm: Slurm, train: Callable[..., Run], tmp_path: Path
 ) -> None:
@@ -58,53 +61,77 @@ def test_the_script_trains_on_four_nodes(
     assert train(*FLAGS).last_line in output(tmp_path)
 
 
-def pause_in_job(slurm: Slurm, mpi: Environment, directory: Path, *asked: str) -> str:
+def pause_in_job(slurm: Slurm, mpi: Environment, directory: Path, *flags: str) -> str:
     """A job whose ranks pause in update 70 until a signal comes; its number."""
-    words = ("--nodes", "4", *asked, "--", "train", *FLAGS, "--checkpoint-every", "1000steps", "--output", "run")
-    job = submit(slurm, mpi, directory, *words, **pausing(directory, 70))
+    asked = ("--nodes", "4", "--time", "20m")
+    job = submit(
+        slurm, mpi, directory, *asked, "--", "train", *FLAGS, *flags, "--output", "run", **pausing(directory, 70)
+    )
     wait_for_pause(directory, 4)
     return job
 
 
-def requeue_at_once(slurm: Slurm, job: str, directory: Path) -> None:
-    """Wait until the job is queued again, for which Slurm takes its time, and let it start."""
+def last_update(directory: Path) -> int:
+    """How many updates the newest checkpoint has seen; 0 if there is none."""
+    checkpoint, _ = newest(directory / "run/checkpoints")
+    return 45 * checkpoint.progress.epoch + checkpoint.progress.step if checkpoint else 0
+
+
+def check_requeued(slurm: Slurm, job: str, directory: Path, train: Callable[..., Run]) -> None:
+    """The job is queued again and goes on to the end; it need not wait for its turn as long as Slurm wants."""
     wait_for(lambda: slurm.state(job) == "PENDING", timeout=LONG)
     (directory / "pause").touch()
-    slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
-
-
-def check_resumed(directory: Path, train: Callable[..., Run]) -> None:
+    slurm("scontrol", "update", f"JobId={job}", "StartTime=now", "TimeLimit=20")
+    wait_for_state(slurm, job, "COMPLETED", directory)
     straight = train(*FLAGS)
     assert (directory / "run/model.safetensors").read_bytes() == (straight.directory / "model.safetensors").read_bytes()
     assert [m["epoch"] for m in read_metrics(directory / "run")] == [1, 2, 3, 4]
     assert json.loads((directory / "run/config.json").read_text())["slurm"]["SLURM_RESTART_COUNT"] == "1"
 
 
+RARE = ("--checkpoint-every", "1000steps")  # only a signal leaves a checkpoint
+
+
+@pytest.mark.parametrize(
+    "library",
+    ["openmpi", pytest.param("mpich", marks=pytest.mark.more("a minute; INT shows that signals get through"))],
+)
 def test_at_the_time_limit_the_job_is_queued_again_and_goes_on(
-    mpi: Environment, slurm: Slurm, train: Callable[..., Run], tmp_path: Path
+    library: str, slurm: Slurm, train: Callable[..., Run], tmp_path: Path
 ) -> None:
-    job = pause_in_job(slurm, mpi, tmp_path, "--time", "2m", "--grace", "50")
-    requeue_at_once(slurm, job, tmp_path)
+    started = time.monotonic()
+    job = pause_in_job(slurm, needed(library), tmp_path, *RARE)
+    # one to two minutes are left: Slurm, which looks every 30 s, sends the signal when it looks
+    limit = int(time.monotonic() - started) // 60 + 2
+    slurm("scontrol", "update", f"JobId={job}", f"TimeLimit={limit}")
+    check_requeued(slurm, job, tmp_path, train)
     assert "stopped by SIGUSR1 in epoch 2 after step 26" in output(tmp_path)
-    wait_for_state(slurm, job, "COMPLETED", tmp_path)
-    check_resumed(tmp_path, train)
 
 
+@pytest.mark.more("preemption is the signal TERM of test_slurm.py, and Slurm's own queueing")
 def test_a_preempted_job_goes_on(slurm: Slurm, train: Callable[..., Run], tmp_path: Path) -> None:
-    job = pause_in_job(slurm, needed("openmpi"), tmp_path)
-    slurm("srun", "--partition=urgent", "--nodes=4", "--exclusive", "true")
-    requeue_at_once(slurm, job, tmp_path)
-    wait_for_state(slurm, job, "COMPLETED", tmp_path)
-    check_resumed(tmp_path, train)
+    job = pause_in_job(slurm, needed("openmpi"), tmp_path, "--checkpoint-every", "20steps")
+    slurm("srun", "--partition=urgent", "--nodes=4", "--exclusive", "true", timeout=LONG)
+    check_requeued(slurm, job, tmp_path, train)
 
 
-def test_a_cancelled_job_leaves_a_checkpoint(mpi: Environment, slurm: Slurm, tmp_path: Path) -> None:
-    job = pause_in_job(slurm, mpi, tmp_path)
+def test_an_interrupted_job_leaves_a_checkpoint(mpi: Environment, slurm: Slurm, tmp_path: Path) -> None:
+    job = pause_in_job(slurm, mpi, tmp_path, *RARE)
+    slurm("scancel", "--batch", "--signal=INT", job)
+    wait_for(lambda: not slurm("squeue", "-h", "-j", job), timeout=LONG)
+    assert last_update(tmp_path) == 71
+    assert slurm.state(job) == "FAILED"  # its exit status is not 0
+
+
+def test_a_cancelled_job_leaves_the_last_checkpoint_that_was_due(
+    mpi: Environment, slurm: Slurm, tmp_path: Path
+) -> None:
+    """Slurm ends Open MPI's daemons, which srun started, and these the ranks: they cannot write another one."""
+    job = pause_in_job(slurm, mpi, tmp_path, "--checkpoint-every", "20steps")
+    wait_for(lambda: last_update(tmp_path) >= 60)
     slurm("scancel", job)
     wait_for(lambda: not slurm("squeue", "-h", "-j", job), timeout=LONG)
-    checkpoint, _ = newest(tmp_path / "run/checkpoints")
-    assert checkpoint
-    assert (checkpoint.progress.epoch, checkpoint.progress.step) == (1, 26)
+    assert last_update(tmp_path) >= 60
 
 
 def test_worlds_of_one_rank_are_refused(slurm: Slurm, tmp_path: Path) -> None:
@@ -114,6 +141,5 @@ def test_worlds_of_one_rank_are_refused(slurm: Slurm, tmp_path: Path) -> None:
     done = run(command, tmp_path, timeout=LONG)
     assert done.status == 2
     assert done.err.count("nnmpi: ") == 1
-    assert "started 4 processes, but MPI sees a world of 1" in done.err, done.err
-    assert "srun --mpi=" in done.err
+    assert "srun --mpi=pmi2 started 4 processes, but MPI sees a world of 1" in done.err, done.err
     assert not (tmp_path / "run").exists()

@@ -1,0 +1,251 @@
+"""``nnmpi slurm``: what it refuses, what stands in the script, and the script run by bash with stand-ins for Slurm."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from jobs import CommandServer
+
+from nnmpi.errors import InputError
+from nnmpi.launching.slurm import SlurmJob, first_index, parse_time, quoted, script, time_limit
+
+JOB = SlurmJob("name", 2, 4, 1, 7200, 60, "", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2h", 7200),
+        ("90m", 5400),
+        ("1d12h", 129600),
+        ("1h30m15s", 5415),
+        ("300s", 300),
+        ("02:00:00", 7200),
+        ("100:00:00", 360000),
+        ("1-12:00:00", 129600),
+    ],
+)
+def test_times_are_read(text: str, seconds: int) -> None:
+    assert parse_time(text) == seconds
+    assert parse_time(time_limit(seconds)) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "2", "2x", "-2h", "2 h", "1.5h", "2:00", "2:0:0", "1-2", "h", "2h\n", "9999999h"])
+def test_other_times_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(text)):
+        parse_time(text)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(90, "00:01:30"), (129600, "1-12:00:00"), (863999, "9-23:59:59")])
+def test_a_limit_is_written_as_slurm_reads_it(seconds: int, text: str) -> None:
+    assert time_limit(seconds) == text
+
+
+@pytest.mark.parametrize(("array", "first"), [("3", "3"), ("3-7:2%4", "3"), ("5,1,2", "5")])
+def test_the_first_index_of_an_array(array: str, first: str) -> None:
+    assert first_index(array) == first
+
+
+def test_words_are_quoted_for_bash_and_get_the_index() -> None:
+    words = ["a b", "it's", "$HOME", "", "`id`", 'run-%a "x".csv', "%a", "\\", "*"]
+    shown = subprocess.run(
+        ["bash", "-c", f"printf '%s\\n' {quoted(*words)}"],
+        env={"SLURM_ARRAY_TASK_ID": "7"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.splitlines() == [word.replace("%a", "7") for word in words]
+
+
+REFUSED = {
+    "name with a line end": ({"name": "a\n#SBATCH --uid=0"}, "--job-name is"),
+    "name with a space": ({"name": "a b"}, "--job-name is 'a b'; allowed are letters, digits"),
+    "partition with a quote": ({"partition": "gpu'"}, "--partition is"),
+    "array with a command": ({"array": "1-5;id"}, "--array is"),
+    "letters of other alphabets": ({"name": "\u0142"}, "--job-name is"),
+    "grace that takes half of the time": ({"seconds": 120}, "--time is 120 s, of which --grace takes the last 60 s"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_slurm_would_misread_is_refused(case: str) -> None:
+    changes, words = REFUSED[case]
+    with pytest.raises(InputError) as refused:
+        replace(JOB, **changes)  # type: ignore[arg-type]
+    assert words in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_the_options_are_those_asked_for() -> None:
+    job = replace(JOB, partition="long", array="1-5%2", cpus_per_task=3)
+    assert job.options().splitlines() == [
+        "#SBATCH --job-name=name",
+        "#SBATCH --nodes=2",
+        "#SBATCH --ntasks-per-node=4",
+        "#SBATCH --cpus-per-task=3",
+        "#SBATCH --time=02:00:00",
+        "#SBATCH --partition=long",
+        "#SBATCH --array=1-5%2",
+        "#SBATCH --output=%x-%A_%a.out",
+    ]
+    assert "--time" not in replace(JOB, seconds=None).options()
+
+
+def test_modules_are_loaded_where_there_are_some() -> None:
+    words = ("nnmpi launch", "train", "run")
+    assert "\nmodule load gcc/13 openmpi/5\n" in script(JOB, *words, modules="gcc/13 openmpi/5")
+    assert "module" not in script(JOB, *words, modules="").replace("modules", "")
+
+
+# `nnmpi launch` of these tests: it waits for USR1 if it is to, and may leave a checkpoint behind
+LAUNCH = """#!/bin/bash
+printf '%s ' "$@" > arguments
+[[ $MODE != wait* ]] && exit 0
+trap '[[ $MODE != wait ]] || { mkdir -p run/checkpoints; touch run/checkpoints/2; }; exit 138' USR1
+touch waiting
+while :; do read -rt 0.05 <> <(:); done
+"""
+
+
+class Played:
+    """The script of a job, run by bash; `scontrol` and `sleep` write down that they were called."""
+
+    def __init__(self, directory: Path, mode: str) -> None:
+        self.directory = directory
+        programs = {
+            "launch": LAUNCH,
+            "scontrol": "#!/bin/sh\necho scontrol $* >> calls\n",
+            "sleep": "#!/bin/sh\necho sleep $* >> calls\n",
+        }
+        for name, text in programs.items():
+            (directory / name).write_text(text)
+            (directory / name).chmod(0o755)
+        (directory / "calls").touch()
+        (directory / "job").write_text(script(JOB, "./launch", "train --epochs 3", "run", ""))
+        settings = {"SLURM_NTASKS": "8", "SLURM_JOB_ID": "7", "MODE": mode}
+        self.process = subprocess.Popen(
+            ["bash", "job"],
+            cwd=directory,
+            env={"PATH": f"{directory}:{os.environ['PATH']}", **settings},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def signalled(self, number: signal.Signals) -> str:
+        """Send a signal to the script alone, when it and its training catch it; what it said in the end."""
+        end = time.monotonic() + 60
+        while not ((self.directory / "waiting").exists() and self._catches(number)):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        self.process.send_signal(number)
+        return self.end()
+
+    def end(self) -> str:
+        return self.process.communicate(timeout=60)[1]
+
+    def calls(self) -> list[str]:
+        return (self.directory / "calls").read_text().splitlines()
+
+    def _catches(self, number: int) -> bool:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        caught = int(status.split("SigCgt:")[1].split()[0], 16)
+        return bool(caught >> (number - 1) & 1)
+
+
+def test_the_script_ends_with_the_training(tmp_path: Path) -> None:
+    played = Played(tmp_path, "finish")
+    assert played.end() == ""
+    assert (played.process.returncode, played.calls()) == (0, [])
+    assert (tmp_path / "arguments").read_text() == "-n 8 -- train --epochs 3 --output run "
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_before_the_time_limit_the_job_is_queued_again(older: bool, tmp_path: Path) -> None:
+    if older:
+        (tmp_path / "run/checkpoints").mkdir(parents=True)
+        (tmp_path / "run/checkpoints/1").touch()
+    played = Played(tmp_path, "wait")
+    assert played.signalled(signal.SIGUSR1) == ""
+    assert (played.process.returncode, played.calls()) == (138, ["scontrol requeue 7", "sleep 60"])
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_without_a_new_checkpoint_it_is_not(older: bool, tmp_path: Path) -> None:
+    if older:
+        (tmp_path / "run/checkpoints").mkdir(parents=True)
+        (tmp_path / "run/checkpoints/1").touch()
+    played = Played(tmp_path, "wait without a checkpoint")
+    assert "no checkpoint was written before the time limit, so the job is not queued again" in played.signalled(
+        signal.SIGUSR1
+    )
+    assert (played.process.returncode, played.calls()) == (138, [])
+
+
+def test_an_interrupted_job_ends_with_a_checkpoint(tmp_path: Path) -> None:
+    played = Played(tmp_path, "wait")
+    assert played.signalled(signal.SIGINT) == ""
+    assert (played.process.returncode, played.calls()) == (138, [])
+    assert (tmp_path / "run/checkpoints/2").exists()
+
+
+def test_a_preempted_job_waits_for_slurm_to_queue_it_again(tmp_path: Path) -> None:
+    played = Played(tmp_path, "wait")
+    assert played.signalled(signal.SIGTERM) == ""
+    assert (played.process.returncode, played.calls()) == (138, ["sleep 600"])
+
+
+COMMANDS = {
+    "what is added": (
+        ("--nodes", "2", "--time", "2h", "--", "train", "--data", "iris"),
+        (
+            'launch -n "$SLURM_NTASKS" -- train --data iris --resume --threads "$SLURM_CPUS_PER_TASK" --output',
+            'output=runs/iris-"$SLURM_JOB_ID"',
+        ),
+    ),
+    "what is there already": (
+        ("--nodes", "2", "--", "train", "--resume", "--threads", "2", "--output", "a b"),
+        ("-- train --resume --threads 2 --output", "output='a b'\n"),
+    ),
+    "bits, which depend on threads": (
+        ("--nodes", "2", "--", "train", "--deterministic", "--output=x"),
+        ('-- train --deterministic --resume --output "$output" &', "output=x\n"),
+    ),
+    "an array": (
+        ("--nodes", "1", "--array", "1-3", "--", "train", "--seed", "%a", "--output", "seeds"),
+        ('train --seed "$SLURM_ARRAY_TASK_ID" --resume', 'output=seeds/"$SLURM_ARRAY_TASK_ID"'),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+def test_the_command_writes_a_script(case: str, nnmpi: CommandServer) -> None:
+    words, parts = COMMANDS[case]
+    done = nnmpi("slurm", *words).succeeded()
+    assert done.err == ""
+    subprocess.run(["bash", "-n"], input=done.out, text=True, check=True)
+    for part in parts:
+        assert part in done.out
+
+
+BAD = {
+    "a command that is not train": (("--nodes", "1", "--", "info"), "slurm info: a job script is written for train"),
+    "bad settings": (("--nodes", "1", "--", "train", "--epochs", "-1"), "--epochs"),
+    "another MPI": (("--nodes", "1", "--mpi", "intelmpi", "--", "train"), "--mpi intelmpi: the launcher at hand is"),
+    "no time": (("--nodes", "1", "--time", "soon", "--", "train"), "--time"),
+    "no nodes": (("--nodes", "0", "--", "train"), "--nodes"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_requests_are_refused_in_one_line(case: str, nnmpi: CommandServer) -> None:
+    words, text = BAD[case]
+    done = nnmpi("slurm", *words)
+    assert (done.status, done.out) == (2, "")
+    (line,) = done.err.splitlines()
+    assert text in line
