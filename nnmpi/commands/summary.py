@@ -51,7 +51,7 @@ def end_summary(session: Session, directory: Path, seconds: float, speed: float,
 
 
 def duration(seconds: float) -> str:
-    """A time such as ``3.2 s`` or ``12:03``."""
+    """``3.2 s``, ``12:03`` and so on."""
     return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
 
 

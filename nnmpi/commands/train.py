@@ -92,8 +92,6 @@ class _Run:
                 if config.report:
                     check_report()
         place = agree_on_place(config, world, self._place)
-        if not (self._place or config.output):
-            self._say(f"note: results go to {place.directory}")
         self._place = place
         self._recording.begin()
         threads = config.threads or (1 if config.deterministic else world.threads())

@@ -35,7 +35,7 @@ def test_several_hosts_train_to_the_bits_of_one(
 
 
 @pytest.mark.parametrize(("hosts", "ranks"), [(4, 1), (2, 2)])
-def test_a_step_sends_about_what_a_ring_over_the_hosts_sends(
+def test_a_host_sends_and_receives_what_a_ring_over_the_hosts_needs(
     hosts: int, ranks: int, mpi: Environment, cluster: Cluster, tmp_path: Path
 ) -> None:
     some = cluster.hosts[:hosts]
@@ -45,4 +45,4 @@ def test_a_step_sends_about_what_a_ring_over_the_hosts_sends(
     ring = 2 * (hosts - 1) / hosts * done.parameters.nbytes * done.metrics[-1]["step"]
     for host, (received, sent) in zip(some, before, strict=True):
         for new, old in zip(host.traffic(), (received, sent), strict=True):
-            assert 0.9 * ring < new - old < 1.6 * ring
+            assert new - old == pytest.approx(ring, rel=0.05)  # the start takes 0.1 to 1 %

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hosts import wait_for
 from jobs import Environment, Run, needed, read_metrics, run, variables
-from launched import pausing, wait_for_pause
+from launched import end_pause, pausing, wait_for_pause
 from slurm import Slurm
 
 from nnmpi.files.checkpoint import newest
@@ -77,11 +77,15 @@ def last_update(directory: Path) -> int:
     return 45 * checkpoint.progress.epoch + checkpoint.progress.step if checkpoint else 0
 
 
-def check_requeued(slurm: Slurm, job: str, directory: Path, train: Callable[..., Run]) -> None:
-    """The job is queued again and goes on to the end; it need not wait for its turn as long as Slurm wants."""
+def end_of_queueing(slurm: Slurm, job: str, directory: Path) -> None:
+    """Wait until the job is queued again, and let it start sooner than Slurm wants."""
     wait_for(lambda: slurm.state(job) == "PENDING", timeout=LONG)
-    (directory / "pause").touch()
+    end_pause(directory)
     slurm("scontrol", "update", f"JobId={job}", "StartTime=now", "TimeLimit=20")
+
+
+def check_resumed(slurm: Slurm, job: str, directory: Path, train: Callable[..., Run]) -> None:
+    """The job went on where it was, and ended with the same bits."""
     wait_for_state(slurm, job, "COMPLETED", directory)
     straight = train(*FLAGS)
     assert (directory / "run/model.safetensors").read_bytes() == (straight.directory / "model.safetensors").read_bytes()
@@ -104,7 +108,8 @@ def test_at_the_time_limit_the_job_is_queued_again_and_goes_on(
     # one to two minutes are left: Slurm, which looks every 30 s, sends the signal when it looks
     limit = int(time.monotonic() - started) // 60 + 2
     slurm("scontrol", "update", f"JobId={job}", f"TimeLimit={limit}")
-    check_requeued(slurm, job, tmp_path, train)
+    end_of_queueing(slurm, job, tmp_path)
+    check_resumed(slurm, job, tmp_path, train)
     assert "stopped by SIGUSR1 in epoch 2 after step 26" in output(tmp_path)
 
 
@@ -112,7 +117,8 @@ def test_at_the_time_limit_the_job_is_queued_again_and_goes_on(
 def test_a_preempted_job_goes_on(slurm: Slurm, train: Callable[..., Run], tmp_path: Path) -> None:
     job = pause_in_job(slurm, needed("openmpi"), tmp_path, "--checkpoint-every", "20steps")
     slurm("srun", "--partition=urgent", "--nodes=4", "--exclusive", "true", timeout=LONG)
-    check_requeued(slurm, job, tmp_path, train)
+    end_pause(tmp_path)  # the job may have started again, and paused
+    check_resumed(slurm, job, tmp_path, train)
 
 
 def test_an_interrupted_job_leaves_a_checkpoint(mpi: Environment, slurm: Slurm, tmp_path: Path) -> None:
@@ -123,11 +129,12 @@ def test_an_interrupted_job_leaves_a_checkpoint(mpi: Environment, slurm: Slurm, 
     assert slurm.state(job) == "FAILED"  # its exit status is not 0
 
 
-def test_a_cancelled_job_leaves_the_last_checkpoint_that_was_due(
-    mpi: Environment, slurm: Slurm, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(
+    "library", ["openmpi", pytest.param("mpich", marks=pytest.mark.more("its ranks write one more"))]
+)
+def test_a_cancelled_job_leaves_the_last_checkpoint_that_was_due(library: str, slurm: Slurm, tmp_path: Path) -> None:
     """Slurm ends Open MPI's daemons, which srun started, and these the ranks: they cannot write another one."""
-    job = pause_in_job(slurm, mpi, tmp_path, "--checkpoint-every", "20steps")
+    job = pause_in_job(slurm, needed(library), tmp_path, "--checkpoint-every", "20steps")
     wait_for(lambda: last_update(tmp_path) >= 60)
     slurm("scancel", job)
     wait_for(lambda: not slurm("squeue", "-h", "-j", job), timeout=LONG)
