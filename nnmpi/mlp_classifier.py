@@ -15,7 +15,7 @@ from sklearn.utils.validation import validate_data
 from nnmpi.mlp_parameters import CONSTRAINTS, trains_in_steps
 from nnmpi.mpi.world import World
 from nnmpi.multilayer import MultilayerPerceptron
-from nnmpi.training.fit_together import all_labels, on_all_ranks, weights_of_classes
+from nnmpi.training.fit_together import all_labels, check_known, on_all_ranks, weights_of_classes
 
 Array = npt.NDArray[Any]
 
@@ -102,11 +102,6 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     n_features_in_, feature_names_in_
         Features of a sample, and their names where they came with names.
 
-    Raises
-    ------
-    ValueError
-        From `fit`, on all ranks, if a parameter or the samples cannot be used.
-
     Examples
     --------
     >>> from sklearn.datasets import load_digits
@@ -115,6 +110,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     >>> MLPClassifier((32,), random_state=0, n_jobs=2).fit(X / 16, y).score(X / 16, y) > 0.9
     True
     """
+
+    classes_: Array
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **CONSTRAINTS,
@@ -227,7 +224,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
             if fresh:
                 binarizer.fit(y)
             else:
-                self._check_known(unique_labels(y))
+                check_known(unique_labels(y), self.classes_, self.warm_start)
         if fresh and shard and binarizer.y_type_ in ("binary", "multiclass"):
             binarizer.fit(all_labels(y, world))
         self._label_binarizer, self.classes_ = binarizer, binarizer.classes_
@@ -236,17 +233,6 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
                 return np.asarray(binarizer.transform(y))
             codes = np.searchsorted(self.classes_, y)
             return codes if len(self.classes_) > 2 else codes[:, None]
-
-    def _check_known(self, classes: Array) -> None:
-        if self.warm_start and set(classes) != set(self.classes_):
-            raise ValueError(
-                "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
-                f"Previously got {self.classes_}, `y` has {classes}"
-            )
-        if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
-            )
 
     def _weights_of(self, y: Array, sample_weight: Any, shard: bool, world: World) -> Any:
         if self.class_weight is None:

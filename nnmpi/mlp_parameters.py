@@ -1,10 +1,14 @@
-"""What the parameters of both estimators may be."""
+"""The parameters of both estimators: what they may be, what they make of a fit, and what is said at its end."""
 
+import warnings
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from nnmpi.training.fit_state import FitSettings, FitState
 
 CONSTRAINTS: dict[str, Any] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -59,3 +63,41 @@ def trains_in_steps(estimator: Any) -> bool:
     if estimator.solver not in ("sgd", "adam"):
         raise AttributeError(f"partial_fit is only available with the solvers sgd and adam, not {estimator.solver}")
     return True
+
+
+def settings_of(estimator: Any, samples: int, incremental: bool, seed: int) -> FitSettings:
+    """The settings of a fit to so many samples."""
+    batch_size = min(200, samples) if estimator.batch_size == "auto" else estimator.batch_size
+    if batch_size > samples:
+        warnings.warn(
+            f"batch_size is {batch_size}, larger than the sample size {samples}. It is going to be clipped",
+            stacklevel=4,
+        )
+    special: dict[str, Any] = {
+        "l2": float(estimator.alpha),
+        "batch_size": int(min(batch_size, samples)),
+        "max_iter": 1 if incremental else estimator.max_iter,
+        "seed": seed,
+    }
+    names = FitSettings.__dataclass_fields__.keys() - special.keys()
+    return FitSettings(**special, **{name: getattr(estimator, name) for name in names})
+
+
+def warn_of_end(state: FitState, estimator: Any, incremental: bool) -> None:
+    """Warn where a fit ended otherwise than by convergence."""
+    if state.end == "stopped":
+        warnings.warn("Training interrupted by user.", stacklevel=5)
+    elif state.end == "diverged":
+        warnings.warn(
+            f"the loss became NaN or infinite in epoch {state.n_iter}: the weights with the best validation score are "
+            f"kept; lower learning_rate_init (it is {estimator.learning_rate_init})",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
+    elif not state.end and not incremental:
+        warnings.warn(
+            f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization hasn't "
+            "converged yet.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )

@@ -1,7 +1,6 @@
 """What both estimators share: from scikit-learn's parameters and arrays to a fit, and back to its attributes."""
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,14 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from nnmpi.files.model import write_model
 from nnmpi.launching.rank_pool import RankPool, rank_pool
 from nnmpi.mlp_model import model_of
-from nnmpi.mlp_parameters import check
+from nnmpi.mlp_parameters import check, settings_of, warn_of_end
 from nnmpi.mpi.cores import available
 from nnmpi.mpi.launcher import may_have_others
 from nnmpi.mpi.open_world import open_world
@@ -92,8 +90,10 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
     # the fit
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool = False, shard: bool = False) -> None:
-        with self._ranks_below(incremental) as pool, open_world(self.comm) as world:
+        with self._ranks_below() as pool, open_world(self.comm) as world:
+            shard = shard and world.size > 1
             with on_all_ranks(world):
+                self._check(incremental)
                 first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
                 X, y = self._validated(X, y, reset=first)
                 if sample_weight is not None:
@@ -111,9 +111,10 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             if shard:
                 samples = sharded(samples, world)
             else:
-                check_same([x, y, weights], world)
+                check_same("samples", [x, y, weights], world)
             count = world.sum_exactly(len(samples.training)) if shard else len(samples.training)
-            settings = self._settings(count, incremental, seed)
+            settings = settings_of(self, count, incremental, seed)
+            check_same("parameters", [state.parameters, np.frombuffer(repr(settings).encode(), np.uint8)], world)
             if pool:
                 fit_below(pool, settings, samples, state, random, print_epoch if self.verbose else None)
             else:
@@ -122,19 +123,21 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         self._take(state, incremental)
 
     @contextmanager
-    def _ranks_below(self, incremental: bool) -> Iterator[RankPool | None]:
+    def _ranks_below(self) -> Iterator[RankPool | None]:
         """The ranks that ``n_jobs`` asks for; None under a launcher, or where this process is to fit alone."""
-        check(self.solver, self._hidden())
-        self._validate_params()
-        if incremental and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        ranks = available() if self.n_jobs == -1 else self.n_jobs or 1
-        if ranks == 1 or self.comm is not None or may_have_others():
+        ranks = available() if self.n_jobs == -1 else self.n_jobs
+        if not isinstance(ranks, int) or ranks < 2 or self.comm is not None or may_have_others():
             yield None
             return
         pool = rank_pool(MODULE, ranks)
         with pool.busy:
             yield pool
+
+    def _check(self, incremental: bool) -> None:
+        check(self.solver, self._hidden())
+        self._validate_params()
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
 
     def _hidden(self) -> list[int]:
         sizes = self.hidden_layer_sizes
@@ -159,9 +162,10 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             )
             if self.early_stopping:
                 state.validation_scores = list(self.validation_scores_ or [])
-                state.best_score = _or(self.best_validation_score_, -np.inf)
-            else:
-                state.best_loss = _or(self.best_loss_, np.inf)
+            if self.early_stopping and self.best_validation_score_ is not None:
+                state.best_score = self.best_validation_score_
+            elif self.best_loss_ is not None:
+                state.best_loss = self.best_loss_
         else:
             self.n_layers_, self.out_activation_ = len(architecture.sizes), activation
             state = FitState(architecture, initial_parameters(architecture, random))
@@ -186,22 +190,6 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
         return training, validation
-
-    def _settings(self, samples: int, incremental: bool, seed: int) -> FitSettings:
-        batch_size = min(200, samples) if self.batch_size == "auto" else self.batch_size
-        if batch_size > samples:
-            warnings.warn(
-                f"batch_size is {batch_size}, larger than the sample size {samples}. It is going to be clipped",
-                stacklevel=4,
-            )
-        special: dict[str, Any] = {
-            "l2": float(self.alpha),
-            "batch_size": int(min(batch_size, samples)),
-            "max_iter": 1 if incremental else self.max_iter,
-            "seed": seed,
-        }
-        names = FitSettings.__dataclass_fields__.keys() - special.keys()
-        return FitSettings(**special, **{name: getattr(self, name) for name in names})
 
     def _run(
         self, settings: FitSettings, samples: Samples, state: FitState, random: np.random.RandomState, world: World
@@ -232,22 +220,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         finite = all(np.isfinite(weights).all() for weights in (*self.coefs_, *self.intercepts_))
         if not finite or (state.end == "diverged" and not by_score):
             raise ValueError(NOT_FINITE)
-        if state.end == "stopped":
-            warnings.warn("Training interrupted by user.", stacklevel=4)
-        elif state.end == "diverged":
-            warnings.warn(
-                f"the loss became NaN or infinite in epoch {state.n_iter}: the weights with the best validation score "
-                f"are kept; lower learning_rate_init (it is {self.learning_rate_init})",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
-        elif not state.end and not incremental:
-            warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
-                "converged yet.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+        warn_of_end(state, self, incremental)
 
     # predictions, which are this rank's own
 
@@ -274,7 +247,3 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         dtype = self.coefs_[0].dtype.name
         architecture = self._architecture(self.coefs_[0].shape[0], hidden, self.n_outputs_, dtype)
         return architecture, packed(architecture, self.coefs_, self.intercepts_)
-
-
-def _or(value: float | None, default: float) -> float:
-    return default if value is None else value

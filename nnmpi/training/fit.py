@@ -1,7 +1,6 @@
 """The fit of an estimator on all ranks: scikit-learn's rules for batches, losses and when to stop, our steps."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +19,8 @@ from nnmpi.nn.network import Bound, Network
 from nnmpi.nn.optimizers import SGD, Adam
 from nnmpi.reduction.choose import choose_for
 from nnmpi.reduction.step_vector import Sums
-from nnmpi.training.evaluation import CHUNK
 from nnmpi.training.fit_state import FitSettings, FitState, Samples
+from nnmpi.training.fit_validation import Validation
 from nnmpi.training.loop import steps
 from nnmpi.training.session import Requests
 
@@ -163,7 +162,9 @@ def fit(
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         session = FitSession(settings, samples, state, random, world)
         session.requests = requests or session.requests
-        validation = Validation(session) if samples.validation is not None else None
+        validation = None
+        if samples.validation is not None:
+            validation = Validation(samples, state.architecture, state.parameters, world)
         progress = session.progress
         state.n_iter, state.end = 0, ""
         while state.n_iter < settings.max_iter:
@@ -208,44 +209,3 @@ def _note_improvement(state: FitState, tol: float, by_score: bool) -> None:
     state.no_improvement = state.no_improvement + 1 if loss > state.best_loss - tol else 0
     if loss < state.best_loss:
         state.best_loss = loss
-
-
-class Validation:
-    """Scores the validation rows as scikit-learn does: accuracy or R², with the weights of the samples."""
-
-    def __init__(self, session: FitSession) -> None:
-        samples, world = session.samples, session.world
-        assert samples.validation is not None
-        self._world, self._x, self._rows = world, samples.x, samples.validation
-        self._network = Network(session.state.architecture, session.parameters, CHUNK)
-        self._shared = samples.shared
-        self._y = self._whole(samples.y[self._rows])
-        self._weights = None if samples.weights is None else self._whole(samples.weights[self._rows])
-        self._loss = session.state.architecture.loss
-
-    def _whole(self, own: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The targets or weights of all validation rows, from this rank's own."""
-        if self._shared:
-            return own
-        return self._world.gather_rows(own.reshape(len(own), -1)).reshape(-1, *own.shape[1:])
-
-    def score(self) -> float:
-        """The score of the parameters as they are now; all ranks take part, each with some chunks of the rows."""
-        chunks = range(0, len(self._rows), CHUNK)
-        share = held_shards(len(chunks), self._world.size, self._world.rank) if self._shared else range(len(chunks))
-        outputs = [np.zeros((0, self._network.architecture.sizes[-1]))]
-        for start in chunks[share.start : share.stop]:
-            rows = self._x[self._rows[start : start + CHUNK]]
-            outputs.append(self._network.predict(rows.T).T.astype(np.float64))
-        predicted = self._world.gather_rows(np.concatenate(outputs))
-        if not np.isfinite(predicted).all():
-            return np.nan
-        if self._loss in ("half-squared-error", "poisson"):
-            from sklearn.metrics import r2_score
-
-            return float(r2_score(self._y, predicted, sample_weight=self._weights))
-        if self._y.ndim == 1:
-            correct = predicted.argmax(axis=1) == self._y
-        else:
-            correct = ((predicted > 0.5) == self._y).all(axis=1)
-        return float(np.average(correct, weights=self._weights))

@@ -34,8 +34,8 @@ def on_all_ranks(world: World) -> Iterator[None]:
             raise ValueError(f"{text.decode()} (on rank {rank} of {world.size})")
 
 
-def check_same(arrays: list[Array | None], world: World) -> None:
-    """Refuse to fit where ranks were given different samples; all ranks take part.
+def check_same(what: str, arrays: list[Array | None], world: World) -> None:
+    """Refuse to fit where ranks differ in `what`; all ranks take part.
 
     Raises
     ------
@@ -49,8 +49,8 @@ def check_same(arrays: list[Array | None], world: World) -> None:
     others = np.flatnonzero((everywhere != everywhere[0]).any(axis=1)).tolist()
     if others:
         raise ValueError(
-            f"ranks {', '.join(map(str, others))} and rank 0 were given different samples: give all ranks the same, or "
-            "call fit with shard=True if each rank brings its own rows"
+            f"rank {', '.join(map(str, others))} and rank 0 were given different {what}: give all ranks the same"
+            + (", or call fit with shard=True if each rank brings its own rows" if what == "samples" else "")
         )
 
 
@@ -63,6 +63,23 @@ def all_labels(labels: Array, world: World) -> Array:
     np.save(buffer, own, allow_pickle=False)
     everywhere = world.gather_bytes(buffer.getvalue())
     return np.unique(np.concatenate([np.load(io.BytesIO(data), allow_pickle=False) for data in everywhere]))
+
+
+def check_known(labels: Array, classes: Array, all_of_them: bool) -> None:
+    """Refuse labels that an earlier fit did not have, and with `all_of_them` a lack of those that it had.
+
+    Raises
+    ------
+    ValueError
+        With the labels.
+    """
+    if all_of_them and set(labels) != set(classes):
+        raise ValueError(
+            "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously got "
+            f"{classes}, `y` has {labels}"
+        )
+    if len(np.setdiff1d(labels, classes, assume_unique=True)):
+        raise ValueError(f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has {labels}.")
 
 
 def weights_of_classes(
@@ -113,6 +130,8 @@ def to_holders(rows: Array, world: World) -> Array:
 
 def sharded(samples: Samples, world: World) -> Samples:
     """From any rows on each rank to those of its shards, followed by its own validation rows; all ranks take part."""
+    shape = samples.x.shape[1], samples.x.itemsize, samples.y[:1].size, samples.weights is None
+    check_same("features, outputs, types or weights", [np.array(shape)], world)
     arrays, validation = (samples.x, samples.y, samples.weights), samples.validation
     x, y, weights = (None if array is None else to_holders(array[samples.training], world) for array in arrays)
     assert x is not None
