@@ -85,11 +85,13 @@ BAD_INPUT = {
     "unknown flag": BadInput("train --learnig-rate 1", ("--learnig-rate",)),
     "unknown command": BadInput("trian", ("trian",)),
     "no model named": BadInput("evaluate", ("MODEL",)),
-    "no data to predict": BadInput("predict run", ("--data",)),
+    "no data to predict": BadInput("predict run", ("DATA",)),
     "no value": BadInput("train --epochs", ("--epochs",)),
     "unknown optimizer": BadInput("train --optimizer sdg", ("--optimizer", "sdg", "adam")),
     "augmented flowers": BadInput("train --data iris --augment shift", ("--augment", "iris")),
-    "classes of numbers": BadInput("train --data diabetes --loss cross-entropy", ("--loss", "diabetes", "mse")),
+    "classes of numbers": BadInput(
+        "train diabetes --loss cross-entropy --task regression", ("--loss", "--task", "mse")
+    ),
     "two of ten classes": BadInput("train --loss binary-cross-entropy", ("--loss", "digits", "10")),
     "nothing to train on": BadInput("train --test-fraction 1", ("--test-fraction", "1")),
     "no learning rate": BadInput("train --learning-rate nan", ("--learning-rate", "nan")),

@@ -1,5 +1,6 @@
 """``nnmpi slurm``: what it refuses, what stands in the script, and the script run by bash with stand-ins for Slurm."""
 
+import contextlib
 import os
 import re
 import signal
@@ -135,11 +136,20 @@ class Played:
             env={"PATH": f"{directory}:{os.environ['PATH']}", **settings},
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
+
+    def __enter__(self) -> "Played":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
 
     def signalled(self, number: signal.Signals) -> str:
         """Send a signal to the script alone, when it and its training catch it; what it said in the end."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 30
         while not ((self.directory / "waiting").exists() and self._catches(number)):
             assert time.monotonic() < end
             time.sleep(0.02)
@@ -147,7 +157,7 @@ class Played:
         return self.end()
 
     def end(self) -> str:
-        return self.process.communicate(timeout=60)[1]
+        return self.process.communicate(timeout=30)[1]
 
     def calls(self) -> list[str]:
         return (self.directory / "calls").read_text().splitlines()
@@ -159,10 +169,10 @@ class Played:
 
 
 def test_the_script_ends_with_the_training(tmp_path: Path) -> None:
-    played = Played(tmp_path, "finish")
-    assert played.end() == ""
-    assert (played.process.returncode, played.calls()) == (0, [])
-    assert (tmp_path / "arguments").read_text() == "-n 8 -- train --epochs 3 --output run "
+    with Played(tmp_path, "finish") as played:
+        assert played.end() == ""
+        assert (played.process.returncode, played.calls()) == (0, [])
+        assert (tmp_path / "arguments").read_text() == "-n 8 -- train --epochs 3 --output run "
 
 
 @pytest.mark.parametrize("older", [False, True])
@@ -170,9 +180,9 @@ def test_before_the_time_limit_the_job_is_queued_again(older: bool, tmp_path: Pa
     if older:
         (tmp_path / "run/checkpoints").mkdir(parents=True)
         (tmp_path / "run/checkpoints/1").touch()
-    played = Played(tmp_path, "wait")
-    assert played.signalled(signal.SIGUSR1) == ""
-    assert (played.process.returncode, played.calls()) == (138, ["scontrol requeue 7", "sleep 60"])
+    with Played(tmp_path, "wait") as played:
+        assert played.signalled(signal.SIGUSR1) == ""
+        assert (played.process.returncode, played.calls()) == (138, ["scontrol requeue 7", "sleep 60"])
 
 
 @pytest.mark.parametrize("older", [False, True])
@@ -180,24 +190,24 @@ def test_without_a_new_checkpoint_it_is_not(older: bool, tmp_path: Path) -> None
     if older:
         (tmp_path / "run/checkpoints").mkdir(parents=True)
         (tmp_path / "run/checkpoints/1").touch()
-    played = Played(tmp_path, "wait without a checkpoint")
-    assert "no checkpoint was written before the time limit, so the job is not queued again" in played.signalled(
-        signal.SIGUSR1
-    )
-    assert (played.process.returncode, played.calls()) == (138, [])
+    with Played(tmp_path, "wait without a checkpoint") as played:
+        assert "no checkpoint was written before the time limit, so the job is not queued again" in played.signalled(
+            signal.SIGUSR1
+        )
+        assert (played.process.returncode, played.calls()) == (138, [])
 
 
 def test_an_interrupted_job_ends_with_a_checkpoint(tmp_path: Path) -> None:
-    played = Played(tmp_path, "wait")
-    assert played.signalled(signal.SIGINT) == ""
-    assert (played.process.returncode, played.calls()) == (138, [])
-    assert (tmp_path / "run/checkpoints/2").exists()
+    with Played(tmp_path, "wait") as played:
+        assert played.signalled(signal.SIGINT) == ""
+        assert (played.process.returncode, played.calls()) == (138, [])
+        assert (tmp_path / "run/checkpoints/2").exists()
 
 
 def test_a_preempted_job_waits_for_slurm_to_queue_it_again(tmp_path: Path) -> None:
-    played = Played(tmp_path, "wait")
-    assert played.signalled(signal.SIGTERM) == ""
-    assert (played.process.returncode, played.calls()) == (138, ["sleep 600"])
+    with Played(tmp_path, "wait") as played:
+        assert played.signalled(signal.SIGTERM) == ""
+        assert (played.process.returncode, played.calls()) == (138, ["sleep 600"])
 
 
 COMMANDS = {

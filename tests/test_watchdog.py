@@ -28,7 +28,7 @@ class Recorder:
         self.lines: list[str] = []
         self.left: set[int] = set()
         self.signals: list[int] = []
-        monkeypatch.setattr(os, "write", lambda _, text: self.lines.append(text.decode()))
+        monkeypatch.setattr("nnmpi.faults.watchdog.last_words", self.lines.append)
         monkeypatch.setattr(os, "kill", lambda _, number: self.signals.append(number))
         monkeypatch.setattr(sidechannel, "machine", lambda: "here")
         monkeypatch.setattr(Watchdog, "_leave", lambda dog: self.leave(dog))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def lr_find(lowest: float, highest: float, picture: Path | None, **settings: Any) -> int:
     """Suggest a --learning-rate: one pass over DATA in which it grows from --lowest to --highest.
 
-    It takes the flags of train, and writes nothing. The suggestion is where the loss falls fastest.
+    It takes the flags of train, and writes nothing. The suggestion is a tenth of the rate with the lowest loss.
 
     \b
     Example:

@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import tomllib
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -87,6 +86,8 @@ def _read(context: click.Context, parameter: click.Parameter, path: Path | None)
 
 
 def _settings(path: Path) -> dict[str, Any]:
+    import tomllib  # rarely needed: --help is to answer at once
+
     try:
         if path.exists() and not path.is_file():
             raise InputError(f"--config {path}: not a file")

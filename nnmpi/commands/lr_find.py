@@ -18,8 +18,8 @@ from nnmpi.mpi.world import World
 from nnmpi.training.session import Session
 
 FEWEST = 20  # steps of a sweep
-SMOOTHING = 0.9  # of the exponential mean of the loss
-DIVERGED = 4.0  # times the lowest loss: the end of the sweep
+WIDTH = 15  # that part of a sweep is the width of a mean
+DIVERGED = 4.0  # times the first loss: the end of the sweep
 ROWS = 12  # of the table
 
 
@@ -48,7 +48,7 @@ def lr_find(config: Config, world: World, lowest: float, highest: float, picture
     suggestion = suggested(rates[: len(losses)], losses)
     if world.rank == 0:
         print("learning rate    loss")
-        for i in np.unique(np.linspace(0, len(losses) - 1, ROWS).astype(int)):
+        for i in np.unique(np.linspace(0, len(losses) - 1, ROWS).astype(int) if losses else []):
             print(f"{rates[i]:13.3g}    {losses[i]:.4f}")
         if picture:
             _draw(picture, rates[: len(losses)], losses, suggestion)
@@ -60,29 +60,34 @@ def lr_find(config: Config, world: World, lowest: float, highest: float, picture
 
 
 def _sweep(session: Session, step_seconds: Iterator[float]) -> list[float]:
-    """The smoothed training loss after each step, until it diverges; alike on all ranks."""
+    """The training loss of each step until it diverges, smoothed; alike on all ranks."""
     progress = session.progress
     losses: list[float] = []
-    mean = before = weight_before = 0.0
+    before = weight_before = 0.0
     with contextlib.suppress(RunError):  # the loss became infinite, on all ranks
         for _ in itertools.islice(step_seconds, session.layout.steps):
             weight = progress.weight_sum - weight_before
-            loss = (progress.loss_sum - before) / weight if weight else mean
+            # a batch may have no weight
+            losses.append((progress.loss_sum - before) / weight if weight else (losses or [0.0])[-1])
             before, weight_before = progress.loss_sum, progress.weight_sum
-            mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
-            losses.append(mean / (1 - SMOOTHING ** (len(losses) + 1)))
-            if losses[-1] > DIVERGED * min(losses):
+            if losses[-1] > DIVERGED * losses[0]:
                 break
-    return losses
+    return smoothed(losses, session.layout.steps // WIDTH)
+
+
+def smoothed(losses: list[float], width: int) -> list[float]:
+    """The mean of each loss and its neighbours, as many on both sides, which moves no minimum."""
+    if not losses:
+        return []
+    half = max(1, width // 2)
+    padded = np.pad(np.asarray(losses), half, mode="edge")
+    return list(np.convolve(padded, np.full(2 * half + 1, 1 / (2 * half + 1)), mode="valid").tolist())
 
 
 def suggested(rates: npt.NDArray[np.float64], losses: list[float]) -> float | None:
-    """The learning rate at which the smoothed loss falls fastest before its lowest; None if it never falls."""
+    """A tenth of the learning rate at which the loss is lowest, before it diverges; None if it never falls."""
     lowest = int(np.argmin(losses)) if losses else 0
-    if lowest < 2:
-        return None
-    slope = np.gradient(np.asarray(losses[: lowest + 1]), np.log(rates[: lowest + 1]))
-    return float(rates[np.argmin(slope)])
+    return float(rates[lowest] / 10) if lowest > 1 else None
 
 
 def _check(picture: Path) -> None:
