@@ -87,8 +87,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
 
     Attributes
     ----------
-    classes_ : array, shape (classes,)
-        The labels in ascending order.
+    classes_ : array
     coefs_, intercepts_ : list of array
         Weights, shape (fan_in, fan_out), and biases, shape (fan_out,), of each layer.
     loss_curve_ : list of float
@@ -100,7 +99,6 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     n_layers_, n_outputs_, out_activation_
         Layers with that of the features, outputs, and their activation.
     n_features_in_, feature_names_in_
-        Features of a sample, and their names where they came with names.
 
     Examples
     --------

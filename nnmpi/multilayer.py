@@ -67,8 +67,6 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
     def __getstate__(self) -> Any:
         return {**super().__getstate__(), "comm": None}  # a communicator cannot be pickled
 
-    # what the two classes add
-
     def _validated(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
         """Checked samples and targets."""
         raise NotImplementedError
@@ -86,8 +84,6 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
 
     def _stratifies(self) -> bool:
         return False
-
-    # the fit
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool = False, shard: bool = False) -> None:
         with self._ranks_below() as pool, open_world(self.comm) as world:
@@ -131,7 +127,10 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             return
         pool = rank_pool(MODULE, ranks)
         with pool.busy:
-            yield pool
+            try:
+                yield pool
+            finally:
+                pool.clear()
 
     def _check(self, incremental: bool) -> None:
         check(self.solver, self._hidden())

@@ -2,9 +2,11 @@
 
 import importlib
 import sys
+from collections.abc import Iterator
 
 import pytest
 import sklearn.neural_network
+from threadpoolctl import threadpool_limits
 
 import nnmpi
 
@@ -43,6 +45,13 @@ theirs.test_mlp_warm_start_no_convergence.pytestmark = [
     pytest.mark.parametrize("MLPEstimator", [nnmpi.MLPClassifier, nnmpi.MLPRegressor]).mark,
     pytest.mark.parametrize("solver", ["sgd", "adam"]).mark,
 ]
+
+
+@pytest.fixture(autouse=True)
+def one_blas_thread() -> Iterator[None]:
+    """Networks as small as these only lose by more, above all on busy cores."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def test_tests_left_out_are_there() -> None:

@@ -111,6 +111,12 @@ class RankPool:
         """An array that a rank has written, or `put` before."""
         return load(self.directories, name, copy=True)
 
+    def clear(self) -> None:
+        """Remove all arrays."""
+        for directory in self.directories:
+            for path in directory.glob("*.npy"):
+                path.unlink(missing_ok=True)
+
     def run(self, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Give the ranks something to do; yields the messages of rank 0 up to the one that is ``done``.
 

@@ -79,6 +79,7 @@ def test_ranks_end_with_a_process_that_is_killed(openmpi: Environment, tmp_path:
     with Job([openmpi.program("python"), "-c", STAYING + "time.sleep(1000)"], tmp_path) as job:
         pids, directories = started(job)
         assert len(pids) >= 3
+        assert not any(list(directory.glob("*.npy")) for directory in directories)  # a fit leaves no copy of its data
         job.process.kill()
         job.wait()
         wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))

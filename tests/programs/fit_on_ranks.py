@@ -1,5 +1,6 @@
 """Fits under a launcher: the same on all ranks, with shards of rows, and with what may go wrong; prints "right"."""
 
+import pickle
 import warnings
 
 import numpy as np
@@ -38,7 +39,10 @@ assert largest_difference(ours, Theirs(**small).fit(X, y)) < 1e-12
 alone = MLPClassifier(**small, deterministic=True, comm=MPI.COMM_SELF).fit(X, y)
 together = MLPClassifier(**small, deterministic=True).fit(X, y)
 assert bits(alone) == bits(together)
-assert clone(MLPClassifier(comm=MPI.COMM_SELF)).comm is MPI.COMM_SELF
+part = world.Split(color=world.rank)  # a communicator that can be neither copied nor pickled
+on_part = clone(MLPClassifier(**small, deterministic=True, comm=part)).fit(X, y)
+assert on_part.comm is part
+assert bits(pickle.loads(pickle.dumps(on_part))) == bits(alone)
 
 drawn = MLPClassifier((5,), max_iter=1).fit(X, y)  # random_state=None
 assert same_everywhere(drawn)
