@@ -38,7 +38,7 @@ def test_times_are_read(text: str, seconds: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "2", "2x", "-2h", "2 h", "1.5h", "2:00", "2:0:0", "1-2", "h", "2h\n", "9999999h"])
 def test_other_times_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(text)):
+    with pytest.raises(ValueError, match=re.escape(text) + "$"):
         parse_time(text)
 
 
@@ -107,7 +107,8 @@ def test_modules_are_loaded_where_there_are_some() -> None:
 # `nnmpi launch` of these tests: it waits for USR1 if it is to, and may leave a checkpoint behind
 LAUNCH = """#!/bin/bash
 printf '%s ' "$@" > arguments
-[[ $MODE != wait* ]] && exit 0
+[[ $MODE != finish ]] || exit 0
+[[ $MODE != fail ]] || exit 1
 trap '[[ $MODE != wait ]] || { mkdir -p run/checkpoints; touch run/checkpoints/2; }; exit 138' USR1
 touch waiting
 while :; do read -rt 0.05 <> <(:); done
@@ -117,11 +118,11 @@ while :; do read -rt 0.05 <> <(:); done
 class Played:
     """The script of a job, run by bash; `scontrol` and `sleep` write down that they were called."""
 
-    def __init__(self, directory: Path, mode: str) -> None:
+    def __init__(self, directory: Path, mode: str, preempted: str = "None") -> None:
         self.directory = directory
         programs = {
             "launch": LAUNCH,
-            "scontrol": "#!/bin/sh\necho scontrol $* >> calls\n",
+            "scontrol": '#!/bin/sh\n[ "$1" = show ] && echo "PreemptTime=$PREEMPTED" || echo scontrol $* >> calls\n',
             "sleep": "#!/bin/sh\necho sleep $* >> calls\n",
         }
         for name, text in programs.items():
@@ -129,7 +130,7 @@ class Played:
             (directory / name).chmod(0o755)
         (directory / "calls").touch()
         (directory / "job").write_text(script(JOB, "./launch", "train --epochs 3", "run", ""))
-        settings = {"SLURM_NTASKS": "8", "SLURM_JOB_ID": "7", "MODE": mode}
+        settings = {"SLURM_NTASKS": "8", "SLURM_JOB_ID": "7", "MODE": mode, "PREEMPTED": preempted}
         self.process = subprocess.Popen(
             ["bash", "job"],
             cwd=directory,
@@ -197,17 +198,26 @@ def test_without_a_new_checkpoint_it_is_not(older: bool, tmp_path: Path) -> None
         assert (played.process.returncode, played.calls()) == (138, [])
 
 
-def test_an_interrupted_job_ends_with_a_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_job_ends_with_a_checkpoint(number: signal.Signals, tmp_path: Path) -> None:
     with Played(tmp_path, "wait") as played:
-        assert played.signalled(signal.SIGINT) == ""
+        assert played.signalled(number) == ""
         assert (played.process.returncode, played.calls()) == (138, [])
         assert (tmp_path / "run/checkpoints/2").exists()
 
 
-def test_a_preempted_job_waits_for_slurm_to_queue_it_again(tmp_path: Path) -> None:
-    with Played(tmp_path, "wait") as played:
-        assert played.signalled(signal.SIGTERM) == ""
-        assert (played.process.returncode, played.calls()) == (138, ["sleep 600"])
+@pytest.mark.parametrize("mode", ["wait", "fail"])
+def test_a_preempted_job_waits_for_slurm_to_queue_it_again(mode: str, tmp_path: Path) -> None:
+    """Slurm ends the ranks, with a signal to this script or without."""
+    with Played(tmp_path, mode, preempted="2026-11-27T21:00:00") as played:
+        assert (played.signalled(signal.SIGTERM) if mode == "wait" else played.end()) == ""
+        assert (played.process.returncode, played.calls()) == (138 if mode == "wait" else 1, ["sleep 600"])
+
+
+def test_a_job_that_fails_is_not_queued_again(tmp_path: Path) -> None:
+    with Played(tmp_path, "fail") as played:
+        assert played.end() == ""
+        assert (played.process.returncode, played.calls()) == (1, [])
 
 
 COMMANDS = {

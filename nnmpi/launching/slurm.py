@@ -120,12 +120,11 @@ before=$(checkpoints)
 {launch} -n "$SLURM_NTASKS" -- {train} --output "$output" &
 training=$!
 
-# On all of these the ranks finish the step, write a checkpoint and end. TERM comes with preemption. To stop the job,
+# On all of these the ranks finish the step, write a checkpoint and end. To stop the job with a checkpoint:
 #   scancel --batch --signal=INT JOB
-# After a plain scancel the newest checkpoint is the last one that was due by --checkpoint-every.
+# After a plain scancel, and preemption, the newest checkpoint is the last one that was due by --checkpoint-every.
 trap 'time_is_up=yes; kill -USR1 "$training"' USR1
-trap 'terminated=yes; kill -USR1 "$training"' TERM
-trap 'kill -USR1 "$training"' INT
+trap 'kill -USR1 "$training"' INT TERM
 
 # A trap cuts `wait` short: wait until the training has ended.
 until wait "$training"; status=$?; ! kill -0 "$training" 2>/dev/null; do :; done
@@ -137,7 +136,9 @@ if [[ ${{time_is_up-}} && $status != 0 ]]; then
         echo "nnmpi: no checkpoint was written before the time limit, so the job is not queued again" >&2
     fi
 fi
-# A preempted job is queued again by Slurm, but not if its script has ended before.
-[[ ! ${{terminated-}} ]] || sleep 600
+# A preempted job is queued again by Slurm, but not if its script ends before.
+if [[ $status != 0 ]] && scontrol show job "$SLURM_JOB_ID" | grep -q 'PreemptTime=[0-9]'; then
+    sleep 600
+fi
 exit "$status"
 """

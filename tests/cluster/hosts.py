@@ -79,7 +79,10 @@ class Host:
         return Path(f"/proc/{self.pid}/root{path}")
 
     def processes(self) -> dict[int, str]:
-        """The command lines of its processes but the daemons, by their number outside of it."""
+        """The command lines of its processes but the daemons, by their number outside of it.
+
+        Dead ones that process 1 has not yet taken notice of do not count: they have no command line.
+        """
         space = os.readlink(f"/proc/{self.pid}/ns/pid")
         processes = {}
         for entry in Path("/proc").iterdir():
@@ -87,7 +90,7 @@ class Host:
                 with contextlib.suppress(OSError):
                     if os.readlink(entry / "ns/pid") == space and (entry / "comm").read_text().strip() not in DAEMONS:
                         processes[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        return processes
+        return {number: line for number, line in processes.items() if line}
 
     def rank_pid(self, rank: int) -> int:
         """The process that is this rank of a job."""
