@@ -1,19 +1,23 @@
 """Data-parallel training of neural networks on any MPI cluster, in NumPy.
 
-``nnmpi.train`` is what the command ``nnmpi train`` does, from Python; ``nnmpi.load`` gives a trained network. Nothing
+``nnmpi.MLPClassifier`` and ``nnmpi.MLPRegressor`` are scikit-learn's estimators of these names. ``nnmpi.train`` is what
+the command ``nnmpi train`` does, from Python; ``nnmpi.load`` gives a trained network. Nothing
 is imported before it is used, so that ``import nnmpi`` takes no time and starts no MPI.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nnmpi.estimators import MLPClassifier, MLPRegressor
     from nnmpi.trained import TrainedNetwork, load
     from nnmpi.training.call import Result, train
 
 __version__ = "0.1.0"
-__all__ = ["Result", "TrainedNetwork", "__version__", "load", "train"]
+__all__ = ["MLPClassifier", "MLPRegressor", "Result", "TrainedNetwork", "__version__", "load", "train"]
 
 _MODULES = {
+    "MLPClassifier": "nnmpi.estimators",
+    "MLPRegressor": "nnmpi.estimators",
     "Result": "nnmpi.training.call",
     "TrainedNetwork": "nnmpi.trained",
     "load": "nnmpi.trained",

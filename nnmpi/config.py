@@ -162,13 +162,33 @@ class Config:
         lambda v: set(v) <= set(AUGMENTATIONS) and len(set(v)) == len(v),
         parse=parse_names,
     )
+    class_weight: str = _flag(
+        "none",
+        "weight of each class in the loss: none, balanced (classes of all sizes count the same), or a JSON or CSV file "
+        "of labels and weights",
+    )
+    sample_weight: str | None = _flag(
+        None,
+        "column of a table, or array of an .npz file, with the weight of each sample  [default: the array "
+        "sample_weight of an .npz file that has one]",
+    )
     early_stopping: int = _flag(
-        0, "stop after so many epochs without a lower validation loss, keep the best; 0 is off", *_whole(0)
+        0, "stop after so many epochs in which --monitor did not get better, keep the best; 0 is off", *_whole(0)
     )
-    validation_fraction: float = _flag(
-        0.1, "part of the training set that early stopping watches", *_number(0, 1, open_low=True)
+    monitor: str = _flag(
+        "validation_loss",
+        "what early stopping watches: the loss or a metric of the validation part, such as validation_roc_auc",
+        "validation_ with loss or the name of a metric, as in validation_loss, validation_roc_auc, validation_mae",
+        lambda v: v.startswith("validation_") and v != "validation_",
     )
+    validation_fraction: float | None = _flag(
+        None,
+        "part of the training set kept for validation  [default: 0, or 0.1 with --early-stopping]",
+        *_number(0, 1),
+    )
+    validation_data: str | None = _flag(None, "validation samples of their own, as for --data")
     test_fraction: float = _flag(0.2, "part of the samples kept for testing", *_number(0, 1, open_low=True))
+    test_data: str | None = _flag(None, "test samples of their own, as for --data; all of --data is for training then")
     stratify: bool = _flag(False, "keep the shares of the classes when splitting")
     seed: int = _flag(
         42,
@@ -245,6 +265,7 @@ class Config:
                 f"--bucket-mb {self.bucket_mb:g} does not go with --deterministic, which exchanges all sums at once; "
                 "leave out one of the two"
             )
+        self._settle_validation()
         if self.task == "regression" and self.loss not in ("auto", "mse"):
             raise InputError(f"--loss {self.loss} is for classes and --task regression for numbers; allowed is mse")
         if self.loss == "auto" and self.output_activation in ("auto", "softmax", "identity"):
@@ -255,6 +276,26 @@ class Config:
                 f"--output-activation {self.output_activation} does not go with --loss {self.loss}; "
                 f"allowed are auto, {', '.join(LOSSES[loss])}"
             )
+
+    def _settle_validation(self) -> None:
+        """Decide how large the validation part is, and refuse to watch one that is not there."""
+        fraction = self.validation_fraction
+        if self.validation_data and fraction:
+            raise InputError(
+                f"--validation-data {self.validation_data} and --validation-fraction {fraction:g} do not go together; "
+                "leave out one of the two"
+            )
+        if fraction is None:
+            fraction = 0.1 if self.early_stopping and not self.validation_data else 0.0
+            object.__setattr__(self, "validation_fraction", fraction)  # frozen: this is still the making of it
+        if fraction or self.validation_data:
+            return
+        for flag, given in (("early_stopping", self.early_stopping), ("monitor", self.monitor != "validation_loss")):
+            if given:
+                raise InputError(
+                    f"{flag_of(flag)} {getattr(self, flag)} needs a validation part: give --validation-fraction (it is "
+                    f"{fraction:g}) or --validation-data"
+                )
 
     def as_json(self) -> dict[str, Any]:
         """The settings as plain JSON values."""

@@ -18,3 +18,8 @@ def message(text: str) -> str:
     if len(text) > LONGEST:
         text = f"{text[: LONGEST - 500]} … {text[-500:]}"
     return printable(text)
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """``1 rank``, ``2,000 ranks``."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -14,7 +14,7 @@ import warnings
 
 IMPORTED = (
     *("mpi4py.MPI", "scipy.ndimage", "sklearn.datasets", "sklearn.model_selection"),
-    *("nnmpi.commands.apply", "nnmpi.commands.info", "nnmpi.commands.train"),
+    *("nnmpi.commands.apply", "nnmpi.commands.info", "nnmpi.commands.train", "nnmpi.report.page"),
 )
 
 

@@ -22,7 +22,7 @@ from nnmpi.files.checkpoint_writer import CheckpointWriter
 
 def checkpoint(update: int, size: int = 50) -> Checkpoint:
     arrays = {"parameters": np.arange(size, dtype=np.float32) * update, "optimizer": np.full(size, update, np.float32)}
-    progress = Progress(epoch=1, step=2, update=update, loss_sum=0.1 + update, samples=64, best_loss=1 / 3)
+    progress = Progress(epoch=1, step=2, update=update, loss_sum=0.1 + update, samples=64, best_score=1 / 3)
     return Checkpoint(progress, arrays, {"settings": {"hidden": [3]}, "finished": False})
 
 

@@ -36,7 +36,8 @@ finally:
 
 def show_help(directory: Path, *arguments: str) -> str:
     """What ``--help`` prints; neither MPI nor scikit-learn may have been imported for it."""
-    done = run([sys.executable, "-c", HELP, *arguments, "--help"], directory, timeout=10).succeeded()
+    flag = "--help-all" if arguments == ("train",) else "--help"
+    done = run([sys.executable, "-c", HELP, *arguments, flag], directory, timeout=10).succeeded()
     assert json.loads(done.err) == []
     return done.out
 
@@ -84,11 +85,13 @@ BAD_INPUT = {
     "unknown flag": BadInput("train --learnig-rate 1", ("--learnig-rate",)),
     "unknown command": BadInput("trian", ("trian",)),
     "no model named": BadInput("evaluate", ("MODEL",)),
-    "no data to predict": BadInput("predict run", ("--data",)),
+    "no data to predict": BadInput("predict run", ("DATA",)),
     "no value": BadInput("train --epochs", ("--epochs",)),
     "unknown optimizer": BadInput("train --optimizer sdg", ("--optimizer", "sdg", "adam")),
     "augmented flowers": BadInput("train --data iris --augment shift", ("--augment", "iris")),
-    "classes of numbers": BadInput("train --data diabetes --loss cross-entropy", ("--loss", "diabetes", "mse")),
+    "classes of numbers": BadInput(
+        "train diabetes --loss cross-entropy --task regression", ("--loss", "--task", "mse")
+    ),
     "two of ten classes": BadInput("train --loss binary-cross-entropy", ("--loss", "digits", "10")),
     "nothing to train on": BadInput("train --test-fraction 1", ("--test-fraction", "1")),
     "no learning rate": BadInput("train --learning-rate nan", ("--learning-rate", "nan")),

@@ -13,6 +13,8 @@ NAN, INF = float("nan"), float("inf")
 
 # setting → values that are refused, values that just pass
 BOUNDS = {
+    **{name: ([("a", "b", "a"), (1,)], [(), ("a", "b")]) for name in ("target", "drop", "categories")},
+    "log": ([("csv",), ("mlflow", "mlflow")], [(), ("mlflow",)]),
     "hidden": ([(0,), (8, -1), (2.5,)], [(), (1,), (3, 2, 1)]),
     "epochs": ([-1, 2.5], [0, 1]),
     "batch_size": ([0, -1], [1, 10**9, "full"]),
@@ -26,7 +28,8 @@ BOUNDS = {
     "dropout": ([-0.1, 1, NAN], [0, 0.99]),
     "augment": ([("flip",), ("shift", "shift"), ("noise", "")], [(), ("noise",), ("rotate", "shift")]),
     "early_stopping": ([-1], [0, 1]),
-    "validation_fraction": ([0, 1, -0.1, NAN], [0.01, 0.99]),
+    "monitor": (["loss", "validation_", "test_loss", ""], ["validation_loss"]),
+    "validation_fraction": ([1, -0.1, NAN], [0, 0.01, 0.99]),
     "test_fraction": ([0, 1, -0.1, 1.2, NAN], [0.01, 0.99]),
     "seed": ([-1, 2**32], [0, 2**32 - 1]),
     "shards": ([0, -8], [1, 1000, None]),

@@ -243,7 +243,7 @@ TRICKS: dict[str, Callable[[Path], Any]] = {
     "a step beyond the epoch": changed("progress.step", 99),
     "seconds are a string": changed("progress.seconds", "x"),
     "seconds never ended": changed("progress.seconds", float("inf")),
-    "a best epoch without its loss": changed("progress.best_loss", None),
+    "a best epoch without its score": changed("progress.best_score", None),
     "samples without end": changed("progress.samples", 10**400),
     "a deep log": beside("metrics.jsonl", lambda path: path.write_text(DEEP + "\n")),
     "a long line in the log": beside(

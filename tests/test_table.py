@@ -1,5 +1,6 @@
 """Tables: their encoding is scikit-learn's of the whole training part, on any number of ranks."""
 
+import dataclasses
 import itertools
 import json
 
@@ -13,11 +14,15 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from nnmpi.data.parts import split
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.shards import held_shards, shard_rows
 from nnmpi.data.sources import Columns, open_source
+from nnmpi.data.sources.arrays import arrays
 from nnmpi.data.table import Encoding, fit_encoding
 from nnmpi.errors import InputError
+from nnmpi.training.gather_targets import gather_targets
+from nnmpi.training.read_together import read_together
 
 ROWS, TRAINING = 300, 200
 generator = np.random.default_rng(0)
@@ -316,3 +321,75 @@ def test_polars_and_pandas_write_alike(tmp_path):
     source = open_source(str(tmp_path / "polars.parquet"), columns=COLUMNS)
     expected = open_source(parquet(FRAME, tmp_path), columns=COLUMNS)
     assert np.array_equal(rows_of(source, np.arange(ROWS)), rows_of(expected, np.arange(ROWS)), equal_nan=True)
+
+
+def test_objects_from_python_are_texts_or_numbers():
+    x, y = FRAME[["distance", "month"]].to_numpy(object), FRAME["late"].to_numpy(object)
+    source = arrays(x, y)
+    assert source.dtype == np.float64
+    assert source.y.tolist() == FRAME["late"].tolist()
+    with pytest.raises(InputError, match=r"y.astype\(str\)"):
+        arrays(x, np.array([None, "a"] * 150, object))
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 7])
+def test_pieces_are_read_by_one_rank_each(tmp_path, monkeypatch, ranks):
+    monkeypatch.setattr("nnmpi.data.sources.arrow.LARGE", 1)
+    monkeypatch.setattr("nnmpi.data.sources.parquet.ROWS_AT_ONCE", 10)
+    reads = []
+    name = parquet(FRAME, tmp_path)
+    expected = open_source(csv(FRAME, tmp_path), columns=COLUMNS)
+
+    def read(world):
+        source = open_source(name, columns=COLUMNS)
+        given = source.blocks
+
+        def counted(first, stop):
+            reads.append((first, stop))
+            return given(first, stop)
+
+        source = gather_targets(dataclasses.replace(source, blocks=counted), world)
+        rows = np.random.default_rng(world.rank).permutation(np.arange(world.rank, ROWS, 2)[: 90 + world.rank])
+        out = np.full((len(rows), source.features), 77.0)
+        read_together(source, rows, out, world)
+        assert (source.y == FRAME["late"]).all()
+        assert set(expected_texts(out)) <= set(source.texts)
+        return np.array_equal(out, rows_of(expected, rows), equal_nan=True)
+
+    def expected_texts(out):
+        return (v for i, c in enumerate(expected.columns) if c.kind == "text" for v in out[:, i] if v == v)
+
+    assert on_ranks(ranks, read) == [True] * ranks
+    assert len(reads) == len(set(reads))
+
+
+@pytest.mark.parametrize(
+    "values", [[0.5, 1.5, 2.5], [2**63 + 1, 0, 5], [-3, 200, 7], [True, False, True], ["a", "ü", "b"]]
+)
+def test_targets_read_in_parts_are_whole(tmp_path, monkeypatch, values):
+    monkeypatch.setattr("nnmpi.data.sources.arrow.LARGE", 1)
+    frame = pd.DataFrame({"x": range(33), "y": pd.Series(values * 11, dtype="uint64" if 2**63 + 1 in values else None)})
+    name = parquet(frame, tmp_path)
+    for y in on_ranks(4, lambda world: gather_targets(open_source(name), world).y):
+        assert (y == frame["y"].to_numpy()).all()
+
+
+def test_large_sources_are_split_row_by_row(monkeypatch):
+    source = dataclasses.replace(arrays(np.zeros((200_000, 2)), np.arange(200_000) % 2))
+    monkeypatch.setattr("nnmpi.data.sources.source.LARGE", 1)
+    parts = split(source, 0.2, 0.25, 5, False)
+    rows = np.concatenate([parts.training, parts.validation, parts.test])
+    assert (np.sort(rows) == np.arange(200_000)).all()
+    for part, share in ((parts.training, 0.6), (parts.validation, 0.2), (parts.test, 0.2)):
+        assert (np.diff(part.astype(int)) > 0).all()
+        assert len(part) == pytest.approx(share * 200_000, rel=0.02)
+    longer = split(arrays(np.zeros((300_000, 2)), np.zeros(300_000, int)), 0.2, 0.25, 5, False)
+    assert (longer.test[: len(parts.test)] == parts.test).all()
+    assert not np.array_equal(split(source, 0.2, 0.25, 6, False).test, parts.test)
+
+
+def test_a_large_csv_file_says_how_to_convert_it(tmp_path, monkeypatch):
+    name = csv(FRAME, tmp_path)
+    assert open_source(name, columns=COLUMNS).note == ""
+    monkeypatch.setattr("nnmpi.data.sources.csv.LARGE", 1000)
+    assert f"nnmpi convert {name} table.parquet" in open_source(name, columns=COLUMNS).note

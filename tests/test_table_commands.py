@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from jobs import CommandServer, Environment, run
+from jobs import CommandServer, Done, Environment, run
 from safetensors.numpy import load_file
 
 import nnmpi as package
@@ -30,28 +30,32 @@ FRAME["late"] = np.where(FRAME["distance"] + (FRAME["carrier"] == "UA") > 0.3, "
 FLAGS = ("--target", "late", "--categories", "month", "--epochs", "30", "--batch-size", "16")
 
 
+def call(nnmpi: CommandServer, *words: object, cwd: Path | None = None) -> Done:
+    return nnmpi(*map(str, words), cwd=cwd, timeout=120)
+
+
 @pytest.fixture(scope="module")
 def trained(nnmpi: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with flights.csv and a run."""
     path = tmp_path_factory.mktemp("flights")
     FRAME.to_csv(path / "flights.csv", index=False)
-    nnmpi("train", "flights.csv", *FLAGS, "--output", "run", cwd=path).succeeded()
+    call(nnmpi, "train", "flights.csv", *FLAGS, "--output", "run", cwd=path).succeeded()
     return path
 
 
 def test_the_network_learns_from_all_columns(nnmpi: CommandServer, trained: Path) -> None:
-    done = nnmpi("evaluate", "run", cwd=trained).succeeded()
+    done = call(nnmpi, "evaluate", "run", cwd=trained).succeeded()
     assert float(done.out.splitlines()[-1].split()[2].rstrip(",")) >= 0.85
 
 
 def test_raw_rows_are_predicted_in_any_order(nnmpi: CommandServer, trained: Path, tmp_path: Path) -> None:
-    expected = nnmpi("predict", "run", "flights.csv", cwd=trained).succeeded().out.split()
+    expected = call(nnmpi, "predict", "run", "flights.csv", cwd=trained).succeeded().out.split()
     assert np.mean(np.array(expected) == FRAME["late"]) > 0.85
     other = FRAME[["late", "month", "carrier", "delay", "distance"]].drop(columns="late").assign(more="x")
     other.to_csv(tmp_path / "new.csv", index=False)
     other.to_parquet(tmp_path / "new.parquet")
     for name in ("new.csv", "new.parquet"):
-        assert nnmpi("predict", trained / "run", tmp_path / name).succeeded().out.split() == expected
+        assert call(nnmpi, "predict", trained / "run", tmp_path / name).succeeded().out.split() == expected
     network = package.load(trained / "run")
     for frame in (other, pl.from_pandas(other)):
         assert network.predict(frame).tolist() == expected
@@ -61,8 +65,8 @@ def test_raw_rows_are_predicted_in_any_order(nnmpi: CommandServer, trained: Path
 
 def test_evaluate_takes_other_rows(nnmpi: CommandServer, trained: Path, tmp_path: Path) -> None:
     FRAME[::-1].to_parquet(tmp_path / "new.parquet")
-    whole = nnmpi("evaluate", "run", "flights.csv", cwd=trained).succeeded().out.splitlines()[-1]
-    assert nnmpi("evaluate", trained / "run", tmp_path / "new.parquet").succeeded().out.splitlines()[-1] == whole
+    whole = call(nnmpi, "evaluate", "run", "flights.csv", cwd=trained).succeeded().out.splitlines()[-1]
+    assert call(nnmpi, "evaluate", trained / "run", tmp_path / "new.parquet").succeeded().out.splitlines()[-1] == whole
 
 
 WRONG = {
@@ -77,7 +81,7 @@ def test_what_cannot_be_predicted_is_named(
     nnmpi: CommandServer, trained: Path, tmp_path: Path, frame: pd.DataFrame, words: str
 ) -> None:
     frame.to_csv(tmp_path / "new.csv", index=False)
-    done = nnmpi("predict", trained / "run", tmp_path / "new.csv")
+    done = call(nnmpi, "predict", trained / "run", tmp_path / "new.csv")
     assert done.status == 2
     assert len(done.messages) == 1
     assert words in done.messages[0]
@@ -85,7 +89,7 @@ def test_what_cannot_be_predicted_is_named(
 
 def test_a_table_is_not_predicted_from_an_array(nnmpi: CommandServer, trained: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "new.npz", X=np.ones((3, 4)))
-    done = nnmpi("predict", trained / "run", tmp_path / "new.npz")
+    done = call(nnmpi, "predict", trained / "run", tmp_path / "new.npz")
     assert done.status == 2
     assert "the columns distance, delay, carrier, month" in done.messages[0]
     with pytest.raises(InputError, match="the columns distance, delay, carrier, month"):
@@ -103,16 +107,16 @@ def test_a_frame_is_trained_on_like_its_file(trained: Path) -> None:
 
 
 def test_the_argument_means_the_same_as_the_flag(nnmpi: CommandServer, trained: Path, tmp_path: Path) -> None:
-    done = nnmpi("train", "--data", "flights.csv", *FLAGS, "--output", tmp_path / "run", cwd=trained).succeeded()
-    assert done.out.splitlines()[-1] == nnmpi("evaluate", "run", cwd=trained).out.splitlines()[-1]
-    predicted = nnmpi("predict", "run", "--data", "flights.csv", cwd=trained).succeeded()
-    assert predicted.out == nnmpi("predict", "run", "flights.csv", cwd=trained).out
+    done = call(nnmpi, "train", "--data", "flights.csv", *FLAGS, "--output", tmp_path / "run", cwd=trained).succeeded()
+    assert done.out.splitlines()[-1] == call(nnmpi, "evaluate", "run", cwd=trained).out.splitlines()[-1]
+    predicted = call(nnmpi, "predict", "run", "--data", "flights.csv", cwd=trained).succeeded()
+    assert predicted.out == call(nnmpi, "predict", "run", "flights.csv", cwd=trained).out
     for words in (("train", "iris"), ("evaluate", "run", "iris"), ("predict", "run", "iris")):
-        refused = nnmpi(*words, "--data", "wine", cwd=trained)
+        refused = call(nnmpi, *words, "--data", "wine", cwd=trained)
         assert refused.status == 2
         assert refused.messages == ["nnmpi: DATA is 'iris' and --data is 'wine'; give one of them"]
-        assert nnmpi(*words, "--data", "iris", cwd=trained).messages != refused.messages
-    assert nnmpi("predict", "run", cwd=trained).status == 2
+        assert call(nnmpi, *words, "--data", "iris", cwd=trained).messages != refused.messages
+    assert call(nnmpi, "predict", "run", cwd=trained).status == 2
 
 
 def test_equal_numbers_give_the_same_bits_in_all_formats(nnmpi: CommandServer, tmp_path: Path) -> None:
@@ -127,7 +131,9 @@ def test_equal_numbers_give_the_same_bits_in_all_formats(nnmpi: CommandServer, t
         file["X"], file["y"] = x.astype(">f8"), y
     parameters = []
     for name in ("t.csv", "t.parquet", "t.npz", "X.npy", "t.h5"):
-        done = nnmpi("train", name, "--epochs", "2", "--batch-size", "16", "--output", f"{name}-run", cwd=tmp_path)
+        done = call(
+            nnmpi, "train", name, "--epochs", "2", "--batch-size", "16", "--output", f"{name}-run", cwd=tmp_path
+        )
         done.succeeded()
         tensors = load_file(tmp_path / f"{name}-run" / "model.safetensors")
         tensors.pop("table.fill", None)
@@ -138,13 +144,13 @@ def test_equal_numbers_give_the_same_bits_in_all_formats(nnmpi: CommandServer, t
 
 
 def test_convert_writes_the_same_table(nnmpi: CommandServer, trained: Path, tmp_path: Path, monkeypatch) -> None:
-    done = nnmpi("convert", "flights.csv", tmp_path / "flights.parquet", cwd=trained).succeeded()
+    done = call(nnmpi, "convert", "flights.csv", tmp_path / "flights.parquet", cwd=trained).succeeded()
     assert "240 rows and 5 columns" in done.out
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "flights.parquet"), FRAME, check_dtype=False)
-    again = nnmpi("convert", "flights.csv", tmp_path / "flights.parquet", cwd=trained)
+    again = call(nnmpi, "convert", "flights.csv", tmp_path / "flights.parquet", cwd=trained)
     assert again.status == 2
     assert "there is such a file" in again.messages[0]
-    nnmpi("train", tmp_path / "flights.parquet", *FLAGS, "--output", tmp_path / "run").succeeded()
+    call(nnmpi, "train", tmp_path / "flights.parquet", *FLAGS, "--output", tmp_path / "run").succeeded()
     before, after = (load_file(path / "run" / "model.safetensors") for path in (trained, tmp_path))
     assert all((before[key] == after[key]).all() for key in before)
 
@@ -156,7 +162,7 @@ def test_without_pyarrow_its_extra_is_named(trained: Path, monkeypatch: pytest.M
 
 
 def test_flags_for_tables_are_refused_for_arrays(nnmpi: CommandServer, tmp_path: Path) -> None:
-    done = nnmpi("train", "iris", "--target", "y", cwd=tmp_path)
+    done = call(nnmpi, "train", "iris", "--target", "y", cwd=tmp_path)
     assert done.status == 2
     assert "are for tables" in done.messages[0]
 

@@ -1,32 +1,34 @@
 """Using a trained model: the commands ``evaluate`` and ``predict``, on any number of ranks."""
 
-import contextlib
 import csv
 import io
+import json
 import math
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.gather_targets import gather_targets
-from nnmpi.data.parts import Part, split
+from nnmpi.commands.score_table import print_scores
+from nnmpi.data.parts import Part
+from nnmpi.data.sources import Source
 from nnmpi.environment import set_threads
 from nnmpi.errors import InputError
 from nnmpi.files.atomic import check_replaceable, whole_file
-from nnmpi.files.model import Model, Recipe, read_model
+from nnmpi.files.model import Model, read_model
 from nnmpi.mpi.world import World
-from nnmpi.nn.network import Network, decide
+from nnmpi.nn.network import Network
 from nnmpi.text import printable
 from nnmpi.training.agreement import check_same_data, check_same_model
 from nnmpi.training.evaluation import CHUNK, evaluate
-from nnmpi.training.model_data import samples_for, source_for, source_of
+from nnmpi.training.gather_targets import gather_targets
+from nnmpi.training.model_data import part_of, samples_for, source_for
+from nnmpi.training.scoring import all_scores, outputs_of
 
 
-def evaluate_model(path: Path, data: str | None, world: World) -> None:
+def evaluate_model(path: Path, data: str | None, as_json: bool, world: World) -> None:
     """Print the scores of a model: on all of `data`, or on the test part of what it was trained on.
 
     Raises
@@ -34,110 +36,90 @@ def evaluate_model(path: Path, data: str | None, world: World) -> None:
     InputError
         On all ranks, if the model cannot be read or the data do not go with it.
     """
-    world.check_launcher(training=False)
-    set_threads(world.threads())
-    with world.together():
-        model = read_model(path)
-    check_same_model(path, model, world)
-    recipe = model.recipe
-    with world.together():
-        source = source_for(model, data) if data else source_of(model)
-    check_same_data(source, world)
-    source = gather_targets(source, world)
-    with world.together(), _changed(None if data else recipe):
-        rows = np.arange(source.size)
-        parts = [rows]
-        if data is None:
-            test = split(source, recipe.test_fraction, 0.0, recipe.seed, recipe.stratify).test
-            parts = [test, np.setdiff1d(rows, test)]
-        samples = samples_for(model, source, parts, world)
-    if data is None and recipe.data_digest not in (None, samples.digest(world)):
-        raise InputError(_changed_text(recipe, "features, targets or the order of the rows are others"), shared=True)
-    with world.together():
-        part = samples.parts(model.scaler, model.target_scaler, model.architecture.dtype)[0]
+    model = _open_model(path, world)
+    if data:
+        source, part = _all_of(model, data, world, labelled=True)
+    else:
+        source, part = part_of(model, "test", None, world)
     network = Network(model.architecture, model.parameters, CHUNK)
+    targets, scaler = model.targets, model.target_scaler
     with np.errstate(over="ignore", invalid="ignore"):
-        scores = evaluate(network, part, model.targets, world, model.target_scaler)
+        scores = evaluate(network, part, targets, world, scaler, model.class_weights)
     if scores.bad_row is not None or not math.isfinite(scores.loss):
         raise InputError(
             f"--data {source.name}: the model's output or loss for row {scores.bad_row} (from 0) is not finite: its "
             "numbers are too far from those that the model was trained on. Remove such rows or fill them in",
             shared=True,
         )
-    if world.rank == 0:
-        which = "all samples" if data else f"the test part, drawn with seed {recipe.seed},"
-        print(f"{scores.samples} samples: {which} of {printable(source.name)}")
+    table = all_scores(scores, network, part, targets, world, scaler)
+    if world.rank == 0 and as_json:
+        print(json.dumps({"data": source.name, "part": None if data else "test", **table}), flush=True)
+    elif world.rank == 0:
+        seed = model.recipe.seed
+        drawn = "the test part" if model.recipe.test_data else f"the test part, drawn with seed {seed},"
+        which = "all samples" if data else drawn
+        print_scores(table, f"{scores.samples} samples: {which} of {source.name}")
         print(scores.line("test"), flush=True)
 
 
-def predict(path: Path, data: str, out: Path | None, world: World) -> None:
-    """Write the prediction for every sample of `data` to `out`, or print them; rank 0 writes.
+def predict(path: Path, data: str | None, part_name: str | None, out: Path | None, world: World) -> None:
+    """Write the prediction for every sample of `data`, or of a part of it, to `out`, or print them; rank 0 writes.
 
     Raises
     ------
     InputError
         On all ranks, if the model or the data cannot be read or `out` cannot be written.
     """
-    world.check_launcher(training=False)
-    set_threads(world.threads())
     with world.together():
         if out and world.rank == 0:
             _check_out(out)
-        model = read_model(path)
-    check_same_model(path, model, world)
+    model = _open_model(path, world)
+    if part_name:
+        source, part = part_of(model, part_name, data, world)
+    else:
+        assert data is not None  # one of the two is there
+        source, part = _all_of(model, data, world, labelled=False)
     with world.together():
-        source = source_for(model, data, targets=False)
-    check_same_data(source, world)
-    with world.together():
-        samples = samples_for(model, source, [np.arange(source.size)], world, labelled=False)
-        (part,) = samples.parts(model.scaler, None, model.architecture.dtype)
         outputs, codes = _outputs(model, part, source.name)
-    outputs, codes = world.gather_rows(outputs), world.gather_rows(codes)  # in the order of the rows
+    outputs, codes = world.gather_rows(outputs), world.gather_rows(codes[:, None])  # in the order of the rows
+    rows = world.gather_rows(part.rows[:, None])[:, 0] if part_name else None
     with world.together():
         if world.rank == 0:
-            _write(model, outputs, codes[:, 0], out)
+            _write(model, outputs, codes[:, 0], rows, out)
+
+
+def _open_model(path: Path, world: World) -> Model:
+    world.check_launcher(training=False)
+    set_threads(world.threads())
+    with world.together():
+        model = read_model(path)
+    check_same_model(path, model, world)
+    return model
+
+
+def _all_of(model: Model, data: str, world: World, labelled: bool) -> tuple[Source, Part]:
+    """All samples of `data`."""
+    with world.together():
+        source = source_for(model, data, targets=labelled)
+    check_same_data(source, world)
+    if labelled:
+        source = gather_targets(source, world)
+    samples = samples_for(model, source, [np.arange(source.size)], world, labelled)
+    with world.together():
+        target_scaler = model.target_scaler if labelled else None
+        return source, samples.parts(model.scaler, target_scaler, model.architecture.dtype)[0]
 
 
 def _outputs(model: Model, part: Part, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
-    """The outputs, shape (n, outputs), and the class codes, shape (n, 1), of a rank's samples."""
-    network = Network(model.architecture, model.parameters, CHUNK)
-    outputs = np.empty((len(part.x), model.targets.outputs), part.x.dtype)
-    codes = np.empty((len(part.x), 1), np.intp)
-    start = 0
-    with np.errstate(over="ignore", invalid="ignore"):
-        for size in part.sizes:
-            for a in range(start, start + size, CHUNK):
-                b = min(a + CHUNK, start + size)
-                (z,) = network.forward(network.bind([part.x[a:b].T]))
-                bad = np.flatnonzero(~np.isfinite(z).all(axis=0))
-                if len(bad):
-                    raise InputError(
-                        f"--data {name}: the model's output for row {part.rows[a + bad[0]]} (from 0) is not finite: "
-                        "its numbers are too far from those that the model was trained on. Remove such rows or fill "
-                        "them in"
-                    )
-                codes[a:b, 0] = decide(z)
-                outputs[a:b] = network.predict(part.x[a:b].T).T
-            start += size
+    """The outputs, shape (n, outputs), and the class codes, shape (n,), of a rank's samples."""
+    outputs, codes = outputs_of(Network(model.architecture, model.parameters, CHUNK), part)
+    bad = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
+    if len(bad):
+        raise InputError(
+            f"--data {name}: the model's output for row {part.rows[bad[0]]} (from 0) is not finite: its numbers are "
+            "too far from those that the model was trained on. Remove such rows or fill them in"
+        )
     return outputs, codes
-
-
-def _changed_text(recipe: Recipe, what: str) -> str:
-    return (
-        f"--data {recipe.data} is not what the model was trained on, so its test part is not known: {what}. "
-        f"To score all its rows, give --data {recipe.data}"
-    )
-
-
-@contextlib.contextmanager
-def _changed(recipe: Recipe | None) -> Iterator[None]:
-    """What is wrong with data that a model was trained on comes from a change since."""
-    try:
-        yield
-    except InputError as error:
-        if recipe is None or recipe.data_digest is None:
-            raise
-        raise InputError(_changed_text(recipe, str(error))) from None
 
 
 def _check_out(out: Path) -> None:
@@ -150,18 +132,27 @@ def _check_out(out: Path) -> None:
         raise InputError(f"--out {out}: cannot be written ({error.strerror}); choose another file") from None
 
 
-def _write(model: Model, outputs: npt.NDArray[Any], codes: npt.NDArray[np.intp], out: Path | None) -> None:
+def _write(
+    model: Model,
+    outputs: npt.NDArray[Any],
+    codes: npt.NDArray[np.intp],
+    rows: npt.NDArray[np.intp] | None,
+    out: Path | None,
+) -> None:
+    """Write the predictions, with the numbers of their rows in the data if these are only some of them."""
     classes = model.targets.classes
     if classes is None:
         assert model.target_scaler
         prediction = outputs * model.target_scaler.scale + model.target_scaler.mean
-        table = {"prediction": prediction if prediction.shape[1] > 1 else prediction[:, 0]}
+        table: dict[str, npt.NDArray[Any]] = {"prediction": prediction if prediction.shape[1] > 1 else prediction[:, 0]}
     else:
         table = {"prediction": classes[codes]}
         if model.architecture.output_activation != "identity":
             both = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
             table["probability"] = both
             table["classes"] = classes
+    if rows is not None:
+        table["row"] = rows
     if out is None:
         shown = table["prediction"]
         if shown.dtype.kind == "U":
@@ -181,10 +172,13 @@ def _write(model: Model, outputs: npt.NDArray[Any], codes: npt.NDArray[np.intp],
 
 
 def _write_csv(table: dict[str, npt.NDArray[Any]], file: TextIO) -> None:
-    """One row a sample: the prediction, then the probability of each class."""
+    """One row a sample: its number where it is known, the prediction, then the probability of each class."""
     prediction = table["prediction"].reshape(len(table["prediction"]), -1)
     header = ["prediction"] if prediction.shape[1] == 1 else [f"prediction_{i}" for i in range(prediction.shape[1])]
     columns = [prediction]
+    if "row" in table:
+        header.insert(0, "row")
+        columns.insert(0, table["row"][:, None])
     if "probability" in table:
         header += [f"probability_{label}" for label in table["classes"]]
         columns.append(table["probability"])

@@ -19,9 +19,9 @@ class DataCommand(click.Command):
         rest = super().parse_args(ctx, args)
         argument, flag = ctx.params.pop("argument", None), ctx.params["data"]
         if argument is not None:
-            if ctx.get_parameter_source("data") != ParameterSource.DEFAULT and flag != argument:
+            if ctx.get_parameter_source("data") == ParameterSource.COMMANDLINE and flag != argument:
                 raise click.UsageError(f"DATA is {argument!r} and --data is {flag!r}; give one of them", ctx)
             ctx.params["data"] = argument
-        elif flag is None and self._needs_data and not ctx.resilient_parsing:
+        elif flag is None and self._needs_data and not ctx.params.get("part") and not ctx.resilient_parsing:
             raise click.UsageError("DATA is missing, the samples to predict: a path, or the name of a data set", ctx)
         return rest

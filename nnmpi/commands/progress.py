@@ -1,57 +1,183 @@
-"""What ``train`` shows while it runs: a line for each epoch and, on a terminal, a bar."""
+"""What ``train`` shows while it runs: a line for each epoch and, in a terminal, two lines that are redrawn."""
 
+import sys
 import threading
+import time
+from collections import deque
+from contextlib import AbstractContextManager
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+from nnmpi.commands.terminal import Block, Terminal
 from nnmpi.training.session import Session
 
 PERIOD = 0.25  # seconds between two looks at how far training has come
+LINE_EVERY = 30.0  # seconds between two lines where nothing is redrawn
+WINDOW = 15.0  # seconds that the speed shown is a mean over
+EPOCHS_FOR_SPEED = 1.0  # seconds of training that the speed of an epoch's line is a mean over, at least
 
 
 class Display:
-    """Lines and, where `live`, a bar of the steps of `session`; only rank 0 has one.
+    """The progress of `session`; only rank 0 has one.
 
-    The bar is drawn by a thread of its own that looks at the session's progress, so a step does nothing for it.
+    A thread of its own looks at how far the session has come, so that a step does nothing for it.
+
+    Parameters
+    ----------
+    style : {"live", "plain", "none"}
+        Lines that are redrawn, lines only, or nothing.
     """
 
-    def __init__(self, session: Session, live: bool) -> None:
-        self._session, self._epochs = session, session.config.epochs
-        self._bar: Progress | None = None
+    def __init__(self, session: Session, style: str, terminal: Terminal) -> None:
+        self._session, self._style, self._terminal = session, style, terminal
+        self._block = Block()
+        self._speed = Speed(session)
+        self._recent: deque[tuple[int, float]] = deque()  # samples and seconds of the last epochs
+        self._printed = time.monotonic()
         self._closing = threading.Event()
-        if live:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"))
-            self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(), transient=True, auto_refresh=False)
-            self._task = self._bar.add_task("epoch", total=session.layout.steps * self._epochs)
-            self._bar.start()
+        self._thread: threading.Thread | None = None
+        if style == "live":
+            self._draw()
+        if style != "none":
             self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
             self._thread.start()
 
-    def _watch(self) -> None:
-        assert self._bar
-        progress = self._session.progress
-        while not self._closing.wait(PERIOD):
-            text = f"epoch {min(progress.epoch + 1, self._epochs)}/{self._epochs}"
-            self._bar.update(self._task, completed=progress.update, description=text, refresh=True)
-
     def epoch(self, metrics: dict[str, Any]) -> None:
         """Show the metrics of an epoch in a line."""
-        score = "test_accuracy" if "test_accuracy" in metrics else "test_r2"
-        text = f"epoch {metrics['epoch']}/{self._epochs}: train loss {metrics['train_loss']:.4f}, "
-        if "validation_loss" in metrics:
-            text += f"validation loss {metrics['validation_loss']:.4f}, "
-        text += f"test loss {metrics['test_loss']:.4f}, {score.replace('_', ' ')} {metrics[score]:.4f}, "
-        text += f"{metrics['samples_per_second']:,.0f} samples/s"
-        if self._bar:
-            self._bar.console.print(text, highlight=False, soft_wrap=True)
-        else:
-            print(text, flush=True)
+        if self._style == "none":
+            return
+        self._printed = time.monotonic()
+        columns = self._terminal.width - 1 if self._style == "live" else None
+        self._block.print(epoch_line(metrics, self._session.config.epochs, self._mean_speed(metrics), columns))
+
+    def cleared(self) -> AbstractContextManager[None]:
+        """While entered, nothing is drawn; what is redrawn comes back below what was printed meanwhile."""
+        return self._block.cleared()
 
     def close(self) -> None:
-        """End the bar."""
-        if self._bar:
-            self._closing.set()
+        """Stop, and erase what is redrawn."""
+        self._closing.set()
+        if self._thread:
             self._thread.join()
-            self._bar.stop()
+            self._thread = None
+        with self._block.cleared():
+            pass
+
+    def _mean_speed(self, metrics: dict[str, Any]) -> float:
+        """The speed of the last epochs, training only: that of one short epoch says nothing."""
+        recent = self._recent
+        recent.append((metrics["samples"], metrics["seconds"]))
+        while sum(seconds for _, seconds in recent) - recent[0][1] >= EPOCHS_FOR_SPEED:
+            recent.popleft()
+        return sum(samples for samples, _ in recent) / sum(seconds for _, seconds in recent)
+
+    def _watch(self) -> None:
+        while not self._closing.wait(PERIOD):
+            self._speed.look()
+            if self._style == "live":
+                self._draw()
+            elif time.monotonic() - self._printed >= LINE_EVERY:
+                self._printed = time.monotonic()
+                first, second = self._facts()
+                self._block.print(", ".join(first + second))
+
+    def _draw(self) -> None:
+        columns = self._terminal.width - 1  # some terminals wrap a line that fills the last one
+        self._block.draw([line for line in self._lines(columns) if line])
+
+    def _lines(self, columns: int) -> tuple[str, str]:
+        """The two lines, as much of each as fits."""
+        first, second = self._facts()
+        line = fit(second, columns)
+        share = self._speed.updates / max(1, self._speed.all_updates)
+        room = min(30, columns - len(line) - 2)
+        return fit(first, columns), f"{bar(share, room)}  {line}" if room >= 5 else line
+
+    def _facts(self) -> tuple[list[str], list[str]]:
+        session, speed = self._session, self._speed
+        layout, progress = session.layout, session.progress
+        epoch, step = divmod(min(speed.updates, max(0, speed.all_updates - 1)), max(1, layout.steps))
+        first = [f"epoch {epoch + 1}/{session.config.epochs}", f"step {step + 1:,}/{layout.steps:,}"]
+        loss_sum, weight = progress.loss_sum, progress.weight_sum
+        if weight:
+            first.append(f"train loss {loss_sum / weight:.4f}")
+        second = []
+        if speed.samples_per_second:
+            second = [f"{speed.samples_per_second:,.0f} samples/s", f"{clock(speed.seconds_left)} left"]
+        return first, second
+
+
+class Speed:
+    """How fast a session goes, as a mean over the last seconds; epochs may be much shorter, or longer."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._layout = session, session.layout
+        self.updates = session.progress.update
+        self.all_updates = session.config.epochs * session.layout.steps
+        self._seen = deque([(time.monotonic(), self.updates)])
+
+    def look(self) -> None:
+        """Note how far the session has come."""
+        self.updates, now = self._session.progress.update, time.monotonic()
+        self._seen.append((now, self.updates))
+        while len(self._seen) > 2 and now - self._seen[1][0] >= WINDOW:
+            self._seen.popleft()
+
+    @property
+    def samples_per_second(self) -> float:
+        """Samples in a second, evaluation and checkpoints included; 0 before there is anything to tell."""
+        (start, first), (end, last) = self._seen[0], self._seen[-1]
+        return (self._samples(last) - self._samples(first)) / (end - start) if last > first else 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until all epochs are done at this speed."""
+        return (self._samples(self.all_updates) - self._samples(self.updates)) / max(self.samples_per_second, 1e-9)
+
+    def _samples(self, updates: int) -> int:
+        epochs, steps = divmod(updates, self._layout.steps)
+        return epochs * self._layout.samples + steps * self._layout.batch_size
+
+
+def epoch_line(metrics: dict[str, Any], epochs: int, speed: float, columns: int | None = None) -> str:
+    """The metrics of an epoch in a line; in a short form, or only the first of them, where `columns` are too few."""
+    name = "accuracy" if "test_accuracy" in metrics else "r2"
+    score = metrics[f"test_{name}"]
+    value = "undefined" if score is None else f"{score:.4f}"
+    losses = {part: metrics[f"{part}_loss"] for part in ("train", "validation", "test") if f"{part}_loss" in metrics}
+    parts = [*(f"{part} loss {loss:.4f}" for part, loss in losses.items()), f"test {name} {value}"]
+    line = f"epoch {metrics['epoch']}/{epochs}: {', '.join(parts)}, {speed:,.0f} samples/s"
+    if columns is None or len(line) <= columns:
+        return line
+    parts = [*(f"{part} {loss:.4f}" for part, loss in losses.items()), f"{name} {value}", f"{speed:,.0f}/s"]
+    return fit([f"epoch {metrics['epoch']}/{epochs}", *parts], columns)
+
+
+def fit(parts: list[str], columns: int) -> str:
+    """The first of `parts` that fit into a line of so many columns."""
+    line = ""
+    for part in parts:
+        longer = f"{line}  {part}" if line else part
+        if len(longer) > columns:
+            break
+        line = longer
+    return line
+
+
+def bar(share: float, columns: int) -> str:
+    """A bar of which `share` is full, in characters that standard output has."""
+    full, empty = "━", "─"
+    try:
+        (full + empty).encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        full, empty = "#", "-"
+    done = round(min(1.0, share) * columns)
+    return full * done + empty * (columns - done)
+
+
+def clock(seconds: float) -> str:
+    """``0:45``, ``12:03``, ``2:00:00`` or, from a day on, ``3 days``."""
+    whole = round(min(seconds, 1e9))
+    if whole >= 86400:
+        return f"{whole / 86400:.1f} days"
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from nnmpi.errors import InputError
-from nnmpi.files.atomic import write_whole
+from nnmpi.files.atomic import check_replaceable, check_writable, write_whole
 from nnmpi.mpi.alone import Alone
 from nnmpi.mpi.launcher import launched
 from nnmpi.mpi.world import World
@@ -45,15 +45,20 @@ def report(directories: list[Path], out: Path | None) -> None:
 def write_report(directories: list[Path], out: Path | None) -> Path:
     """Write the page and return its path. Raises as `report`."""
     check_report()
+    path = out or (directories[0] / "report.html" if len(directories) == 1 else Path("report.html"))
+    try:
+        (check_writable if out else check_replaceable)(path)  # a run that is not there is not made
+    except OSError as error:
+        raise _cannot_be_written(path, error) from None
     from nnmpi.report.page import run_page, runs_page  # they need the extra
 
     text = run_page(directories[0], World(Alone())) if len(directories) == 1 else runs_page(directories)
-    path = out or (directories[0] / "report.html" if len(directories) == 1 else Path("report.html"))
     try:
-        if path.is_dir():
-            raise IsADirectoryError(0, "it is a directory")
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text.encode("utf-8", "backslashreplace"), sync=False)
     except OSError as error:
-        raise InputError(f"--out {path}: cannot be written ({error.strerror}); choose another file") from None
+        raise _cannot_be_written(path, error) from None
     return path
+
+
+def _cannot_be_written(path: Path, error: OSError) -> InputError:
+    return InputError(f"--out {path}: cannot be written ({error.strerror}); choose another file")

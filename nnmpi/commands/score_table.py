@@ -28,16 +28,17 @@ NAMES = {
 
 
 def print_scores(scores: dict[str, Any], title: str) -> None:
-    """Print the scores of a part, as `nnmpi.training.scoring` gives them, in 80 columns."""
-    console = Console(width=WIDTH, highlight=False, markup=False, emoji=False)
-    console.print(printable(title))
+    """Print the scores of a part, as `nnmpi.training.scoring` gives them, in 80 columns under a title."""
+    print(printable(title))
+    # plain: Open MPI gives rank 0 a terminal of its own, also where its launcher writes to a file
+    console = Console(width=WIDTH, highlight=False, markup=False, emoji=False, force_terminal=False)
     console.print(_summary(scores))
-    classes = scores.get("classes")
-    if classes:
-        console.print(_classes(classes))
+    if "classes" in scores:
+        console.print(_classes(scores["classes"], "weight" if "weight" in scores else "samples"))
+        console.file.flush()
         note = largest_class_note(scores)
         if note:
-            console.print(note)
+            print(note)
 
 
 def largest_class_note(scores: dict[str, Any]) -> str:
@@ -55,18 +56,26 @@ def _summary(scores: dict[str, Any]) -> Table:
     table.add_column(justify="right")
     for name, text in NAMES.items():
         if name in scores and not (name == "top_5_accuracy" and scores[name] is None):
-            table.add_row(f"  {text}", _number(scores[name]))
+            table.add_row(f"  {text}{_of_class(name, scores)}", _number(scores[name]))
     return table
 
 
-def _classes(classes: list[dict[str, Any]]) -> Table:
+def _of_class(name: str, scores: dict[str, Any]) -> str:
+    """Which class a metric is of, where it would be another one of the other class."""
+    classes = scores.get("classes", ())
+    if name != "average_precision" or len(classes) != 2:
+        return ""
+    return f" of {printable(_short(str(classes[1]['class'])))}"
+
+
+def _classes(classes: list[dict[str, Any]], counted: str) -> Table:
     shown, heading = classes, "class"
     if len(classes) > MOST_CLASSES:
         shown = sorted(classes, key=lambda row: -1.0 if row["f1"] is None else row["f1"])[:FEWEST_SHOWN]
         heading = f"{FEWEST_SHOWN} of {len(classes)} classes"
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column(Text(f"  {heading}"), min_width=24, no_wrap=True)
-    for name in ("samples", "precision", "recall", "F1"):
+    for name in (counted, "precision", "recall", "F1"):
         table.add_column(Text(name), justify="right", no_wrap=True, min_width=9)
     for row in shown:
         label = Text(f"  {printable(_short(str(row['class'])))}")

@@ -1,24 +1,21 @@
 """The command ``train``: a training on all ranks of a job, with what surrounds it."""
 
 import json
-import sys
 from contextlib import ExitStack
 from signal import Signals
 
 import numpy as np
 
-from nnmpi.commands.progress import Display
 from nnmpi.commands.report import check_report, write_report
+from nnmpi.commands.screen import Screen
 from nnmpi.commands.signals import Stopped, StopRequest
 from nnmpi.config import Config
 from nnmpi.environment import set_threads
 from nnmpi.faults.recovery import recovering
 from nnmpi.faults.watchdog import Watchdog
-from nnmpi.mpi.launcher import shows_terminal
 from nnmpi.mpi.world import World
 from nnmpi.report.loggers import Logs, check_loggers
 from nnmpi.report.recording import Recording
-from nnmpi.text import message, printable
 from nnmpi.training.events import CheckpointDue, EpochDone, Event, Finished
 from nnmpi.training.loop import train as train_session
 from nnmpi.training.output import Output
@@ -29,7 +26,7 @@ from nnmpi.training.session import Requests, Session
 from nnmpi.training.task import suggested_shards
 
 
-def train(config: Config, world: World) -> None:
+def train(config: Config, world: World, screen: Screen) -> None:
     """Train as `config` says, on all ranks of `world`; rank 0 writes the results and prints the final scores.
 
     When ranks die and the others can go on, the survivors agree on what they hold and train on in a new session.
@@ -44,7 +41,7 @@ def train(config: Config, world: World) -> None:
     Stopped
         On all ranks, after a signal and the checkpoint that follows it.
     """
-    run = _Run(config, world)
+    run = _Run(config, world, screen)
     with Watchdog(world, config.stall_timeout, world.recovers) as watchdog:
 
         def attempt() -> None:
@@ -69,8 +66,8 @@ def train(config: Config, world: World) -> None:
 class _Run:
     """A run of the command on this rank, over the deaths of other ranks."""
 
-    def __init__(self, config: Config, world: World) -> None:
-        self._config, self._world = config, world
+    def __init__(self, config: Config, world: World, screen: Screen) -> None:
+        self._config, self._world, self._screen = config, world, screen
         self._state = RunState()
         self._requests = Requests()
         self._stop = StopRequest(self._requests)
@@ -78,9 +75,7 @@ class _Run:
         self._place: RunPlace | None = None
         self._session: Session | None = None
         self._output: Output | None = None
-        self._display: Display | None = None
         self._logs: Logs | None = None
-        self._printed = False
 
     def agree(self) -> None:
         """Take over what the most advanced survivor holds."""
@@ -97,8 +92,6 @@ class _Run:
                 if config.report:
                     check_report()
         place = agree_on_place(config, world, self._place)
-        if not (self._place or config.output):
-            self._say(f"note: results go to {place.directory}")
         self._place = place
         self._recording.begin()
         threads = config.threads or (1 if config.deterministic else world.threads())
@@ -116,13 +109,13 @@ class _Run:
                     history = self._state.epochs
                     self._output = Output(session, place.directory, bool(resumed), history, place.run_id)
                     stack.callback(self._output.close)
-                    self._display = Display(session, live=shows_terminal())
-                    stack.callback(self._display.close)
+                    stack.callback(self._screen.close)
+                    self._screen.begin(session, place.directory, threads)
                     self._logs = Logs(config.log, place.directory, session.description, self._say)
                     stack.callback(self._logs.close)
                     self._note_differences(session, resumed.about["bits"] if resumed else None)
                     if not survived:
-                        print(printable(session.task.target_reason), flush=True)
+                        self._say(session.task.source.note)
             stack.enter_context(self._stop)
             stack.enter_context(np.errstate(over="ignore", invalid="ignore", divide="ignore"))  # the loss is checked
             self._recording.attach(session, self._output)
@@ -146,9 +139,8 @@ class _Run:
         match event:
             case EpochDone(metrics):
                 self._state.epochs.append(metrics)
-                if self._output and self._display:
+                if self._output:
                     self._output.take(event)
-                    self._display.epoch(metrics)
                 if self._logs:
                     self._logs.epoch(metrics)
             case CheckpointDue(stopping):
@@ -156,23 +148,14 @@ class _Run:
                     self._output.take(event)
                 if stopping:
                     raise self._stopped()
-            case Finished(scores):
+            case Finished():
                 with self._world.together():
                     if self._output:
                         self._output.take(event)
                 if self._logs:
                     self._logs.finished()
-                if self._display and not self._printed:
-                    self._display.close()
-                    self._print_scores(scores.line("test"))
-
-    def _print_scores(self, line: str) -> None:
-        progress = self._session.progress if self._session else None
-        if progress and progress.best_epoch:
-            best_loss = f"best validation loss {progress.best_loss:.4f}"
-            print(f"{best_loss} after epoch {progress.best_epoch} of {progress.epoch}")
-        print(line, flush=True)
-        self._printed = True
+        if self._output:
+            self._screen.take(event)
 
     def _note_differences(self, session: Session, bits: dict[str, object] | None) -> None:
         """Say what may surprise: idle ranks, and other software than before an interruption."""
@@ -202,4 +185,4 @@ class _Run:
 
     def _say(self, text: str) -> None:
         if text and self._world.rank == 0:
-            print(message(f"nnmpi: {text}"), file=sys.stderr, flush=True)
+            self._screen.say(text)

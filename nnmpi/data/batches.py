@@ -38,7 +38,7 @@ class Batches(Generic[Batch]):
     batch is then views of it: the inputs of each block, shape (1 + features, b), the targets, shape (outputs, b), and,
     if there are `weights`, those, shape (b,). What `bind` makes of them is kept, because the same views come again and
     again, with other samples. Augmentation happens in the window too; images that it moves are taken from the part as
-    they are stored, and standardized here, with `scaler`.
+    they are stored, and standardized here, with `scaler`. `draw` is that of `EpochOrder`.
     """
 
     def __init__(
@@ -53,11 +53,12 @@ class Batches(Generic[Batch]):
         by_shard: bool,
         bind: Callable[..., Batch],
         weights: npt.NDArray[np.float64] | None = None,
+        draw: Callable[[int], Indices] | None = None,
     ) -> None:
         self._by_shard, self._bind = by_shard, bind
         self._part, self._held, self._seed = part, held, seed
         self._augmentation, self._scaler = augmentation, scaler
-        self._order = EpochOrder(layout, held, seed)
+        self._order = EpochOrder(layout, held, seed, draw)
         self._epoch = -1
         bounds = self._order.bounds
         self._first, self._last = bounds[:, 0], bounds[:, -1]

@@ -53,8 +53,9 @@ class HeldRows:
         check_memory(size, f"--data {source.name}")
         self._room = Room(size)
         self.stored: Array = self._room.array((count, source.features), source.dtype, size - count * stored)
-        source.read(self.indices, self.stored)
-        self._check_finite()
+        if not source.bounds:
+            source.read(self.indices, self.stored)
+            self.check_finite()
 
     def bounds(self) -> list[list[slice]]:
         """Of each part, where each of its shards stands."""
@@ -92,7 +93,14 @@ class HeldRows:
             self._room.keep(out.nbytes)
         return out
 
-    def _check_finite(self) -> None:
+    def check_finite(self) -> None:
+        """Refuse features that are infinite, or missing in arrays.
+
+        Raises
+        ------
+        InputError
+            That names the first one.
+        """
         if self.stored.dtype.kind != "f":
             return
         for start, numbers in blocks(self.stored):

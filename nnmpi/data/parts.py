@@ -44,7 +44,7 @@ def split(source: Source, test_fraction: float, validation_fraction: float, seed
     rows = np.arange(source.size)
     validation: Indices = rows[:0]
     try:
-        training, test = _split_off(rows, test_fraction, seed, y)
+        training, test = _split_off(rows, test_fraction, seed, y) if test_fraction else (rows, rows[:0])
         if validation_fraction:
             training, validation = _split_off(training, validation_fraction, seed, None if y is None else y[training])
     except ValueError as error:
@@ -117,6 +117,8 @@ class Part:
         The numbers to predict, as they are in the source.
     images : array, shape (n, features), or None
         The features as they are stored, where augmentation moves them before they are standardized.
+    weights : array, shape (n,), or None
+        The weight of each sample; None is 1.
     """
 
     x: Array
@@ -125,6 +127,14 @@ class Part:
     rows: Indices
     numbers: npt.NDArray[np.float64] | None = None
     images: npt.NDArray[Any] | None = None
+    weights: npt.NDArray[np.float64] | None = None
+
+    def loss_weights(self, of_classes: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64] | None:
+        """What the loss of each sample counts: its weight times that of its class; None is 1."""
+        if of_classes is None:
+            return self.weights
+        weights: npt.NDArray[np.float64] = of_classes[self.y]
+        return weights if self.weights is None else weights * self.weights
 
     def shards(self) -> list[slice]:
         """Which samples belong to each shard held."""

@@ -1,5 +1,6 @@
 """Which samples belong to which shard, step and rank: plain integer arithmetic, independent of the world size."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +73,7 @@ class EpochOrder:
     """The order in which a rank goes through the samples of its shards.
 
     The rank keeps its samples shard after shard. An epoch visits them step by step, and in a step shard by shard.
+    Where every rank has all samples, `draw` gives the samples of a whole epoch in order, from its number.
 
     Attributes
     ----------
@@ -81,8 +83,8 @@ class EpochOrder:
         Row ``t``: where in the epoch the microbatches of step ``t`` begin, and where the last of them ends.
     """
 
-    def __init__(self, layout: Layout, held: range, seed: int) -> None:
-        self._held, self._seed = held, seed
+    def __init__(self, layout: Layout, held: range, seed: int, draw: Callable[[int], Indices] | None = None) -> None:
+        self._held, self._seed, self._draw, self._shards = held, seed, draw, layout.shards
         all_starts = [layout.starts(shard) for shard in held]
         sizes = np.array([np.diff(starts) for starts in all_starts]).T  # (steps, held shards)
         ends = np.concatenate([[0], np.cumsum(sizes)])
@@ -96,6 +98,11 @@ class EpochOrder:
 
     def start(self, epoch: int) -> None:
         """Draw the order of `epoch` (0, 1, …)."""
+        if self._draw:
+            samples = self._draw(epoch)
+            for shard, places in zip(self._held, self._places, strict=True):
+                self.order[places] = samples[shard :: self._shards]
+            return
         offset = 0
         for shard, places in zip(self._held, self._places, strict=True):
             generator = stream(self._seed, Purpose.ORDER, epoch, shard=shard, reuse=self._generator)

@@ -81,7 +81,8 @@ class Encoding:
             if count:
                 numbers = _numeric(raw, self.columns, self.indicators, self.fill)
                 numeric.standardize(numbers)
-                rows[:, :count] = numbers
+                with np.errstate(over="ignore"):  # what does not fit the type of `out` becomes infinite
+                    rows[:, :count] = numbers
             rows[:, count:] = 0
             first = count
             for i, values in self.categories.items():

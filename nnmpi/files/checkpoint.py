@@ -40,7 +40,7 @@ class Progress:
     weight_sum: float = 0.0
     samples: int = 0
     seconds: float = 0.0
-    best_loss: float | None = None
+    best_score: float | None = None
     best_epoch: int = 0
 
     def advance(self, loss_sum: float, weight_sum: float, samples: int) -> None:
@@ -153,7 +153,7 @@ def _check(progress: Progress) -> None:
         progress.loss_sum,
         progress.weight_sum,
         progress.seconds,
-        0.0 if progress.best_loss is None else progress.best_loss,
+        0.0 if progress.best_score is None else progress.best_score,
     )
     if not all(type(n) is int and n >= 0 for n in counts):
         raise ValueError(f"it counts what cannot be: {progress}")

@@ -1,6 +1,7 @@
 """``model.safetensors``: everything that is needed to use a trained network, and nothing that runs."""
 
 import json
+import math
 import re
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -31,7 +32,8 @@ class Recipe:
     """Where the training data came from and how it was split: what draws the same test part again.
 
     ``data_digest`` tells whether the data are still the same; None in models of versions that did not write it.
-    ``target`` names the columns of a table that were predicted.
+    ``target`` names the columns of a table that were predicted, ``sample_weight`` the one of the weights. The test and
+    the validation part may have sources of their own, ``test_digest`` is that of the former.
     """
 
     data: str
@@ -40,6 +42,11 @@ class Recipe:
     stratify: bool
     data_digest: str | None = None
     target: tuple[str, ...] = ()
+    sample_weight: str | None = None
+    validation_fraction: float = 0.0
+    test_data: str | None = None
+    test_digest: str | None = None
+    validation_data: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ class Model:
     target_scaler: Scaler | None
     targets: Targets
     recipe: Recipe
+    class_weights: npt.NDArray[np.float64] | None = None  # in the loss, by class code
 
 
 def write_model(path: Path, model: Model, sync: bool) -> None:
@@ -80,6 +88,7 @@ def metadata_of(model: Model) -> str:
         "architecture": asdict(model.architecture),
         "targets": model.targets.kind,
         "classes": None if model.targets.classes is None else model.targets.classes.tolist(),
+        "class_weights": None if model.class_weights is None else model.class_weights.tolist(),
         "recipe": asdict(model.recipe),
         "table": model.scaler.to_json() if isinstance(model.scaler, Encoding) else None,
     }
@@ -159,6 +168,7 @@ def _assemble(description: dict[str, Any], tensors: dict[str, npt.NDArray[Any]])
         scalers.get("target_scaler"),
         Targets(kind, classes, outputs),
         _recipe(description["recipe"]),
+        _class_weights(description.get("class_weights"), count),
     )
 
 
@@ -178,13 +188,26 @@ def _classes(labels: list[Any]) -> npt.NDArray[Any]:
     return classes
 
 
+def _class_weights(values: list[Any] | None, classes: int) -> npt.NDArray[np.float64] | None:
+    if values is None:
+        return None
+    if len(values) != classes or not all(type(v) is float and 0 <= v < math.inf for v in values):
+        raise ValueError(f"class weights {values} of {classes} classes")
+    return np.array(values)
+
+
 def _recipe(told: dict[str, Any]) -> Recipe:
     recipe = Recipe(**{**told, "target": tuple(told.get("target", ()))})
     if not all(type(name) is str for name in recipe.target):
         raise ValueError(f"{recipe}")
     kinds = [type(value) for value in (recipe.data, recipe.test_fraction, recipe.seed, recipe.stratify)]
-    digest = recipe.data_digest
-    if digest is not None and not (type(digest) is str and re.fullmatch("[0-9a-f]{32}", digest)):
+    for digest in (recipe.data_digest, recipe.test_digest):
+        if digest is not None and not (type(digest) is str and re.fullmatch("[0-9a-f]{32}", digest)):
+            raise ValueError(f"{recipe}")
+    texts = recipe.sample_weight, recipe.test_data, recipe.validation_data
+    if not all(text is None or type(text) is str for text in texts):
+        raise ValueError(f"{recipe}")
+    if type(recipe.validation_fraction) is not float or not 0 <= recipe.validation_fraction < 1:
         raise ValueError(f"{recipe}")
     if kinds != [str, float, int, bool] or not 0 < recipe.test_fraction < 1 or not 0 <= recipe.seed < 2**32:
         raise ValueError(f"{recipe}")

@@ -1,6 +1,7 @@
 """``config.json`` and ``metrics.jsonl``: what rank 0 writes down while a run goes on."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,10 @@ class RunLog:
         self._metrics.write(json.dumps(metrics, allow_nan=False) + "\n")
         self._metrics.flush()
 
-    def finished(self) -> None:
-        """Note in ``config.json`` that the run came to its end."""
-        self._settings["finished"] = True
+    def finished(self, scores: dict[str, Any]) -> None:
+        """Note in ``config.json`` that the run came to its end, and the scores of each part."""
+        ended = datetime.now(UTC).isoformat(timespec="seconds")
+        self._settings |= {"finished": True, "ended": ended, "scores": scores}
         self._write_config()
 
     def close(self) -> None:

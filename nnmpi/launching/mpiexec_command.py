@@ -77,6 +77,13 @@ def command(launcher: Launcher, job: Job, hosts: list[Host]) -> Command:
     return Command((launcher.path, *flags, *program(), *job.arguments), variables)
 
 
+def module_command(launcher: Launcher, ranks: int, module: str, *arguments: str) -> Command:
+    """A command that starts ranks of a Python module on this host, with this Python."""
+    job = command(launcher, Job(ranks, (), fault_tolerance=False), [])
+    head = job.words[: len(job.words) - len(program())]
+    return Command((*head, sys.executable, "-m", module, *arguments), job.variables)
+
+
 def call(launcher: Launcher, hostfile: Path, host: Host) -> Command:
     """A command that succeeds if `host`, alone in `hostfile`, can start this Python."""
     one = command(launcher, Job(1, (), hostfile, fault_tolerance=False), [host])

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+import sys
 import time
 
 PATIENCE = 1.0  # seconds that a reader has to make room
@@ -11,7 +12,8 @@ PIECE = 512  # bytes: a pipe that can be written to takes so many at once
 
 def last_words(text: str) -> None:
     """Write `text` to standard error, as much as goes: nobody may read it any more, and that must not keep us."""
-    data, end = text.encode(errors="backslashreplace"), time.monotonic() + PATIENCE
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    data, end = text.encode(encoding, "backslashreplace"), time.monotonic() + PATIENCE
     errors = select.poll()
     errors.register(2, select.POLLOUT)
     with contextlib.suppress(OSError):

@@ -7,7 +7,6 @@ a job keeps its variables after the job has ended. So a variable counts only whe
 import contextlib
 import os
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -151,32 +150,3 @@ def fault_tolerant(mpi: Any) -> bool:
     """Whether ranks can go on after the death of others: Open MPI, started with ``--with-ft ulfm``."""
     asked = os.environ.get("OMPI_MCA_mpi_ft_enable")  # noqa: SIM112 (their name)
     return asked in ("1", "true") and library(mpi).startswith("Open MPI")
-
-
-def shows_terminal() -> bool:
-    """Whether what this process prints goes straight to a terminal that obeys escape codes, and the user wants them.
-
-    Open MPI's launcher gives rank 0 a terminal of its own even where it passes the output on into a file: what the
-    launcher writes to is what counts.
-    """
-    if not sys.stdout.isatty() or os.environ.get("TERM", "") in ("", "dumb") or os.environ.get("NO_COLOR"):
-        return False
-    if "OMPI_COMM_WORLD_SIZE" not in os.environ:
-        return True
-    try:
-        # not by open(): that would empty a file; and a pipe that nobody reads must not block
-        output = os.open(f"/proc/{_launcher_pid()}/fd/1", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        return os.isatty(output)
-    finally:
-        os.close(output)
-
-
-def _launcher_pid() -> int:
-    """The launcher: the nearest process above this one that it has not given a rank; between them may be scripts."""
-    pid = os.getppid()
-    while b"OMPI_COMM_WORLD_RANK=" in Path(f"/proc/{pid}/environ").read_bytes():
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    return pid

@@ -114,20 +114,23 @@ def _exponentials(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
 
 
 def binary_cross_entropy(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
-    """``Σ log(1 + exp(z)) - t z``, written ``max(z, 0) - t z + log(1 + exp(-|z|))``; derivative ``σ(z) - t``."""
-    sums, work = scratch.sums, scratch.work
+    """``Σ log(1 + exp(z)) - t z``, written ``max(z, 0) - t z + log(1 + exp(-|z|))``; derivative ``σ(z) - t``.
+
+    With several outputs each is a yes or no of its own, and their losses are added up.
+    """
+    work = scratch.work
+    np.multiply(z, t, out=delta)
+    np.maximum(z, 0, out=work)
+    np.subtract(work, delta, out=work)
     np.copyto(delta, z)
     squash(delta)
     np.subtract(delta, t, out=delta)
-    np.multiply(z, t, out=work)
-    np.maximum(z, 0, out=sums[None])  # one output
-    np.subtract(sums, work[0], out=sums)
     np.abs(z, out=z)
     np.negative(z, out=z)
     np.exp(z, out=z)
     np.log1p(z, out=z)
-    np.add(sums, z[0], out=sums)
-    return float(sums.dot(scratch.ones_b))
+    np.add(work, z, out=work)
+    return total(scratch)
 
 
 def squared_error(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
@@ -157,6 +160,26 @@ def softmax_squared_error(z: Array, t: Array, delta: Array, scratch: Scratch) ->
     np.subtract(delta, scratch.sums, out=delta)
     np.multiply(delta, z, out=delta)
     return loss
+
+
+def half_squared_error(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
+    """Half the mean over the outputs of ``(z - t)²``; derivative ``z - t``, as scikit-learn has it."""
+    np.subtract(z, t, out=delta)
+    np.square(delta, out=scratch.work)
+    return total(scratch) / (2 * len(z))
+
+
+def poisson(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
+    """Half the Poisson deviance of ``p = exp(z)``, ``Σ t log(t/p) - t + p``; derivative ``p - t``."""
+    from scipy.special import xlogy
+
+    work = scratch.work
+    np.multiply(z, t, out=work)
+    np.exp(z, out=delta)
+    np.subtract(delta, t, out=delta)
+    np.subtract(delta, work, out=work)
+    np.add(work, xlogy(t, t), out=work)
+    return total(scratch)
 
 
 def total(scratch: Scratch) -> float:
@@ -194,3 +217,7 @@ LOSSES: dict[str, dict[str, Loss]] = {
         "softmax": softmax_squared_error,
     },
 }
+
+# the same with those of scikit-learn's estimators, which the command does not offer
+ALL_LOSSES = LOSSES | {"half-squared-error": {"identity": half_squared_error}, "poisson": {"exp": poisson}}
+ALL_OUTPUT_ACTIVATIONS = OUTPUT_ACTIVATIONS | {"exp": lambda z, scratch: np.exp(z, out=z)}

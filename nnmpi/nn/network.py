@@ -12,7 +12,7 @@ import numpy.typing as npt
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.arrays import Array, Call
 from nnmpi.nn.layers import Dense
-from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS, Memory, Scratch, weighted, with_weights
+from nnmpi.nn.losses import ALL_LOSSES, ALL_OUTPUT_ACTIVATIONS, Memory, Scratch, weighted, with_weights
 
 # where the gradient of a block goes, and the additions (total, part) that follow, the first of them of this gradient;
 # all views of flat vectors
@@ -61,8 +61,8 @@ class Network:
         self._hidden = [Dense(layer, architecture.activation, max_block, max_blocks, dropout) for layer in hidden]
         self._last = Dense(last, None, max_block, max_blocks)
         self.layers = [*self._hidden, self._last]
-        self._loss = LOSSES[architecture.loss][architecture.output_activation]
-        self._output_activation = OUTPUT_ACTIVATIONS[architecture.output_activation]
+        self._loss = ALL_LOSSES[architecture.loss][architecture.output_activation]
+        self._output_activation = ALL_OUTPUT_ACTIVATIONS[architecture.output_activation]
         self._memory = Memory(architecture.sizes[-1], max_block, parameters.dtype)
         self._chunk: Array = np.empty(min(parameters.size, 16384), parameters.dtype)
         self._shared: dict[tuple[int, ...], Shared] = {}

@@ -62,18 +62,26 @@ class SGD:
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015) with the paper's β₁ = 0.9, β₂ = 0.999 and ε = 1e-8.
+    """Adam (Kingma & Ba 2015) by default with the paper's β₁, β₂ and ε.
 
     ``m = β₁m + (1-β₁)g``, ``v = β₂v + (1-β₂)g²``, ``w -= η √(1-β₂ᵗ)/(1-β₁ᵗ) · m / (√v + ε√(1-β₂ᵗ))``, t = k + 1: the
     paper's algorithm with its two bias corrections in one factor.
+
+    Without `correct_epsilon` the last term is ``ε``, as in scikit-learn.
 
     The state is ``m`` and ``u = v (1-β₁)² / (1-β₂)``. Then ``u = β₂u + ((1-β₁)g)²`` needs what ``m`` needs, and no
     other product: an update goes 11 times over a piece.
     """
 
-    beta1, beta2, epsilon = 0.9, 0.999, 1e-8
-
-    def __init__(self, parameters: Array) -> None:
+    def __init__(
+        self,
+        parameters: Array,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        correct_epsilon: bool = True,
+    ) -> None:
+        self.beta1, self.beta2, self.epsilon, self._correct_epsilon = beta1, beta2, epsilon, correct_epsilon
         self.state: Array = np.zeros(2 * parameters.size, parameters.dtype)
         m, u = np.split(self.state, 2)
         self._pieces = [(piece, parameters[piece], m[piece], u[piece]) for piece in pieces(parameters.size)]
@@ -83,7 +91,7 @@ class Adam:
         """Update the parameters by the sum `gradient`, divided by `divide_by`; `k` counts the updates from 0."""
         correction2 = (1 - self.beta2 ** (k + 1)) ** 0.5
         rate = -learning_rate * correction2 / (1 - self.beta1 ** (k + 1)) / self._scale
-        epsilon = self.epsilon * correction2 / self._scale
+        epsilon = self.epsilon * (correction2 if self._correct_epsilon else 1.0) / self._scale
         for piece, w, m, u in self._pieces:
             g = gradient[piece]
             np.multiply(g, (1 - self.beta1) / divide_by, out=g)

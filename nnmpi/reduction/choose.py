@@ -11,7 +11,19 @@ from nnmpi.reduction.tree import Deterministic
 
 def choose(config: Config, world: World, shards: int, held: range, architecture: Architecture) -> Reduction:
     """The reduction for the step vectors of `architecture`; all ranks make it together."""
+    return choose_for(architecture, world, shards, held, config.deterministic, config.bucket_mb)
+
+
+def choose_for(
+    architecture: Architecture,
+    world: World,
+    shards: int,
+    held: range,
+    deterministic: bool,
+    bucket_mb: float | None = None,
+) -> Reduction:
+    """The same where there is no `Config`."""
     length = architecture.parameters + TAIL
-    if config.deterministic:
-        return Deterministic(world, shards, held, length, config.dtype)
-    return native(world, architecture.layer_sizes, length, config.dtype, config.bucket_mb)
+    if deterministic:
+        return Deterministic(world, shards, held, length, architecture.dtype)
+    return native(world, architecture.layer_sizes, length, architecture.dtype, bucket_mb)

@@ -1,150 +1,64 @@
-"""The scores and charts of a classifier."""
+"""The scores of a classifier: those of ``evaluate``, how sure they are, and what a constant answer gets."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.report.intervals import Statistic, bootstrap, wilson
 from nnmpi.report.predictions import Predictions
-from nnmpi.report.score import Score
-from nnmpi.report.statistics import Ranking, Statistic, bootstrap, wilson
-from nnmpi.report.svg import BLUE, DASHES, INK, SERIES, VERMILLION, WHITE, chart
+from nnmpi.report.ranking import Ranking
+from nnmpi.report.score import Score, scores_of
+from nnmpi.training.metrics import counts
+from nnmpi.training.metrics.counts import Confusion
 
 Array = npt.NDArray[Any]
-MOST_CURVES = 6  # classes in one chart
-MOST_IN_MATRIX = 40  # classes; more are a list of the most frequent confusions
-MOST_NUMBERS = 20  # classes of a matrix with numbers in it
-MOST_POINTS = 300  # of a curve
 BINS = 10
-
-
-@dataclass(frozen=True)
-class ClassRow:
-    """The scores of one class."""
-
-    label: str
-    precision: float
-    recall: float
-    f1: float
-    support: int
+MOST_CONFUSIONS = 20
 
 
 def confusion_matrix(predictions: Predictions) -> Array:
-    """How many samples of each class (rows) were given each class (columns)."""
-    k = len(predictions.classes or ())
-    return np.bincount(predictions.y * k + predictions.predicted, minlength=k * k).reshape(k, k)
-
-
-def class_rows(predictions: Predictions) -> list[ClassRow]:
-    """The table of classes; a ratio of nothing is 0, as scikit-learn's ``zero_division=0``."""
-    matrix = confusion_matrix(predictions)
-    precision, recall, f1 = _by_class(matrix)
-    columns = precision.tolist(), recall.tolist(), f1.tolist(), matrix.sum(1).tolist()
-    return [ClassRow(*row) for row in zip(predictions.classes or (), *columns, strict=True)]
+    """How many samples of each class (rows) were given each class (columns), or their weight where they have one."""
+    return counts.matrix(_resampled(predictions)(np.ones(len(predictions.y))))
 
 
 def scores(predictions: Predictions) -> list[Score]:
     """The scores with their intervals and what the best constant answer gets."""
-    matrix = confusion_matrix(predictions)
-    n, y = int(matrix.sum()), predictions.y
-    shares = matrix.sum(1) / n
-    present = np.flatnonzero(shares)
-    scores = predictions.scores
-    accuracy = scores.accuracy
-    assert accuracy is not None  # these are classes
+    table, n = predictions.table, len(predictions.y)
+    confusion = _resampled(predictions)
+    shares = confusion_matrix(predictions).sum(1)
+    shares /= shares.sum()
     statistics: dict[str, Statistic] = {
-        "balanced accuracy": lambda w: _balanced_accuracy(_matrix(predictions, w)),
-        "macro F1": lambda w: float(np.mean(_by_class(_matrix(predictions, w))[2])),
+        "accuracy": lambda w: counts.accuracy(confusion(w)),
+        "balanced_accuracy": lambda w: counts.balanced_accuracy(confusion(w)),
+        "f1_macro": lambda w: _macro_f1(confusion(w)),
+        **_of_probabilities(predictions),
     }
-    beat = {"balanced accuracy": 1 / len(present), "macro F1": _f1_of_largest(shares)}
-    probabilities = predictions.probabilities
-    if probabilities is not None and len(present) == len(shares):
-        codes = [1] if len(shares) == 2 else range(len(shares))
-        rankings = [Ranking(y == code, probabilities[:, code]) for code in codes]
-        of = f" of {(predictions.classes or [])[1]}" if len(shares) == 2 else ", mean of one class against the rest"
-        statistics["ROC AUC" + of] = lambda w: float(np.mean([ranking.roc_auc(w) for ranking in rankings]))
-        statistics["average precision" + of] = lambda w: float(np.mean([r.average_precision(w) for r in rankings]))
-        beat["ROC AUC" + of] = 0.5
-        beat["average precision" + of] = float(np.mean([shares[code] for code in codes]))
-    intervals = bootstrap(statistics, n)
-    once = np.ones(n, np.int64)
-    rows = [Score("accuracy", accuracy, wilson(round(accuracy * n), n), float(shares.max()), "Wilson")]
-    rows += [Score(name, f(once), intervals.get(name), beat[name], "bootstrap") for name, f in statistics.items()]
-    return [*rows, Score("loss", scores.loss, None, None, "")]
+    intervals = bootstrap({name: f for name, f in statistics.items() if table.get(name) is not None}, n)
+    if predictions.part.weights is None:
+        intervals["accuracy"] = wilson(round(table["accuracy"] * n), n)
+    some = shares[shares > 0]
+    to_beat = {
+        "accuracy": float(shares.max()),
+        "balanced_accuracy": 1 / len(some),
+        "f1_macro": 2 * float(shares.max()) / (1 + float(shares.max())) / len(some),
+        "roc_auc": 0.5,
+        "average_precision": float(shares[1] if len(shares) == 2 else some.mean()),
+        "log_loss": float(-(some * np.log(some)).sum()),
+    }
+    return scores_of(predictions, intervals, to_beat)
 
 
-def confusions(predictions: Predictions) -> list[tuple[str, str, int]]:
+def confusions(predictions: Predictions) -> list[tuple[str, str, float]]:
     """The most frequent confusions: actual class, predicted class, how often."""
     matrix = confusion_matrix(predictions)
     np.fill_diagonal(matrix, 0)
     classes = predictions.classes or []
-    order = np.argsort(-matrix, axis=None, kind="stable")[:20]
+    order = np.argsort(-matrix, axis=None, kind="stable")[:MOST_CONFUSIONS]
     pairs = zip(*np.unravel_index(order, matrix.shape), strict=True)
-    return [(classes[a], classes[b], int(matrix[a, b])) for a, b in pairs if matrix[a, b]]
-
-
-def matrix_chart(predictions: Predictions) -> str:
-    """The confusion matrix as a picture: the darker, the larger a cell's share of its row; "" for too many classes."""
-    matrix = confusion_matrix(predictions)
-    k = len(matrix)
-    if k > MOST_IN_MATRIX:
-        return ""
-    shares = matrix / np.maximum(1, matrix.sum(1, keepdims=True))
-    labels = [short(label, 10) for label in predictions.classes or ()]
-    with chart("confusion matrix", 4.4, 4.2) as drawn:
-        axes = drawn.axes
-        axes.grid(False)
-        for row, column in np.argwhere(matrix > 0).tolist():
-            share = shares[row, column]
-            colour = BLUE if row == column else VERMILLION
-            opacity = 0.12 + 0.88 * share
-            corner = (column - 0.5, row - 0.5)
-            axes.add_patch(_square(corner, colour, opacity))
-            if k <= MOST_NUMBERS:
-                text = f"{matrix[row, column]}"
-                size = min(9, 110 / k / max(2, len(text)))
-                ink = WHITE if opacity > 0.6 else INK
-                axes.text(column, row, text, ha="center", va="center", fontsize=size, color=ink)
-        axes.set_xlim(-0.5, k - 0.5)
-        axes.set_ylim(k - 0.5, -0.5)
-        axes.set_aspect("equal")
-        size = max(4.5, min(8, 130 / k))
-        axes.set_xticks(range(k), labels, rotation=0 if max(map(len, labels)) < 3 else 90, fontsize=size)
-        axes.set_yticks(range(k), labels, fontsize=size)
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("actual")
-    return drawn.svg
-
-
-def curve_charts(predictions: Predictions) -> list[str]:
-    """ROC, precision and recall, calibration; [] where the model has no probabilities."""
-    probabilities, y = predictions.probabilities, predictions.y
-    if probabilities is None:
-        return []
-    classes = predictions.classes or []
-    counts = np.bincount(y, minlength=len(classes))
-    worst = np.argsort(_by_class(confusion_matrix(predictions))[2], kind="stable").tolist()
-    shown = [code for code in ([1] if len(classes) == 2 else worst) if 0 < counts[code] < len(y)]
-    shown = sorted(shown[:MOST_CURVES])
-    with chart("ROC curves") as roc, chart("precision and recall") as precision_recall:
-        for i, code in enumerate(shown):
-            style: dict[str, Any] = {"color": SERIES[i], "linestyle": DASHES[i % 2], "label": short(classes[code], 14)}
-            false_rate, recall, precision = Ranking(y == code, probabilities[:, code]).curves()
-            roc.axes.plot(*_thinned(np.append(0, false_rate), np.append(0, recall)), **style)
-            precision_recall.axes.plot(*_thinned(recall, precision), **style)
-        roc.axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
-        roc.axes.set_xlabel("false positive rate")
-        roc.axes.set_ylabel("true positive rate")
-        precision_recall.axes.set_xlabel("recall")
-        precision_recall.axes.set_ylabel("precision")
-        precision_recall.axes.set_xlim(-0.03, 1.03)
-        precision_recall.axes.set_ylim(0, 1.03)
-        for drawn in (roc, precision_recall):
-            if shown:
-                drawn.figure.legend(loc="outside right upper", title="class")
-    return [roc.svg, precision_recall.svg, _calibration_chart(predictions)]
+    return [(classes[a], classes[b], float(matrix[a, b])) for a, b in pairs if matrix[a, b]]
 
 
 def calibration(predictions: Predictions) -> tuple[Array, Array, Array]:
@@ -172,49 +86,39 @@ def short(label: str, longest: int) -> str:
     return label if len(label) <= longest else label[: longest - 1] + "…"
 
 
-def _calibration_chart(predictions: Predictions) -> str:
-    sure, right, counts = calibration(predictions)
-    with chart("calibration") as drawn:
-        drawn.axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
-        drawn.axes.plot(sure, right, color=BLUE)
-        drawn.axes.scatter(sure, right, s=8 + 60 * counts / counts.max(), color=BLUE, linewidths=0)
-        drawn.axes.set_xlim(0, 1.03)
-        drawn.axes.set_ylim(0, 1.03)
-        drawn.axes.set_xlabel("probability of the predicted class")
-        drawn.axes.set_ylabel("share that is right")
-    return drawn.svg
+def _of_probabilities(predictions: Predictions) -> dict[str, Statistic]:
+    """The statistics that need probabilities."""
+    probabilities, y, weights = predictions.probabilities, predictions.y, predictions.part.weights
+    if probabilities is None:
+        return {}
+    codes = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
+    rankings = [Ranking(y == code, probabilities[:, code], weights) for code in codes if (y == code).any()]
+    epsilon = np.finfo(predictions.part.x.dtype).eps
+    losses = -np.log(np.clip(probabilities[np.arange(len(y)), y], epsilon, 1 - epsilon))
+
+    def log_loss(w: Array) -> float:
+        w = w if weights is None else w * weights
+        return float(w @ losses / w.sum())
+
+    return {
+        "roc_auc": lambda w: float(np.mean([ranking.roc_auc(w) for ranking in rankings])),
+        "average_precision": lambda w: float(np.mean([ranking.average_precision(w) for ranking in rankings])),
+        "log_loss": log_loss,
+    }
 
 
-def _square(corner: tuple[float, float], colour: str, opacity: float) -> Any:
-    from matplotlib.patches import Rectangle
+def _resampled(predictions: Predictions) -> Callable[[Array], Confusion]:
+    """A function that gives the confusion where each sample counts so many times."""
+    k, weights = len(predictions.classes or ()), predictions.part.weights
+    pairs, places = np.unique(predictions.y * k + predictions.predicted, return_inverse=True)
+    true, given = np.divmod(pairs, k)
 
-    return Rectangle(corner, 1, 1, facecolor=colour, alpha=opacity, linewidth=0)
+    def confusion(times: Array) -> Confusion:
+        counted = times if weights is None else times * weights
+        return Confusion(k, true, given, np.bincount(places, counted, len(pairs)).astype(np.float64))
 
-
-def _thinned(x: Array, y: Array) -> tuple[Array, Array]:
-    step = math.ceil(len(x) / MOST_POINTS)
-    keep = np.unique(np.append(np.arange(0, len(x), step), len(x) - 1))
-    return x[keep], y[keep]
-
-
-def _matrix(predictions: Predictions, weights: Array) -> Array:
-    k = len(predictions.classes or ())
-    cells = predictions.y * k + predictions.predicted
-    return np.bincount(cells, weights, minlength=k * k).reshape(k, k)
+    return confusion
 
 
-def _by_class(matrix: Array) -> tuple[Array, Array, Array]:
-    right, given, actual = np.diag(matrix), matrix.sum(0), matrix.sum(1)
-    return right / np.maximum(given, 1), right / np.maximum(actual, 1), 2 * right / np.maximum(given + actual, 1)
-
-
-def _balanced_accuracy(matrix: Array) -> float:
-    """The mean recall of the classes that have samples."""
-    actual = matrix.sum(1)
-    return float(np.mean(np.diag(matrix)[actual > 0] / actual[actual > 0]))
-
-
-def _f1_of_largest(shares: Array) -> float:
-    """The macro F1 of always saying the largest class."""
-    largest = float(shares.max())
-    return 2 * largest / (1 + largest) / len(shares)
+def _macro_f1(confusion: Confusion) -> float:
+    return counts.macro(counts.f1(confusion), confusion)

@@ -84,6 +84,8 @@ def compare(runs: list[RunFiles], sort: str | None = None) -> Comparison:
         If no run has the metric.
     """
     names = list(dict.fromkeys(name for run in runs for name in run.scores()))
+    if sort is not None and f"{sort}_macro" in names:
+        sort = f"{sort}_macro"
     if sort is not None and sort not in names:
         near = difflib.get_close_matches(sort, names, 1)
         advice = f"; did you mean {near[0]}?" if near else ""

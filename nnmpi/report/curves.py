@@ -14,6 +14,7 @@ PARTS = {"train": (BLUE, "-"), "validation": (VERMILLION, "--"), "test": (GREEN,
 LABELS = {"train": "training"}
 MOST_POINTS = 1000  # of a curve; an epoch more shows nothing on a screen
 MOST_RUNS = len(SERIES) * len(DASHES)
+NAMES = {"r2": "R²", "mae": "mean absolute error", "rmse": "root mean squared error"}
 OTHERS = {"learning_rate": "learning rate", "samples_per_second": "samples/s"}
 
 
@@ -85,7 +86,7 @@ def _curve(run: RunFiles, metric: str, parts: list[str]) -> str:
                 va="top" if falling else "bottom",
                 fontsize=8,
             )
-        _axes(drawn.axes, metric.replace("_", " "), shown if falling else [])
+        _axes(drawn.axes, NAMES.get(metric, metric.replace("_", " ")), shown if falling else [])
         if len(parts) > 1:
             drawn.figure.legend(loc="outside upper right", ncols=3)
     return drawn.svg

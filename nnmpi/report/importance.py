@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nnmpi.data.table import Encoding
+from nnmpi.files.model import Model
 from nnmpi.mpi.world import World
 from nnmpi.report.predictions import Predictions
 
@@ -29,24 +30,43 @@ def permutation_importance(predictions: Predictions, world: World) -> list[Impor
     model, whole = predictions.model, predictions.part
     random = np.random.default_rng(SEED)
     rows = np.sort(random.permutation(len(whole.x))[:MOST_ROWS])
-    numbers = None if whole.numbers is None else whole.numbers[rows]
-    part = replace(whole, x=whole.x[rows], y=whole.y[rows], sizes=[len(rows)], rows=whole.rows[rows], numbers=numbers)
-    names = model.scaler.feature_names if isinstance(model.scaler, Encoding) else None
-    weights = np.abs(model.architecture.views(model.parameters)[0][1:]).sum(axis=1)
-    columns = np.argsort(-weights, kind="stable")[:MOST_COLUMNS].tolist()
+    part = replace(
+        whole,
+        x=whole.x[rows],
+        y=whole.y[rows],
+        sizes=[len(rows)],
+        rows=whole.rows[rows],
+        numbers=None if whole.numbers is None else whole.numbers[rows],
+        weights=None if whole.weights is None else whole.weights[rows],
+    )
+    features = features_of_columns(model)
+    weights = np.abs(model.architecture.views(model.parameters)[0]).sum(axis=1)  # row 0 is the bias
+    columns = sorted(features, key=lambda column: -float(weights[features[column]].max()))[:MOST_COLUMNS]
     repeats = min(REPEATS, WORK // max(1, len(rows) * model.architecture.parameters * len(columns)))
     if not repeats:
         return []
     before = predictions.loss(part, world)
     found = []
     for column in columns:
-        original = part.x[:, 1 + column].copy()
+        places = features[column]
+        original = part.x[:, places]
         rises = []
         for _ in range(repeats):
-            part.x[:, 1 + column] = random.permutation(original)
+            part.x[:, places] = original[random.permutation(len(rows))]
             rises.append(predictions.loss(part, world) - before)
-        part.x[:, 1 + column] = original
-        found.append(
-            Importance(names[column] if names else f"feature {column}", float(np.mean(rises)), float(np.std(rises)))
-        )
+        part.x[:, places] = original
+        found.append(Importance(column, float(np.mean(rises)), float(np.std(rises))))
     return sorted(found, key=lambda importance: -importance.rise)
+
+
+def features_of_columns(model: Model) -> dict[str, list[int]]:
+    """Where the features of each column of a table stand in ``Part.x``; of arrays each feature is a column."""
+    encoding = model.scaler
+    if not isinstance(encoding, Encoding):
+        return {f"feature {i}": [1 + i] for i in range(model.architecture.sizes[0])}
+    columns = [*encoding.numbers, *encoding.indicators]
+    columns += [i for i, values in encoding.categories.items() for _ in values]
+    features: dict[str, list[int]] = {}
+    for place, i in enumerate(columns, start=1):
+        features.setdefault(encoding.columns[i].name, []).append(place)
+    return features

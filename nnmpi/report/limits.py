@@ -2,7 +2,7 @@
 
 import math
 
-from nnmpi.report.classification import calibration_error, class_rows, short
+from nnmpi.report.classification import calibration_error, short
 from nnmpi.report.predictions import Predictions
 from nnmpi.report.run_files import RunFiles
 from nnmpi.report.score import Score
@@ -25,9 +25,9 @@ def limits(run: RunFiles, predictions: Predictions | None, scores: list[Score]) 
             "model is not shown to be better than that."
         )
     if predictions.classes is not None:
-        rows = class_rows(predictions)
-        few = [short(row.label, 30) for row in rows if row.support < FEW]
-        weak = [short(row.label, 30) for row in rows if row.support >= FEW and row.recall < 0.5]
+        rows = predictions.table["classes"]
+        few = [short(str(row["class"]), 30) for row in rows if row["samples"] < FEW]
+        weak = [short(str(row["class"]), 30) for row in rows if row["samples"] >= FEW and (row["recall"] or 0) < 0.5]
         if few:
             found.append(f"Fewer than {FEW} test samples of {_listed(few)}: scores of these classes say little.")
         if weak:

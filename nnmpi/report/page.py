@@ -12,7 +12,7 @@ from markupsafe import Markup
 from nnmpi import __version__
 from nnmpi.errors import InputError
 from nnmpi.mpi.world import World
-from nnmpi.report import classification, regression
+from nnmpi.report import class_charts, classification, regression
 from nnmpi.report.classification import short
 from nnmpi.report.compare import compare, run_names
 from nnmpi.report.curves import MOST_RUNS, curves, overlaid
@@ -24,7 +24,7 @@ from nnmpi.report.predictions import Predictions, predict_test_part
 from nnmpi.report.rank_times import drawing, find_timeline, rank_times, read_timeline
 from nnmpi.report.run_files import RunFiles, read_run
 from nnmpi.report.score import Score
-from nnmpi.report.svg import BLUE, chart
+from nnmpi.report.svg import BLUE, INK, chart
 
 MOST_CLASSES = 200  # rows of the table of classes
 STYLES = {"compute": "compute", "reduction": "reduction", "waiting": "waiting", "I/O": "io", "rest": "rest"}
@@ -147,7 +147,9 @@ def _cards(run: RunFiles, scores: list[Score], predictions: Predictions | None) 
             lines.append(f"to beat: {_number(score.to_beat)}")
         cards.append({"name": f"test {score.name}", "value": _number(score.value), "lines": lines})
     if predictions:
-        cards.append({"name": "test samples", "value": f"{predictions.scores.samples:,}", "lines": [_trained_on(run)]})
+        cards.append(
+            {"name": "test samples", "value": f"{predictions.table['samples']:,}", "lines": [_trained_on(run)]}
+        )
     return cards
 
 
@@ -187,23 +189,23 @@ def _predicted(predictions: Predictions | None, scores: list[Score]) -> dict[str
     context["mistakes"] = worst_mistakes(predictions)
     if predictions.classes is None:
         context["scores_note"] = (
-            "Intervals: bootstrap over the test samples with a fixed seed, percentiles. The line to beat is that of "
-            "always predicting the mean (for the median absolute error: the median). The loss is of scaled targets."
+            "Intervals: bootstrap over the test samples with a fixed seed, percentiles. The line to beat is the score "
+            "of the best constant: the mean, for absolute errors the median. The loss is of standardized targets."
         )
         context["quantiles"] = regression.error_quantiles(predictions)
         context["error_charts"] = _safe(regression.charts(predictions))
         context["mistakes_note"] = "The largest errors; “by” is the absolute error."
         return context
     context["scores_note"] = (
-        "Interval of the accuracy: Wilson's; of the others: bootstrap over the test samples with a fixed seed, "
-        "percentiles. The line to beat is that of always answering the largest class."
+        ("Interval of the accuracy: Wilson's; of the others" if predictions.part.weights is None else "Intervals")
+        + ": bootstrap over the test samples with a fixed seed, "
+        "percentiles. The line to beat is the score of a constant answer: the largest class, "
+        "or for the log loss the shares of the classes."
     )
-    context["classes"] = [
-        {**vars(row), "label": short(row.label, 60)} for row in classification.class_rows(predictions)
-    ]
-    context["matrix"] = Markup(classification.matrix_chart(predictions))
+    context["classes"] = [{**row, "label": short(str(row["class"]), 60)} for row in predictions.table["classes"]]
+    context["matrix"] = Markup(class_charts.matrix_chart(predictions))
     context["confusions"] = [(short(a, 60), short(p, 60), n) for a, p, n in classification.confusions(predictions)]
-    context["class_charts"] = _safe(classification.curve_charts(predictions))
+    context["class_charts"] = _safe(class_charts.curve_charts(predictions))
     error = classification.calibration_error(predictions)
     context["class_charts_note"] = (
         f"Mean distance of probability and share that is right (expected calibration error): {error:.4f}."
@@ -233,7 +235,8 @@ def _importance(predictions: Predictions | None, world: World) -> dict[str, Any]
 def _importance_chart(columns: list[Importance]) -> str:
     with chart("importance of columns", 4.4, 0.8 + 0.2 * len(columns)) as drawn:
         axes, places = drawn.axes, range(len(columns))
-        axes.barh(places, [c.rise for c in columns], xerr=[c.deviation for c in columns], color=BLUE, height=0.65)
+        rises, deviations = [c.rise for c in columns], [c.deviation for c in columns]
+        axes.barh(places, rises, xerr=deviations, color=BLUE, ecolor=INK, height=0.65)
         axes.set_yticks(places, [short(c.column, 24) for c in columns])
         axes.invert_yaxis()
         axes.grid(False, axis="y")

@@ -11,7 +11,8 @@ from PIL import Image
 
 from nnmpi.report.predictions import Predictions
 
-MOST = 24
+MOST = 24  # pictures
+MOST_ROWS = 12  # of a table without pictures
 SHORTEST_SIDE = 56  # pixels; smaller images are enlarged, pixel by pixel
 LARGEST = 1 << 18  # pixels of an image; larger ones would make the page too large
 
@@ -38,7 +39,7 @@ def worst_mistakes(predictions: Predictions) -> list[Mistake]:
     if classes is None:
         errors = np.abs(predicted - y)
         by = (errors / np.maximum(y.std(axis=0), np.finfo(float).tiny)).max(axis=1)
-        worst = np.argsort(-by, kind="stable")[:MOST]
+        worst = np.argsort(-by, kind="stable")[:MOST_ROWS]
         return [
             Mistake(int(predictions.rows[i]), _numbers(y[i]), _numbers(predicted[i]), float(errors[i].max()))
             for i in worst
@@ -47,7 +48,7 @@ def worst_mistakes(predictions: Predictions) -> list[Mistake]:
     by = np.ones(len(wrong))
     if predictions.probabilities is not None:
         by = predictions.probabilities[wrong, predicted[wrong]] - predictions.probabilities[wrong, y[wrong]]
-    order = np.argsort(-by, kind="stable")[:MOST]
+    order = np.argsort(-by, kind="stable")[: MOST if predictions.source.image else MOST_ROWS]
     pictures = _pictures(predictions, wrong[order])
     return [
         Mistake(int(predictions.rows[i]), classes[y[i]], classes[predicted[i]], sure, picture)

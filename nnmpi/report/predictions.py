@@ -1,5 +1,6 @@
 """What a model says of the samples that it was tested on; its scores are those of ``nnmpi evaluate``."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.gather_targets import gather_targets
-from nnmpi.data.parts import Part, split
+from nnmpi.data.parts import Part
 from nnmpi.data.sources import Source
+from nnmpi.errors import InputError
 from nnmpi.files.model import Model, read_model
 from nnmpi.mpi.world import World
-from nnmpi.nn.network import Network, decide
+from nnmpi.nn.network import Network
 from nnmpi.training.evaluation import CHUNK, Scores, evaluate
-from nnmpi.training.model_data import samples_for, source_of
+from nnmpi.training.model_data import part_of
+from nnmpi.training.scoring import all_scores, outputs_of
 
 Array = npt.NDArray[Any]
 
@@ -35,8 +37,8 @@ class Predictions:
         The same of the predictions.
     probabilities : array, shape (n, classes), or None
         None for a regression and for classes without probabilities.
-    scores : Scores
-        As ``nnmpi evaluate`` prints them.
+    table : dict
+        All scores, as ``nnmpi evaluate --json`` prints them.
     """
 
     model: Model
@@ -46,7 +48,7 @@ class Predictions:
     y: Array
     predicted: Array
     probabilities: Array | None
-    scores: Scores
+    table: dict[str, Any]
 
     @property
     def classes(self) -> list[str] | None:
@@ -67,14 +69,16 @@ def predict_test_part(directory: Path, world: World) -> Predictions:
         If the model or its data cannot be read or do not go together.
     """
     model = read_model(directory)
-    recipe, targets = model.recipe, model.targets
-    source = gather_targets(source_of(model), world)
-    rows = split(source, recipe.test_fraction, 0.0, recipe.seed, recipe.stratify).test
-    samples = samples_for(model, source, [rows], world)
-    (part,) = samples.parts(model.scaler, model.target_scaler, model.architecture.dtype)
+    targets = model.targets
+    source, part = part_of(model, "test", None, world)
     y = part.y if part.numbers is None else part.numbers
+    network = Network(model.architecture, model.parameters, CHUNK)
     scores = _evaluate(model, part, world)
-    codes, outputs = _forward(model, part)
+    if not math.isfinite(scores.loss):
+        raise InputError(f"the loss of row {scores.bad_row} (from 0) is not finite")
+    table = all_scores(scores, network, part, targets, world, model.target_scaler)
+    raw, codes = outputs_of(network, part)
+    outputs = raw.astype(np.float64)
     probabilities = None
     if targets.classes is None:
         assert model.target_scaler
@@ -83,25 +87,10 @@ def predict_test_part(directory: Path, world: World) -> Predictions:
         predicted = codes
         if model.architecture.output_activation != "identity":
             probabilities = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
-    return Predictions(model, source, part.rows, part, y, predicted, probabilities, scores)
+    return Predictions(model, source, part.rows, part, y, predicted, probabilities, table)
 
 
 def _evaluate(model: Model, part: Part, world: World) -> Scores:
     network = Network(model.architecture, model.parameters, CHUNK)
     with np.errstate(over="ignore", invalid="ignore"):  # as in training: a loss may be infinite
-        return evaluate(network, part, model.targets, world, model.target_scaler)
-
-
-def _forward(model: Model, part: Part) -> tuple[Array, Array]:
-    """The class codes, shape (n,), and the outputs, shape (n, outputs), in the chunks that `evaluate` takes."""
-    network = Network(model.architecture, model.parameters, CHUNK)
-    outputs = np.empty((len(part.x), model.targets.outputs), part.x.dtype)
-    codes = np.empty(len(part.x), np.intp)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for shard in part.shards():
-            for a in range(shard.start, shard.stop, CHUNK):
-                chunk = slice(a, min(a + CHUNK, shard.stop))
-                x = part.x[chunk].T
-                codes[chunk] = decide(network.forward(network.bind([x]))[0])
-                outputs[chunk] = network.predict(x).T
-    return codes, outputs.astype(np.float64)
+        return evaluate(network, part, model.targets, world, model.target_scaler, model.class_weights)

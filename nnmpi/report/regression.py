@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.report.intervals import Statistic, bootstrap
 from nnmpi.report.predictions import Predictions
-from nnmpi.report.score import Score
-from nnmpi.report.statistics import Statistic, bootstrap
+from nnmpi.report.score import Score, scores_of
 from nnmpi.report.svg import BLUE, FAINT, INK, chart
+from nnmpi.training.metrics.regression import median
 
 Array = npt.NDArray[Any]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
@@ -17,36 +18,43 @@ SEED = 0
 
 
 def scores(predictions: Predictions) -> list[Score]:
-    """The scores with their intervals and what always predicting the mean gets; of several outputs, their mean."""
-    y, error = predictions.y, predictions.predicted - predictions.y
+    """The scores with their intervals and what the best constant answer gets; of several outputs, their mean."""
+    y, weights = predictions.y, predictions.part.weights
+    centred = y - y.mean(axis=0)
+    statistics = _statistics(centred, predictions.predicted - y, weights)
+    defined = {name: f for name, f in statistics.items() if predictions.table.get(name) is not None}
+    counted = np.ones(len(y)) if weights is None else weights
+    mean = counted @ y / counted.sum()
+    middle = np.array([median(column, weights) for column in y.T])
+    once = np.ones(len(y))
+    to_beat = {name: f(once) for name, f in _statistics(centred, y - mean, weights).items()} | {"r2": 0.0}
+    for name in ("mae", "median_absolute_error"):
+        to_beat[name] = _statistics(centred, y - middle, weights)[name](once)
+    return scores_of(predictions, bootstrap(defined, len(y)), to_beat)
+
+
+def _statistics(y: Array, error: Array, weights: Array | None) -> dict[str, Statistic]:
+    """The scores of errors, where each sample counts as often as it is drawn; the mean of `y` is about zero."""
     squares, sizes, y_squares = np.square(error), np.abs(error), np.square(y)
 
-    def r2(w: Array) -> float:
-        n = w.sum()
-        spread = w @ y_squares - np.square(w @ y) / n
+    def weighted(times: Array) -> Array:
+        return np.asarray(times if weights is None else times * weights, np.float64)
+
+    def r2(times: Array) -> float:
+        w = weighted(times)
+        spread = w @ y_squares - np.square(w @ y) / w.sum()
         return float(np.mean(np.where(spread > 0, 1 - (w @ squares) / spread, np.nan)))
 
-    statistics: dict[str, Statistic] = {
-        "R²": r2,
-        "mean absolute error": lambda w: float(np.mean(w @ sizes) / w.sum()),
-        "root mean squared error": lambda w: float(np.mean(np.sqrt(w @ squares / w.sum()))),
-        "median absolute error": lambda w: float(np.mean(np.median(np.repeat(sizes, w, axis=0), axis=0))),
+    def mean(values: Array, times: Array) -> Array:
+        w = weighted(times)
+        return np.asarray(w @ values / w.sum())
+
+    return {
+        "r2": r2,
+        "mae": lambda times: float(mean(sizes, times).mean()),
+        "rmse": lambda times: float(np.sqrt(mean(squares, times)).mean()),
+        "median_absolute_error": lambda times: float(np.mean([median(s, weighted(times)) for s in sizes.T])),
     }
-    distance = np.abs(y - np.median(y, axis=0))
-    beat = {
-        "R²": 0.0,
-        "mean absolute error": float(np.mean(np.abs(y - y.mean(axis=0)))),
-        "root mean squared error": float(np.mean(y.std(axis=0))),
-        "median absolute error": float(np.mean(np.median(distance, axis=0))),
-    }
-    intervals = bootstrap(statistics, len(y))
-    once = np.ones(len(y), np.int64)
-    r_squared = predictions.scores.r2
-    values = {name: statistic(once) for name, statistic in statistics.items()} | {
-        "R²": np.nan if r_squared is None else r_squared
-    }
-    rows = [Score(name, value, intervals.get(name), beat[name], "bootstrap") for name, value in values.items()]
-    return [*rows, Score("loss", predictions.scores.loss, None, None, "")]
 
 
 def error_quantiles(predictions: Predictions) -> list[tuple[str, float]]:
@@ -80,4 +88,4 @@ def charts(predictions: Predictions) -> list[str]:
 
 
 def _dots(axes: Any, x: Array, y: Array) -> None:
-    axes.plot(x, y, ".", color=BLUE, alpha=0.35, markersize=3, markeredgewidth=0)
+    axes.plot(x, y, ".", color=BLUE, alpha=0.55, markersize=5, markeredgewidth=0)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nnmpi.training.metrics import METRICS
+
 LARGEST_CONFIG = 1 << 24  # bytes
 LARGEST_LOG = 1 << 27  # bytes of metrics.jsonl; a line has some 400
-LOWER_IS_BETTER = ("loss", "error", "mae", "mse", "rmse", "seconds")
+COUNTS = ("samples", "weight")  # among the scores of a part
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,16 @@ class RunFiles:
         return [name for name in names if not all(math.isnan(value) for value in self.column(name))]
 
     def best_epoch(self) -> int | None:
-        """The index in ``epochs`` whose parameters were kept: of the lowest validation loss, else the last."""
-        losses = self.column("validation_loss")
-        if not losses:
+        """The index in ``epochs`` whose parameters were kept: with early stopping the best one, else the last."""
+        monitor = str(self.settings.get("monitor", "validation_loss"))
+        values = self.column(monitor)
+        if not values:
             return None
-        if all(math.isnan(loss) for loss in losses):
-            return len(losses) - 1
-        return min(range(len(losses)), key=lambda i: math.inf if math.isnan(losses[i]) else losses[i])
+        if not self.settings.get("early_stopping") or all(math.isnan(value) for value in values):
+            return len(values) - 1
+        metric = METRICS.get(monitor.removeprefix("validation_"))
+        sign = -1 if metric and metric.larger_is_better else 1
+        return min(range(len(values)), key=lambda i: math.inf if math.isnan(values[i]) else sign * values[i])
 
     def scores(self) -> dict[str, float]:
         """The training, validation and test metrics of the epoch that was kept."""
@@ -67,6 +72,10 @@ class RunFiles:
             return {}
         parts = ("train_", "validation_", "test_")
         values = {name: number(value) for name, value in self.epochs[best].items() if name.startswith(parts)}
+        final = self.config.get("scores")
+        for part, scores in final.items() if isinstance(final, dict) else ():
+            if f"{part}_" in parts and isinstance(scores, dict):
+                values |= {f"{part}_{name}": number(value) for name, value in scores.items() if name not in COUNTS}
         return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
@@ -105,7 +114,9 @@ def number(value: Any) -> float:
 
 def lower_is_better(metric: str) -> bool:
     """Whether a small value of `metric` is a good one."""
-    return metric.endswith(LOWER_IS_BETTER)
+    part, _, name = metric.partition("_")
+    name = name if part in ("train", "validation", "test") else metric
+    return not METRICS[name].larger_is_better if name in METRICS else name.endswith("loss")
 
 
 def _of_epochs(done: int, config: dict[str, Any]) -> str:

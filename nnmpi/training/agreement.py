@@ -73,7 +73,8 @@ def _contents(source: Source) -> bytes:
         return b""
     x = np.empty((source.size, source.features))
     source.read(np.arange(source.size), x)
-    return hashlib.blake2b(x.tobytes() + (b"" if source.y is None else source.y.tobytes())).digest()
+    others = [array.tobytes() for array in (source.y, source.weights) if array is not None]
+    return hashlib.blake2b(b"".join([x.tobytes(), *others])).digest()
 
 
 def _contents_of_file(path: str) -> bytes:

@@ -37,12 +37,15 @@ class Result:
         One for each epoch, with the keys of ``metrics.jsonl``.
     scores : Scores
         Loss, and accuracy or R², of the final network on the test part.
+    all_scores : dict
+        All metrics of the part ``"test"`` and, if there is one, ``"validation"``; None is undefined.
     model : TrainedNetwork
         The final network.
     """
 
     metrics: list[dict[str, Any]]
     scores: Scores
+    all_scores: dict[str, dict[str, Any]]
     model: TrainedNetwork
 
 
@@ -50,6 +53,7 @@ def train(
     data: str | os.PathLike[str] | npt.ArrayLike = "digits",
     y: npt.ArrayLike | None = None,
     *,
+    sample_weight: npt.ArrayLike | str | None = None,
     comm: Any = None,
     output: str | os.PathLike[str] | None = None,
     verbose: bool = False,
@@ -67,6 +71,8 @@ def train(
         What ``--data`` takes, or the samples themselves. A pandas or Polars frame is a table, as a CSV file is.
     y : array-like of shape (n,) or (n, outputs), optional
         The targets of samples that are given as an array, or as a frame that does not hold them.
+    sample_weight : array-like of shape (n,), or str, optional
+        The weight of each sample that is given as an array; of other data what ``--sample-weight`` takes.
     comm : mpi4py.MPI.Comm, optional
         The ranks that train. Default: all ranks of the job.
     output : str or path, optional
@@ -92,14 +98,21 @@ def train(
     """
     source = None
     in_memory = not isinstance(data, str | os.PathLike)
+    weights = None
+    if sample_weight is None or isinstance(sample_weight, str):
+        settings["sample_weight"] = sample_weight
+    elif in_memory:
+        weights = sample_weight
+    else:
+        raise TypeError("train(path, sample_weight=…): name the column or array with the weights")
     config = _config(IN_MEMORY if in_memory else os.fspath(data), output, settings)  # type: ignore[arg-type]
     if is_frame(data):
-        columns = Columns(config.target, config.drop, config.categories)
-        source = frame_source(data, Request(IN_MEMORY, columns=columns), y)
+        columns = Columns(config.target, config.drop, config.categories, config.sample_weight)
+        source = frame_source(data, Request(IN_MEMORY, columns=columns), y, weights)
     elif in_memory:
         if y is None:
             raise TypeError("train(X, y): the targets y are missing")
-        source = arrays(data, y, IN_MEMORY)  # type: ignore[arg-type]
+        source = arrays(data, y, IN_MEMORY, weights)  # type: ignore[arg-type]
     with open_world(comm) as world:
         threads = config.threads or (1 if config.deterministic else world.threads())
         metrics: list[dict[str, Any]] = []
@@ -114,8 +127,8 @@ def train(
                         if verbose and world.rank == 0:
                             print(_line(event.metrics), flush=True)
                     elif isinstance(event, Finished):
-                        scores = event.scores
-        return Result(metrics, scores, TrainedNetwork(session.model()))
+                        finished = event
+        return Result(metrics, finished.scores, finished.all_scores, TrainedNetwork(session.model()))
 
 
 def _config(data: str, output: str | os.PathLike[str] | None, settings: dict[str, Any]) -> Config:

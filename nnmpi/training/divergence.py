@@ -27,7 +27,7 @@ def diverged(config: Config, task: Task, world: World, epoch: int, step: int) ->
         for name, part in parts.items():
             if part is None or part.images is not None:  # images that are yet to be moved and standardized
                 continue
-            scores = evaluate(network, part, task.targets, world, task.target_scaler)
+            scores = evaluate(network, part, task.targets, world, task.target_scaler, task.class_weights)
             if scores.bad_row is not None or not math.isfinite(scores.loss):
                 return InputError(
                     f"--data {task.source.name}: row {scores.bad_row} (from 0), of the {name} part, makes the loss "

@@ -12,6 +12,8 @@ from nnmpi.data.scaler import Scaler, moments
 from nnmpi.data.targets import Encoder, Targets
 from nnmpi.mpi.world import World
 from nnmpi.nn.network import Network, decide
+from nnmpi.training.metrics.predictions import Samples
+from nnmpi.training.metrics.regression import r2_of
 
 Array = npt.NDArray[Any]
 
@@ -51,9 +53,17 @@ class Scores:
 
 
 def evaluate(
-    network: Network, part: Part, targets: Targets, world: World, target_scaler: Scaler | None = None
+    network: Network,
+    part: Part,
+    targets: Targets,
+    world: World,
+    target_scaler: Scaler | None = None,
+    class_weights: npt.NDArray[np.float64] | None = None,
 ) -> Scores:
-    """Score all samples of a part, each counted once.
+    """Score all samples of a part, each counted once, or as often as its weight says.
+
+    A sample's loss counts its weight times that of its class, as in training; accuracy and R² know the weights of
+    samples only.
 
     Every shard is run by itself in chunks of a fixed size and its sums, in float64, are added up in the order of the
     shards: equal parameters have equal scores, to the last bit, on any number of ranks. R² is the mean over the
@@ -61,7 +71,9 @@ def evaluate(
     source, with `target_scaler` that of the predictions. All ranks take part.
     """
     encoder = Encoder(targets, CHUNK, part.x.dtype)
-    sums = np.zeros((len(part.sizes), 3 + targets.outputs))  # count, loss, correct, then Σ((y-ŷ)/scale)² of each output
+    weights = part.loss_weights(class_weights)
+    # samples, their weight, their weight in the loss, loss, correct, then Σ((y-ŷ)/scale)² of each output
+    sums = np.zeros((len(part.sizes), 5 + targets.outputs))
     bad_rows: list[list[int]] = []
     start = 0
     for row, size in zip(sums, part.sizes, strict=True):
@@ -69,27 +81,34 @@ def evaluate(
             b = min(a + CHUNK, start + size)
             codes, t = part.y[a:b], encoder.view(0, b - a)
             encoder.encode(codes, encoder.plan([(0, b - a)]))
-            batch = network.bind([part.x[a:b].T], [t])
+            of_loss = None if weights is None else weights[a:b].astype(part.x.dtype)
+            of_samples = None if part.weights is None else part.weights[a:b]
+            batch = network.bind([part.x[a:b].T], [t], weights=None if of_loss is None else [of_loss])
             (z,) = network.forward(batch)
             finite = bool(np.isfinite(z).all())
             row[0] += b - a
+            row[1] += b - a if of_samples is None else of_samples.sum()
+            row[2] += b - a if of_loss is None else of_loss.sum(dtype=np.float64)
             with np.errstate(over="ignore", invalid="ignore"):  # see cross_entropy
                 if targets.classes is None:
-                    row[3:] += np.square(_errors(z, part, a, target_scaler)).sum(axis=0)
+                    squared = np.square(_errors(z, part, a, target_scaler))
+                    row[5:] += (squared if of_samples is None else squared * of_samples[:, None]).sum(axis=0)
                 else:
-                    row[2] += np.count_nonzero(decide(z) == codes)
+                    correct = decide(z) == codes
+                    row[4] += np.count_nonzero(correct) if of_samples is None else of_samples[correct].sum()
                 loss = network.loss(batch)[0]
-                row[1] += loss
+                row[3] += loss
             if not bad_rows and not (finite and math.isfinite(loss)):
                 (z,) = network.forward(batch)  # the loss has used it up
                 bad_rows.append([int(part.rows[a + _worst(z)])])
         start += size
-    count, loss, correct, *squared = np.add.reduce(world.gather_rows(sums), axis=0).tolist()
+    count, weight, loss_weight, loss, correct_weight, *rest = np.add.reduce(world.gather_rows(sums), axis=0).tolist()
     bad = world.gather_rows(np.array(bad_rows, np.int64).reshape(-1, 1))
     bad_row = int(bad.min()) if len(bad) else None
+    mean_loss = loss / loss_weight if loss_weight else 0.0
     if targets.classes is not None:
-        return Scores(loss / count, correct / count, None, int(count), bad_row)
-    return Scores(loss / count, None, _r2(np.array(squared), part, world, target_scaler), int(count), bad_row)
+        return Scores(mean_loss, correct_weight / weight if weight else 0.0, None, int(count), bad_row)
+    return Scores(mean_loss, None, _r2(np.array(rest), part, world, target_scaler), int(count), bad_row)
 
 
 def _errors(z: Array, part: Part, start: int, scaler: Scaler | None) -> Array:
@@ -106,6 +125,11 @@ def _r2(squared: Array, part: Part, world: World, scaler: Scaler | None) -> floa
     """R² from the sums of squared errors, in units of the scale. All ranks take part."""
     numbers = part.numbers
     assert numbers is not None
+    if part.weights is not None:
+        weighted = r2_of(
+            squared * (scaler.scale**2 if scaler else 1.0), Samples(world, part.sizes, part.weights), numbers
+        )
+        return weighted if math.isfinite(weighted) else None
     y = moments(lambda: (numbers[shard] for shard in part.shards()), world.gather_rows)
     if y.count < 2:
         return None

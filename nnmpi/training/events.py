@@ -24,9 +24,13 @@ class CheckpointDue:
 
 @dataclass(frozen=True)
 class Finished:
-    """Training is over: the parameters are the final ones, and these are their scores on the test part."""
+    """Training is over: the parameters are the final ones, and these are their scores on the test part.
+
+    ``all_scores`` has all metrics of each part, by its name, as `nnmpi.training.scoring` gives them.
+    """
 
     scores: Scores
+    all_scores: dict[str, dict[str, Any]]
 
 
 Event = EpochDone | CheckpointDue | Finished

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nnmpi.faults.replicas import check_replicas
-from nnmpi.training.divergence import diverged
-from nnmpi.training.evaluation import evaluate
 from nnmpi.training.events import CheckpointDue, EpochDone, Event, Finished
 from nnmpi.training.session import Session
+
+if TYPE_CHECKING:
+    from nnmpi.training.fit import FitSession
 
 
 def train(session: Session) -> Iterator[Event]:
@@ -20,34 +22,14 @@ def train(session: Session) -> Iterator[Event]:
     RunError
         On all ranks, if a loss is not finite or the replicas are no longer equal.
     """
-    config, layout, progress, position = session.config, session.layout, session.progress, session.world.here
-    batches, network, step_vector, reduction = session.batches, session.network, session.sums, session.reduction
-    optimizer, requests = session.optimizer, session.requests
+    config, progress, position = session.config, session.progress, session.world.here
 
     while progress.epoch < config.epochs and not session.stops_early():
         position.enter("training")
         session.start_epoch()
-        learning_rate = session.learning_rate
-        for step in range(progress.step, layout.steps):
-            batch = batches.batch(step)
-            if config.dropout:
-                session.draw_dropout(step, batch)
-            network.forward(batch)
-            losses = network.loss(batch)
-            step_vector.fill(losses, batches.weights(step), requests.stop, requests.checkpoint)
-            network.backward(batch)
-            reduction.reduce()
-            loss, weight, stop, checkpoint = step_vector.read()
-            if not math.isfinite(loss):
-                raise diverged(config, session.task, session.world, progress.epoch, step)
-            if config.l2:
-                network.add_l2(step_vector.layers, config.l2 * weight)
-            k = progress.update
-            optimizer.update(step_vector.gradient, divide_by=weight or 1.0, learning_rate=learning_rate(k), k=k)
-            progress.advance(loss, weight, layout.samples_of(step))
-            if stop or checkpoint or session.checkpoint_is_due():
-                yield from _checkpoint(session, CheckpointDue(stopping=bool(stop)))
-                position.enter("training")
+        for due in steps(session):
+            yield from _checkpoint(session, due)
+            position.enter("training")
         yield _end_epoch(session)
         if session.checkpoint_is_due(epoch=True):
             yield from _checkpoint(session, CheckpointDue())
@@ -56,10 +38,40 @@ def train(session: Session) -> Iterator[Event]:
     position.enter("end")
     session.restore_best()
     task = session.task
-    scores = evaluate(session.evaluator, task.test, task.targets, session.world, task.target_scaler)
+    scores = session.evaluate(task.test)
     if scores.bad_row is not None:  # without an epoch nothing has been evaluated yet
-        raise diverged(config, task, session.world, 0, 0)
-    yield Finished(scores)
+        raise session.diverged(0)
+    all_scores = {"test": session.all_scores(task.test, scores)}
+    if task.validation:
+        all_scores["validation"] = session.all_scores(task.validation, session.evaluate(task.validation))
+    yield Finished(scores, all_scores)
+
+
+def steps(session: "Session | FitSession") -> Iterator[CheckpointDue]:
+    """Take the steps of the epoch that has been started, from where ``progress`` stands."""
+    config, layout, progress, requests = session.config, session.layout, session.progress, session.requests
+    batches, network, step_vector, reduction = session.batches, session.network, session.sums, session.reduction
+    optimizer, learning_rate = session.optimizer, session.learning_rate
+
+    for step in range(progress.step, layout.steps):
+        batch = batches.batch(step)
+        if config.dropout:
+            session.draw_dropout(step, batch)
+        network.forward(batch)
+        losses = network.loss(batch)
+        step_vector.fill(losses, batches.weights(step), requests.stop, requests.checkpoint)
+        network.backward(batch)
+        reduction.reduce()
+        loss, weight, stop, checkpoint = step_vector.read()
+        if not math.isfinite(loss):
+            raise session.diverged(step)
+        if config.l2:
+            session.add_l2(weight)
+        k = progress.update
+        optimizer.update(step_vector.gradient, divide_by=weight or 1.0, learning_rate=learning_rate(k), k=k)
+        progress.advance(loss, weight, layout.samples_of(step))
+        if stop or checkpoint or session.checkpoint_is_due():
+            yield CheckpointDue(stopping=bool(stop))
 
 
 def _checkpoint(session: Session, due: CheckpointDue) -> Iterator[CheckpointDue]:
@@ -75,14 +87,14 @@ def _end_epoch(session: Session) -> EpochDone:
     config, task, progress, world = session.config, session.task, session.progress, session.world
     session.note_seconds()
     world.here.enter("evaluation")
-    scores = evaluate(session.evaluator, task.test, task.targets, world, task.target_scaler)
+    scores = session.evaluate(task.test)
     all_scores = [scores]
     if task.validation:
-        watched = evaluate(session.evaluator, task.validation, task.targets, world, task.target_scaler)
+        watched = session.evaluate(task.validation)
         all_scores.append(watched)
     finite = all(math.isfinite(s.loss) and s.bad_row is None for s in all_scores)
     if not (finite and math.isfinite(float(np.dot(session.parameters, session.parameters)))):
-        raise diverged(config, task, world, progress.epoch, session.layout.steps - 1)
+        raise session.diverged(session.layout.steps - 1)
     if config.verify_replicas:
         check_replicas(world, session.replicas)
     metrics = {
@@ -98,7 +110,8 @@ def _end_epoch(session: Session) -> EpochDone:
     }
     is_best = True
     if task.validation:
-        metrics |= watched.named("validation")
-        is_best = session.keep_if_best(watched.loss)
+        monitored = session.monitored(task.validation, watched)
+        metrics |= {**watched.named("validation"), config.monitor: monitored}
+        is_best = session.keep_if_best(monitored) if config.early_stopping else True
     progress.finish_epoch()
     return EpochDone(metrics, is_best)

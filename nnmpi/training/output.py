@@ -81,11 +81,11 @@ class Output:
                 if self.checkpoints:
                     self.checkpoints.save(self._session.checkpoint(finished))
                     self._start_timer()
-            case Finished():
+            case Finished(_, all_scores):
                 self.flush()
                 self.model(sync=True)
                 with self._writing():
-                    self.log.finished()
+                    self.log.finished(all_scores)
 
     def model(self, sync: bool = False) -> None:
         """Write ``model.safetensors``; with `sync` it is on the disk when this returns."""

@@ -165,7 +165,7 @@ def _is_of(progress: Progress, layout: Layout) -> bool:
         and progress.update == progress.epoch * layout.steps + progress.step
         and progress.samples == min(progress.step * layout.batch_size, layout.samples)
         and progress.best_epoch <= progress.epoch
-        and (progress.best_epoch == 0) == (progress.best_loss is None)
+        and (progress.best_epoch == 0) == (progress.best_score is None)
     )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from nnmpi.config import Config
 from nnmpi.environment import batch_job, blas, versions
+from nnmpi.files.git_commit import git_commit
 from nnmpi.mpi.world import World
 from nnmpi.training.task import Task
 
@@ -18,10 +20,14 @@ def describe(config: Config, task: Task, world: World) -> dict[str, Any]:
     found, math = versions(), blas()
     return {
         "finished": False,
+        "command": sys.argv,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git_commit": git_commit(Path.cwd()),
         "settings": config.as_json(),
         "architecture": {**vars(task.architecture), "parameters": task.architecture.parameters},
         "samples": task.samples,
         "data_digest": task.data_digest,
+        "class_weights": None if task.class_weights is None else task.class_weights.tolist(),
         "shards": task.layout.shards,
         "batch_size": task.layout.batch_size,
         "steps_per_epoch": task.layout.steps,

@@ -2,14 +2,17 @@
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from nnmpi.config import Config, parse_interval
 from nnmpi.data.batches import Batches
+from nnmpi.data.parts import Part
 from nnmpi.data.random_streams import Purpose, stream
 from nnmpi.data.shards import default_shards
 from nnmpi.data.sources import Source
+from nnmpi.errors import CommandError, InputError
 from nnmpi.files.checkpoint import Checkpoint, Progress
 from nnmpi.files.model import Model, Recipe
 from nnmpi.mpi.world import World
@@ -20,9 +23,12 @@ from nnmpi.nn.optimizers import OPTIMIZERS
 from nnmpi.nn.schedules import Schedule
 from nnmpi.reduction.choose import choose
 from nnmpi.reduction.step_vector import Sums
-from nnmpi.training.evaluation import CHUNK
+from nnmpi.training.divergence import diverged
+from nnmpi.training.evaluation import CHUNK, Scores, evaluate
+from nnmpi.training.metrics import METRICS, score
 from nnmpi.training.resume import check_data, restore, scaler_arrays
 from nnmpi.training.run_description import describe
+from nnmpi.training.scoring import all_scores, metrics_of, predict_part
 from nnmpi.training.task import Task, prepare
 
 
@@ -82,6 +88,13 @@ class Session:
         self.task = task = task or prepare(config, world, shards, source)
         self.layout, architecture = task.layout, task.architecture
         self.progress = Progress()
+        self.monitor = config.monitor.removeprefix("validation_")
+        if self.monitor not in ("loss", *metrics_of(task.targets)):
+            raise InputError(
+                f"--monitor {config.monitor} does not go with the targets of --data {task.source.name}; allowed are "
+                f"validation_ with one of loss, {', '.join(metrics_of(task.targets))}",
+                shared=True,
+            )
         self.description = describe(config, task, world)
         if resumed:
             check_data(resumed, task)
@@ -93,7 +106,7 @@ class Session:
         self.sums = Sums(self.reduction, architecture)
         self.optimizer = OPTIMIZERS[config.optimizer](self.parameters, config.momentum, config.nesterov)
         self.description["reduction"] = self.reduction.name
-        self._best = self.parameters.copy() if task.validation else self.parameters[:0]
+        self._best = self.parameters.copy() if config.early_stopping else self.parameters[:0]
         self._state = {"parameters": self.parameters, "optimizer": self.optimizer.state, "best": self._best}
         if resumed:
             restore(resumed, self._state)
@@ -111,7 +124,8 @@ class Session:
         )
         self.evaluator = Network(architecture, self.parameters, CHUNK)
         parts = task.training, self.layout, task.held, task.targets
-        self.batches = Batches(*parts, config.seed, task.augmentation, task.scaler, by_shard, self._bind)
+        weights = task.training.loss_weights(task.class_weights)
+        self.batches = Batches(*parts, config.seed, task.augmentation, task.scaler, by_shard, self._bind, weights)
         self.learning_rate = Schedule(
             config.lr_schedule,
             config.learning_rate,
@@ -163,25 +177,75 @@ class Session:
         """The network as it is now, with all that is needed to use it."""
         config, task = self.config, self.task
         recipe = Recipe(
-            config.data, config.test_fraction, config.seed, config.stratify, task.data_digest, task.source.target
+            config.data,
+            config.test_fraction,
+            config.seed,
+            config.stratify,
+            task.data_digest,
+            task.source.target,
+            sample_weight=config.sample_weight,
+            validation_fraction=float(config.validation_fraction or 0),
+            test_data=config.test_data,
+            test_digest=task.test_digest,
+            validation_data=config.validation_data,
         )
-        return Model(task.architecture, self.parameters, task.scaler, task.target_scaler, task.targets, recipe)
+        scalers = task.scaler, task.target_scaler
+        return Model(task.architecture, self.parameters, *scalers, task.targets, recipe, task.class_weights)
+
+    def add_l2(self, weight: float) -> None:
+        """Add the decay of the weights to the gradient of a step, of samples that weigh so much together."""
+        self.network.add_l2(self.sums.layers, self.config.l2 * weight)
+
+    def diverged(self, step: int) -> CommandError:
+        """The error that ends a run whose loss became NaN or infinite in a step; all ranks take part."""
+        return diverged(self.config, self.task, self.world, self.progress.epoch, step)
+
+    def evaluate(self, part: Part) -> Scores:
+        """The scores of the network as it is now on a part; all ranks take part."""
+        task = self.task
+        return evaluate(self.evaluator, part, task.targets, self.world, task.target_scaler, task.class_weights)
+
+    def all_scores(self, part: Part, scores: Scores) -> dict[str, Any]:
+        """All metrics of a part, besides `scores`; all ranks take part."""
+        task = self.task
+        return all_scores(scores, self.evaluator, part, task.targets, self.world, task.target_scaler)
+
+    def monitored(self, part: Part, scores: Scores) -> float:
+        """What ``--monitor`` watches, of the validation part; all ranks take part.
+
+        Raises
+        ------
+        InputError
+            On all ranks, if it is undefined.
+        """
+        task, name = self.task, self.monitor
+        if name == "loss":
+            return scores.loss
+        value = score(name, predict_part(self.evaluator, part, task.targets, self.world, task.target_scaler))
+        if value is None:
+            raise InputError(
+                f"--monitor validation_{name} is undefined on the validation part, of {scores.samples} samples: make "
+                "it larger, or watch validation_loss",
+                shared=True,
+            )
+        return value
 
     def stops_early(self) -> bool:
-        """Whether the validation loss has not improved for ``--early-stopping`` epochs."""
+        """Whether what is monitored has not got better for ``--early-stopping`` epochs."""
         patience, progress = self.config.early_stopping, self.progress
         return bool(patience) and progress.epoch - progress.best_epoch >= patience
 
-    def keep_if_best(self, loss: float) -> bool:
-        """Keep a copy of the parameters if their validation loss is the lowest so far, at the end of an epoch."""
-        progress = self.progress
-        if progress.best_loss is not None and loss >= progress.best_loss:
+    def keep_if_best(self, value: float) -> bool:
+        """Keep a copy of the parameters if what is monitored is the best so far, at the end of an epoch."""
+        progress, best = self.progress, self.progress.best_score
+        larger_is_better = self.monitor != "loss" and METRICS[self.monitor].larger_is_better
+        if best is not None and (value <= best if larger_is_better else value >= best):
             return False
-        progress.best_loss, progress.best_epoch = loss, progress.epoch + 1
+        progress.best_score, progress.best_epoch = value, progress.epoch + 1
         np.copyto(self._best, self.parameters)
         return True
 
     def restore_best(self) -> None:
-        """Make the parameters those of the best epoch, where there is a validation part."""
-        if self.task.validation and 0 < self.progress.best_epoch < self.progress.epoch:
+        """Make the parameters those of the best epoch, where early stopping watches."""
+        if 0 < self.progress.best_epoch < self.progress.epoch:
             np.copyto(self.parameters, self._best)

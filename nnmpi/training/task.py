@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from nnmpi.config import Config, shown
 from nnmpi.data.augment import Augmentation
-from nnmpi.data.gather_targets import gather_targets
-from nnmpi.data.held import HeldRows
 from nnmpi.data.parts import Part, Parts, split
 from nnmpi.data.scaler import Scaler, fit_scaler
 from nnmpi.data.shards import Layout, default_shards, held_shards
@@ -23,8 +21,10 @@ from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.losses import LOSSES
 from nnmpi.training.agreement import check_same_data
+from nnmpi.training.class_weights import class_weights
 from nnmpi.training.evaluation import CHUNK
-from nnmpi.training.samples import Samples
+from nnmpi.training.gather_targets import gather_targets
+from nnmpi.training.samples import read_samples
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Task:
 
     The parts hold the samples of the shards in ``held``, features and numeric targets standardized; images of the
     training part that augmentation moves are left as they are stored. ``target_reason`` says which targets there are
-    and why.
+    and why. ``class_weights`` are those in the loss, by class code. ``test_digest`` is that of ``--test-data``.
     """
 
     source: Source
@@ -50,6 +50,8 @@ class Task:
     samples: dict[str, int]
     data_digest: str
     target_reason: str
+    class_weights: npt.NDArray[np.float64] | None = None
+    test_digest: str | None = None
 
 
 def prepare(config: Config, world: World, shards: int | None, source: Source | None = None) -> Task:
@@ -61,20 +63,28 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
         On all ranks, if the settings do not go with the data or the world size.
     """
     with world.together():
-        source = source or open_source(config.data, columns=Columns(config.target, config.drop, config.categories))
+        chosen = Columns(config.target, config.drop, config.categories, config.sample_weight)
+        source = source or open_source(config.data, columns=chosen)
     check_same_data(source, world)
     source = gather_targets(source, world)
+    others = _open_others(config, source, world)
     with world.together():
         targets, loss, output_activation, reason = _targets(config, source)
-        validation_fraction = config.validation_fraction if config.early_stopping else 0.0
-        parts = split(source, config.test_fraction, validation_fraction, config.seed, config.stratify)
+        test_fraction = 0.0 if config.test_data else config.test_fraction
+        parts = split(source, test_fraction, config.validation_fraction or 0.0, config.seed, config.stratify)
         layout = _layout(config, source, targets, parts, shards or default_shards(world.size), world.size)
         held = held_shards(layout.shards, world.size, world.rank)
         augmentation = _augmentation(config, source, source.features)
         moves = augmentation is not None and augmentation.moves
-        # the training part comes last, where it may stay as it is stored
-        rows = HeldRows(source, (parts.test, parts.validation, parts.training), layout.shards, held, config.dtype)
-        samples = Samples(rows, targets)
+    sizes = {name: len(part) for name, part in vars(parts).items()}
+    # the training part comes last, where it may stay as it is stored
+    in_order = parts.test, parts.validation, parts.training
+    samples = read_samples(source, in_order, layout.shards, config.dtype, targets, world)
+    del parts, in_order  # of a large source they are much
+    of_others = {
+        name: read_samples(other, [np.arange(other.size)], layout.shards, config.dtype, targets, world)
+        for name, other in others.items()
+    }
 
     def features() -> Iterator[npt.NDArray[Any]]:
         for shard, (x, _, _) in zip(held, samples.shards(2), strict=True):
@@ -92,9 +102,15 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
     if targets.classes is None:
         target_scaler = fit_scaler(lambda: (y for _, y, _ in samples.shards(2)), world.gather_rows)
     data_digest = samples.digest(world)
+    digests = {name: other.digest(world) for name, other in of_others.items()}
     with world.together():
         architecture = _architecture(config, source, len(scaler.mean), targets, loss, output_activation)
         test, validation, training = samples.parts(scaler, target_scaler, architecture.dtype, keep_last=moves)
+        own = {name: s.parts(scaler, target_scaler, architecture.dtype)[0] for name, s in of_others.items()}
+    test, validation = own.get("test", test), own.get("validation", validation)
+    of_classes = class_weights(config.class_weight, targets, training.y, world)
+    _check_weights({"training": training, "validation": validation, "test": test}, of_classes, world)
+    sizes |= {name: other.size for name, other in others.items()}
     return Task(
         source,
         targets,
@@ -102,15 +118,52 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
         layout,
         held,
         training,
-        validation if len(parts.validation) else None,
+        validation if sizes["validation"] else None,
         test,
         scaler,
         target_scaler,
         augmentation,
-        {name: len(rows) for name, rows in vars(parts).items()},
+        sizes,
         data_digest,
         reason,
+        of_classes,
+        digests.get("test"),
     )
+
+
+def _open_others(config: Config, source: Source, world: World) -> dict[str, Source]:
+    """The sources of the parts that do not come from ``--data``; all ranks take part."""
+    others: dict[str, Source] = {}
+    with world.together():
+        for part, name in (("test", config.test_data), ("validation", config.validation_data)):
+            if name is None:
+                continue
+            chosen = Columns(source.target, weight=config.sample_weight)
+            other = open_source(name, columns=chosen, known=source.columns)
+            if other.features != source.features:
+                raise InputError(
+                    f"--{part}-data {name} has {other.features} features, --data {source.name} has {source.features}; "
+                    "both must be of the same kind"
+                )
+            if (other.weights is None) != (source.weights is None):
+                which = name if other.weights is None else source.name
+                raise InputError(
+                    f"--{part}-data {name}: {which} has no sample weights; give both files weights, or none"
+                )
+            others[part] = other
+    for other in others.values():
+        check_same_data(other, world)
+    return {part: gather_targets(other, world) for part, other in others.items()}
+
+
+def _check_weights(parts: dict[str, Part], of_classes: npt.NDArray[np.float64] | None, world: World) -> None:
+    """Refuse parts of which no sample counts; all ranks take part."""
+    for name, part in parts.items():
+        weights = part.loss_weights(of_classes)
+        if weights is not None:
+            count, total = world.gather_rows(np.array([[len(weights), weights.sum()]])).sum(axis=0)
+            if count and not total:
+                raise InputError(f"all samples of the {name} part have weight 0", shared=True)
 
 
 def _augmentation(config: Config, source: Source, features: int) -> Augmentation | None:

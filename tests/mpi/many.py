@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-import nnmpi.cli
+import nnmpi.cli.ranks
 import nnmpi.reduction.tree
 from nnmpi.commands.job import run
 from nnmpi.mpi.world import World
@@ -37,7 +37,7 @@ def work(world: World) -> None:
         make_plain(world)
     if sys.argv[1] == "messages":
         nnmpi.reduction.tree.share = lambda *arguments: None  # type: ignore[assignment]
-    nnmpi.cli._run = lambda command: command(world) or 0  # type: ignore[assignment]
+    nnmpi.cli.ranks.run = lambda command: command(world) or 0  # type: ignore[assignment]
     for arguments in json.loads(sys.argv[-1]):
         nnmpi.cli.cli.main(arguments, standalone_mode=False)
 

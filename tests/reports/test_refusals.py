@@ -13,7 +13,7 @@ REFUSED = {
     "value out of range": ((*TRAIN, "--batch-size", "0"), "--batch-size"),
     "unknown command": (("trian",), "trian"),
     "bad name of a file": (("predict", "run", "--data", "iris", "--out", "x.doc"), "x.doc"),
-    "missing option": (("predict", "run"), "--data"),
+    "missing argument": (("predict", "run"), "DATA"),
 }
 
 

@@ -155,7 +155,7 @@ def test_damaged_lock_of_nobody_is_taken_over(content: str, tmp_path: Path, monk
 
 def test_default_directories_are_numbered(nnmpi: CommandServer, tmp_path: Path) -> None:
     first = nnmpi(*SHORT, cwd=tmp_path).succeeded()
-    assert "nnmpi: note: results go to runs/iris" in first.err.splitlines()
+    assert "output    runs/iris" in first.out.splitlines()
     model = (tmp_path / "runs/iris/model.safetensors").read_bytes()
     second = nnmpi(*SHORT, "--seed", "1", cwd=tmp_path).succeeded()
     assert "runs/iris-2" in second.err

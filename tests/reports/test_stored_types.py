@@ -15,7 +15,7 @@ TYPES = ["float16", "float32", "float64", "int16", "int32", "int64", "uint16", "
 
 def model(nnmpi, directory, x, y, *flags):
     np.savez(directory / "d.npz", X=x, y=y)
-    flags = ("--data", "d.npz", "--epochs", "2", "--deterministic", "--output", "m", *flags)
+    flags = ("--data", "d.npz", "--epochs", "2", "--deterministic", "--output", "m", "--overwrite", *flags)
     nnmpi("train", *flags, cwd=directory).succeeded()
     return (directory / "m" / "model.safetensors").read_bytes()
 

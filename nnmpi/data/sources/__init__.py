@@ -71,9 +71,14 @@ def open_source(
         raise InputError(f"--data {name}: unknown; allowed are {sources_text()}")
     if module not in TABLES and known is not None:
         check_plain(name, known)
-    elif module not in TABLES and columns != NO_COLUMNS:
+    elif module not in TABLES and (columns.target or columns.drop or columns.categories):
         raise InputError(f"--data {name}: --target, --drop and --categories are for tables: CSV and Parquet files")
     source: Source = importlib.import_module(f"{__name__}.{module}").open_source(request)
+    if columns.weight and columns.needs_weight and source.weights is None:
+        raise InputError(
+            f"--data {name}: --sample-weight {columns.weight}: there are none; weights are a column of a table or an "
+            "array of an .npz file"
+        )
     return source
 
 

@@ -19,9 +19,11 @@ class Layout(NamedTuple):
     dtype: np.dtype[Any]  # of the numbers, in native byte order
 
 
-def arrays(x: npt.ArrayLike, y: npt.ArrayLike | None, name: str = "arrays") -> Source:
-    """The source of samples `x`, shape (n, features) or (n, height, width), with targets `y`."""
-    x = np.asarray(x)
+def arrays(
+    x: npt.ArrayLike, y: npt.ArrayLike | None, name: str = "arrays", weights: npt.ArrayLike | None = None
+) -> Source:
+    """The source of samples `x`, shape (n, features) or (n, height, width), with targets `y` and `weights`."""
+    x = without_objects(x)
     layout = layout_of(name, x.shape, x.dtype)
     rows = x.reshape(layout.size, layout.features)
 
@@ -29,7 +31,20 @@ def arrays(x: npt.ArrayLike, y: npt.ArrayLike | None, name: str = "arrays") -> S
         out[:] = rows[indices]
 
     size, features, image, dtype = layout
-    return Source(name, read, size, features, None if y is None else checked_y(name, np.asarray(y), size), image, dtype)
+    targets = None if y is None else checked_y(name, without_objects(y), size)
+    checked = None if weights is None else checked_weights(name, np.asarray(weights), size, "sample_weight")
+    return Source(name, read, size, features, targets, image, dtype, weights=checked)
+
+
+def without_objects(values: npt.ArrayLike) -> npt.NDArray[Any]:
+    """`values` as an array; Python objects in it become texts if all are, or numbers, as pandas' columns have them."""
+    array = np.asarray(values)
+    if array.dtype.kind != "O":
+        return array
+    types = {type(value) for value in array.ravel().tolist()}
+    if types <= {str} or types <= {bool} or types <= {int, float, bool}:
+        return np.array(array.tolist())
+    return array
 
 
 def layout_of(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], key: str = "X") -> Layout:
@@ -97,6 +112,28 @@ def checked_y(name: str, y: npt.NDArray[Any], rows: int, key: str = "y") -> npt.
     if y.dtype.kind == "U" and not are_characters(y):
         raise InputError(f"--data {name}: {key} holds strings with invalid Unicode")
     return y
+
+
+def checked_weights(name: str, weights: npt.NDArray[Any], rows: int, key: str) -> npt.NDArray[np.float64]:
+    """The weights of `rows` samples in float64.
+
+    Raises
+    ------
+    InputError
+        If they are not a number from 0 for each sample, or all 0.
+    """
+    where = f"--data {name}: the sample weights {key}"
+    if weights.dtype.kind not in "fiub" or weights.size != rows or weights.shape[0] != rows:
+        raise InputError(
+            f"{where} have shape {weights.shape}, type {weights.dtype}; a number for each of the {rows} rows is needed"
+        )
+    numbers = weights.reshape(rows).astype(np.float64)
+    bad = np.flatnonzero(~((numbers >= 0) & (numbers < np.inf)))
+    if len(bad):
+        raise InputError(f"{where} are {numbers[bad[0]]:g} in row {bad[0]} (from 0); allowed are numbers from 0")
+    if not numbers.any():
+        raise InputError(f"{where} are all 0")
+    return numbers
 
 
 def are_characters(strings: npt.NDArray[np.str_]) -> bool:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nnmpi.data.columns import DATE_PARTS, Column, number_of
-from nnmpi.data.sources.arrays import checked_y
+from nnmpi.data.sources.arrays import checked_weights, checked_y
 from nnmpi.data.sources.source import FLOAT64, LARGE, Indices, Request, Source
 from nnmpi.errors import InputError
 
@@ -35,8 +35,8 @@ class Table:
     batches : function
         From names of columns, a first row and the row behind the last: the blocks with these rows, and the number of
         the first row of each. It may give more rows than were asked for.
-    in_parts : bool
-        Whether some of its rows can be read without the others.
+    bounds : tuple of int
+        Where the pieces begin, and the last one ends, of which some can be read without the others.
     note : str
         What a user should know of how it is read.
     """
@@ -47,7 +47,7 @@ class Table:
     batches: Callable[[list[str], int, int], Iterator[tuple[int, pa.RecordBatch]]]
     note: str = ""
     files: tuple[str, ...] = ()
-    in_parts: bool = False
+    bounds: tuple[int, ...] = ()
 
 
 def table_source(table: Table, request: Request) -> Source:
@@ -61,21 +61,28 @@ def table_source(table: Table, request: Request) -> Source:
     if not table.size:
         raise InputError(f"--data {table.name}: has column names, but no rows")
     chosen, types = request.columns, table.types
-    for flag, names in (("--target", chosen.target), ("--drop", chosen.drop), ("--categories", chosen.categories)):
+    weight = (chosen.weight,) if chosen.weight and (chosen.needs_weight or chosen.weight in types) else ()
+    flags = ("--target", "--drop", "--categories", "--sample-weight")
+    for flag, names in zip(flags, (chosen.target, chosen.drop, chosen.categories, weight), strict=True):
         for name in names:
             if name not in types:
                 raise InputError(f"--data {table.name}: {flag} {name}: no such column; {listed(types)}")
     target = _target(table, request)
     if both := [name for name in target if name in chosen.drop]:
         raise InputError(f"--data {table.name}: --target and --drop both name {both[0]}: leave one of them out")
+    if both := [name for name in weight if name in target]:
+        raise InputError(
+            f"--data {table.name}: --target and --sample-weight both name {both[0]}: leave one of them out"
+        )
     if request.known is None:
-        columns = _columns(table, (*target, *chosen.drop), chosen.categories)
+        columns = _columns(table, (*target, *weight, *chosen.drop), chosen.categories)
     else:
         columns = request.known
         _check_known(table, columns)
     read_y = partial(_read_y, table, target) if target else None
     y = None
-    if read_y and not (table.in_parts and table.size * len(columns) >= LARGE):
+    in_parts = bool(table.bounds) and table.size * len(columns) >= LARGE
+    if read_y and not in_parts:
         y, read_y = read_y(0, table.size), None
     reader = Reader(table, columns)
     small = all(types[column.name] in SMALL and column.kind == "number" for column in columns)
@@ -93,7 +100,10 @@ def table_source(table: Table, request: Request) -> Source:
         columns=columns,
         texts=reader.texts,
         target=target,
+        weights=_read_weights(table, weight[0]) if weight else None,
         read_y=read_y,
+        bounds=table.bounds if in_parts else (),
+        blocks=reader.blocks,
     )
 
 
@@ -114,6 +124,7 @@ class Reader:
 
     def __init__(self, table: Table, columns: tuple[Column, ...]) -> None:
         self._table, self._columns = table, columns
+        self._names = list(dict.fromkeys(column.name for column in columns))
         self.texts: dict[float, str] = {}
         self._numbers: dict[str, float] = {}
 
@@ -123,19 +134,27 @@ class Reader:
             return
         order = np.argsort(indices, kind="stable")
         ascending = indices[order]
-        names = list(dict.fromkeys(column.name for column in self._columns))
         done = 0
-        for first, batch in self._table.batches(names, int(ascending[0]), int(ascending[-1]) + 1):
+        for first, batch in self._table.batches(self._names, int(ascending[0]), int(ascending[-1]) + 1):
             stop = int(np.searchsorted(ascending, first + len(batch)))
             if stop > done:
                 rows = ascending[done:stop] - first
                 whole = rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all()
-                batch = batch.slice(rows[0], len(rows)) if whole else batch.take(pa.array(rows))
-                for i, column in enumerate(self._columns):
-                    out[order[done:stop], i] = self._values(batch.column(names.index(column.name)), column)
+                batch = batch.slice(rows[0], len(rows)) if whole else batch.take(_from_numpy(rows))
+                for i, values in enumerate(self._numbers_of(batch)):
+                    out[order[done:stop], i] = values
                 done = stop
         if done < len(indices):
             raise InputError(f"--data {self._table.name}: has changed, it has fewer rows than before")
+
+    def blocks(self, first: int, stop: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """All rows from `first` to `stop`, which are bounds of pieces, block by block."""
+        for start, batch in self._table.batches(self._names, first, stop):
+            yield start, np.column_stack(list(self._numbers_of(batch)))
+
+    def _numbers_of(self, batch: pa.RecordBatch) -> Iterator[npt.NDArray[Any]]:
+        for column in self._columns:
+            yield self._values(batch.column(self._names.index(column.name)), column)
 
     def _values(self, values: pa.Array, column: Column) -> npt.NDArray[Any]:
         if column.kind == "text":
@@ -146,16 +165,15 @@ class Reader:
             values = values.cast(pa.float32())
         if pa.types.is_time(values.type) or pa.types.is_duration(values.type):
             values = values.cast(pa.int32() if pa.types.is_time32(values.type) else pa.int64())
-        numbers: npt.NDArray[Any] = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        numbers = _to_numpy(values.cast(pa.float64(), safe=False), np.nan)
         return np.where(np.isnan(numbers), np.nan, numbers)  # a NaN may have other bits than this one
 
     def _of_texts(self, values: pa.Array, column: Column) -> npt.NDArray[np.float64]:
         if not pa.types.is_dictionary(values.type):
             values = values.dictionary_encode()
         numbers = np.array([self._number(text, column) for text in values.dictionary.to_pylist()] or [np.nan])
-        codes = values.indices.cast(pa.int64()).to_numpy(zero_copy_only=False)
-        absent = np.isnan(codes)
-        return np.where(absent, np.nan, numbers[np.where(absent, 0, codes).astype(np.intp)])
+        codes = _to_numpy(values.indices.cast(pa.int64()), -1)
+        return np.where(codes < 0, np.nan, numbers[codes])
 
     def _number(self, text: str | None, column: Column) -> float:
         if text is None:
@@ -272,6 +290,17 @@ def _read_y(table: Table, target: tuple[str, ...], start: int, stop: int) -> npt
     return checked_y(table.name, arrays[0], stop - start, target[0])
 
 
+def _read_weights(table: Table, name: str) -> npt.NDArray[np.float64]:
+    """The weights of all rows."""
+    if not is_number(table.types[name]):
+        raise InputError(
+            f"--data {table.name}: --sample-weight {name} holds {table.types[name]}: weights must be numbers"
+        )
+    batches = [batch.column(0).cast(pa.float64(), safe=False) for _, batch in table.batches([name], 0, table.size)]
+    weights = np.concatenate([values.to_numpy(zero_copy_only=False) for values in batches])
+    return checked_weights(table.name, weights, table.size, name)
+
+
 def _as_labels(table: Table, name: str, values: pa.Array) -> npt.NDArray[Any]:
     if is_text(values.type):
         if pa.types.is_dictionary(values.type):
@@ -281,4 +310,23 @@ def _as_labels(table: Table, name: str, values: pa.Array) -> npt.NDArray[Any]:
         raise InputError(f"--data {table.name}: --target {name} holds {values.type}: it must hold classes or numbers")
     if pa.types.is_decimal(values.type):
         values = values.cast(pa.float64())
-    return np.asarray(values.to_numpy(zero_copy_only=False))
+    if pa.types.is_boolean(values.type):
+        return _to_numpy(values.cast(pa.uint8())).astype(np.bool_)
+    return _to_numpy(values)
+
+
+def _to_numpy(values: pa.Array, missing: float = 0) -> npt.NDArray[Any]:
+    """Numbers as an array. PyArrow's own ``to_numpy`` imports pandas where it is installed, which takes 40 MB."""
+    names = {"halffloat": "float16", "float": "float32", "double": "float64"}
+    dtype = np.dtype(names.get(str(values.type), str(values.type)))
+    data = values.buffers()[1] if len(values) else b""
+    numbers = np.frombuffer(data, dtype, len(values), values.offset * dtype.itemsize)
+    if values.null_count:
+        absent = _to_numpy(values.is_null().cast(pa.uint8())).astype(np.bool_)
+        numbers = np.where(absent, np.asarray(missing, dtype), numbers)
+    return numbers
+
+
+def _from_numpy(rows: Indices) -> pa.Array:
+    """Row numbers as Arrow has them, without pandas, too."""
+    return pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows, np.int64))])

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from nnmpi.data.npy import first_line
+from nnmpi.data.npy import DAMAGE, first_line
 from nnmpi.data.sources.extras import needed
 from nnmpi.data.sources.files import files_of
 from nnmpi.data.sources.source import Request, Source
@@ -56,7 +56,7 @@ def open_table(request: Request) -> Any:
                     possible[column] = [kind for kind in possible[column] if _is_of(values, parsers[kind])]
     kinds = {column: possible[column][0] for column in header}
     types = {
-        column: pa.null() if column in empty else parsers[kinds[column]](pa.array([], pa.string())).type
+        column: pa.null() if column in empty else parsers[kinds[column]](pa.nulls(0, pa.string())).type
         for column in header
     }
 
@@ -76,7 +76,8 @@ def open_table(request: Request) -> Any:
     note = ""
     if sum(map(os.path.getsize, paths)) >= LARGE:
         note = (
-            f"each rank reads all of {name}; nnmpi convert {name} table.parquet makes a file of which it reads its part"
+            f"note: each rank reads all of {name}; of a Parquet file it reads its part only: nnmpi convert {name} "
+            "table.parquet"
         )
     return Table(name, size, types, batches, note, tuple(paths))
 
@@ -160,7 +161,7 @@ def _header(name: str, path: str) -> tuple[list[str], str]:
         raise InputError(
             f"--data {name}: is not UTF-8; convert it, for example with iconv -f LATIN1 -t UTF-8"
         ) from None
-    except (OSError, EOFError, python_csv.Error) as error:
+    except (*DAMAGE, python_csv.Error) as error:
         raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
     delimiter = next((d for d, header in headers.items() if len(header) > 1), DELIMITERS[suffix][0])
     header = headers[delimiter]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.sources.arrays import checked_y
+from nnmpi.data.sources.arrays import checked_weights, checked_y, without_objects
 from nnmpi.data.sources.extras import needed
 from nnmpi.data.sources.source import Request, Source
 
@@ -17,8 +17,10 @@ def is_frame(data: Any) -> bool:
     return hasattr(data, "__arrow_c_stream__")
 
 
-def frame_source(frame: Any, request: Request, y: npt.ArrayLike | None = None) -> Source:
-    """The source of the rows of `frame`, with targets `y` or those in a column of it."""
+def frame_source(
+    frame: Any, request: Request, y: npt.ArrayLike | None = None, weights: npt.ArrayLike | None = None
+) -> Source:
+    """The source of the rows of `frame`, with targets `y` and `weights` or those in columns of it."""
     pa = needed("pyarrow", "tables", request.name)
     from nnmpi.data.sources.arrow import Table, table_source
 
@@ -32,6 +34,9 @@ def frame_source(frame: Any, request: Request, y: npt.ArrayLike | None = None) -
 
     table = Table(request.name, len(data), dict(zip(data.schema.names, data.schema.types, strict=True)), batches)
     source = table_source(table, request if y is None else dataclasses.replace(request, targets=False))
+    if weights is not None:
+        checked = checked_weights(request.name, np.asarray(weights), source.size, "sample_weight")
+        source = dataclasses.replace(source, weights=checked)
     if y is None:
         return source
-    return dataclasses.replace(source, y=checked_y(request.name, np.asarray(y), source.size))
+    return dataclasses.replace(source, y=checked_y(request.name, without_objects(y), source.size))

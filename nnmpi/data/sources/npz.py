@@ -6,10 +6,12 @@ from typing import Any
 import numpy.typing as npt
 
 from nnmpi.data.npy import DAMAGE, first_line, opened, read_rows, read_whole
-from nnmpi.data.sources.arrays import check_y, checked_y, layout_of
+from nnmpi.data.sources.arrays import check_y, checked_weights, checked_y, layout_of
 from nnmpi.data.sources.keys import keys_of
 from nnmpi.data.sources.source import Indices, Request, Source
 from nnmpi.errors import InputError
+
+WEIGHTS = "sample_weight"  # what the weights of the samples are called, unless --sample-weight names them
 
 
 def open_source(request: Request) -> Source:
@@ -26,6 +28,10 @@ def open_source(request: Request) -> Source:
                 with opened(archive, y_key) as (file, of_y):
                     check_y(name, of_y.shape, of_y.dtype, size, y_key)
                     y = checked_y(name, read_whole(file, of_y), size, y_key)
+            weights, weight_key = None, request.columns.weight or WEIGHTS
+            if weight_key in members:
+                with opened(archive, weight_key) as (file, of_weights):
+                    weights = checked_weights(name, read_whole(file, of_weights), size, weight_key)
     except DAMAGE as error:
         raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
 
@@ -38,4 +44,4 @@ def open_source(request: Request) -> Source:
         except DAMAGE as error:
             raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
 
-    return Source(name, read, size, features, y, image, dtype, (name,))
+    return Source(name, read, size, features, y, image, dtype, (name,), weights=weights)

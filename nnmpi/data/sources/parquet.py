@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any
 
 from nnmpi.data.npy import first_line
@@ -53,7 +54,8 @@ def open_table(name: str) -> Any:
                         start += len(batch)
             row += rows
 
-    return Table(name, sum(rows for _, _, rows in groups), types, batches, files=tuple(paths), in_parts=True)
+    bounds = tuple(accumulate((rows for _, _, rows in groups), initial=0))
+    return Table(name, sum(rows for _, _, rows in groups), types, batches, files=tuple(paths), bounds=bounds)
 
 
 @contextlib.contextmanager

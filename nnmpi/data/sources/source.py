@@ -17,11 +17,13 @@ FLOAT64: np.dtype[Any] = np.dtype(np.float64)
 
 @dataclass(frozen=True)
 class Columns:
-    """What columns of a table are for: the settings of these names."""
+    """What columns of a table, or arrays of a file, are for: the settings of these names."""
 
     target: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
+    weight: str | None = None  # --sample-weight
+    needs_weight: bool = True  # whether data without it are refused
 
 
 NO_COLUMNS = Columns()
@@ -84,9 +86,15 @@ class Source:
         Of a table: the texts that were read, by the number that stands for each.
     target : tuple of str
         Of a table: the columns that ``y`` has come from.
+    weights : array, shape (size,), or None
+        The weight of each sample; None is 1.
     read_y : function or None
         Of a large table of which each rank reads a part only, where ``y`` is None: the targets of some rows, from the
-        first to the one behind the last; see `nnmpi.data.gather_targets`.
+        first to the one behind the last; see `nnmpi.training.gather_targets`.
+    bounds, blocks : tuple of int, function
+        Of a large source that can only be read in pieces: where they begin and the last one ends, and what gives the
+        rows from one bound to another block by block, each with the number of its first row; see
+        `nnmpi.training.read_together`.
     """
 
     name: str
@@ -101,7 +109,10 @@ class Source:
     columns: tuple[Column, ...] | None = None
     texts: dict[float, str] = field(default_factory=dict)
     target: tuple[str, ...] = ()
+    weights: npt.NDArray[np.float64] | None = None
     read_y: Callable[[int, int], npt.NDArray[Any]] | None = None
+    bounds: tuple[int, ...] = ()
+    blocks: Callable[[int, int], Iterator[tuple[int, npt.NDArray[Any]]]] | None = None
 
     @property
     def is_large(self) -> bool:

@@ -1,13 +1,15 @@
 """What a network predicts for the samples of a part, and sums over all of them that no world size changes."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.mpi.world import World
 from nnmpi.training.metrics.counts import Confusion, add_pairs
+
+if TYPE_CHECKING:
+    from nnmpi.mpi.world import World
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,7 +32,7 @@ class Samples:
         The sum of the weights; without weights the number of samples.
     """
 
-    def __init__(self, world: World, sizes: list[int], weights: Floats | None = None) -> None:
+    def __init__(self, world: "World", sizes: list[int], weights: Floats | None = None) -> None:
         self.world, self.weights = world, weights
         ends = np.cumsum(sizes).tolist()
         self.shards = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]

@@ -6,7 +6,7 @@ NaN where a value is undefined.
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.training.metrics.predictions import NumberPredictions
+from nnmpi.training.metrics.predictions import NumberPredictions, Samples
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,13 +29,16 @@ def median_absolute_error(p: NumberPredictions) -> float:
 
 def r2(p: NumberPredictions) -> float:
     """``1 - Σ (y - ŷ)² / Σ (y - ȳ)²``; of a constant target 1 if it is predicted exactly, else 0."""
-    samples = p.samples
+    return r2_of(p.samples.total(np.square(p.errors)), p.samples, p.true)
+
+
+def r2_of(squared: Floats, samples: Samples, true: Floats) -> float:
+    """R² from the sum of the squared errors of each output."""
     counted = slice(None) if samples.weights is None else samples.weights > 0
-    first = samples.world.gather_rows(p.true[counted][:1])
+    first = samples.world.gather_rows(true[counted][:1])
     if samples.count < 2 or not len(first):
         return np.nan
-    shifted = p.true - first[0]  # of a constant target exactly 0, and so is its mean
-    squared = samples.total(np.square(p.errors))
+    shifted = true - first[0]  # of a constant target exactly 0, and so is its mean
     spread = samples.total(np.square(shifted - samples.mean(shifted)))
     outputs = np.where(spread == 0, squared == 0, 1 - squared / np.where(spread == 0, 1, spread))
     return float(outputs.mean())

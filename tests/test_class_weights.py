@@ -8,8 +8,8 @@ from ranks import on_ranks
 from sklearn.utils.class_weight import compute_class_weight
 
 from nnmpi.data.targets import Targets
-from nnmpi.data.weights import class_weights
 from nnmpi.errors import InputError
+from nnmpi.training.class_weights import class_weights
 
 LABELS = Targets("one-hot", np.array(["late", "on time", "Zürich"]), 3)
 NUMBERS = Targets("one-hot", np.array([-1, 0, 7]), 3)

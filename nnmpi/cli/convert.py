@@ -1,0 +1,19 @@
+"""The command ``convert``."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Write CSV files as one Parquet file.")
+@click.argument("data")
+@click.argument("out", type=click.Path(path_type=Path))
+def convert(data: str, out: Path) -> int:
+    """Write a large CSV file, or a directory of them, to one Parquet file OUT, in little memory.
+
+    All ranks of a training read all of a CSV file, but their own part only of a Parquet file.
+    """
+    from nnmpi.commands.convert import convert
+
+    convert(data, out)
+    return 0

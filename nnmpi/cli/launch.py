@@ -1,0 +1,82 @@
+"""The command ``launch``."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from nnmpi.cli import ranks as on_ranks
+from nnmpi.cli.settings import config_of
+from nnmpi.errors import InputError
+
+
+@click.command(
+    short_help="Start a command on several ranks with the MPI launcher.",
+    context_settings={"allow_interspersed_args": False},
+    options_metavar="-n RANKS [OPTIONS] --",
+)
+@click.option("-n", "--ranks", type=click.IntRange(min=1), required=True, help="How many ranks to start.")
+@click.option(
+    "--hostfile", type=click.Path(path_type=Path), help="Where to start them, in the syntax of the launcher's own."
+)
+@click.option(
+    "--restarts",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="How often to start a training that failed again, from its newest valid checkpoint.",
+)
+@click.option(
+    "--fault-tolerance/--no-fault-tolerance",
+    default=None,
+    help="Open MPI: a training may go on without a lost rank.  [default: where the launcher was built with it]",
+)
+@click.option("--tag-output", is_flag=True, help="Begin each line of output with its rank.")
+@click.option("--dry-run", is_flag=True, help="Show the command, in a line for a shell, and do not run it.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND...")
+@click.pass_context
+def launch(
+    context: click.Context,
+    ranks: int,
+    hostfile: Path | None,
+    restarts: int,
+    fault_tolerance: bool | None,
+    tag_output: bool,
+    dry_run: bool,
+    command: tuple[str, ...],
+) -> int:
+    """Start COMMAND (train, lr-find, evaluate, predict or info, with its flags) with the MPI launcher at hand.
+
+    That is the mpiexec beside nnmpi's Python, else the first on PATH. For example:
+    nnmpi launch -n 4 --restarts 3 -- train --data digits
+    """
+    from nnmpi.launching.find_mpiexec import check_outermost, find_launcher
+    from nnmpi.launching.hostfile import read_hostfile
+    from nnmpi.launching.mpiexec_command import Job
+    from nnmpi.launching.mpiexec_command import command as build
+
+    on_ranks.check_surroundings()
+    name, settings = on_ranks.parse(context, command)
+    config = config_of(settings) if name == "train" and not settings["dry_run"] else None
+    if restarts and not config:
+        raise InputError(f"--restarts {restarts} is for train; {name} leaves nothing to go on from")
+    check_outermost()
+    launcher = find_launcher()
+    hosts = read_hostfile(hostfile, launcher.mpi) if hostfile else []
+    job = Job(ranks, command, hostfile, tag_output, fault_tolerance)
+    first = build(launcher, job, hosts)
+    if dry_run:
+        print(first)
+        return 0
+    from nnmpi.commands.relay import relayed_output
+    from nnmpi.files.run_directory import choose_directory
+    from nnmpi.launching.restarts import once, supervise
+
+    if config is None:
+        with relayed_output():
+            return once(launcher, job, hosts)
+    directory = choose_directory(config.output, config.data, config.resume, config.overwrite)
+    if not config.output:  # decided once: a restart goes on where the training began
+        job = replace(job, arguments=(command[0], "--output", str(directory), *command[1:]))
+    with relayed_output():
+        return supervise(launcher, job, hosts, restarts, directory)

@@ -1,0 +1,55 @@
+"""What the commands that run on ranks have in common, and how `launch` and `slurm` read the command they start."""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nnmpi.errors import InputError
+
+if TYPE_CHECKING:
+    from nnmpi.mpi.world import World
+
+COMMANDS = ("train", "lr-find", "evaluate", "predict", "info")
+
+
+def run(work: "Callable[[World], None]") -> int:
+    """Start MPI, do `work` with the world on all ranks, end MPI; returns the exit status."""
+    from nnmpi.commands.job import run
+
+    check_surroundings()
+    context = click.get_current_context()
+    name, arguments = str(context.info_name), str(context.params)
+
+    def checked(world: "World") -> None:
+        if name != "train":  # which does so itself, where ranks may die meanwhile
+            world.check_same({"commands": name.encode(), "arguments": arguments.encode(errors="backslashreplace")})
+        work(world)
+
+    return run(checked)
+
+
+def check_surroundings() -> None:
+    """See to what MPI needs: a working directory, and the name of a home, which some batch systems leave out."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise InputError(f"the working directory cannot be used ({error.strerror}): cd to one that exists") from None
+    if not os.environ.get("HOME"):
+        home = os.path.expanduser("~")
+        os.environ["HOME"] = home if os.path.isabs(home) else "/"
+
+
+def parse(context: click.Context, words: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+    """The name of the command in `words`, and its settings, read as the ranks will read them.
+
+    So what a rank would refuse is refused before any is started, with the same words.
+    """
+    group = context.find_root().command
+    assert isinstance(group, click.Group)
+    name, command, rest = group.resolve_command(context, list(words))
+    if name is None or command is None or name not in COMMANDS:
+        raise InputError(f"launch {name}: launch starts {', '.join(COMMANDS[:-1])} or {COMMANDS[-1]}")
+    with command.make_context(name, rest, parent=context.parent) as inner:
+        return name, inner.params

@@ -1,0 +1,117 @@
+"""The flags that are the fields of `Config`, and the file that ``--config`` reads them from."""
+
+import difflib
+import json
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nnmpi.config import Config, flag_of, shown
+from nnmpi.errors import InputError
+
+LARGEST_FILE = 1 << 24  # bytes
+PLACES = ("output", "overwrite", "resume", "timeline")  # of a run that is repeated: its files are kept
+
+
+class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """A flag whose text a function of `nnmpi.config` reads."""
+
+    name = "text"
+
+    def __init__(self, parse: Callable[[str], Any], allowed: str) -> None:
+        self._parse, self._allowed = parse, allowed
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read `value`."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError:
+            self.fail(f"{value!r} is not allowed; allowed are {self._allowed}", param, ctx)
+
+
+def setting_flags(command: Callable[..., int]) -> Callable[..., int]:
+    """Give `command` a flag for each field of `Config`, and ``--config``."""
+    types = {"int": int, "int | None": int, "float": float, "float | None": float}
+    for f in reversed(fields(Config)):
+        meta, flag = f.metadata, flag_of(f.name)
+        type_: Any = types.get(str(getattr(f.type, "__name__", f.type)), str)
+        if meta["choices"]:
+            type_ = click.Choice(meta["choices"])
+        elif meta["parse"]:
+            type_ = Parsed(meta["parse"], meta["allowed"])
+        if isinstance(f.default, bool):
+            flag, type_ = f"{flag}/--no-{flag[2:]}", bool
+        default = shown(f.default) if meta["parse"] else f.default
+        show = default is not None
+        command = click.option(flag, f.name, type=type_, default=default, show_default=show, help=meta["help"])(command)
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=_read,
+        help="a TOML file of settings, or the config.json of a run to repeat; flags win.",
+    )(command)
+
+
+def config_of(settings: dict[str, Any]) -> Config:
+    """The `Config` in the parameters of a command that has `setting_flags`."""
+    return Config(**{f.name: settings[f.name] for f in fields(Config)})
+
+
+def _read(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+    """Let the settings in the file at `path` be the defaults of the other flags."""
+    if path is None:
+        return
+    options = {option.name: option for option in context.command.params if option.name in Config.__dataclass_fields__}
+    defaults = {}
+    for key, value in _settings(path).items():
+        name = key.replace("-", "_")
+        if name not in options:
+            near = difflib.get_close_matches(name, map(str, options), 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; allowed are {', '.join(map(str, options))}"
+            raise InputError(f"--config {path}: unknown setting {key!r}{hint}")
+        if value is not None:
+            try:
+                defaults[name] = options[name].type_cast_value(context, _as_given(value))
+            except (click.BadParameter, TypeError, ValueError) as error:
+                problem = error.message if isinstance(error, click.BadParameter) else str(error)
+                raise InputError(f"--config {path}: {key} is {value!r}: {problem}") from None
+    context.default_map = {**(context.default_map or {}), **defaults}
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    import tomllib  # rarely needed: --help is to answer at once
+
+    try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"--config {path}: not a file")
+        with open(path, "rb") as file:
+            content = file.read(LARGEST_FILE)
+        settings = json.loads(content) if path.suffix == ".json" else tomllib.loads(content.decode())
+    except OSError as error:
+        raise InputError(f"--config {path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"--config {path}: not a TOML file, and no JSON file that ends in .json ({error})") from None
+    if isinstance(settings, dict) and isinstance(settings.get("settings"), dict):  # what a run left behind
+        of_run, shards = settings["settings"], settings.get("shards")
+        return {"shards": shards} | {k: v for k, v in of_run.items() if k not in PLACES and (k, v) != ("shards", None)}
+    if not isinstance(settings, dict):
+        raise InputError(f"--config {path}: expected names and values")
+    return settings
+
+
+def _as_given(value: Any) -> Any:
+    """A value of the file as it would stand on the command line; a list of names or sizes is one already."""
+    if isinstance(value, list):
+        if not all(type(item) in (int, str) for item in value):
+            raise ValueError("expected whole numbers or names")
+        return tuple(value)
+    if isinstance(value, dict):
+        raise ValueError("expected a value, not a table")
+    return str(value)

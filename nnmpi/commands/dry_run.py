@@ -1,0 +1,73 @@
+"""``train --dry-run``: everything that a training needs, tried in a few steps; nothing is written."""
+
+import os
+import resource
+import statistics
+import time
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+
+from nnmpi.commands.report import check_report
+from nnmpi.commands.summary import duration, start_summary, table
+from nnmpi.commands.terminal import WIDTH
+from nnmpi.commands.trial import open_session, steps
+from nnmpi.config import Config
+from nnmpi.mpi.world import World
+from nnmpi.report.loggers import check_loggers
+from nnmpi.text import counted
+from nnmpi.training.place import agree_on_place
+
+STEPS = 3
+
+
+def dry_run(config: Config, world: World) -> None:
+    """Read and check everything, time a few steps and an evaluation; rank 0 prints what the whole run would take.
+
+    Raises
+    ------
+    InputError
+        On all ranks, as the training would.
+    """
+    with world.together():
+        if world.rank == 0:
+            check_loggers(config.log)
+            if config.report:
+                check_report()
+    directory = agree_on_place(config, world, None).directory
+    trial = replace(config, epochs=max(1, config.epochs), verify_replicas=False)
+    began = time.perf_counter()
+    session = open_session(trial, world)
+    reading = time.perf_counter() - began
+
+    first, *times = islice(steps(session), STEPS + 1)  # the first one makes what the others use again
+    step = statistics.median(times or [first])
+    began = time.perf_counter()
+    task = session.task
+    for part in filter(None, (task.test, task.validation)):
+        session.evaluate(part)
+    evaluation = time.perf_counter() - began
+
+    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peaks = world.gather_rows(np.array([[kib * 1024]]))[:, 0].tolist()
+    hosts = world.members.hosts()
+    threads = config.threads or (1 if config.deterministic else world.threads())
+    of_hosts = [sum(peak for peak, host in zip(peaks, hosts, strict=True) if host == name) for name in set(hosts)]
+    if world.rank == 0:
+        all_steps = session.layout.steps * config.epochs
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        checkpoint = sum(array.nbytes for array in session.checkpoint().arrays.values())
+        rows = {
+            "reading": duration(reading),
+            "step": f"{1000 * step:,.3g} ms, {session.layout.batch_size / step:,.0f} samples/s; evaluation "
+            f"{1000 * evaluation:,.3g} ms",
+            "time": f"about {duration(reading + all_steps * step + config.epochs * evaluation)} in all, for "
+            f"{counted(config.epochs, 'epoch')}, {counted(all_steps, 'step')}",
+            "memory": f"{max(peaks) / 1e9:.2f} GB a rank, {max(of_hosts) / 1e9:.2f} GB a host of "
+            f"{memory / 1e9:.1f} GB (measured)",
+            "disk": f"{checkpoint / 1e6:,.1f} MB a checkpoint, {counted(config.keep, 'checkpoint')} kept",
+        }
+        print(start_summary(session, directory, threads, WIDTH))
+        print(table(rows, WIDTH))
+        print("dry run: nothing was written", flush=True)

@@ -1,0 +1,78 @@
+"""What ``train`` says at its start and at its end, in short lines."""
+
+import shlex
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from nnmpi.commands.progress import clock
+from nnmpi.text import counted, printable
+from nnmpi.training.session import Session
+
+LABEL = 10  # columns
+
+
+def start_summary(session: Session, directory: Path | None, threads: int, width: int) -> str:
+    """What is trained, on what, and where the results go; without a `directory` nothing of that."""
+    config, task, world = session.config, session.task, session.world
+    source, architecture, layout = task.source, task.architecture, session.layout
+    columns = f"{source.features} columns" if source.columns else f"{source.features} features"
+    if source.columns and architecture.sizes[0] != source.features:
+        columns += f" ({architecture.sizes[0]} features)"
+    parts = ", ".join(f"{rows:,} {name}" for name, rows in task.samples.items() if rows)
+    hosts = session.description["hosts"]
+    sizes = "-".join(map(str, architecture.sizes))
+    activations = f"{architecture.activation}, {architecture.output_activation}; {architecture.loss}"
+    rows = {
+        "data": f"{source.name}: {source.size:,} rows, {columns}, {_targets(task)}; {parts}",
+        "network": f"{sizes}, {activations}; {architecture.parameters:,} parameters, {architecture.dtype}",
+        "training": f"{counted(config.epochs, 'epoch')} of {counted(layout.steps, 'step')} of {layout.batch_size:,} "
+        f"samples, {config.optimizer}, learning rate {config.learning_rate:g} {config.lr_schedule}",
+        "ranks": f"{counted(world.size, 'rank')} on {counted(len(set(hosts)), 'host')}, "
+        f"{counted(threads, 'thread')} each" + f"; gradients added up by {session.reduction.name}" * (world.size > 1),
+    }
+    if directory:
+        rows["output"] = str(directory)
+    reason = textwrap.fill(printable(task.target_reason), width, subsequent_indent=" " * LABEL)
+    return f"{reason}\n{table(rows, width)}"
+
+
+def end_summary(session: Session, directory: Path, seconds: float, speed: float, width: int) -> str:
+    """The best epoch, how long it took, where the results are and what may be done with them."""
+    progress = session.progress
+    rows = {}
+    if progress.best_epoch:
+        monitored = f"{session.config.monitor.replace('_', ' ')} {progress.best_score:.4f}"
+        rows["best"] = f"{monitored} after epoch {progress.best_epoch} of {progress.epoch}"
+    rows["time"] = duration(seconds) + (f", {speed:,.0f} samples/s in training" if speed else "")
+    rows["results"] = f"{directory}: model.safetensors, metrics.jsonl, config.json"
+    rows["next"] = f"nnmpi report {shlex.quote(str(directory))}"
+    return table(rows, width)
+
+
+def duration(seconds: float) -> str:
+    """``3.2 s``, ``12:03`` and so on."""
+    return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
+
+
+def table(rows: dict[str, str], width: int) -> str:
+    """Labels and texts, wrapped so that they fit into `width` columns."""
+    indent = " " * LABEL
+    return "\n".join(
+        textwrap.fill(
+            printable(text),
+            max(width, 2 * LABEL),
+            initial_indent=label.ljust(LABEL),
+            subsequent_indent=indent,
+            break_on_hyphens=False,
+            break_long_words=False,  # a path is copied
+        )
+        for label, text in rows.items()
+        if text
+    )
+
+
+def _targets(task: Any) -> str:
+    if task.targets.classes is None:
+        return counted(task.targets.outputs, "number") + " to predict"
+    return counted(len(task.targets.classes), "class", "classes")

@@ -1,0 +1,230 @@
+"""Ranks below an ordinary Python process, which stay until it ends, however it ends.
+
+Each rank connects to a socket of this process and waits there for work, without using the CPU. When this process ends
+the sockets close, and the ranks end themselves. Messages are lines of JSON, arrays go through files in memory that all
+ranks map: nothing is unpickled.
+"""
+
+import atexit
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.errors import InputError, RunError
+from nnmpi.launching.find_mpiexec import find_launcher
+from nnmpi.launching.mpiexec_command import module_command
+
+Array = npt.NDArray[Any]
+
+START = 120.0  # seconds within which ranks have to be there
+END = 10.0  # seconds that they have to end
+
+
+class RankPool:
+    """So many ranks of the Python module `module`, below this process.
+
+    Raises
+    ------
+    InputError
+        If there is no launcher.
+    RunError
+        If the ranks do not start.
+    """
+
+    def __init__(self, module: str, ranks: int) -> None:
+        try:
+            launcher = find_launcher()
+        except InputError as error:
+            raise InputError(f"n_jobs={ranks} needs MPI: {error}. n_jobs=1 works without") from None
+        self.busy = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.directories = [Path(tempfile.mkdtemp(prefix="nnmpi-", dir=place)) for place in (memory, None)]
+        address = self.directories[1] / "socket"
+        command = module_command(launcher, ranks, module, str(address), *map(str, self.directories))
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (as long as the pool)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(address))
+            listener.listen(ranks)
+            listener.settimeout(0.2)
+            self._process = subprocess.Popen(
+                command.words,
+                env=command.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=self._errors,
+                stderr=self._errors,
+                start_new_session=True,  # Ctrl-C is for this process, which passes it on
+            )
+            try:
+                self._connect(listener, ranks)
+            except BaseException:
+                self.close()
+                raise
+
+    def _connect(self, listener: socket.socket, ranks: int) -> None:
+        """Wait until each rank has come; the first one is rank 0."""
+        deadline = time.monotonic() + START
+        numbered: dict[int, socket.socket] = {}
+        while len(numbered) < ranks:
+            with contextlib.suppress(TimeoutError):
+                connection, _ = listener.accept()
+                connection.settimeout(None)
+                numbered[int.from_bytes(connection.recv(4), "little")] = connection
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RunError(f"{ranks} ranks could not be started for n_jobs={ranks}: {self._last_words()}")
+        self._sockets = [numbered[rank] for rank in sorted(numbered)]
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        """An array in a new file that ranks can map, in memory where there is room for it."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize + 4096
+        for directory in self.directories:
+            path = directory / f"{name}.npy"
+            path.unlink(missing_ok=True)
+            try:
+                array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+                with path.open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, size)  # else a full disk would end the process (SIGBUS)
+                return np.asarray(array)
+            except OSError as error:
+                path.unlink(missing_ok=True)
+                problem = error
+        raise MemoryError(f"no room for {size / 1e9:.1f} GB in {' or '.join(map(str, self.directories))}: {problem}")
+
+    def put(self, name: str, array: Array) -> None:
+        """Copy an array to where ranks find it."""
+        self.array(name, array.shape, array.dtype)[...] = array
+
+    def get(self, name: str) -> Array:
+        """An array that a rank has written, or `put` before."""
+        return load(self.directories, name, copy=True)
+
+    def clear(self) -> None:
+        """Remove all arrays."""
+        for directory in self.directories:
+            for path in directory.glob("*.npy"):
+                path.unlink(missing_ok=True)
+
+    def run(self, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Give the ranks something to do; yields the messages of rank 0 up to the one that is ``done``.
+
+        Ctrl-C asks the ranks to stop, and their messages go on to the last; a second one ends them.
+
+        Raises
+        ------
+        RunError
+            If a rank has failed. The pool is closed then.
+        """
+        try:
+            self._send(job)
+            for message in self._messages():
+                if "error" in message:
+                    raise RunError(f"a rank failed: {message['error']}")
+                yield message
+                if "done" in message:
+                    return
+        except BaseException:
+            self.close()
+            raise
+
+    def _messages(self) -> Iterator[dict[str, Any]]:
+        interrupted = False
+        lines = [bytearray() for _ in self._sockets]
+        with selectors.DefaultSelector() as selector:
+            for rank, connection in enumerate(self._sockets):
+                selector.register(connection, selectors.EVENT_READ, rank)
+            while True:
+                try:
+                    ready = selector.select(1.0)
+                except KeyboardInterrupt:
+                    if interrupted:
+                        raise
+                    interrupted, ready = True, []
+                    self._send({"stop": True})
+                for key, _ in ready:
+                    data = self._sockets[key.data].recv(1 << 16)
+                    if not data:
+                        raise RunError(f"rank {key.data} of {len(lines)} died: {self._last_words()}")
+                    lines[key.data] += data
+                    while (end := lines[key.data].find(b"\n")) >= 0:
+                        message = json.loads(lines[key.data][:end])
+                        del lines[key.data][: end + 1]
+                        yield message
+
+    def _send(self, message: dict[str, Any]) -> None:
+        line = json.dumps(message).encode() + b"\n"
+        for connection in self._sockets:
+            try:
+                connection.sendall(line)
+            except OSError:
+                raise RunError(f"a rank died: {self._last_words()}") from None
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(2)
+        self._errors.seek(0)
+        lines = [line for line in self._errors.read().splitlines() if line.strip(" -")]
+        return " / ".join(lines[-3:]) or f"the launcher ended with status {self._process.poll()}"
+
+    def forget(self) -> None:
+        """Close the sockets; ranks end when nobody else has them open."""
+        for connection in self._sockets:
+            connection.close()
+        self._sockets = []
+
+    def close(self) -> None:
+        """End the ranks."""
+        for key in [key for key, pool in POOLS.items() if pool is self]:
+            del POOLS[key]
+        self.forget()
+        for harder in (self._process.terminate, self._process.kill):
+            try:
+                self._process.wait(END)
+            except subprocess.TimeoutExpired:
+                harder()
+        for directory in self.directories:
+            shutil.rmtree(directory, ignore_errors=True)
+        self._errors.close()
+
+
+POOLS: dict[tuple[str, int], RankPool] = {}  # of this process
+
+
+def rank_pool(module: str, ranks: int) -> RankPool:
+    """The ranks that are there, or new ones."""
+    if (module, ranks) not in POOLS:
+        POOLS[module, ranks] = RankPool(module, ranks)
+    return POOLS[module, ranks]
+
+
+def load(directories: list[Path], name: str, copy: bool = False) -> Array:
+    """An array from the directory that has it, mapped unless it is to be a copy."""
+    path = next(path for directory in directories if (path := directory / f"{name}.npy").exists())
+    return np.asarray(np.load(path, mmap_mode=None if copy else "r", allow_pickle=False))
+
+
+@atexit.register
+def _close_all() -> None:
+    for pool in list(POOLS.values()):
+        pool.close()
+
+
+def _forget_all() -> None:
+    for pool in POOLS.values():
+        pool.forget()
+    POOLS.clear()
+
+
+os.register_at_fork(after_in_child=_forget_all)  # they are the parent's

@@ -1,0 +1,52 @@
+"""A fitted estimator as a model file, which `nnmpi.load` and the commands read."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.data.labels import as_labels, is_whole
+from nnmpi.data.scaler import Scaler
+from nnmpi.data.targets import Targets
+from nnmpi.files.model import Model, Recipe
+from nnmpi.nn.architecture import Architecture
+from nnmpi.nn.arrays import Array
+
+LOSSES = {"half-squared-error": "mse"}  # what a model file calls those that it does not know
+
+
+def model_of(architecture: Architecture, parameters: Array, classes: npt.NDArray[Any] | None) -> Model:
+    """The model of a network with these `classes`, or of numbers; its samples are not scaled.
+
+    Raises
+    ------
+    ValueError
+        If a model file cannot hold it: labels that are neither text nor whole numbers, several labels a sample, one
+        class only, and the Poisson loss.
+    """
+    outputs = architecture.sizes[-1]
+    if architecture.loss == "poisson":
+        raise ValueError("a model file cannot hold a network with loss='poisson': use pickle or joblib")
+    if classes is None:
+        targets = Targets("numbers", None, outputs)
+    else:
+        several = architecture.loss == "binary-cross-entropy" and outputs > 1
+        if several or len(classes) < 2:
+            what = "classes of which a sample may have several" if several else "one class only"
+            raise ValueError(f"a model file cannot hold a network for {what}: use pickle or joblib")
+        labels = classes.astype(str) if classes.dtype == object else classes
+        if not (is_whole(labels) or labels.dtype.kind in "bU"):
+            raise ValueError(f"a model file can hold labels that are text or whole numbers, not {classes.dtype}")
+        targets = Targets("binary" if outputs == 1 else "one-hot", as_labels(labels), outputs)
+    of_file = Architecture(
+        architecture.sizes,
+        architecture.activation,
+        architecture.output_activation,
+        LOSSES.get(architecture.loss, architecture.loss),
+        architecture.dtype,
+    )
+    features = architecture.sizes[0]
+    identity = Scaler(np.zeros(features), np.ones(features))
+    of_targets = Scaler(np.zeros(outputs), np.ones(outputs)) if classes is None else None
+    recipe = Recipe("arrays", test_fraction=0.2, seed=0, stratify=False)  # nothing of it is known
+    return Model(of_file, parameters, identity, of_targets, targets, recipe)

@@ -1,0 +1,103 @@
+"""The parameters of both estimators: what they may be, what they make of a fit, and what is said at its end."""
+
+import warnings
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from nnmpi.training.fit_state import FitSettings, FitState
+
+CONSTRAINTS: dict[str, Any] = {
+    "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+    "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
+    "solver": [StrOptions({"sgd", "adam"})],
+    "alpha": [Interval(Real, 0, None, closed="left")],
+    "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+    "power_t": [Interval(Real, 0, None, closed="left")],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "shuffle": ["boolean"],
+    "random_state": ["random_state"],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "verbose": ["verbose"],
+    "warm_start": ["boolean"],
+    "momentum": [Interval(Real, 0, 1, closed="both")],
+    "nesterovs_momentum": ["boolean"],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+    "beta_1": [Interval(Real, 0, 1, closed="left")],
+    "beta_2": [Interval(Real, 0, 1, closed="left")],
+    "epsilon": [Interval(Real, 0, None, closed="neither")],
+    "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+    "max_fun": [Interval(Integral, 1, None, closed="left")],
+    "dropout": [Interval(Real, 0, 1, closed="left")],
+    "deterministic": ["boolean"],
+    "dtype": [StrOptions({"float32", "float64"}), None],
+    "comm": "no_validation",
+    "n_jobs": [Interval(Integral, 1, None, closed="left"), Options(Integral, {-1}), None],
+}
+
+
+def check(solver: Any, hidden: list[int]) -> None:
+    """Refuse what scikit-learn's constraints cannot say.
+
+    Raises
+    ------
+    ValueError
+        For the solver lbfgs, and for layers without units.
+    """
+    if solver == "lbfgs":
+        raise ValueError(
+            "solver='lbfgs' is not available in nnmpi, which trains in steps over batches: allowed are 'adam' and 'sgd'"
+        )
+    if any(size <= 0 for size in hidden):
+        raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+
+
+def trains_in_steps(estimator: Any) -> bool:
+    """Whether there is a ``partial_fit``; if not, says why."""
+    if estimator.solver not in ("sgd", "adam"):
+        raise AttributeError(f"partial_fit is only available with the solvers sgd and adam, not {estimator.solver}")
+    return True
+
+
+def settings_of(estimator: Any, samples: int, incremental: bool, seed: int) -> FitSettings:
+    """The settings of a fit to so many samples."""
+    batch_size = min(200, samples) if estimator.batch_size == "auto" else estimator.batch_size
+    if batch_size > samples:
+        warnings.warn(
+            f"batch_size is {batch_size}, larger than the sample size {samples}. It is going to be clipped",
+            stacklevel=4,
+        )
+    special: dict[str, Any] = {
+        "l2": float(estimator.alpha),
+        "batch_size": int(min(batch_size, samples)),
+        "max_iter": 1 if incremental else estimator.max_iter,
+        "seed": seed,
+    }
+    names = FitSettings.__dataclass_fields__.keys() - special.keys()
+    return FitSettings(**special, **{name: getattr(estimator, name) for name in names})
+
+
+def warn_of_end(state: FitState, estimator: Any, incremental: bool) -> None:
+    """Warn where a fit ended otherwise than by convergence."""
+    if state.end == "stopped":
+        warnings.warn("Training interrupted by user.", stacklevel=5)
+    elif state.end == "diverged":
+        warnings.warn(
+            f"the loss became NaN or infinite in epoch {state.n_iter}: the weights with the best validation score are "
+            f"kept; lower learning_rate_init (it is {estimator.learning_rate_init})",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
+    elif not state.end and not incremental:
+        warnings.warn(
+            f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization hasn't "
+            "converged yet.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )

@@ -1,0 +1,248 @@
+"""What both estimators share: from scikit-learn's parameters and arrays to a fit, and back to its attributes."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from nnmpi.files.model import write_model
+from nnmpi.launching.rank_pool import RankPool, rank_pool
+from nnmpi.mlp_model import model_of
+from nnmpi.mlp_parameters import check, settings_of, warn_of_end
+from nnmpi.mpi.cores import available
+from nnmpi.mpi.launcher import may_have_others
+from nnmpi.mpi.open_world import open_world
+from nnmpi.mpi.world import World
+from nnmpi.nn.architecture import Architecture
+from nnmpi.nn.predict import outputs_of
+from nnmpi.training.fit import fit
+from nnmpi.training.fit_below import MODULE, fit_below
+from nnmpi.training.fit_state import FitSettings, FitState, Samples, initial_parameters, packed, print_epoch, with_ones
+from nnmpi.training.fit_together import blas_threads, check_same, on_all_ranks, same_random_state, sharded
+
+Array = npt.NDArray[Any]
+
+OUR_NAMES = {"logistic": "sigmoid"}  # of activations; the others have the same
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
+
+
+class Optimizer(NamedTuple):
+    """What `partial_fit` goes on from, besides the weights."""
+
+    state: Array
+    learning_rate: float
+    updates: int
+
+
+class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
+    """The fit and the predictions of `MLPClassifier` and `MLPRegressor`."""
+
+    comm: Any
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def __sklearn_clone__(self) -> Any:
+        """A clone with the same communicator, which cannot be copied."""
+        comm, self.comm = self.comm, None
+        try:
+            clone = super().__sklearn_clone__()
+        finally:
+            self.comm = comm
+        clone.comm = comm
+        return clone
+
+    def __getstate__(self) -> Any:
+        return {**super().__getstate__(), "comm": None}  # a communicator cannot be pickled
+
+    def _validated(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
+        """Checked samples and targets."""
+        raise NotImplementedError
+
+    def _encode(self, y: Array, incremental: bool, shard: bool, world: World) -> Array:
+        """Class codes, shape (n,), of several classes; else what the outputs are to be, shape (n, outputs)."""
+        raise NotImplementedError
+
+    def _weights_of(self, y: Array, sample_weight: Any, shard: bool, world: World) -> Any:
+        return sample_weight
+
+    def _outputs_for(self, outputs: int) -> tuple[int, str, str]:
+        """The number of outputs, scikit-learn's output activation, and the loss."""
+        raise NotImplementedError
+
+    def _stratifies(self) -> bool:
+        return False
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool = False, shard: bool = False) -> None:
+        with self._ranks_below() as pool, open_world(self.comm) as world:
+            shard = shard and world.size > 1
+            with on_all_ranks(world):
+                self._check(incremental)
+                first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+                X, y = self._validated(X, y, reset=first)
+                if sample_weight is not None:
+                    sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+            y = self._encode(y, incremental, shard, world)
+            weights = self._weights_of(y, sample_weight, shard, world)
+            random = same_random_state(self.random_state, world)
+            with on_all_ranks(world):
+                x = with_ones(X, self.dtype, partial(pool.array, "x") if pool else np.empty)
+                state = self._state(x, y, random, first, incremental)
+                seed = int(random.randint(1 << 31)) if self.dropout or shard else 0
+                training, validation = self._split(y, random)
+            y = y.astype(x.dtype) if y.ndim > 1 else y
+            samples = Samples(x, y, weights, training, validation)
+            if shard:
+                samples = sharded(samples, world)
+            else:
+                check_same("samples", [x, y, weights], world)
+            count = world.sum_exactly(len(samples.training)) if shard else len(samples.training)
+            settings = settings_of(self, count, incremental, seed)
+            check_same("parameters", [state.parameters, np.frombuffer(repr(settings).encode(), np.uint8)], world)
+            if pool:
+                fit_below(pool, settings, samples, state, random, print_epoch if self.verbose else None)
+            else:
+                with blas_threads(self.deterministic, world):
+                    self._run(settings, samples, state, random, world)
+        self._take(state, incremental)
+
+    @contextmanager
+    def _ranks_below(self) -> Iterator[RankPool | None]:
+        """The ranks that ``n_jobs`` asks for; None under a launcher, or where this process is to fit alone."""
+        ranks = available() if self.n_jobs == -1 else self.n_jobs
+        if not isinstance(ranks, int) or ranks < 2 or self.comm is not None or may_have_others():
+            yield None
+            return
+        pool = rank_pool(MODULE, ranks)
+        with pool.busy:
+            try:
+                yield pool
+            finally:
+                pool.clear()
+
+    def _check(self, incremental: bool) -> None:
+        check(self.solver, self._hidden())
+        self._validate_params()
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+
+    def _hidden(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        return list(sizes if hasattr(sizes, "__iter__") else [sizes])
+
+    def _architecture(self, features: int, hidden: list[int], outputs: int, dtype: str) -> Architecture:
+        _, output_activation, loss = self._outputs_for(outputs)
+        activations = [OUR_NAMES.get(name, name) for name in (self.activation, output_activation)]
+        return Architecture((features, *map(int, hidden), outputs), activations[0], activations[1], loss, dtype)
+
+    def _state(self, x: Array, y: Array, random: np.random.RandomState, first: bool, incremental: bool) -> FitState:
+        """What the fit starts from: scikit-learn's initial parameters, or those that are there."""
+        self.n_outputs_, activation, _ = self._outputs_for(y.shape[1] if y.ndim > 1 else 0)
+        architecture = self._architecture(x.shape[1] - 1, self._hidden(), self.n_outputs_, x.dtype.name)
+        if not first:
+            state = FitState(
+                architecture,
+                packed(architecture, self.coefs_, self.intercepts_),
+                seen=self.t_,
+                no_improvement=self._no_improvement_count,
+                loss_curve=list(self.loss_curve_),
+            )
+            if self.early_stopping:
+                state.validation_scores = list(self.validation_scores_ or [])
+            if self.early_stopping and self.best_validation_score_ is not None:
+                state.best_score = self.best_validation_score_
+            elif self.best_loss_ is not None:
+                state.best_loss = self.best_loss_
+        else:
+            self.n_layers_, self.out_activation_ = len(architecture.sizes), activation
+            state = FitState(architecture, initial_parameters(architecture, random))
+        state.learning_rate = float(self.learning_rate_init)
+        state.best = state.parameters.copy() if self.early_stopping else None
+        optimizer = getattr(self, "_optimizer", None)
+        if incremental and optimizer is not None:
+            state.optimizer, state.learning_rate, state.updates = optimizer
+        return state
+
+    def _split(self, y: Array, random: np.random.RandomState) -> tuple[Array, Array | None]:
+        """The rows to train on, and those to validate on: as scikit-learn draws them."""
+        rows = np.arange(len(y))
+        if not self.early_stopping:
+            return rows, None
+        stratify = y.astype(bool) if self._stratifies() else None
+        training, validation = train_test_split(
+            rows, random_state=random, test_size=self.validation_fraction, stratify=stratify
+        )
+        if len(validation) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        return training, validation
+
+    def _run(
+        self, settings: FitSettings, samples: Samples, state: FitState, random: np.random.RandomState, world: World
+    ) -> None:
+        """The fit itself, on this rank."""
+        try:
+            for _ in fit(settings, samples, state, random, world):
+                if self.verbose and world.rank == 0:
+                    print_epoch(state)
+        except KeyboardInterrupt:
+            if world.size > 1:  # the others wait in the middle of a step
+                raise
+            state.end = "stopped"
+
+    def _take(self, state: FitState, incremental: bool) -> None:
+        """Make the end of a fit this estimator's attributes, and say what is wrong with it."""
+        layers = state.architecture.views(state.parameters if state.best is None else state.best)
+        self.coefs_ = [layer[1:].copy() for layer in layers]
+        self.intercepts_ = [layer[0].copy() for layer in layers]
+        self._optimizer = Optimizer(state.optimizer.copy(), state.learning_rate, state.updates)
+        self._no_improvement_count = state.no_improvement
+        self.n_iter_, self.t_, self.loss_curve_ = state.n_iter, state.seen, state.loss_curve
+        self.loss_ = state.loss_curve[-1] if state.loss_curve else np.nan
+        by_score = state.best is not None
+        self.best_loss_ = None if by_score else state.best_loss
+        self.validation_scores_ = state.validation_scores if by_score else None
+        self.best_validation_score_ = state.best_score if by_score else None
+        finite = all(np.isfinite(weights).all() for weights in (*self.coefs_, *self.intercepts_))
+        if not finite or (state.end == "diverged" and not by_score):
+            raise ValueError(NOT_FINITE)
+        warn_of_end(state, self, incremental)
+
+    # predictions, which are this rank's own
+
+    def _outputs(self, X: Any) -> Array:
+        """The network's outputs, shape (n, outputs)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", reset=False)
+        return outputs_of(*self._network(), X)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted network to `path`, for `nnmpi.load` and the commands; the samples it takes are as in `fit`.
+
+        Raises
+        ------
+        ValueError
+            If a model file cannot hold it.
+        """
+        check_is_fitted(self)
+        write_model(Path(path), model_of(*self._network(), getattr(self, "classes_", None)), sync=True)
+
+    def _network(self) -> tuple[Architecture, Array]:
+        """The shape of the fitted network, and its parameters in one vector."""
+        hidden = [layer.shape[1] for layer in self.coefs_[:-1]]
+        dtype = self.coefs_[0].dtype.name
+        architecture = self._architecture(self.coefs_[0].shape[0], hidden, self.n_outputs_, dtype)
+        return architecture, packed(architecture, self.coefs_, self.intercepts_)

@@ -1,0 +1,101 @@
+"""The charts of a classifier: confusion matrix, ROC, precision and recall, calibration."""
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.patches import Rectangle
+
+from nnmpi.report.classification import calibration, confusion_matrix, short
+from nnmpi.report.predictions import Predictions
+from nnmpi.report.ranking import Ranking
+from nnmpi.report.svg import BLUE, DASHES, INK, SERIES, VERMILLION, WHITE, chart
+
+Array = npt.NDArray[Any]
+MOST_CURVES = 6  # classes in one chart
+MOST_IN_MATRIX = 40  # classes; more are a list of the most frequent confusions
+MOST_NUMBERS = 20  # classes of a matrix with numbers in it
+MOST_POINTS = 300  # of a curve
+
+
+def matrix_chart(predictions: Predictions) -> str:
+    """The confusion matrix as a picture: the darker, the larger a cell's share of its row; "" for too many classes."""
+    matrix = confusion_matrix(predictions)
+    k = len(matrix)
+    if k > MOST_IN_MATRIX:
+        return ""
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), np.finfo(float).tiny)
+    labels = [short(label, 10) for label in predictions.classes or ()]
+    with chart("confusion matrix", 4.4, 4.2) as drawn:
+        axes = drawn.axes
+        axes.grid(False)
+        for row, column in np.argwhere(matrix > 0).tolist():
+            share = shares[row, column]
+            colour = BLUE if row == column else VERMILLION
+            opacity = 0.12 + 0.88 * share
+            corner = (column - 0.5, row - 0.5)
+            axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, alpha=opacity, linewidth=0))
+            if k <= MOST_NUMBERS:
+                text = f"{matrix[row, column]:,.6g}"
+                size = min(9, 110 / k / max(2, len(text)))
+                ink = WHITE if opacity > 0.6 else INK
+                axes.text(column, row, text, ha="center", va="center", fontsize=size, color=ink)
+        axes.set_xlim(-0.5, k - 0.5)
+        axes.set_ylim(k - 0.5, -0.5)
+        axes.set_aspect("equal")
+        size = max(4.5, min(8, 130 / k))
+        axes.set_xticks(range(k), labels, rotation=0 if k * max(map(len, labels)) < 40 else 90, fontsize=size)
+        axes.set_yticks(range(k), labels, fontsize=size)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("actual")
+    return drawn.svg
+
+
+def curve_charts(predictions: Predictions) -> list[str]:
+    """ROC, precision and recall, calibration; [] where the model has no probabilities."""
+    probabilities, y = predictions.probabilities, predictions.y
+    if probabilities is None:
+        return []
+    classes = predictions.classes or []
+    counts = np.bincount(y, minlength=len(classes))
+    worst = sorted(range(len(classes)), key=lambda code: predictions.table["classes"][code]["f1"] or 0)
+    shown = [code for code in ([1] if len(classes) == 2 else worst) if 0 < counts[code] < len(y)]
+    shown = sorted(shown[:MOST_CURVES])
+    with chart("ROC curves") as roc, chart("precision and recall") as precision_recall:
+        for i, code in enumerate(shown):
+            style: dict[str, Any] = {"color": SERIES[i], "linestyle": DASHES[i % 2], "label": short(classes[code], 14)}
+            ranking = Ranking(y == code, probabilities[:, code], predictions.part.weights)
+            false_rate, recall, precision = ranking.curves()
+            roc.axes.plot(*_thinned(np.append(0, false_rate), np.append(0, recall)), **style)
+            precision_recall.axes.plot(*_thinned(recall, precision), **style)
+        roc.axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
+        roc.axes.set_xlabel("false positive rate")
+        roc.axes.set_ylabel("true positive rate")
+        precision_recall.axes.set_xlabel("recall")
+        precision_recall.axes.set_ylabel("precision")
+        precision_recall.axes.set_xlim(-0.03, 1.03)
+        precision_recall.axes.set_ylim(0, 1.03)
+        for drawn in (roc, precision_recall):
+            if shown:
+                drawn.figure.legend(loc="outside right upper", title="class")
+    return [roc.svg, precision_recall.svg, _calibration_chart(predictions)]
+
+
+def _calibration_chart(predictions: Predictions) -> str:
+    sure, right, counts = calibration(predictions)
+    with chart("calibration") as drawn:
+        drawn.axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
+        drawn.axes.plot(sure, right, color=BLUE)
+        drawn.axes.scatter(sure, right, s=8 + 60 * counts / counts.max(), color=BLUE, linewidths=0)
+        drawn.axes.set_xlim(0, 1.03)
+        drawn.axes.set_ylim(0, 1.03)
+        drawn.axes.set_xlabel("probability of the predicted class")
+        drawn.axes.set_ylabel("share that is right")
+    return drawn.svg
+
+
+def _thinned(x: Array, y: Array) -> tuple[Array, Array]:
+    step = math.ceil(len(x) / MOST_POINTS)
+    keep = np.unique(np.append(np.arange(0, len(x), step), len(x) - 1))
+    return x[keep], y[keep]

@@ -1,0 +1,47 @@
+"""How sure a score is: confidence intervals over the samples of the test part."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Statistic = Callable[[Array], float]  # from how often each sample counts
+
+LEVEL = 0.95
+Z = 1.959963984540054  # the normal distribution's 97.5 % quantile
+RESAMPLES = 1000
+WORK = 10**8  # samples that are drawn for one interval at most
+SEED = 0
+
+
+def wilson(correct: int, count: int) -> tuple[float, float]:
+    """Wilson's interval for the share of `correct` among `count` samples (E. B. Wilson 1927)."""
+    share = correct / count
+    centre = share + Z**2 / (2 * count)
+    half = Z * math.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
+    scale = 1 + Z**2 / count
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def bootstrap(statistics: dict[str, Statistic], count: int) -> dict[str, tuple[float, float]]:
+    """The percentile interval of each statistic over resamples of `count` samples, with a fixed seed.
+
+    A statistic that is not a number in over half of the resamples has no interval.
+    """
+    random = np.random.default_rng(SEED)
+    resamples = int(np.clip(WORK // (count * max(1, len(statistics))), 100, RESAMPLES))
+    values = np.empty((resamples, len(statistics)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for row in values:
+            weights = np.bincount(random.integers(0, count, count), minlength=count)
+            row[:] = [statistic(weights) for statistic in statistics.values()]
+    intervals = {}
+    for name, column in zip(statistics, values.T, strict=True):
+        numbers = column[np.isfinite(column)]
+        if len(numbers) > resamples / 2:
+            low, high = np.quantile(numbers, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+            intervals[name] = (low, high)
+    return intervals

@@ -1,0 +1,211 @@
+"""The fit of an estimator on all ranks: scikit-learn's rules for batches, losses and when to stop, our steps."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.data.batches import Batches
+from nnmpi.data.parts import Part
+from nnmpi.data.random_streams import Purpose, stream
+from nnmpi.data.scaler import Scaler
+from nnmpi.data.shards import Layout, default_shards, held_shards
+from nnmpi.data.targets import Targets
+from nnmpi.errors import RunError
+from nnmpi.files.checkpoint import Progress
+from nnmpi.mpi.world import World
+from nnmpi.nn.arrays import Array
+from nnmpi.nn.network import Bound, Network
+from nnmpi.nn.optimizers import SGD, Adam
+from nnmpi.reduction.choose import choose_for
+from nnmpi.reduction.step_vector import Sums
+from nnmpi.training.fit_state import FitSettings, FitState, Samples
+from nnmpi.training.fit_validation import Validation
+from nnmpi.training.loop import steps
+from nnmpi.training.session import Requests
+
+Rows = npt.NDArray[np.intp]
+
+
+class FitProgress(Progress):
+    """`Progress` with scikit-learn's loss: the mean over the batches, by their sizes, with the penalty in it."""
+
+    penalty: float = 0.0  # ½α‖W‖² before the step
+
+    def advance(self, loss_sum: float, weight_sum: float, samples: int) -> None:
+        """Count a step that is done."""
+        super().advance((loss_sum + self.penalty) / (weight_sum or 1.0) * samples, samples, samples)
+
+
+class FitSession:
+    """What the steps of a fit need on this rank; all ranks of `world` make theirs together."""
+
+    def __init__(
+        self, settings: FitSettings, samples: Samples, state: FitState, random: np.random.RandomState, world: World
+    ) -> None:
+        self.config, self.world, self.state, self.samples = settings, world, state, samples
+        self.requests = Requests()
+        self.progress = FitProgress(update=state.updates)
+        self.parameters, architecture = state.parameters, state.architecture
+        count = len(samples.training)
+        count = count if samples.shared else world.sum_exactly(count)
+        shards = default_shards(world.size)
+        self.layout = Layout(count, shards, min(settings.batch_size, count))
+        held = held_shards(shards, world.size, world.rank)
+        self.reduction = choose_for(architecture, world, shards, held, settings.deterministic)
+        self.sums = Sums(self.reduction, architecture)
+        self.optimizer = _optimizer(settings, state)
+        by_shard = self.reduction.by_shard
+        self.network = Network(
+            architecture,
+            self.parameters,
+            max_block=self.layout.largest_microbatch * (1 if by_shard else len(held)),
+            max_blocks=len(self.reduction.blocks),
+            dropout=settings.dropout,
+        )
+        self.weights = [layer[1:].reshape(-1) for layer in architecture.views(self.parameters)]
+        self.targets = Targets("one-hot" if samples.y.ndim == 1 else "numbers", None, architecture.sizes[-1])
+        part = Part(samples.x, samples.y, [], np.arange(0), weights=samples.weights)
+        self.batches = Batches(
+            part,
+            self.layout,
+            held,
+            self.targets,
+            settings.seed,
+            None,
+            Scaler(np.zeros(0), np.ones(0)),
+            by_shard,
+            self._bind,
+            samples.weights,
+            _scikit_learns_order(settings, samples, random) if samples.shared else None,
+        )
+        self._dropout = stream(settings.seed, Purpose.DROPOUT)
+
+    def _bind(self, inputs: list[Array], targets: list[Array], weights: list[Array] | None = None) -> Bound:
+        destinations, ready = self.sums.destinations, self.reduction.ready
+        return self.network.bind(inputs, targets, destinations, ready, training=True, weights=weights)
+
+    def learning_rate(self, k: int) -> float:
+        """The learning rate, which changes between epochs only."""
+        return self.state.learning_rate
+
+    def start_epoch(self) -> None:
+        """Draw the order of the epoch that `progress` stands in."""
+        self.batches.start(self.progress.epoch)
+
+    def draw_dropout(self, step: int, batch: Bound) -> None:
+        """Draw which hidden outputs each sample of a step keeps."""
+        self.network.resize(batch.sizes)
+        for shard, block, columns in self.batches.columns(step):
+            where = self.progress.update, 0, shard
+            self._dropout = stream(self.config.seed, Purpose.DROPOUT, *where, reuse=self._dropout)
+            self.network.draw_dropout(block, columns, self._dropout)
+
+    def checkpoint_is_due(self) -> bool:
+        """A fit writes none."""
+        return False
+
+    def add_l2(self, weight: float) -> None:
+        """Add ``αW`` to the sum gradient of a batch, however much its samples weigh, and note the penalty."""
+        self.progress.penalty = self.config.l2 / 2 * sum(float(np.dot(w, w)) for w in self.weights)
+        self.network.add_l2(self.sums.layers, self.config.l2)
+
+    def diverged(self, step: int) -> RunError:
+        """The error that ends the steps when the loss is NaN or infinite; the same on all ranks."""
+        return RunError("the loss is no longer finite", shared=True)
+
+
+def _optimizer(settings: FitSettings, state: FitState) -> SGD | Adam:
+    """The optimizer, which works on the state's own arrays."""
+    optimizer: SGD | Adam
+    if settings.solver == "sgd":
+        optimizer = SGD(state.parameters, settings.momentum, settings.nesterovs_momentum)
+    else:
+        betas = settings.beta_1, settings.beta_2
+        optimizer = Adam(state.parameters, *betas, settings.epsilon, correct_epsilon=False)
+    if state.optimizer.size == optimizer.state.size:
+        np.copyto(optimizer.state, state.optimizer)
+    state.optimizer = optimizer.state
+    return optimizer
+
+
+def _scikit_learns_order(
+    settings: FitSettings, samples: Samples, random: np.random.RandomState
+) -> Callable[[int], Rows]:
+    """The order of each epoch, as scikit-learn draws it: all ranks draw the same, from equal generators."""
+    order = np.arange(len(samples.training))
+
+    def draw(epoch: int) -> Rows:
+        nonlocal order
+        if settings.shuffle:
+            indices = np.arange(len(order))
+            random.shuffle(indices)
+            order = order[indices]
+        return samples.training[order]
+
+    return draw
+
+
+def fit(
+    settings: FitSettings,
+    samples: Samples,
+    state: FitState,
+    random: np.random.RandomState,
+    world: World,
+    requests: Requests | None = None,
+) -> Iterator[FitState]:
+    """Fit up to ``max_iter`` epochs, with `state` after each of them; it is the same on all ranks, which all take part.
+
+    Ends early when the loss, or with validation rows their score, has not got better by ``tol`` for
+    ``n_iter_no_change`` epochs; when `requests` ask for it on any rank; and when the loss is NaN or infinite.
+    """
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        session = FitSession(settings, samples, state, random, world)
+        session.requests = requests or session.requests
+        validation = None
+        if samples.validation is not None:
+            validation = Validation(samples, state.architecture, state.parameters, world)
+        progress = session.progress
+        state.n_iter, state.end = 0, ""
+        while state.n_iter < settings.max_iter:
+            session.start_epoch()
+            try:
+                if any(due.stopping for due in steps(session)):
+                    state.end = "stopped"
+                    return
+            except RunError:
+                state.end = "diverged"
+            state.n_iter += 1
+            state.updates = progress.update
+            state.seen += session.layout.samples
+            diverged = state.end == "diverged"
+            state.loss_curve.append(np.nan if diverged else progress.loss_sum / progress.weight_sum)
+            if validation:
+                state.validation_scores.append(np.nan if diverged else validation.score())
+            _note_improvement(state, settings.tol, validation is not None)
+            progress.finish_epoch()
+            if settings.solver == "sgd" and settings.learning_rate == "invscaling":
+                state.learning_rate = settings.learning_rate_init / (state.seen + 1) ** settings.power_t
+            if state.no_improvement > settings.n_iter_no_change and not diverged:
+                if settings.solver == "sgd" and settings.learning_rate == "adaptive" and state.learning_rate > 1e-6:
+                    state.learning_rate /= 5
+                    state.no_improvement = 0
+                else:
+                    state.end = "converged"
+            yield state
+            if state.end:
+                return
+
+
+def _note_improvement(state: FitState, tol: float, by_score: bool) -> None:
+    """Count the epochs that brought nothing, and keep the parameters of the best score."""
+    if by_score:
+        score = state.validation_scores[-1]
+        state.no_improvement = state.no_improvement + 1 if score < state.best_score + tol else 0
+        if score > state.best_score:
+            state.best_score, state.best = score, state.parameters.copy()
+        return
+    loss = state.loss_curve[-1]
+    state.no_improvement = state.no_improvement + 1 if loss > state.best_loss - tol else 0
+    if loss < state.best_loss:
+        state.best_loss = loss

@@ -1,0 +1,166 @@
+"""A fit on ranks below an ordinary Python process, ``n_jobs``: both sides of the messages.
+
+``python -m nnmpi.training.fit_below SOCKET DIRECTORY...`` is what the ranks run.
+"""
+
+import dataclasses
+import json
+import os
+import queue
+import shutil
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from nnmpi.launching.rank_pool import RankPool, load
+from nnmpi.mpi.open_world import open_world
+from nnmpi.mpi.world import World
+from nnmpi.nn.architecture import Architecture
+from nnmpi.training.fit import fit
+from nnmpi.training.fit_state import FitSettings, FitState, Samples
+from nnmpi.training.session import Requests
+
+MODULE = "nnmpi.training.fit_below"
+END = 20.0  # seconds that a rank may take to end when the process above it has ended
+
+STATE_ARRAYS = ("parameters", "optimizer", "best")
+SAMPLE_ARRAYS = ("y", "weights", "training", "validation")
+
+
+def fit_below(
+    pool: RankPool,
+    settings: FitSettings,
+    samples: Samples,
+    state: FitState,
+    random: np.random.RandomState,
+    on_epoch: Callable[[FitState], None] | None,
+) -> None:
+    """Fit on the ranks of `pool`, where ``samples.x`` is already; `state` and `random` are as after a fit right here.
+
+    Raises
+    ------
+    RunError
+        If a rank has failed.
+    """
+    arrays = {name: getattr(samples, name) for name in SAMPLE_ARRAYS} | {n: getattr(state, n) for n in STATE_ARRAYS}
+    present = [name for name, array in arrays.items() if array is not None]
+    for name in present:
+        pool.put(name, arrays[name])
+    job = {
+        "arrays": present,
+        "settings": dataclasses.asdict(settings),
+        "state": _scalars(state),
+        "architecture": dataclasses.asdict(state.architecture),
+        "random": _random_state(random),
+        "epochs": on_epoch is not None,
+    }
+    for message in pool.run(job):
+        for name, value in message["state"].items():
+            setattr(state, name, value)
+        if on_epoch and "done" not in message:
+            on_epoch(state)
+        if "done" in message:
+            random.set_state(_legacy(message["random"]))
+    for name in STATE_ARRAYS:
+        if name in ("parameters", "optimizer") or state.best is not None:
+            setattr(state, name, pool.get(name))
+
+
+def _scalars(state: FitState) -> dict[str, Any]:
+    names = [field.name for field in dataclasses.fields(state)]
+    return {name: getattr(state, name) for name in names if name not in (*STATE_ARRAYS, "architecture")}
+
+
+def _random_state(random: np.random.RandomState) -> list[Any]:
+    name, keys, *rest = random.get_state()
+    return [name, np.asarray(keys).tolist(), *rest]
+
+
+def _legacy(state: list[Any]) -> Any:
+    return (state[0], np.array(state[1], np.uint32), *state[2:])
+
+
+class Rank:
+    """One of the ranks: takes jobs from the process above, until that ends."""
+
+    def __init__(self, connection: socket.socket, directories: list[Path]) -> None:
+        self._connection, self._directories = connection, directories
+        self._jobs: queue.Queue[tuple[dict[str, Any], Requests] | None] = queue.Queue()
+
+    def work(self, world: World) -> None:
+        """Do one job after the other, together with the other ranks."""
+        self._connection.sendall(world.rank.to_bytes(4, "little"))
+        threading.Thread(target=self._listen, daemon=True).start()
+        while job := self._jobs.get():
+            try:
+                self._fit(*job, world)
+            except Exception as error:  # whatever it is, the process above raises it
+                self._send({"error": f"{type(error).__name__}: {error} (on rank {world.rank} of {world.size})"})
+
+    def _listen(self) -> None:
+        """Read what the process above says, while a job is done, too."""
+        requests = Requests()
+        for line in self._connection.makefile("rb"):
+            message = json.loads(line)
+            if "stop" in message:
+                requests.stop = True
+            else:
+                requests = Requests()
+                self._jobs.put((message, requests))
+        requests.stop = True  # the process above has ended
+        self._jobs.put(None)
+        for directory in self._directories:
+            shutil.rmtree(directory, ignore_errors=True)
+        time.sleep(END)
+        os._exit(1)
+
+    def _fit(self, job: dict[str, Any], requests: Requests, world: World) -> None:
+        arrays: dict[str, npt.NDArray[Any] | None] = dict.fromkeys((*STATE_ARRAYS, *SAMPLE_ARRAYS))
+        for name in job["arrays"]:
+            arrays[name] = load(self._directories, name, copy=name in STATE_ARRAYS)
+        architecture = Architecture(**{**job["architecture"], "sizes": tuple(job["architecture"]["sizes"])})
+        of_state: dict[str, Any] = {name: arrays[name] for name in STATE_ARRAYS}
+        state = FitState(architecture, **of_state, **job["state"])
+        of_samples: dict[str, Any] = {name: arrays[name] for name in SAMPLE_ARRAYS}
+        samples = Samples(load(self._directories, "x"), **of_samples)
+        random = np.random.RandomState()
+        random.set_state(_legacy(job["random"]))
+        for _ in fit(FitSettings(**job["settings"]), samples, state, random, world, requests):
+            if job["epochs"] and world.rank == 0:
+                self._send({"state": {"loss_curve": state.loss_curve, "validation_scores": state.validation_scores}})
+        if world.rank == 0:
+            for name in STATE_ARRAYS:
+                array = getattr(state, name)
+                if array is not None:
+                    np.save(self._directories[1] / f"{name}.new.npy", array)
+                    self._replace(name)
+            self._send({"done": True, "state": _scalars(state), "random": _random_state(random)})
+
+    def _replace(self, name: str) -> None:
+        """Put a new array in the place of the one that came with the job."""
+        for directory in self._directories:
+            (directory / f"{name}.npy").unlink(missing_ok=True)
+        (self._directories[1] / f"{name}.new.npy").rename(self._directories[1] / f"{name}.npy")
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._connection.sendall(json.dumps(message).encode() + b"\n")
+
+
+def main(address: str, *directories: str) -> None:
+    """What a rank runs."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(address)
+        with open_world() as world, threadpool_limits(world.threads(), user_api="blas"):
+            Rank(connection, [Path(directory) for directory in directories]).work(world)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,134 @@
+"""What a fit is given, what it starts from and what it leaves, in plain arrays and numbers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from nnmpi.memory import check_memory
+from nnmpi.nn.architecture import Architecture
+from nnmpi.nn.arrays import Array
+
+Rows = npt.NDArray[np.intp]
+
+AT_ONCE = 256  # rows of a sparse matrix that are made dense at once
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What an estimator asks of its fit; the names without a comment are scikit-learn's parameters."""
+
+    solver: str
+    l2: float  # alpha
+    batch_size: int
+    learning_rate: str
+    learning_rate_init: float
+    power_t: float
+    max_iter: int
+    shuffle: bool
+    tol: float
+    momentum: float
+    nesterovs_momentum: bool
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    n_iter_no_change: float
+    dropout: float
+    deterministic: bool
+    seed: int  # of dropout, and of the order where each rank brings its own rows
+
+
+@dataclass
+class Samples:
+    """What an estimator is fitted to.
+
+    Attributes
+    ----------
+    x : array, shape (n, 1 + features)
+        Column 0 is one.
+    y : array, shape (n,) or (n, outputs)
+        Class codes of several classes, or what each output is to be.
+    weights : array, shape (n,), or None
+    training, validation : array
+        Which rows are for what; no validation rows: None.
+    shared : bool
+        Whether all ranks have all samples. If not, each has the rows of its shards, the training rows first.
+    """
+
+    x: Array
+    y: npt.NDArray[Any]
+    weights: npt.NDArray[np.float64] | None
+    training: Rows
+    validation: Rows | None = None
+    shared: bool = True
+
+
+@dataclass
+class FitState:
+    """What a fit starts from and leaves, so that another one can go on."""
+
+    architecture: Architecture
+    parameters: Array
+    optimizer: Array = field(default_factory=lambda: np.zeros(0))
+    learning_rate: float = 0.0
+    updates: int = 0  # that the state of the optimizer has seen
+    seen: int = 0  # samples
+    no_improvement: int = 0
+    loss_curve: list[float] = field(default_factory=list)
+    validation_scores: list[float] = field(default_factory=list)
+    best_loss: float = np.inf
+    best_score: float = -np.inf
+    best: Array | None = None  # parameters of the best validation score
+    n_iter: int = 0
+    end: str = ""  # "stopped" (from outside), "diverged" or, after max_iter epochs, nothing
+
+
+def initial_parameters(architecture: Architecture, random: np.random.RandomState) -> Array:
+    """What scikit-learn starts from: all uniform in ``±√(f / (fan_in + fan_out))``, f 2 with logistic units, else 6."""
+    flat: Array = np.zeros(architecture.parameters, architecture.dtype)
+    for layer in architecture.views(flat):
+        fan_in, fan_out = layer.shape[0] - 1, layer.shape[1]
+        bound = np.sqrt((2.0 if architecture.activation == "sigmoid" else 6.0) / (fan_in + fan_out))
+        layer[1:] = random.uniform(-bound, bound, (fan_in, fan_out))
+        layer[0] = random.uniform(-bound, bound, fan_out)
+    return flat
+
+
+def packed(architecture: Architecture, coefs: list[Array], intercepts: list[Array]) -> Array:
+    """scikit-learn's arrays in one vector."""
+    flat: Array = np.zeros(architecture.parameters, architecture.dtype)
+    views = architecture.views(flat)
+    if [view[1:].shape for view in views] != [np.shape(weights) for weights in coefs]:
+        raise ValueError(
+            f"the weights have the shapes {[np.shape(weights) for weights in coefs]}, the data and hidden_layer_sizes "
+            f"need {[view[1:].shape for view in views]}: fit anew, with warm_start=False"
+        )
+    for view, weights, bias in zip(views, coefs, intercepts, strict=True):
+        view[1:], view[0] = weights, bias
+    return flat
+
+
+def with_ones(X: Any, dtype: str | None, empty: Callable[..., Array] = np.empty) -> Array:
+    """Samples with a column of ones before them, dense, in the dtype that is computed in."""
+    count, features = X.shape
+    chosen = np.dtype(dtype or ("float32" if X.dtype == np.float32 else "float64"))
+    check_memory(count * (1 + features) * chosen.itemsize, f"X, {count} × {features} numbers as a dense array,")
+    x = empty((count, 1 + features), chosen)
+    x[:, 0] = 1
+    if not sparse.issparse(X):
+        x[:, 1:] = X
+        return x
+    rows = X.tocsr()
+    for start in range(0, count, AT_ONCE):
+        x[start : start + AT_ONCE, 1:] = rows[start : start + AT_ONCE].toarray()
+    return x
+
+
+def print_epoch(state: FitState) -> None:
+    """A line for each epoch, as scikit-learn has it."""
+    print(f"Iteration {len(state.loss_curve)}, loss = {state.loss_curve[-1]:.8f}", flush=True)
+    if state.best is not None:
+        print(f"Validation score: {state.validation_scores[-1]:f}", flush=True)

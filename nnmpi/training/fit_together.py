@@ -1,0 +1,168 @@
+"""What the ranks that fit an estimator agree on before they start."""
+
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils import check_random_state
+from threadpoolctl import threadpool_limits
+
+from nnmpi.data.shards import default_shards, held_shards
+from nnmpi.mpi.world import World
+from nnmpi.training.fit_state import Samples
+
+Array = npt.NDArray[Any]
+
+
+@contextmanager
+def on_all_ranks(world: World) -> Iterator[None]:
+    """Do something that may fail on some ranks only: then it fails on all. Nothing inside may be collective."""
+    error: Exception | None = None
+    try:
+        yield
+    except Exception as raised:
+        error = raised
+    problems = world.gather_bytes((str(error) or type(error).__name__).encode() if error else b"")
+    if error:
+        raise error
+    for rank, text in enumerate(problems):
+        if text:
+            raise ValueError(f"{text.decode()} (on rank {rank} of {world.size})")
+
+
+def check_same(what: str, arrays: list[Array | None], world: World) -> None:
+    """Refuse to fit where ranks differ in `what`; all ranks take part.
+
+    Raises
+    ------
+    ValueError
+        On all ranks.
+    """
+    if world.size == 1:
+        return
+    sums = [0 if array is None else zlib.crc32(np.ascontiguousarray(array).data) for array in arrays]
+    everywhere = world.gather_rows(np.array([sums], np.uint32))
+    others = np.flatnonzero((everywhere != everywhere[0]).any(axis=1)).tolist()
+    if others:
+        raise ValueError(
+            f"rank {', '.join(map(str, others))} and rank 0 were given different {what}: give all ranks the same"
+            + (", or call fit with shard=True if each rank brings its own rows" if what == "samples" else "")
+        )
+
+
+def all_labels(labels: Array, world: World) -> Array:
+    """The labels that any rank has, in ascending order; all ranks take part."""
+    own = np.unique(labels)
+    if own.dtype == object:  # text, which is checked already
+        own = own.astype(str)
+    buffer = io.BytesIO()
+    np.save(buffer, own, allow_pickle=False)
+    everywhere = world.gather_bytes(buffer.getvalue())
+    return np.unique(np.concatenate([np.load(io.BytesIO(data), allow_pickle=False) for data in everywhere]))
+
+
+def check_known(labels: Array, classes: Array, all_of_them: bool) -> None:
+    """Refuse labels that an earlier fit did not have, and with `all_of_them` a lack of those that it had.
+
+    Raises
+    ------
+    ValueError
+        With the labels.
+    """
+    if all_of_them and set(labels) != set(classes):
+        raise ValueError(
+            "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously got "
+            f"{classes}, `y` has {labels}"
+        )
+    if len(np.setdiff1d(labels, classes, assume_unique=True)):
+        raise ValueError(f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has {labels}.")
+
+
+def weights_of_classes(
+    class_weight: Any, labels: list[Any], codes: npt.NDArray[np.intp], world: World | None
+) -> npt.NDArray[np.float64]:
+    """The weight of each class; of a `world` all ranks take part, each with codes of its own.
+
+    Raises
+    ------
+    ValueError
+        If `class_weight` has a label that there is not.
+    """
+    if class_weight != "balanced":
+        unknown = set(class_weight) - set(labels)
+        if unknown:
+            raise ValueError(f"class_weight has the labels {sorted(unknown)}, the classes are {labels}")
+        return np.array([float(class_weight.get(label, 1.0)) for label in labels])
+    counts = np.bincount(codes, minlength=len(labels))
+    counts = world.gather_rows(counts[None]).sum(axis=0) if world else counts
+    return np.asarray(counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1)))
+
+
+def to_holders(rows: Array, world: World) -> Array:
+    """The rows that belong to this rank's shards, of rows of which each rank has any number; all ranks take part.
+
+    The rows of all ranks, one rank after the other, are cut into shards of equal size.
+    """
+    if world.size == 1:
+        return rows
+    counts = world.gather_rows(np.array([[len(rows)]])).ravel()
+    shards = default_shards(world.size)
+    size, more = divmod(int(counts.sum()), shards)
+    holders = [held_shards(shards, world.size, rank) for rank in range(world.size)]
+    ends = np.array([held.stop * size + min(held.stop, more) for held in holders])
+    have, want = np.concatenate([[0], np.cumsum(counts)]), np.concatenate([[0], ends])
+    # how many rows each rank (first axis) sends to each other
+    table = np.minimum.outer(have[1:], want[1:]) - np.maximum.outer(have[:-1], want[:-1])
+    table = np.maximum(table, 0)
+    sends, takes = table[world.rank].tolist(), table[:, world.rank].tolist()
+    out = np.empty((sum(takes), *rows.shape[1:]), rows.dtype)
+    row_type = world.mpi.BYTE.Create_contiguous(int(np.prod(rows.shape[1:])) * rows.itemsize).Commit()
+    try:
+        world.comm.Alltoallv([np.ascontiguousarray(rows), sends, row_type], [out, takes, row_type])
+    finally:
+        row_type.Free()
+    return out
+
+
+def sharded(samples: Samples, world: World) -> Samples:
+    """From any rows on each rank to those of its shards, followed by its own validation rows; all ranks take part."""
+    shape = samples.x.shape[1], samples.x.itemsize, samples.y[:1].size, samples.weights is None
+    check_same("features, outputs, types or weights", [np.array(shape)], world)
+    arrays, validation = (samples.x, samples.y, samples.weights), samples.validation
+    x, y, weights = (None if array is None else to_holders(array[samples.training], world) for array in arrays)
+    assert x is not None
+    assert y is not None
+    count = len(x)
+    if validation is not None:
+        x = np.concatenate([x, samples.x[validation]])
+        y = np.concatenate([y, samples.y[validation]])
+        if weights is not None and samples.weights is not None:
+            weights = np.concatenate([weights, samples.weights[validation]])
+        validation = np.arange(count, len(x))
+    return Samples(x, y, weights, np.arange(count), validation, shared=False)
+
+
+def blas_threads(deterministic: bool, world: World) -> AbstractContextManager[Any]:
+    """Ranks that share a host share its cores; a rank alone has what BLAS takes by itself."""
+    if world.size == 1 and not deterministic:
+        return nullcontext()
+    threads: AbstractContextManager[Any] = threadpool_limits(1 if deterministic else world.threads(), user_api="blas")
+    return threads
+
+
+def same_random_state(random_state: Any, world: World) -> np.random.RandomState:
+    """A generator in the same state on all ranks, that of rank 0; all ranks take part."""
+    random: np.random.RandomState = check_random_state(random_state)
+    if world.size == 1:
+        return random
+    if random_state is None:
+        random = np.random.RandomState()  # not NumPy's global one
+    state: Any = random.get_state()
+    keys = np.append(state[1], np.uint32(state[2]))
+    world.broadcast(keys)
+    random.set_state((state[0], keys[:-1], int(keys[-1]), 0, 0.0))
+    return random

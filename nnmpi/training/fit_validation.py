@@ -1,0 +1,54 @@
+"""The validation score of a fit, which decides when to stop early."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.data.shards import held_shards
+from nnmpi.mpi.world import World
+from nnmpi.nn.architecture import Architecture
+from nnmpi.nn.arrays import Array
+from nnmpi.nn.network import Network
+from nnmpi.training.evaluation import CHUNK
+from nnmpi.training.fit_state import Samples
+
+
+class Validation:
+    """Scores the validation rows as scikit-learn does: accuracy or R², with the weights of the samples."""
+
+    def __init__(self, samples: Samples, architecture: Architecture, parameters: Array, world: World) -> None:
+        assert samples.validation is not None
+        self._world, self._x, self._rows = world, samples.x, samples.validation
+        self._network = Network(architecture, parameters, CHUNK)
+        self._shared = samples.shared
+        self._y = self._whole(samples.y[self._rows])
+        self._weights = None if samples.weights is None else self._whole(samples.weights[self._rows])
+        self._loss = architecture.loss
+
+    def _whole(self, own: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The targets or weights of all validation rows, from this rank's own."""
+        if self._shared:
+            return own
+        return self._world.gather_rows(own.reshape(len(own), -1)).reshape(-1, *own.shape[1:])
+
+    def score(self) -> float:
+        """The score of the parameters as they are now; all ranks take part, each with some chunks of the rows."""
+        chunks = range(0, len(self._rows), CHUNK)
+        share = held_shards(len(chunks), self._world.size, self._world.rank) if self._shared else range(len(chunks))
+        outputs = [np.zeros((0, self._network.architecture.sizes[-1]))]
+        for start in chunks[share.start : share.stop]:
+            rows = self._x[self._rows[start : start + CHUNK]]
+            outputs.append(self._network.predict(rows.T).T.astype(np.float64))
+        predicted = self._world.gather_rows(np.concatenate(outputs))
+        if not np.isfinite(predicted).all():
+            return np.nan
+        if self._loss in ("half-squared-error", "poisson"):
+            from sklearn.metrics import r2_score
+
+            return float(r2_score(self._y, predicted, sample_weight=self._weights))
+        if self._y.ndim == 1:
+            correct = predicted.argmax(axis=1) == self._y
+        else:
+            correct = ((predicted > 0.5) == self._y).all(axis=1)
+        return float(np.average(correct, weights=self._weights))

@@ -1,0 +1,70 @@
+"""Reading of a large source whose pieces can only be read whole: each by one rank, which hands rows to the others."""
+
+import json
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.data.sources.source import Indices, Source
+from nnmpi.errors import InputError
+from nnmpi.mpi.world import World
+
+
+def read_together(source: Source, indices: Indices, out: npt.NDArray[Any], world: World) -> None:
+    """Write the rows `indices` of `source` to `out`, as ``source.read`` does. All ranks take part.
+
+    A piece that one rank wants is read by that rank. One that several want, where the rows of one rank end and those of
+    the next begin, is read by the rank that wants most of it and broadcast, block by block.
+
+    Raises
+    ------
+    InputError
+        On all ranks, if a piece cannot be read.
+    """
+    starts = [0, *(np.flatnonzero(np.diff(indices) < 0) + 1).tolist(), len(indices)]
+    runs = [(a, indices[a:b]) for a, b in pairwise(starts)]  # ascending: one for each part of a source
+    bounds = np.array(source.bounds)
+    wanted = np.add.reduce([np.diff(np.searchsorted(run, bounds)) for _, run in runs])
+    counts = world.gather_rows(wanted[None])
+
+    def keep(start: int, block: npt.NDArray[Any]) -> None:
+        for first, run in runs:
+            a, b = np.searchsorted(run, [start, start + len(block)])
+            out[first + a : first + b] = block[run[a:b] - start]
+
+    assert source.blocks
+    shared = np.count_nonzero(counts, axis=0) > 1
+    with world.together():
+        for piece in np.flatnonzero((wanted > 0) & ~shared):
+            for start, block in source.blocks(int(bounds[piece]), int(bounds[piece + 1])):
+                keep(start, block)
+    for piece in np.flatnonzero(shared):
+        _broadcast(source, int(bounds[piece]), int(bounds[piece + 1]), int(counts[:, piece].argmax()), keep, world)
+    for texts in world.gather_bytes(json.dumps(list(source.texts.items())).encode()):
+        source.texts.update((number, text) for number, text in json.loads(texts))
+
+
+def _broadcast(
+    source: Source, first: int, stop: int, owner: int, keep: Callable[[int, npt.NDArray[Any]], None], world: World
+) -> None:
+    """Let rank `owner` read the rows from `first` to `stop`, and all ranks keep those that they want."""
+    assert source.blocks
+    blocks = source.blocks(first, stop) if world.rank == owner else iter(())
+    while first < stop:
+        head, block = b"", np.empty((0, source.features), source.dtype)
+        if world.rank == owner:
+            try:
+                _, block = next(blocks)
+                head = json.dumps([len(block), ""]).encode()
+            except (InputError, StopIteration) as error:
+                head = json.dumps([0, str(error) or "has changed"]).encode()
+        rows, problem = json.loads(world.broadcast_bytes(head if world.rank == owner else None, owner))
+        if problem:
+            raise InputError(problem, shared=True)
+        block = np.ascontiguousarray(block) if world.rank == owner else np.empty((rows, source.features), source.dtype)
+        world.broadcast(block, owner)
+        keep(first, block)
+        first += rows

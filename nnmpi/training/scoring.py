@@ -1,0 +1,76 @@
+"""All scores of a network on a part of the data, as ``evaluate`` and the end of ``train`` show them."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.data.parts import Part
+from nnmpi.data.scaler import Scaler
+from nnmpi.data.targets import Targets
+from nnmpi.mpi.world import World
+from nnmpi.nn.network import Network, decide
+from nnmpi.training.evaluation import CHUNK, Scores
+from nnmpi.training.metrics import METRICS, ClassPredictions, NumberPredictions, Samples, counts, of_classes, score
+
+MOST_IN_MATRIX = 100  # classes of which the confusion matrix is kept
+
+Predictions = ClassPredictions | NumberPredictions
+
+
+def all_scores(
+    scores: Scores, network: Network, part: Part, targets: Targets, world: World, target_scaler: Scaler | None
+) -> dict[str, Any]:
+    """The loss, all metrics, and those of each class, as plain values; None is undefined. All ranks take part.
+
+    `scores` are those of `evaluate`.
+    """
+    predictions = predict_part(network, part, targets, world, target_scaler)
+    result: dict[str, Any] = {"samples": scores.samples, "loss": scores.loss}
+    if part.weights is not None:
+        result["weight"] = predictions.samples.total_weight
+    result |= {name: score(name, predictions) for name in metrics_of(targets)}
+    if isinstance(predictions, ClassPredictions) and targets.classes is not None:
+        labels = targets.classes.tolist()
+        result["classes"] = [{"class": c, **r} for c, r in zip(labels, of_classes(predictions), strict=True)]
+        if len(labels) <= MOST_IN_MATRIX:
+            matrix = counts.matrix(predictions.confusion)
+            result["confusion_matrix"] = (matrix if part.weights is not None else matrix.astype(np.int64)).tolist()
+    return result
+
+
+def metrics_of(targets: Targets) -> list[str]:
+    """The names of the metrics for these targets."""
+    task = "regression" if targets.classes is None else "classification"
+    return [name for name, metric in METRICS.items() if metric.task == task]
+
+
+def predict_part(
+    network: Network, part: Part, targets: Targets, world: World, target_scaler: Scaler | None
+) -> Predictions:
+    """What a network predicts for a part, with the truth. All ranks take part."""
+    samples = Samples(world, part.sizes, part.weights)
+    outputs, codes = outputs_of(network, part)
+    if targets.classes is None:
+        assert part.numbers is not None
+        predicted = outputs.astype(np.float64)
+        if target_scaler:
+            predicted = predicted * target_scaler.scale + target_scaler.mean
+        return NumberPredictions(samples, part.numbers, predicted)
+    architecture = network.architecture
+    sums_to_one = architecture.output_activation == "softmax" or len(targets.classes) > architecture.sizes[-1]
+    return ClassPredictions(samples, part.y, codes, outputs, len(targets.classes), sums_to_one)
+
+
+def outputs_of(network: Network, part: Part) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
+    """The outputs, shape (n, outputs), and the class codes, shape (n,), of a rank's samples of a part."""
+    outputs = np.empty((len(part.x), network.architecture.sizes[-1]), part.x.dtype)
+    codes = np.empty(len(part.x), np.intp)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for shard in part.shards():
+            for a in range(shard.start, shard.stop, CHUNK):
+                b = min(a + CHUNK, shard.stop)
+                x = part.x[a:b].T
+                codes[a:b] = decide(network.forward(network.bind([x]))[0])
+                outputs[a:b] = network.predict(x).T
+    return outputs, codes

@@ -1,0 +1,139 @@
+"""`MLPClassifier` and `MLPRegressor` under a launcher, and with ranks below an ordinary process (``n_jobs``)."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from jobs import Environment, Job, descendants, needed, run
+
+PROGRAMS = Path(__file__).parents[1] / "programs"
+TESTS = str(PROGRAMS.parent)
+LONG = 500.0
+
+# fits with two ranks below, then says who they are and waits
+STAYING = """
+import time, warnings
+warnings.simplefilter("ignore")
+from sklearn.datasets import load_iris
+from nnmpi import MLPClassifier
+from nnmpi.launching.rank_pool import POOLS
+X, y = load_iris(return_X_y=True)
+clf = MLPClassifier(max_iter=2, n_jobs=2).fit(X, y)
+(pool,) = POOLS.values()
+print(pool._process.pid, *pool.directories, flush=True)
+"""
+
+
+@pytest.fixture
+def openmpi() -> Environment:
+    return needed("openmpi")
+
+
+def wait_for(condition, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def started(job: Job) -> tuple[list[int], list[Path]]:
+    """The processes of a program that says who its ranks are, and their directories."""
+    wait_for(lambda: job.output()[0].count("\n") or job.process.poll() is not None)
+    pid, *directories = job.output()[0].splitlines()[0].split()
+    return [int(pid), *descendants(int(pid))], [Path(directory) for directory in directories]
+
+
+@pytest.mark.parametrize("ranks", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_ranks_fit_together(mpi: Environment, ranks: int, tmp_path: Path) -> None:
+    command = [mpi.program("python"), str(PROGRAMS / "fit_on_ranks.py")]
+    done = run(mpi.mpiexec(ranks, *command), tmp_path, timeout=LONG).succeeded()
+    assert "".join(done.out.split()) == "right" * ranks
+
+
+@pytest.mark.slow
+def test_scikit_learns_checks_on_ranks(openmpi: Environment, tmp_path: Path) -> None:
+    command = [openmpi.program("python"), str(PROGRAMS / "check_estimators.py")]
+    done = run(openmpi.mpiexec(2, *command), tmp_path, timeout=LONG).succeeded()
+    assert "".join(done.out.split()) == "passed" * 2
+
+
+@pytest.mark.slow
+def test_scikit_learns_checks_with_ranks_below(openmpi: Environment, tmp_path: Path) -> None:
+    command = [openmpi.program("python"), str(PROGRAMS / "check_estimators.py"), "2"]
+    assert run(command, tmp_path, timeout=LONG).succeeded().out == "passed\n"
+
+
+@pytest.mark.slow
+def test_grid_search_is_the_same_everywhere(openmpi: Environment, tmp_path: Path) -> None:
+    alone, below = ([openmpi.program("python"), str(PROGRAMS / "grid_search.py"), n] for n in ("1", "2"))
+    outputs = [run(command, tmp_path, timeout=LONG).succeeded().out for command in (alone, below)]
+    outputs.append(run(openmpi.mpiexec(2, *alone), tmp_path, timeout=LONG).succeeded().out)
+    results = [json.loads(text) for text in outputs]
+    assert results[0] == results[1] == results[2]
+
+
+def test_ranks_end_with_a_process_that_is_killed(openmpi: Environment, tmp_path: Path) -> None:
+    with Job([openmpi.program("python"), "-c", STAYING + "time.sleep(1000)"], tmp_path) as job:
+        pids, directories = started(job)
+        assert len(pids) >= 3
+        assert not any(list(directory.glob("*.npy")) for directory in directories)  # a fit leaves no copy of its data
+        job.process.kill()
+        job.wait()
+        wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+        wait_for(lambda: not any(directory.exists() for directory in directories))
+
+
+def test_ranks_end_with_a_process_that_ends(openmpi: Environment, tmp_path: Path) -> None:
+    done = run([openmpi.program("python"), "-c", STAYING], tmp_path).succeeded()
+    pid, *directories = done.out.split()
+    assert not any(Path(path).exists() for path in (f"/proc/{pid}", *directories))
+
+
+def test_a_rank_that_dies_is_an_error(openmpi: Environment, tmp_path: Path) -> None:
+    rest = """
+import os, signal
+from jobs import descendants
+os.kill(descendants(pool._process.pid)[-1], signal.SIGKILL)
+try:
+    clf.fit(X, y)
+except Exception as error:
+    print(type(error).__name__)
+print(clf.fit(X, y).n_iter_)  # on new ranks
+"""
+    done = run([openmpi.program("python"), "-c", STAYING + rest], tmp_path, timeout=LONG, PYTHONPATH=TESTS).succeeded()
+    assert done.out.splitlines()[1:] == ["RunError", "2"]
+
+
+def test_ctrl_c_ends_a_fit_and_keeps_its_weights(openmpi: Environment, tmp_path: Path) -> None:
+    rest = """
+warnings.simplefilter("always")
+clf.set_params(max_iter=10**7, n_iter_no_change=10**7, verbose=True).fit(X, y)
+print("epochs", clf.n_iter_, clf.score(X, y) > 0.1)
+"""
+    with Job([openmpi.program("python"), "-c", STAYING + rest], tmp_path) as job:
+        wait_for(lambda: "Iteration 3" in job.output()[0])
+        os.kill(job.process.pid, signal.SIGINT)
+        done = job.wait().succeeded()
+    assert "Training interrupted by user" in done.err
+    last = done.out.splitlines()[-1].split()
+    assert last[0] == "epochs"
+    assert int(last[1]) >= 2
+    assert last[2] == "True"
+
+
+def test_without_a_launcher_n_jobs_says_what_to_do(openmpi: Environment, tmp_path: Path) -> None:
+    script = """
+import nnmpi.launching.find_mpiexec as found
+found.shutil.which = lambda *a, **k: None
+from nnmpi import MLPClassifier
+try:
+    MLPClassifier(n_jobs=2).fit([[0], [1]], [0, 1])
+except Exception as error:
+    print(error)
+"""
+    done = run([openmpi.program("python"), "-c", script], tmp_path).succeeded()
+    assert done.out.startswith("n_jobs=2 needs MPI: no mpiexec")
+    assert "n_jobs=1 works without" in done.out

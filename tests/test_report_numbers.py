@@ -1,0 +1,139 @@
+"""Intervals, areas, importance and times of a report against independent values."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+
+import nnmpi as package
+from nnmpi.mpi.alone import Alone
+from nnmpi.mpi.world import World
+from nnmpi.report.importance import features_of_columns, permutation_importance
+from nnmpi.report.intervals import bootstrap, wilson
+from nnmpi.report.predictions import predict_test_part
+from nnmpi.report.rank_times import drawing, rank_times, read_timeline
+from nnmpi.report.ranking import Ranking
+
+
+@pytest.mark.parametrize(("correct", "count"), [(0, 5), (5, 5), (353, 360), (1, 2), (600, 1000)])
+def test_wilson_s_interval(correct: int, count: int) -> None:
+    expected = binomtest(correct, count).proportion_ci(0.95, "wilson")
+    assert wilson(correct, count) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_areas_under_curves_with_weights_and_ties(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    positive = random.random(200) < 0.3
+    score = np.round(random.random(200) + 0.3 * positive, 1)  # many are equal
+    weights = random.integers(0, 4, 200)
+    ranking = Ranking(positive, score)
+    assert ranking.roc_auc(weights) == pytest.approx(roc_auc_score(positive, score, sample_weight=weights), abs=1e-12)
+    expected = average_precision_score(positive, score, sample_weight=weights)
+    assert ranking.average_precision(weights) == pytest.approx(expected, abs=1e-12)
+    _, recall, precision = ranking.curves()
+    expected_precision, expected_recall, _ = precision_recall_curve(positive, score)
+    np.testing.assert_allclose(precision, expected_precision[:-1][::-1])
+    np.testing.assert_allclose(recall, expected_recall[:-1][::-1])
+
+
+def test_one_class_alone_has_no_area() -> None:
+    assert np.isnan(Ranking(np.zeros(3, bool), np.arange(3.0)).roc_auc(np.ones(3)))
+
+
+def test_a_bootstrap_interval_is_as_wide_as_the_normal_one() -> None:
+    values = np.random.default_rng(1).normal(5, 2, 400)
+    statistics = {"mean": lambda w: float(w @ values / w.sum()), "none": lambda w: float("nan")}
+    intervals = bootstrap(statistics, len(values))
+    error = values.std() / 20
+    assert intervals["mean"] == pytest.approx((values.mean() - 1.96 * error, values.mean() + 1.96 * error), abs=0.05)
+    assert "none" not in intervals
+    assert bootstrap(statistics, len(values)) == intervals
+
+
+def timeline(path: Path, events: list[dict[str, object]]) -> Path:
+    path.write_text(json.dumps({"otherData": {"left_out": None}, "traceEvents": events}))
+    return path
+
+
+def test_time_counts_for_the_innermost_slice(tmp_path: Path) -> None:
+    def event(name: str, category: str, start: float, length: float) -> dict[str, object]:
+        return {"name": name, "cat": category, "ph": "X", "pid": 0, "tid": 0, "ts": start + 3e-4, "dur": length + 1e-4}
+
+    events = [
+        {"name": "process_name", "ph": "M", "pid": 0, "tid": 0, "args": {"name": "rank 0 on a"}},
+        event("training", "phase", 0, 1000),
+        event("step 1", "step", 100, 500),
+        event("forward", "compute", 100, 200),
+        event("reduce", "communication", 300, 300),
+        event("waiting", "waiting", 300, 100),
+        event("reduction", "communication", 400, 150),
+        event("log", "I/O", 700, 50),
+    ]
+    tracks = read_timeline(timeline(tmp_path / "t.json", events))
+    (rank,) = rank_times(tracks)
+    microseconds = {name: round(1e6 * value) for name, value in rank.seconds.items()}
+    assert microseconds == {"compute": 200, "reduction": 200, "waiting": 100, "I/O": 50, "rest": 450}
+    assert rank.name == "rank 0 on a"
+    drawn = drawing(tracks)
+    slices = np.array(drawn["tracks"][0]["slices"]).reshape(-1, 4)
+    assert drawn["names"] == ["training", "step", "forward", "reduce", "waiting", "reduction", "log"]
+    assert slices[:, 1].tolist() == [0, 1, 2, 2, 3, 3, 1]
+    assert np.cumsum(slices[:, 2]).tolist() == [0, 100_000, 100_000, 300_000, 300_000, 400_000, 700_000]
+    assert slices[:, 3].tolist() == [1_000_000, 500_000, 200_000, 300_000, 100_000, 150_000, 50_000]
+
+
+def test_long_timelines_keep_their_ends(tmp_path: Path) -> None:
+    common = {"cat": "compute", "ph": "X", "pid": 0, "tid": 0, "dur": 1.0001}
+    events = [{"name": "forward", "ts": 10 * i + 0.0003, **common} for i in range(50_000)]
+    drawn = drawing(read_timeline(timeline(tmp_path / "t.json", events)))
+    slices = np.array(drawn["tracks"][0]["slices"]).reshape(-1, 4)
+    assert 39_000 <= len(slices) <= 40_001
+    starts = np.cumsum(slices[:, 2])
+    assert starts[0] == 0
+    assert starts[-1] == 10_000 * 49_999
+    assert np.diff(starts).max() > 10_000 * 9_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"otherData": {"left_out": 0}, "traceEvents": []}',
+        '{"otherData": {"left_out": 0}, "traceEvents": [1]}',
+        '{"otherData": {"left_out": 0}, "traceEvents": [{"ph": "X", "name": "a", "cat": "b", "pid": 0, "tid": 0, '
+        '"ts": NaN, "dur": 1}]}',
+        '{"otherData": {"left_out": 0}, "traceEvents": [{"ph": "X", "name": "a", "cat": "b", "pid": 0, "tid": 0, '
+        '"ts": 1e300, "dur": 1}]}',
+        '{"otherData": {"left_out": 0}, "traceEvents": [{"ph": "X", "name": "a", "cat": "b", "pid": "0", "tid": 0, '
+        '"ts": 1, "dur": 1}]}',
+        "[" * 100_000,
+    ],
+)
+def test_what_is_no_timeline_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text(text)
+    with pytest.raises(ValueError):  # noqa: PT011 (all that a reader may say)
+        read_timeline(tmp_path / "t.json")
+
+
+def test_importance_is_of_whole_columns(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    random = np.random.default_rng(0)
+    colour = random.choice(["red", "green", "blue"], 900)
+    noise, size = random.normal(size=(2, 900))
+    rows = enumerate(zip(noise, colour, size, strict=True))
+    lines = [f"{n},{c},{'' if i % 9 == 0 else s},{c == 'red'}" for i, (n, c, s) in rows]
+    (tmp_path / "t.csv").write_text("noise,colour,size,red\n" + "\n".join(lines))
+    package.train(tmp_path / "t.csv", target="red", epochs=8, output=tmp_path / "run")
+    world = World(Alone())
+    predictions = predict_test_part(tmp_path / "run", world)
+    assert features_of_columns(predictions.model) == {"noise": [1], "size": [2, 3], "colour": [4, 5, 6]}
+    importance = permutation_importance(predictions, world)
+    assert importance[0].column == "colour"
+    rises = {i.column: i.rise for i in importance}
+    assert rises["colour"] > 10 * max(abs(rises["noise"]), abs(rises["size"]))
+    assert predictions.loss(predictions.part, world) == predictions.table["loss"]  # the features are in order again
