@@ -48,12 +48,12 @@ def use(directory: Path, name: str, content: bytes) -> None:
     path.write_bytes(content)
     world, data = Alone(), str(directory / f"{name}.npz")
     if model := ends_well(lambda: read_model(path)):
-        ends_well(lambda: evaluate_model(path, data, world))
+        ends_well(lambda: evaluate_model(path, data, False, world))
         if model.recipe.data != "digits":  # these do not go with it, and take long to be read
-            ends_well(lambda: evaluate_model(path, None, world))
-        ends_well(lambda: predict(path, data, None, world))
+            ends_well(lambda: evaluate_model(path, None, False, world))
+        ends_well(lambda: predict(path, data, None, None, world))
         for out in ("out.csv", "out.npz"):
-            ends_well(lambda out=out: predict(path, data, directory / out, world))
+            ends_well(lambda out=out: predict(path, data, None, directory / out, world))
 
 
 @given(data=st.data(), name=st.sampled_from(NAMES))

@@ -269,5 +269,5 @@ TRICKS: dict[str, Callable[[Path], Any]] = {
 def test_tricks(run: Path, name: str) -> None:
     copy = resume(run, TRICKS[name])
     ends_well(lambda: evidence(copy, None))
-    ends_well(lambda: evaluate_model(copy, None, Alone()))
+    ends_well(lambda: evaluate_model(copy, None, False, Alone()))
     ends_well(lambda: train(Config(**SETTINGS, epochs=0, output=str(copy)), Alone()))

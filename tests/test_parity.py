@@ -87,16 +87,12 @@ def compare(a: list[np.ndarray], b: list[np.ndarray], tolerance: float) -> None:
         assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
 
 
-class AdamWithoutEpsilon(Adam):
-    epsilon = TINY
-
-
 SOLVERS = {
     "sgd": ({"solver": "sgd", "momentum": 0.0}, lambda w: SGD(w, 0.0, False), 1e-10),
     "momentum": ({"solver": "sgd", "nesterovs_momentum": False}, lambda w: SGD(w, MU, False), 1e-10),
     "nesterov": ({"solver": "sgd", "nesterovs_momentum": True}, lambda w: SGD(w, MU, True), 1e-10),
     # scikit-learn adds ε before it corrects v, as the paper's second form does, we after, as its first: no ε here
-    "adam": ({"solver": "adam", "epsilon": TINY}, AdamWithoutEpsilon, 1e-8),
+    "adam": ({"solver": "adam", "epsilon": TINY}, lambda w: Adam(w, epsilon=TINY), 1e-8),
 }
 
 

@@ -161,7 +161,7 @@ def test_files_have_the_modes_that_the_umask_leaves(
     monkeypatch.setattr("os.replace", watched)
     run(tmp_path / "parent" / "run")
     np.savez(tmp_path / "table.npz", X=np.ones((9, 3)))
-    predict(tmp_path / "parent" / "run", str(tmp_path / "table.npz"), tmp_path / "out.csv", Alone())
+    predict(tmp_path / "parent" / "run", str(tmp_path / "table.npz"), None, tmp_path / "out.csv", Alone())
     assert set(modes) == {0o666 & ~mask}  # also before they have their name
     made = [tmp_path / "out.csv", *(tmp_path / "parent").rglob("*"), tmp_path / "parent"]
     assert len(made) > 8
@@ -255,7 +255,7 @@ def test_predictions_are_whole_or_not_there(
     out.write_text("before")
     if fails == "fsync":  # nothing fails: it is not called
         monkeypatch.setattr("os.fsync", lambda descriptor: pytest.fail("predictions need not outlive a power cut"))
-        predict(tmp_path / "run", str(tmp_path / "table.npz"), out, Alone())
+        predict(tmp_path / "run", str(tmp_path / "table.npz"), None, out, Alone())
         assert out.read_bytes() != b"before"
         return
 
@@ -267,7 +267,7 @@ def test_predictions_are_whole_or_not_there(
     else:
         monkeypatch.setattr("nnmpi.commands.apply._write_csv" if name == "out.csv" else "numpy.savez", full)
     with pytest.raises(InputError, match="No space left"):
-        predict(tmp_path / "run", str(tmp_path / "table.npz"), out, Alone())
+        predict(tmp_path / "run", str(tmp_path / "table.npz"), None, out, Alone())
     assert out.read_text() == "before"
     assert sorted(path.name for path in tmp_path.iterdir()) == [name, "run", "table.npz"]
 
@@ -294,7 +294,7 @@ def model_named(path: Path, data: str) -> Path:
 )
 def test_what_a_model_was_trained_on_is_read_only_within_bounds(tmp_path: Path, data: str, words: str) -> None:
     with pytest.raises(InputError) as refused:
-        evaluate_model(model_named(tmp_path, data), None, Alone())
+        evaluate_model(model_named(tmp_path, data), None, False, Alone())
     text = str(refused.value)
     assert words in text
     assert "--data" in text
@@ -304,7 +304,7 @@ def test_what_a_model_was_trained_on_is_read_only_within_bounds(tmp_path: Path, 
 def test_what_a_model_was_trained_on_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = tmp_path / "table.npz"
     np.savez(data, X=np.arange(60.0).reshape(30, 2), y=np.resize([-3, 0, 7], 30))
-    evaluate_model(model_named(tmp_path, str(data)), None, Alone())
+    evaluate_model(model_named(tmp_path, str(data)), None, False, Alone())
     assert f"of {data}\n" in capsys.readouterr().out
 
 
@@ -342,12 +342,12 @@ def evil_model(path: Path) -> Model:
 def test_labels_are_shown_escaped_and_kept_in_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evil_model(tmp_path)
     np.savez(tmp_path / "table.npz", X=np.random.default_rng(0).normal(size=(300, 2)) * 9)
-    predict(tmp_path, str(tmp_path / "table.npz"), None, Alone())
+    predict(tmp_path, str(tmp_path / "table.npz"), None, None, Alone())
     lines = capsys.readouterr().out.split("\n")
     assert len(lines) == 301
     assert {line for line in lines if line} <= {printable(label) for label in EVIL}
     assert all(line.isprintable() for line in lines)
-    predict(tmp_path, str(tmp_path / "table.npz"), tmp_path / "out.npz", Alone())
+    predict(tmp_path, str(tmp_path / "table.npz"), None, tmp_path / "out.npz", Alone())
     with np.load(tmp_path / "out.npz", allow_pickle=False) as table:
         assert table["classes"].tolist() == EVIL.tolist()
 

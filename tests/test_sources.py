@@ -286,7 +286,7 @@ def test_missing_file(path):
 
 
 def test_a_file_that_is_not_npz(tmp_path):
-    path = tmp_path / "table.csv"
+    path = tmp_path / "table.xls"
     path.write_text("1,2\n")
     assert_refused(str(path), "not a file that ends in .npz")
 

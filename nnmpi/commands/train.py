@@ -26,7 +26,7 @@ from nnmpi.training.session import Requests, Session
 from nnmpi.training.task import suggested_shards
 
 
-def train(config: Config, world: World, screen: Screen) -> None:
+def train(config: Config, world: World, screen: Screen | None = None) -> None:
     """Train as `config` says, on all ranks of `world`; rank 0 writes the results and prints the final scores.
 
     When ranks die and the others can go on, the survivors agree on what they hold and train on in a new session.
@@ -41,7 +41,7 @@ def train(config: Config, world: World, screen: Screen) -> None:
     Stopped
         On all ranks, after a signal and the checkpoint that follows it.
     """
-    run = _Run(config, world, screen)
+    run = _Run(config, world, screen or Screen())
     with Watchdog(world, config.stall_timeout, world.recovers) as watchdog:
 
         def attempt() -> None:

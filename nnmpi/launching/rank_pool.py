@@ -11,6 +11,7 @@ import json
 import os
 import selectors
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -18,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -128,33 +130,46 @@ class RankPool:
             If a rank has failed. The pool is closed then.
         """
         try:
-            self._send(job)
-            for message in self._messages():
-                if "error" in message:
-                    raise RunError(f"a rank failed: {message['error']}")
-                yield message
-                if "done" in message:
-                    return
+            with self._stopping_on_interrupt():
+                self._send(job)
+                for message in self._messages():
+                    if "error" in message:
+                        raise RunError(f"a rank failed: {message['error']}")
+                    yield message
+                    if "done" in message:
+                        return
         except BaseException:
             self.close()
             raise
 
+    @contextlib.contextmanager
+    def _stopping_on_interrupt(self) -> Iterator[None]:
+        """While entered, the first SIGINT asks the ranks to stop; it reaches the main thread wherever that is."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.getsignal(signal.SIGINT)
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            signal.signal(signal.SIGINT, before)
+            self._send({"stop": True})
+
+        signal.signal(signal.SIGINT, ask)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
     def _messages(self) -> Iterator[dict[str, Any]]:
-        interrupted = False
         lines = [bytearray() for _ in self._sockets]
         with selectors.DefaultSelector() as selector:
             for rank, connection in enumerate(self._sockets):
                 selector.register(connection, selectors.EVENT_READ, rank)
             while True:
-                try:
-                    ready = selector.select(1.0)
-                except KeyboardInterrupt:
-                    if interrupted:
-                        raise
-                    interrupted, ready = True, []
-                    self._send({"stop": True})
-                for key, _ in ready:
-                    data = self._sockets[key.data].recv(1 << 16)
+                for key, _ in selector.select():
+                    data = b""
+                    with contextlib.suppress(OSError):  # reset by a rank that was killed
+                        data = self._sockets[key.data].recv(1 << 16)
                     if not data:
                         raise RunError(f"rank {key.data} of {len(lines)} died: {self._last_words()}")
                     lines[key.data] += data

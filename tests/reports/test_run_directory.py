@@ -2,6 +2,7 @@
 
 # meta-pytorch/torchtune 481, deepinv/deepinv 525: two runs that wrote the same files
 
+import contextlib
 import json
 import os
 import signal
@@ -68,8 +69,9 @@ def test_a_killed_run_is_resumed_at_once(nnmpi: CommandServer, ranks: int, tmp_p
 @pytest.mark.mpi
 def test_of_three_runs_started_together_one_trains(tmp_path: Path) -> None:
     command = [needed("openmpi").program("nnmpi"), "train", "--data", "iris", "--epochs", "300", "--output", "run"]
-    jobs = [Job([*command, "--seed", str(seed)], tmp_path) for seed in range(3)]
-    done = [job.wait(120) for job in jobs]
+    with contextlib.ExitStack() as stack:
+        jobs = [stack.enter_context(Job([*command, "--seed", str(seed)], tmp_path)) for seed in range(3)]
+        done = [job.wait(120) for job in jobs]
     assert sorted(one.status for one in done) == [0, 2, 2]
     winner = [one.status for one in done].index(0)
     assert json.loads((tmp_path / "run/config.json").read_text())["settings"]["seed"] == winner
@@ -158,7 +160,7 @@ def test_default_directories_are_numbered(nnmpi: CommandServer, tmp_path: Path) 
     assert "output    runs/iris" in first.out.splitlines()
     model = (tmp_path / "runs/iris/model.safetensors").read_bytes()
     second = nnmpi(*SHORT, "--seed", "1", cwd=tmp_path).succeeded()
-    assert "runs/iris-2" in second.err
+    assert "output    runs/iris-2" in second.out.splitlines()
     nnmpi(*SHORT, "--seed", "2", cwd=tmp_path).succeeded()
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["iris", "iris-2", "iris-3"]
     assert (tmp_path / "runs/iris/model.safetensors").read_bytes() == model
@@ -180,7 +182,7 @@ def test_data_of_one_name_have_directories_of_their_own(nnmpi: CommandServer, tm
         json.loads((tmp_path / f"runs/{name}/config.json").read_text())["settings"] for name in ("data", "data-2")
     ]
     assert [(s["data"], s["epochs"]) for s in settings] == [("a/data.npz", 2), ("b/data.npz", 1)]
-    assert "runs/data" in done.err
+    assert "output    runs/data" in done.out.splitlines()
 
 
 def test_resume_takes_the_newest_unfinished_run(nnmpi: CommandServer, tmp_path: Path) -> None:
@@ -189,7 +191,7 @@ def test_resume_takes_the_newest_unfinished_run(nnmpi: CommandServer, tmp_path: 
     config = tmp_path / "runs/iris-2/config.json"
     config.write_text(config.read_text().replace('"finished": true', '"finished": false'))
     done = nnmpi(*SHORT, "--seed", "2", "--epochs", "2", "--resume", cwd=tmp_path).succeeded()
-    assert "runs/iris-2" in done.err
+    assert "output    runs/iris-2" in done.out.splitlines()
     assert json.loads(config.read_text())["finished"] is True
     assert len((config.parent / "metrics.jsonl").read_text().splitlines()) == 2
 
