@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from jobs import Environment, Job, descendants, needed, run
 
+from nnmpi.mpi.host import process
+
 PROGRAMS = Path(__file__).parents[1] / "programs"
 TESTS = str(PROGRAMS.parent)
 LONG = 500.0
@@ -82,14 +84,15 @@ def test_ranks_end_with_a_process_that_is_killed(openmpi: Environment, tmp_path:
         assert not any(list(directory.glob("*.npy")) for directory in directories)  # a fit leaves no copy of its data
         job.process.kill()
         job.wait()
-        wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+        wait_for(lambda: not any(process(pid) for pid in pids))
         wait_for(lambda: not any(directory.exists() for directory in directories))
 
 
 def test_ranks_end_with_a_process_that_ends(openmpi: Environment, tmp_path: Path) -> None:
     done = run([openmpi.program("python"), "-c", STAYING], tmp_path).succeeded()
     pid, *directories = done.out.split()
-    assert not any(Path(path).exists() for path in (f"/proc/{pid}", *directories))
+    assert not process(int(pid))
+    assert not any(Path(path).exists() for path in directories)
 
 
 def test_a_rank_that_dies_is_an_error(openmpi: Environment, tmp_path: Path) -> None:
