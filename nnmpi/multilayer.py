@@ -26,7 +26,7 @@ from nnmpi.nn.predict import outputs_of
 from nnmpi.training.fit import fit
 from nnmpi.training.fit_below import MODULE, fit_below
 from nnmpi.training.fit_state import FitSettings, FitState, Samples, initial_parameters, packed, print_epoch, with_ones
-from nnmpi.training.fit_together import blas_threads, check_same, on_all_ranks, same_random_state, sharded
+from nnmpi.training.fit_together import check_same, limited_threads, on_all_ranks, same_random_state, sharded
 
 Array = npt.NDArray[Any]
 
@@ -114,7 +114,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             if pool:
                 fit_below(pool, settings, samples, state, random, print_epoch if self.verbose else None)
             else:
-                with blas_threads(self.deterministic, world):
+                with limited_threads(self.deterministic, world):
                     self._run(settings, samples, state, random, world)
         self._take(state, incremental)
 

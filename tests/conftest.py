@@ -37,6 +37,21 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+# what the quick subset leaves out as a whole: each of these starts many processes, or runs other projects' tests
+SLOW_FOLDERS = ("reports",)
+SLOW_FILES = (
+    *("test_compare", "test_estimator_checks", "test_live_display", "test_loggers", "test_pages", "test_report"),
+    *("test_report_numbers", "test_scikit_learns_tests", "test_surprising_files", "test_table_commands"),
+)
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent.name in SLOW_FOLDERS or item.path.stem in SLOW_FILES:
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if config.getoption("--fuzz-examples"):
         from fuzzing import worst

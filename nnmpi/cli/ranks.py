@@ -9,7 +9,8 @@ import click
 from nnmpi.errors import InputError
 
 if TYPE_CHECKING:
-    from nnmpi.mpi.world import World
+    from nnmpi.mpi.checks import check_same
+from nnmpi.mpi.world import World
 
 COMMANDS = ("train", "lr-find", "evaluate", "predict", "info")
 
@@ -24,7 +25,7 @@ def run(work: "Callable[[World], None]") -> int:
 
     def checked(world: "World") -> None:
         if name != "train":  # which does so itself, where ranks may die meanwhile
-            world.check_same({"commands": name.encode(), "arguments": arguments.encode(errors="backslashreplace")})
+            check_same(world, {"commands": name.encode(), "arguments": arguments.encode(errors="backslashreplace")})
         work(world)
 
     return run(checked)

@@ -18,6 +18,7 @@ from nnmpi.environment import set_threads
 from nnmpi.errors import InputError
 from nnmpi.files.atomic import check_replaceable, whole_file
 from nnmpi.files.model import Model, read_model
+from nnmpi.mpi.checks import blas_threads, check_launcher
 from nnmpi.mpi.world import World
 from nnmpi.nn.network import Network
 from nnmpi.text import printable
@@ -89,8 +90,8 @@ def predict(path: Path, data: str | None, part_name: str | None, out: Path | Non
 
 
 def _open_model(path: Path, world: World) -> Model:
-    world.check_launcher(training=False)
-    set_threads(world.threads())
+    check_launcher(world, training=False)
+    set_threads(blas_threads(world))
     with world.together():
         model = read_model(path)
     check_same_model(path, model, world)

@@ -11,6 +11,7 @@ from nnmpi.environment import blas, set_threads, versions
 from nnmpi.errors import InputError
 from nnmpi.launching.find_mpiexec import find_launcher
 from nnmpi.mpi.alone import Alone
+from nnmpi.mpi.checks import blas_threads
 from nnmpi.mpi.cores import cores, preset_threads, quota
 from nnmpi.mpi.launcher import allocated_tasks, launched, library
 from nnmpi.mpi.shared_memory import share
@@ -21,7 +22,7 @@ from nnmpi.text import printable
 
 def info(world: World) -> None:
     """Print the table; all ranks take part, rank 0 prints."""
-    threads = world.threads()
+    threads = blas_threads(world)
     set_threads(threads)
     hosts = world.members.hosts()
     launcher, promised, _ = launched()

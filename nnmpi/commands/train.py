@@ -13,6 +13,7 @@ from nnmpi.config import Config
 from nnmpi.environment import set_threads
 from nnmpi.faults.recovery import recovering
 from nnmpi.faults.watchdog import Watchdog
+from nnmpi.mpi.checks import blas_threads, check_launcher, check_same
 from nnmpi.mpi.world import World
 from nnmpi.report.loggers import Logs, check_loggers
 from nnmpi.report.recording import Recording
@@ -45,10 +46,10 @@ def train(config: Config, world: World, screen: Screen | None = None) -> None:
     with Watchdog(world, config.stall_timeout, world.recovers) as watchdog:
 
         def attempt() -> None:
-            world.check_launcher()
-            world.check_same({"commands": b"train"})  # the first collective of every command
+            check_launcher(world)
+            check_same(world, {"commands": b"train"})  # the first collective of every command
             world.members.meet()
-            world.check_same({"code": code(), "settings": json.dumps(config.as_json()).encode()})
+            check_same(world, {"code": code(), "settings": json.dumps(config.as_json()).encode()})
             watchdog.start()
             run.train()
             world.settle()
@@ -94,7 +95,7 @@ class _Run:
         place = agree_on_place(config, world, self._place)
         self._place = place
         self._recording.begin()
-        threads = config.threads or (1 if config.deterministic else world.threads())
+        threads = config.threads or (1 if config.deterministic else blas_threads(world))
         set_threads(threads)
         survived = resumed = self._state.checkpoint
         if config.resume and not survived:

@@ -8,6 +8,7 @@ import numpy as np
 
 from nnmpi.config import Config
 from nnmpi.environment import set_threads
+from nnmpi.mpi.checks import blas_threads, check_launcher, check_same
 from nnmpi.mpi.world import World
 from nnmpi.training.events import CheckpointDue
 from nnmpi.training.loop import train
@@ -23,9 +24,9 @@ def open_session(config: Config, world: World) -> Session:
     InputError
         On all ranks, if the settings do not go with the data or the world, or ranks have different code or settings.
     """
-    world.check_launcher()
-    world.check_same({"code": code(), "settings": json.dumps(config.as_json()).encode()})
-    set_threads(config.threads or (1 if config.deterministic else world.threads()))
+    check_launcher(world)
+    check_same(world, {"code": code(), "settings": json.dumps(config.as_json()).encode()})
+    set_threads(config.threads or (1 if config.deterministic else blas_threads(world)))
     return Session(config, world)
 
 

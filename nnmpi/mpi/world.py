@@ -1,7 +1,6 @@
 """The ranks of a job: what they tell each other, and what they agree on."""
 
 import contextlib
-import hashlib
 import socket
 import sys
 import time
@@ -13,9 +12,8 @@ import numpy.typing as npt
 
 from nnmpi.errors import CommandError, InputError
 from nnmpi.mpi.addresses import Members
-from nnmpi.mpi.cores import available, preset_threads, shared
 from nnmpi.mpi.last_words import last_words
-from nnmpi.mpi.launcher import allocated_tasks, fault_tolerant, launched, library
+from nnmpi.mpi.launcher import fault_tolerant, library
 from nnmpi.mpi.position import Here, Recorder
 from nnmpi.text import message
 
@@ -147,59 +145,6 @@ class World:
             if len(failed) < self.size:
                 text += f" (on rank {failed[0]} of {self.size})"
             raise InputError(text, shared=True) if number == "2" else CommandError(text, shared=True)
-
-    def check_launcher(self, training: bool = True) -> None:
-        """Refuse to go on where each process is a world of its own, the sign of a launcher of another MPI.
-
-        Slurm's variables stand in a batch script, too, where a single process may well use a model, but hardly train.
-
-        Raises
-        ------
-        InputError
-            With the remedy.
-        """
-        name, size, _ = launched()
-        if size != self.started and (training or name != "Slurm"):
-            raise InputError(
-                f"{name} started {size} processes, but MPI sees a world of {self.started}: launcher and MPI library "
-                f"are not of the same MPI. The library is {self.library()}; use its own launcher, with Slurm the right "
-                "srun --mpi=… (nnmpi info shows both)"
-                + ("; if srun did not start this process, unset SLURM_STEP_ID" if name == "Slurm" else ""),
-                shared=True,
-            )
-        tasks = allocated_tasks()
-        if training and self.started == 1 < tasks:
-            raise InputError(
-                f"Slurm allocated {tasks} tasks (SLURM_NTASKS={tasks}), but srun did not start this process: train on "
-                f"all of them with srun nnmpi train …, or nnmpi launch -n {tasks} -- train …; to train on one rank, "
-                "unset SLURM_NTASKS",
-                shared=True,
-            )
-
-    def check_same(self, things: dict[str, bytes]) -> None:
-        """Refuse to go on where ranks differ in one of `things`, each given as bytes.
-
-        Raises
-        ------
-        InputError
-            That names what differs and on which ranks.
-        """
-        for name, value in things.items():
-            digests = self.gather_bytes(hashlib.sha256(value).digest())
-            others = [str(rank) for rank, digest in enumerate(digests) if digest != digests[0]]
-            if others:
-                raise InputError(
-                    f"rank{'s' * (len(others) > 1)} {', '.join(others)} and rank 0 run with different {name}: "
-                    "give all ranks the same command line and the same installation",
-                    shared=True,
-                )
-
-    def threads(self) -> int:
-        """How many threads each rank should give to BLAS: what a variable says, else its part of the CPUs."""
-        mine = f"{self.host} {shared()}".encode()
-        ranks = self.gather_bytes(mine).count(mine)
-        preset = preset_threads()
-        return preset[1] if preset else max(1, available() // ranks)
 
     def library(self) -> str:
         """The MPI library in use, in a line."""

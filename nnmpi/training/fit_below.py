@@ -21,6 +21,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from nnmpi.launching.rank_pool import RankPool, load
+from nnmpi.mpi.checks import blas_threads
 from nnmpi.mpi.open_world import open_world
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
@@ -158,7 +159,7 @@ def main(address: str, *directories: str) -> None:
     """What a rank runs."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)
-        with open_world() as world, threadpool_limits(world.threads(), user_api="blas"):
+        with open_world() as world, threadpool_limits(blas_threads(world), user_api="blas"):
             Rank(connection, [Path(directory) for directory in directories]).work(world)
 
 

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits
 
 from nnmpi.data.shards import default_shards, held_shards
+from nnmpi.mpi.checks import blas_threads
 from nnmpi.mpi.world import World
 from nnmpi.training.fit_state import Samples
 
@@ -146,11 +147,13 @@ def sharded(samples: Samples, world: World) -> Samples:
     return Samples(x, y, weights, np.arange(count), validation, shared=False)
 
 
-def blas_threads(deterministic: bool, world: World) -> AbstractContextManager[Any]:
+def limited_threads(deterministic: bool, world: World) -> AbstractContextManager[Any]:
     """Ranks that share a host share its cores; a rank alone has what BLAS takes by itself."""
     if world.size == 1 and not deterministic:
         return nullcontext()
-    threads: AbstractContextManager[Any] = threadpool_limits(1 if deterministic else world.threads(), user_api="blas")
+    threads: AbstractContextManager[Any] = threadpool_limits(
+        1 if deterministic else blas_threads(world), user_api="blas"
+    )
     return threads
 
 
