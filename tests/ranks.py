@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from nnmpi.mpi.addresses import Members
-from nnmpi.mpi.position import Here
+from nnmpi.mpi.addresses import Addresses
+from nnmpi.mpi.position import Position
 from nnmpi.mpi.world import World
 
 
@@ -16,9 +16,9 @@ class ThreadWorld(World):
     """A rank of a world of threads; what goes through MPI's buffers elsewhere is handed over in `slots`."""
 
     def __init__(self, rank: int, slots: list[Any], barrier: threading.Barrier) -> None:
-        self.rank, self.size, self.host, self.here = rank, len(slots), f"host{rank}", Here()
+        self.rank, self.size, self.host, self.position = rank, len(slots), f"host{rank}", Position()
         self.started, self.origin, self.recovers = self.size, list(range(self.size)), False
-        self.farewell, self.members = lambda: None, Members(self)
+        self.farewell, self.addresses = lambda: None, Addresses(self)
         self._slots, self._barrier = slots, barrier
 
     def _from_all(self, value: Any) -> list[Any]:

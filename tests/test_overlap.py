@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnmpi.mpi.position import Here
+from nnmpi.mpi.position import Position
 from nnmpi.reduction.allreduce import Native, native
 from nnmpi.reduction.buckets import Overlapped, buckets
 
@@ -31,7 +31,14 @@ def world(library: str, size: int = 2, recovers: bool = False) -> Any:
     comm = SimpleNamespace(Allreduce=None, Iallreduce=None)
     members = SimpleNamespace(on_one_machine=lambda: False)
     return SimpleNamespace(
-        size=size, rank=0, mpi=mpi, comm=comm, here=Here(), recovers=recovers, library=lambda: library, members=members
+        size=size,
+        rank=0,
+        mpi=mpi,
+        comm=comm,
+        position=Position(),
+        recovers=recovers,
+        library=lambda: library,
+        addresses=members,
     )
 
 

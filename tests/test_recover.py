@@ -12,15 +12,15 @@ from ranks import on_ranks
 from nnmpi.errors import RunError
 from nnmpi.faults.recovery import recovering, shrink
 from nnmpi.files.checkpoint import Checkpoint, Progress
-from nnmpi.mpi.addresses import Members
+from nnmpi.mpi.addresses import Addresses
 from nnmpi.mpi.host import machine, process
-from nnmpi.mpi.position import Here
+from nnmpi.mpi.position import Position
 from nnmpi.mpi.world import World
 from nnmpi.training.resume import RunState
 
 
-class SmallMembers(Members):
-    """Members that need no processes."""
+class SmallAddresses(Addresses):
+    """Addresses that need no processes."""
 
     def __init__(self, world: World, hosts: str) -> None:
         super().__init__(world)
@@ -40,8 +40,8 @@ class Small(World):
 
     def __init__(self, hosts: str, left: list[int]) -> None:
         self.host, self.rank, self.size, self.started = hosts[left[0]], 0, len(hosts), len(hosts)
-        self.origin, self.recovers, self.members = list(range(len(hosts))), True, SmallMembers(self, hosts)
-        self.here = Here()
+        self.origin, self.recovers, self.addresses = list(range(len(hosts))), True, SmallAddresses(self, hosts)
+        self.position = Position()
         self.comm = SimpleNamespace(Revoke=lambda: None, Shrink=lambda: left)
 
     def adopt(self, comm: list[int]) -> None:
@@ -73,8 +73,8 @@ def test_these_go_on(hosts: str, left: list[int]) -> None:
 def test_hosts_without_ranks_are_known(hosts: str, left: list[int], silent: list[str]) -> None:
     world = Small(hosts, left)
     world.adopt(left)
-    assert world.members.silent == silent
-    assert world.members.leads  # it is the first of `left`
+    assert world.addresses.silent == silent
+    assert world.addresses.leads  # it is the first of `left`
 
 
 def test_one_rank_leads_on_each_host() -> None:
@@ -83,7 +83,7 @@ def test_one_rank_leads_on_each_host() -> None:
     leads = []
     for number, rank in enumerate(world.origin):
         world.rank, world.host = number, "AABB"[rank]
-        leads.append(world.members.leads)
+        leads.append(world.addresses.leads)
     assert leads == [True, True, False]
 
 
@@ -104,24 +104,24 @@ def test_before_hosts_are_known_ranks_may_be_anywhere(
     """All four may believe at once that the others are dead; on one host nobody does who is not right."""
     monkeypatch.setenv("OMPI_COMM_WORLD_LOCAL_SIZE", here)
     world = Small("ABCD", [0])
-    world.members._hosts = []
+    world.addresses._hosts = []
     with contextlib.nullcontext() if goes_on else pytest.raises(RunError):
         shrink(world, [0, 1, 2, 3])
 
 
 def test_who_is_stopped_on_a_host_of_ours_is_killed() -> None:
     world = Small("AAAA", [0, 1, 3])
-    world.members.awake = [2]
+    world.addresses.awake = [2]
     shrink(world, [0, 1, 2, 3])
-    assert world.members.killed == [2]
+    assert world.addresses.killed == [2]
 
 
 def test_who_wakes_up_among_others_on_its_host_stops() -> None:
     world = Small("AAAA", [2])
-    world.members.awake = [0, 1, 3]
+    world.addresses.awake = [0, 1, 3]
     with pytest.raises(RunError, match="stops, and writes nothing"):
         shrink(world, [0, 1, 2, 3])
-    assert not world.members.killed
+    assert not world.addresses.killed
 
 
 def test_only_processes_that_were_ranks_are_seen_and_killed() -> None:
@@ -131,12 +131,12 @@ def test_only_processes_that_were_ranks_are_seen_and_killed() -> None:
         now = process(sleeping.pid)
         assert now
         places = {1: (machine(), sleeping.pid, now[1]), 2: (machine(), sleeping.pid, now[1] - 1), 3: ("far", 1, 0)}
-        world.members._processes = places
-        assert Members.alive(world.members, [1, 2, 3], 0.01) == [1]
-        Members.kill(world.members, [2, 3])
-        assert Members.alive(world.members, [1], 0.01) == [1]
-        Members.kill(world.members, [1, 2, 3])
-        assert Members.alive(world.members, [1], 10) == []
+        world.addresses._processes = places
+        assert Addresses.alive(world.addresses, [1, 2, 3], 0.01) == [1]
+        Addresses.kill(world.addresses, [2, 3])
+        assert Addresses.alive(world.addresses, [1], 0.01) == [1]
+        Addresses.kill(world.addresses, [1, 2, 3])
+        assert Addresses.alive(world.addresses, [1], 10) == []
         assert sleeping.wait() == -signal.SIGKILL
 
 
@@ -211,9 +211,9 @@ def test_ranks_meet_again_where_only_some_have_met_before() -> None:
 
     def rank(world: World) -> list[str]:
         if world.rank == 0:
-            world.members._hosts = ["host0", "host1", "host2"]
-        world.members.meet()
-        return world.members.hosts()
+            world.addresses._hosts = ["host0", "host1", "host2"]
+        world.addresses.meet()
+        return world.addresses.hosts()
 
     assert on_ranks(3, rank) == 3 * [["host0", "host1", "host2"]]
 

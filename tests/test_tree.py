@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnmpi.data.shards import held_shards
-from nnmpi.mpi.position import Here
+from nnmpi.mpi.position import Position
 from nnmpi.reduction.tree import Deterministic, Node, children, subtrees
 
 
@@ -37,7 +37,7 @@ def local_sums(shards: int, world_size: int, rank: int) -> list[Any]:
     mpi = SimpleNamespace(FLOAT=None, DOUBLE=None, IN_PLACE=None)
     comm = SimpleNamespace(Alltoallv=None, Allgather=None)
     members = SimpleNamespace(on_one_machine=lambda: False)
-    world: Any = SimpleNamespace(size=world_size, rank=rank, mpi=mpi, comm=comm, here=Here(), members=members)
+    world: Any = SimpleNamespace(size=world_size, rank=rank, mpi=mpi, comm=comm, position=Position(), addresses=members)
     held = held_shards(shards, world_size, rank)
     plan = Deterministic(world, shards, held, 100, "float32")
     vectors: list[Any] = [None] * len(plan.vectors)

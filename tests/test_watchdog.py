@@ -56,8 +56,8 @@ def started(world: World, timeout: float, recoverable: bool = False) -> Watchdog
 
 
 def at(world: World, collectives: int, phase: str = "training", epoch: int = 2, step: int = 11) -> None:
-    world.here.collectives, world.here.phase = collectives, phase
-    world.here.epoch_and_step = lambda: (epoch, step)
+    world.position.collectives, world.position.phase = collectives, phase
+    world.position.epoch_and_step = lambda: (epoch, step)
 
 
 def test_rank_that_is_busy_elsewhere_is_named_once(job: Recorder) -> None:
@@ -130,7 +130,7 @@ def test_recoverable_job_goes_on_without_the_missing(job: Recorder) -> None:
         with started(world, TIMEOUT, recoverable=True):
             at(world, 20 if world.rank == 3 else 21)
             job.wait_for(lambda: len(job.signals) == 2)
-            world.here.collectives = 22
+            world.position.collectives = 22
 
     on_ranks(4, rank)
     assert job.signals == [signal.SIGKILL, signal.SIGKILL]  # of rank 1 by another, of rank 3 by itself
@@ -185,7 +185,7 @@ def test_ranks_that_move_give_no_alarm(job: Recorder) -> None:
             at(world, 1)
             end = time.monotonic() + 4 * TIMEOUT
             while time.monotonic() < end:
-                world.here.collectives += 2
+                world.position.collectives += 2
                 time.sleep(0.01)
 
     still(job, 2, rank)

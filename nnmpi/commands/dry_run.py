@@ -52,7 +52,7 @@ def dry_run(config: Config, world: World) -> None:
 
     kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peaks = world.gather_rows(np.array([[kib * 1024]]))[:, 0].tolist()
-    hosts = world.members.hosts()
+    hosts = world.addresses.hosts()
     threads = config.threads or (1 if config.deterministic else blas_threads(world))
     of_hosts = [sum(peak for peak, host in zip(peaks, hosts, strict=True) if host == name) for name in set(hosts)]
     if world.rank == 0:

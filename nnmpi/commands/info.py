@@ -24,7 +24,7 @@ def info(world: World) -> None:
     """Print the table; all ranks take part, rank 0 prints."""
     threads = blas_threads(world)
     set_threads(threads)
-    hosts = world.members.hosts()
+    hosts = world.addresses.hosts()
     launcher, promised, _ = launched()
     started = "not started by a launcher" if launcher is None else f"{launcher}, {promised} processes"
     if allocated_tasks() > 1:

@@ -86,8 +86,8 @@ def _leave(world: World, status: int) -> NoReturn:
     if status == 0:
         with contextlib.suppress(world.mpi.Exception):
             world.settle()
-        if world.members.silent and world.members.leads:
-            hosts = ", ".join(world.members.silent)
+        if world.addresses.silent and world.addresses.leads:
+            hosts = ", ".join(world.addresses.silent)
             end_launcher(f"{hosts}; the training finished, whatever the exit status of mpirun")
     sys.stderr.flush()
     os._exit(status)

@@ -48,7 +48,7 @@ def train(config: Config, world: World, screen: Screen | None = None) -> None:
         def attempt() -> None:
             check_launcher(world)
             check_same(world, {"commands": b"train"})  # the first collective of every command
-            world.members.meet()
+            world.addresses.meet()
             check_same(world, {"code": code(), "settings": json.dumps(config.as_json()).encode()})
             watchdog.start()
             run.train()

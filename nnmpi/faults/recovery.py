@@ -56,8 +56,8 @@ def shrink(world: World, agreed: list[int]) -> None:
         If this part may not go on.
     """
     world.comm.Revoke()
-    world.adopt(world.here.counted(world.comm.Shrink)())
-    left, members = world.origin, world.members
+    world.adopt(world.position.counted(world.comm.Shrink)())
+    left, members = world.origin, world.addresses
     lost = [rank for rank in agreed if rank not in left]
     ours = {members.host_of(rank) for rank in left} - {""}  # before the ranks know their hosts, all may be far away
     alive = members.alive(lost)
@@ -78,5 +78,5 @@ def _failed(world: World, error: Any) -> RunError:
     errors = world.gather_bytes(own.encode())
     rank, text = next(((rank, text) for rank, text in enumerate(errors) if text), (0, b"MPI_ERR_REVOKED"))
     return RunError(
-        f"MPI failed on {world.members.name([world.origin[rank]])}: {text.decode(errors='replace')}", shared=True
+        f"MPI failed on {world.addresses.name([world.origin[rank]])}: {text.decode(errors='replace')}", shared=True
     )

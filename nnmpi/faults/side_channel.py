@@ -33,7 +33,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Report:
-    """Where a rank is: what `Here` says, and for how many seconds nothing has changed."""
+    """Where a rank is: what `Position` says, and for how many seconds nothing has changed."""
 
     rank: int
     collectives: int
@@ -66,7 +66,7 @@ class SideChannel:
         self.rank = world.origin[world.rank]
         here = machine()
         machines = [text.decode(errors="replace") for text in world.gather_bytes(here.encode())]
-        hosts = world.members.hosts()
+        hosts = world.addresses.hosts()
         others = dict.fromkeys(host for host, name in zip(hosts, machines, strict=True) if name != here)
         self._socket: socket.socket | None = None
         address = None

@@ -1,7 +1,7 @@
 """The watchdog: finds the ranks that are stopped or hung, which MPI never reports, and says so.
 
 A rank that is stopped keeps its connections, so the others wait for it for ever. In each rank a thread looks now and
-then whether the rank has moved, see `Here`: the step pays for two additions. When a rank has been in the same
+then whether the rank has moved, see `Position`: the step pays for two additions. When a rank has been in the same
 collective for too long, its thread asks those of the others where they are. Who answers that it is in a collective
 waits like ourselves; who answers that it is not, or does not answer, is whom all wait for.
 """
@@ -38,7 +38,7 @@ class Watchdog:
     """
 
     def __init__(self, world: World, timeout: float, recoverable: bool = False) -> None:
-        self._world, self._here, self._timeout, self._recoverable = world, world.here, timeout, recoverable
+        self._world, self._position, self._timeout, self._recoverable = world, world.position, timeout, recoverable
         self._period = min(LONGEST_PERIOD, max(0.05, timeout / 10))
         self._patience = min(10.0, max(1.0, timeout / 10))  # how long the others may take to answer
         self._seen, self._unmoved = -1, 0.0
@@ -87,8 +87,8 @@ class Watchdog:
             self._thread = None
 
     def _report(self) -> Report:
-        epoch, step = self._here.epoch_and_step()
-        return Report(self._me, self._here.collectives, self._unmoved, epoch, step, self._here.phase)
+        epoch, step = self._position.epoch_and_step()
+        return Report(self._me, self._position.collectives, self._unmoved, epoch, step, self._position.phase)
 
     def _watch(self) -> None:
         for rank in self._nearest():
@@ -98,8 +98,8 @@ class Watchdog:
             self._listen(self._period)
             now = time.monotonic()
             passed, before = min(now - before, 2 * self._period), now
-            if self._here.collectives != self._seen:
-                self._seen, self._unmoved = self._here.collectives, 0.0
+            if self._position.collectives != self._seen:
+                self._seen, self._unmoved = self._position.collectives, 0.0
                 continue
             self._unmoved += passed
             if self._seen % 2 and self._unmoved >= self._timeout:
@@ -159,7 +159,7 @@ class Watchdog:
             rounds += 1
         if self._alarms and min(self._alarms) < me:
             self._listen(2 * self._patience)  # that rank asks, too: let it speak
-        if self._closing.is_set() or self._here.collectives != self._seen or self._moving:
+        if self._closing.is_set() or self._position.collectives != self._seen or self._moving:
             self._unmoved = 0.0
             return
         if not self._unmoved:  # it was CALM
@@ -227,7 +227,7 @@ class Watchdog:
             for rank, peer in peers.items():
                 if peer.machine == peers[self._me].machine and self._state(rank) in ("T", "t"):
                     self._kill(rank)
-        members = self._world.members
+        members = self._world.addresses
         if not (members.on_one_host or (members.leads and end_launcher("a host that does not answer"))):
             time.sleep(1)  # MPI ends the rank that has to see to it as soon as it notices that others have left
         self._world.farewell()

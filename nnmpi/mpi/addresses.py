@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nnmpi.mpi.world import World
 
 
-class Members:
+class Addresses:
     """Where the ranks of a world are, those that were lost, too.
 
     Ranks have the numbers here that they had at the start.

@@ -63,8 +63,8 @@ def barrier(world: World) -> Callable[[], object]:
     rounds = (world.size - 1).bit_length()
     flags = share(world, rounds, 1, "int64") if flags_will_do() else None
     if flags is None:
-        return world.here.counted(world.comm.Barrier, None)
-    here, rank, size, clock = world.here, world.rank, world.size, time.monotonic
+        return world.position.counted(world.comm.Barrier, None)
+    here, rank, size, clock = world.position, world.rank, world.size, time.monotonic
     pairs = [(flags[rank, k].data, flags[(rank + 2**k) % size, k].data) for k in range(rounds)]
     looks_at_most = patience(world)
     number = 0

@@ -23,7 +23,7 @@ def ahead_of_rank_0(world: World, clock: Callable[[], int]) -> tuple[int, int]:
     for name in dict.fromkeys(clocks[1:]):
         if name not in ahead:
             other = clocks.index(name)
-            world.here.counted(_ask)(world, clock, other, ahead, name)
+            world.position.counted(_ask)(world, clock, other, ahead, name)
     ahead = json.loads(world.broadcast_bytes(json.dumps(ahead).encode() if world.rank == 0 else None))
     return clock(), ahead[clocks[world.rank]]
 

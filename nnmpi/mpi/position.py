@@ -16,7 +16,7 @@ class Recorder(Protocol):
         """`call`, recorded each time under `name`; `number` tells which one of many alike it was."""
 
 
-class Here:
+class Position:
     """Where a rank is: the phase, how far training has come, and whether it is in a collective.
 
     ``collectives`` goes up when the rank enters a collective and when it leaves it, so inside it is odd. All ranks go

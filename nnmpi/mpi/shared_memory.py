@@ -18,7 +18,7 @@ def share(world: World, vectors: int, length: int, dtype: str) -> Array | None:
     They are on one machine, and its system lets them: Linux, where they may open each other's files in ``/proc``. The
     memory has no name in any file system, so nothing is left behind, however the ranks end. All ranks take part.
     """
-    if world.size == 1 or not world.members.on_one_machine():
+    if world.size == 1 or not world.addresses.on_one_machine():
         return None
     numbers = LINE // np.dtype(dtype).itemsize
     shape = (world.size, vectors, -(-length // numbers) * numbers)

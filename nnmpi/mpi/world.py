@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.errors import CommandError, InputError
-from nnmpi.mpi.addresses import Members
+from nnmpi.mpi.addresses import Addresses
 from nnmpi.mpi.last_words import last_words
 from nnmpi.mpi.launcher import fault_tolerant, library
-from nnmpi.mpi.position import Here, Recorder
+from nnmpi.mpi.position import Position, Recorder
 from nnmpi.text import message
 
 
@@ -31,7 +31,7 @@ class World:
         What number each of them had at the start.
     recovers : bool
         Whether the others can go on when a rank dies.
-    members : Members
+    members : Addresses
         Where they are.
     farewell : function()
         To be called before this process ends on purpose.
@@ -47,8 +47,8 @@ class World:
         self.origin = list(range(self.size))
         self.recovers = comm is None and fault_tolerant(mpi)  # a caller's communicator is not ours to shrink
         self.farewell: Callable[[], None] = lambda: None
-        self.members = Members(self)
-        self.here = Here()
+        self.addresses = Addresses(self)
+        self.position = Position()
         self._bind()
 
     def adopt(self, comm: Any) -> None:
@@ -56,9 +56,9 @@ class World:
         kept = comm.group.Translate_ranks(list(range(comm.size)), self.comm.group)
         self.origin = [self.origin[rank] for rank in kept]
         self.comm, self.rank, self.size = comm, comm.Get_rank(), comm.Get_size()
-        self.here.collectives = len(self.lost) << 40  # from here on the same again on all, and unlike any before
+        self.position.collectives = len(self.lost) << 40  # from here on the same again on all, and unlike any before
         self._bind()
-        self.here.enter("recovery")
+        self.position.enter("recovery")
 
     @property
     def lost(self) -> list[int]:
@@ -68,16 +68,16 @@ class World:
     def settle(self) -> None:
         """Agree that all is done. Where ranks may die, this succeeds on all that are left, or on none."""
         if self.recovers:
-            self.here.counted(self.comm.Agree)(1)
+            self.position.counted(self.comm.Agree)(1)
 
     def _bind(self) -> None:
-        comm, counted = self.comm, self.here.counted
+        comm, counted = self.comm, self.position.counted
         self._allgather, self._allreduce = counted(comm.Allgather), counted(comm.Allreduce)
         self._broadcast = counted(comm.Bcast)
 
     def record(self, timeline: Recorder | None) -> None:
         """Let the collectives, those of a `reduction` made later, too, and the phases leave rows in `timeline`."""
-        self.here.timeline = timeline
+        self.position.timeline = timeline
         self._bind()
 
     def sum_exactly(self, number: int) -> int:

@@ -43,7 +43,7 @@ class Native:
         self.blocks = [Block(0)]
         self.vectors: list[Array] = [np.zeros(length, dtype)]
         self._alone = world.size == 1
-        self._allreduce = world.here.counted(world.comm.Allreduce, "reduction")
+        self._allreduce = world.position.counted(world.comm.Allreduce, "reduction")
         self._in_place = world.mpi.IN_PLACE
         self._buffer = [self.vectors[0], length, datatype(world, dtype)]
 

@@ -38,7 +38,7 @@ class Overlapped:
         self._in_place = world.mpi.IN_PLACE
         self._iallreduce = world.comm.Iallreduce
         self._test = world.mpi.Request.Testall
-        self._wait = world.here.counted(world.mpi.Request.Waitall, "reduction")
+        self._wait = world.position.counted(world.mpi.Request.Waitall, "reduction")
         self._requests: list[Any] = []
 
     def ready(self, layer: int) -> None:

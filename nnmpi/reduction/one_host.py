@@ -39,7 +39,7 @@ class Slices:
         self.blocks = [Block(0)]
         self.vectors: list[Array] = [rows[rank]]
         self.wait_for_all = barrier(world)
-        self._all_vectors_are_there = world.here.timed(self.wait_for_all, "reduction")
+        self._all_vectors_are_there = world.position.timed(self.wait_for_all, "reduction")
         mine = slice_of(rank, world.size, length, rows.itemsize)
         parts = [rows[:, a : min(a + PIECE, mine.stop)] for a in range(mine.start, mine.stop, PIECE)]
         # own numbers; those of each other rank; where the sums go

@@ -103,7 +103,7 @@ class Deterministic:
                 to[:] = sums
             wait_for_all()
 
-        self._collect, self._hand_round = world.here.timed(wait_for_all, "reduction"), hand_round
+        self._collect, self._hand_round = world.position.timed(wait_for_all, "reduction"), hand_round
         return {
             node: memory[r, i, own] for r, nodes in enumerate(holdings) if r != rank for i, node in enumerate(nodes)
         }
@@ -130,8 +130,8 @@ class Deterministic:
             rounds.append(([source, sends, starts, kind], [rows, takes, places, kind]))
         # not Allgatherv: that of Open MPI, where a rank has just died, may do nothing and report success
         in_place, result = world.mpi.IN_PLACE, [whole[0], kind]
-        alltoallv = world.here.counted(world.comm.Alltoallv, "reduction")
-        allgather = world.here.counted(world.comm.Allgather, "reduction")
+        alltoallv = world.position.counted(world.comm.Alltoallv, "reduction")
+        allgather = world.position.counted(world.comm.Allgather, "reduction")
 
         def collect() -> None:
             for send, receive in rounds:

@@ -80,7 +80,7 @@ class Recording:
         clocks = world.gather_bytes(np.array(readings, np.int64).tobytes())
         mains = world.gather_bytes(timeline.rows())
         writers = world.gather_bytes(np.array(timeline.written, np.int64).tobytes())
-        hosts = world.members.hosts()
+        hosts = world.addresses.hosts()
         with world.together():
             if world.rank == 0:
                 ranks = []

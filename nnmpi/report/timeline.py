@@ -10,7 +10,7 @@ Call = Callable[..., Any]
 Row = tuple[int, int, int, int]  # index in SLICES, start and end in ns, number
 
 # what a slice shows, and what kind of thing that is; "reduction" and "exchange" are collectives, their numbers those
-# of `Here`; the number of a "batch" is that of its step; a phase has no end, it lasts until the next
+# of `Position`; the number of a "batch" is that of its step; a phase has no end, it lasts until the next
 SLICES = {
     "batch": "compute",
     "dropout": "compute",

@@ -22,7 +22,7 @@ def train(session: Session) -> Iterator[Event]:
     RunError
         On all ranks, if a loss is not finite or the replicas are no longer equal.
     """
-    config, progress, position = session.config, session.progress, session.world.here
+    config, progress, position = session.config, session.progress, session.world.position
 
     while progress.epoch < config.epochs and not session.stops_early():
         position.enter("training")
@@ -76,7 +76,7 @@ def steps(session: "Session | FitSession") -> Iterator[CheckpointDue]:
 
 def _checkpoint(session: Session, due: CheckpointDue) -> Iterator[CheckpointDue]:
     session.note_seconds()
-    session.world.here.enter("checkpoint")
+    session.world.position.enter("checkpoint")
     if session.config.verify_replicas:
         check_replicas(session.world, session.replicas)
     yield due
@@ -86,7 +86,7 @@ def _end_epoch(session: Session) -> EpochDone:
     """Evaluate, and go on to the next epoch."""
     config, task, progress, world = session.config, session.task, session.progress, session.world
     session.note_seconds()
-    world.here.enter("evaluation")
+    world.position.enter("evaluation")
     scores = session.evaluate(task.test)
     all_scores = [scores]
     if task.validation:

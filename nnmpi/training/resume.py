@@ -100,7 +100,7 @@ class RunState:
                 self.epochs.append(last)
         now = self.checkpoint.progress if self.checkpoint else Progress()
         where = f"epoch {now.epoch + 1} after step {now.step}" if self.checkpoint else "the preparations"
-        return f"note: {world.members.name(world.lost)} died; {world.size} go on, in {where}"
+        return f"note: {world.addresses.name(world.lost)} died; {world.size} go on, in {where}"
 
 
 def check_data(checkpoint: Checkpoint, task: Task) -> None:

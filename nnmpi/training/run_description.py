@@ -33,7 +33,7 @@ def describe(config: Config, task: Task, world: World) -> dict[str, Any]:
         "steps_per_epoch": task.layout.steps,
         "world_size": world.size,
         "lost_ranks": world.lost,
-        "hosts": world.members.hosts(),
+        "hosts": world.addresses.hosts(),
         "mpi": world.library(),
         "slurm": batch_job(),
         "versions": found,

@@ -99,7 +99,7 @@ class Session:
         if resumed:
             check_data(resumed, task)
             self.progress = resumed.progress
-        world.here.epoch_and_step = lambda: (self.progress.epoch, self.progress.step)
+        world.position.epoch_and_step = lambda: (self.progress.epoch, self.progress.step)
 
         self.parameters = glorot_uniform(architecture, stream(config.seed, Purpose.PARAMETERS))
         self.reduction = choose(config, world, self.layout.shards, task.held, architecture)

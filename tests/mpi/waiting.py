@@ -27,7 +27,7 @@ STEPS = 60
 
 def die(world: World, wait: Callable[[], object]) -> None:
     passed = 0
-    world.members.meet()
+    world.addresses.meet()
     if world.rank == world.size - 1:
         while True:
             if passed == STEPS:
