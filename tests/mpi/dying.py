@@ -37,7 +37,7 @@ PLACES: dict[str, list[tuple[Any, str]]] = {
     "reduce": [(Deterministic, "reduce"), (Native, "reduce"), (Slices, "reduce")],
     "sum": [(slices, "np"), (tree, "np")],  # while slices are added up, between the two barriers
     "update": [(SGD, "update")],
-    "evaluate": [(nnmpi.training.loop, "evaluate")],
+    "evaluate": [(nnmpi.training.session.Session, "evaluate")],
     "replicas": [(nnmpi.training.loop, "check_replicas")],
     "log": [(RunLog, "epoch")],
     "model": [(nnmpi.training.output.Output, "model")],
