@@ -41,7 +41,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path)
         patch.setattr("nnmpi.commands.job.run", job)
-        patch.setattr("nnmpi.commands.train.train", lambda config, world: prepare(config, world, config.shards))
+        patch.setattr("nnmpi.commands.train.train", lambda config, world, screen: prepare(config, world, config.shards))
         patch.setattr("nnmpi.commands.apply.set_threads", lambda threads: None)
         yield path
 

@@ -9,8 +9,7 @@ import click
 from nnmpi.errors import InputError
 
 if TYPE_CHECKING:
-    from nnmpi.mpi.checks import check_same
-from nnmpi.mpi.world import World
+    from nnmpi.mpi.world import World
 
 COMMANDS = ("train", "lr-find", "evaluate", "predict", "info")
 
@@ -18,6 +17,7 @@ COMMANDS = ("train", "lr-find", "evaluate", "predict", "info")
 def run(work: "Callable[[World], None]") -> int:
     """Start MPI, do `work` with the world on all ranks, end MPI; returns the exit status."""
     from nnmpi.commands.job import run
+    from nnmpi.mpi.checks import check_same
 
     check_surroundings()
     context = click.get_current_context()
