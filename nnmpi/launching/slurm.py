@@ -131,6 +131,7 @@ until wait "$training"; status=$?; ! kill -0 "$training" 2>/dev/null; do :; done
 
 if [[ ${{time_is_up-}} && $status != 0 ]]; then
     if [[ $(checkpoints) != "$before" ]]; then
+        trap '' INT TERM USR1 # a script that ends by itself now could count as the end of the job
         scontrol requeue "$SLURM_JOB_ID" && sleep 60 # Slurm ends this script
     else
         echo "nnmpi: no checkpoint was written before the time limit, so the job is not queued again" >&2
