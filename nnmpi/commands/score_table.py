@@ -7,24 +7,13 @@ from rich.table import Table
 from rich.text import Text
 
 from nnmpi.text import printable
+from nnmpi.training.scoring import TITLES
 
 WIDTH = 80
 MOST_CLASSES = 20  # that are all shown; of more, those of the lowest F1
 FEWEST_SHOWN = 10
 LONGEST_LABEL = 20
-NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "f1_macro": "F1 (mean of the classes)",
-    "roc_auc": "ROC AUC",
-    "average_precision": "average precision",
-    "top_5_accuracy": "top-5 accuracy",
-    "log_loss": "log loss",
-    "r2": "R2",
-    "mae": "mean absolute error",
-    "rmse": "root mean squared error",
-    "median_absolute_error": "median absolute error",
-}
+NAMES = TITLES | {"r2": "R2"}  # in the characters of any terminal
 
 
 def print_scores(scores: dict[str, Any], title: str) -> None:

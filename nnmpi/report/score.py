@@ -3,21 +3,9 @@
 from dataclasses import dataclass
 
 from nnmpi.report.predictions import Predictions
+from nnmpi.training.scoring import TITLES
 
-NAMES = {  # of what `nnmpi.training.scoring` gives, in the order of a page
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "f1_macro": "F1 (mean of the classes)",
-    "roc_auc": "ROC AUC",
-    "average_precision": "average precision",
-    "top_5_accuracy": "top-5 accuracy",
-    "log_loss": "log loss",
-    "r2": "R²",
-    "mae": "mean absolute error",
-    "rmse": "root mean squared error",
-    "median_absolute_error": "median absolute error",
-    "loss": "loss",
-}
+NAMES = TITLES | {"loss": "loss"}  # in the order of a page
 
 
 @dataclass(frozen=True)

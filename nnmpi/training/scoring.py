@@ -17,6 +17,21 @@ MOST_IN_MATRIX = 100  # classes of which the confusion matrix is kept
 
 Predictions = ClassPredictions | NumberPredictions
 
+# what people read for a score, in the order in which tables and pages show them
+TITLES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "f1_macro": "F1 (mean of the classes)",
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "top_5_accuracy": "top-5 accuracy",
+    "log_loss": "log loss",
+    "r2": "R²",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "median_absolute_error": "median absolute error",
+}
+
 
 def all_scores(
     scores: Scores, network: Network, part: Part, targets: Targets, world: World, target_scaler: Scaler | None
