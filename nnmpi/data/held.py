@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.scaler import AT_ONCE, blocks
+from nnmpi.data.scaler import AT_ONCE
 from nnmpi.data.shards import shard_rows
 from nnmpi.data.sources import Source
 from nnmpi.data.table import Encoding, Preparation
@@ -103,7 +103,12 @@ class HeldRows:
         """
         if self.stored.dtype.kind != "f":
             return
-        for start, numbers in blocks(self.stored):
+        rows = max(1, AT_ONCE // max(1, self.stored.shape[1]))
+        for start in range(0, len(self.stored), rows):
+            numbers = self.stored[start : start + rows]
+            with np.errstate(over="ignore", invalid="ignore"):
+                if np.isfinite(np.add.reduce(numbers, axis=None)):  # half the time of looking at each number
+                    continue
             bad = ~np.isfinite(numbers) if self.source.columns is None else np.isinf(numbers)
             if bad.any():
                 row, feature = np.argwhere(bad)[0]
