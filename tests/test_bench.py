@@ -38,6 +38,7 @@ def agrees(cell: str, figure: dict[str, Any]) -> bool:
 
 @pytest.mark.mpi
 @pytest.mark.slow
+@pytest.mark.more("a benchmark of some minutes, which nothing else depends on")
 def test_all_parts_are_measured_and_tabulated(tmp_path: Path) -> None:
     bench = [sys.executable, str(BENCH), "--quick", "--no-peers", "--rounds", "2"]
     done = run([*bench, "--output", str(tmp_path / "bench")], tmp_path, timeout=1200).succeeded()
@@ -52,7 +53,10 @@ def test_all_parts_are_measured_and_tabulated(tmp_path: Path) -> None:
     values = network["seconds"]["nnmpi, 2 ranks"]["values"]
     limits = network["seconds"]["limit"]["values"]
     shares = [limit / step for limit, step in zip(limits, values, strict=True)]
-    two, limit, share, in_one_loop, with_update = rows(markdown, "A step, 2 ranks")[name]
+    two, launched, limit, on_off, share, in_one_loop, with_update = rows(markdown, "A step, 2 ranks")[name]
+    assert agrees(launched, network["seconds"]["nnmpi launch, 2 ranks"])
+    pairs = zip(network["seconds"]["nnmpi launch, 2 ranks"]["values"], values, strict=True)
+    assert float(on_off.split()[0]) == pytest.approx(sum(a / b for a, b in pairs) / 2, abs=0.051)
     assert agrees(two, network["seconds"]["nnmpi, 2 ranks"])
     assert seconds(two)[0] == pytest.approx(sum(values) / 2, rel=6e-3)
     assert agrees(limit, network["seconds"]["limit"])
@@ -65,6 +69,12 @@ def test_all_parts_are_measured_and_tabulated(tmp_path: Path) -> None:
     assert agrees(one, network["seconds"]["nnmpi, 1 rank"])
     (scaling,) = rows(markdown, "Weak scaling")[name]
     assert float(scaling.split()[0]) == pytest.approx(network["weak scaling"]["nnmpi"]["median"], abs=0.051)
+
+    one, two, launched, *speeds = rows(markdown, "One batch shared out")["128"]
+    assert agrees(two, found["sharing"]["128"]["seconds"]["2 ranks"])
+    assert float(speeds[0].split()[0]) == pytest.approx(
+        found["sharing"]["128"]["speed"]["2 ranks"]["median"], abs=0.051
+    )
 
     assert agrees(rows(markdown, "The whole command")["nnmpi"][0], found["startup"]["seconds"]["nnmpi"])
     (digits,) = rows(markdown, "Peak memory")["digits, 2 ranks"]

@@ -11,13 +11,6 @@ from jobs import ROOT
 from slurm import Slurm
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is marked more, unless it is asked for."""
-    if not config.getoption("--cluster-all"):
-        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("more")])
-        items[:] = [item for item in items if not item.get_closest_marker("more")]
-
-
 @pytest.fixture(scope="session")
 def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     if reason := why_not():

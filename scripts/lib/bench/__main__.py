@@ -21,13 +21,14 @@ import memory
 import networks
 import ours
 import peers
+import sharing
 import startup
 import steps
 import table
 from machine import commit, machine
 from processes import ROOT, Failed
 
-PARTS = ("steps", "startup", "memory", "growth")
+PARTS = ("steps", "sharing", "startup", "memory", "growth")
 ROUNDS = 7  # a ratio differs by a quarter from round to round where cores are shared; the median of few by a tenth
 PICTURES = {
     "steps": "Time of a step over the limit on 2 ranks, and over that of nnmpi on one core",
@@ -69,8 +70,9 @@ def main() -> None:
     asked.output.mkdir(parents=True, exist_ok=True)
     measures = {
         "steps": lambda: steps.measure(
-            networks.QUICK if asked.quick else networks.TABLE, rounds, with_peers, core, say
+            networks.QUICK if asked.quick else networks.TABLE, rounds, chosen(asked) if with_peers else (), core, say
         ),
+        "sharing": lambda: sharing.measure(asked.quick, rounds, core, say),
         "startup": lambda: startup.measure(rounds, with_peers, say),
         "memory": lambda: memory.measure(asked.quick, say),
         "growth": lambda: growth.measure(asked.quick, 1 if asked.quick else 3, say),
@@ -94,14 +96,25 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", type=_parts, default=PARTS, help=f"of {', '.join(PARTS)}; separated by commas")
     parser.add_argument("--rounds", type=int, help=f"of steps and startup  [default: {ROUNDS}; 2 if quick]")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="compare with the peers")
+    parser.add_argument("--against", help="of the peers only these; their names, separated by semicolons")
     parser.add_argument("--docs", action="store_true", help="put tables and pictures into docs/, too")
     parser.add_argument("--output", type=Path, default=ROOT / "bench", help="directory  [default: bench/]")
     return parser.parse_args()
 
 
+def chosen(asked: argparse.Namespace) -> tuple[peers.Peer, ...]:
+    """The peers that were asked for."""
+    names = (asked.against or ";".join(peer.name for peer in peers.PEERS)).split(";")
+    unknown = set(names) - {peer.name for peer in peers.PEERS}
+    if unknown:
+        sys.exit(f"bench: --against {'; '.join(unknown)}: allowed are {'; '.join(peer.name for peer in peers.PEERS)}")
+    return tuple(peer for peer in peers.PEERS if peer.name in names)
+
+
 def command(asked: argparse.Namespace) -> str:
     """The command that measures the same again, wherever its results go."""
     flags = {"--quick": asked.quick, "--no-peers": not asked.peers, f"--rounds {asked.rounds}": asked.rounds}
+    flags[f'--against "{asked.against}"'] = asked.against
     flags[f"--only {','.join(asked.only)}"] = list(asked.only) != list(PARTS)
     return " ".join(["scripts/bench", *(flag for flag, given in flags.items() if given)])
 

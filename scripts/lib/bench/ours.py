@@ -28,15 +28,24 @@ def train(*flags: str) -> list[str]:
     return [str(PROGRAMS / "nnmpi"), "train", *flags]
 
 
-def step(network: Network, ranks: int, core: int | None = None) -> dict[str, Any]:
-    """Seconds of a step of ``nnmpi train``: the median over its epochs but the first; and what it ran on."""
+def launch(ranks: int, *flags: str) -> list[str]:
+    """``nnmpi launch``, which turns on what keeps survivors of a killed rank going."""
+    return [str(PROGRAMS / "nnmpi"), "launch", "-n", str(ranks), "--", "train", *flags]
+
+
+def step(network: Network, ranks: int, core: int | None = None, launched: bool = False) -> dict[str, Any]:
+    """Seconds of a step of ``nnmpi train``: the median over its epochs but the first; and what it ran on.
+
+    `launched`: by ``nnmpi launch``, else by ``mpiexec``.
+    """
     fan_in, *hidden, classes = network.layers
     batch = network.batch * ranks
     rows = -(-network.steps * batch * 5 // 4)  # a fifth is for testing
     flags = ["--data", f"random:{rows}x{fan_in}x{classes}", "--hidden", ",".join(map(str, hidden)) or "none"]
     flags += ["--batch-size", str(batch), "--epochs", str(network.epochs + 1), "--checkpoint-every", "never"]
     with tempfile.TemporaryDirectory() as directory:
-        run(mpiexec(ranks, *train(*flags, "--output", directory)), 180.0, core=core)
+        flags += ["--output", directory]
+        run(launch(ranks, *flags) if launched else mpiexec(ranks, *train(*flags)), 180.0, core=core)
         config = json.loads((Path(directory) / "config.json").read_text())
         lines = (Path(directory) / "metrics.jsonl").read_text().splitlines()
     seconds = [json.loads(line)["seconds"] for line in lines[1:]]

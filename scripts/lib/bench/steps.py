@@ -6,20 +6,21 @@ from typing import Any
 from figures import in_turn, of, ratio, total
 from networks import Network
 from ours import limit, step
-from peers import PEERS, Peer
+from peers import Peer
 
 Say = Callable[[str], None]
 
 
-def measure(networks: tuple[Network, ...], rounds: int, peers: bool, core: int, say: Say) -> dict[str, Any]:
+def measure(networks: tuple[Network, ...], rounds: int, peers: tuple[Peer, ...], core: int, say: Say) -> dict[str, Any]:
     """All networks, one after the other; within each, everything in turn."""
-    return {str(network): _network(network, rounds, PEERS if peers else (), core, say) for network in networks}
+    return {str(network): _network(network, rounds, peers, core, say) for network in networks}
 
 
 def _network(network: Network, rounds: int, peers: tuple[Peer, ...], core: int, say: Say) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     measurements: dict[str, Callable[[], Any]] = {
         "nnmpi, 2 ranks": lambda: step(network, 2),
+        "nnmpi launch, 2 ranks": lambda: step(network, 2, launched=True),
         "limit": lambda: limit(network),
         "nnmpi, 1 rank": lambda: step(network, 1, core),
     }
@@ -35,6 +36,7 @@ def _network(network: Network, rounds: int, peers: tuple[Peer, ...], core: int, 
     steps = {name: of(found[name], "step") for name in measurements if name != "limit"}
     bound = total(alone["products"], alone["allreduce"])
     two, one = steps["nnmpi, 2 ranks"], steps["nnmpi, 1 rank"]
+    launched = steps["nnmpi launch, 2 ranks"]
     result: dict[str, Any] = {
         "network": {"layers": network.layers, "batch": network.batch, "parameters": network.parameters},
         "seconds": steps | {"limit": bound},
@@ -44,10 +46,12 @@ def _network(network: Network, rounds: int, peers: tuple[Peer, ...], core: int, 
         "share in one loop with the update": ratio(alone["updating"], two),
         "weak scaling": {"nnmpi": ratio(one, two)},
         "times nnmpi": {peer.name: ratio(steps[peer.name], two if peer.processes == 2 else one) for peer in peers},
+        "times nnmpi launch": {peer.name: ratio(steps[peer.name], launched) for peer in peers if peer.processes == 2},
+        "fault tolerance": ratio(launched, two),
         "settings": settings,
         "versions": {},
     }
-    if peers:
+    if {"PyTorch", "PyTorch DDP"} <= set(steps):
         result["weak scaling"]["PyTorch DDP"] = ratio(steps["PyTorch"], steps["PyTorch DDP"])
     for values in found.values():
         for value in values if isinstance(values, list) else []:

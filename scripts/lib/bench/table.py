@@ -6,6 +6,7 @@ from typing import Any
 Figure = dict[str, Any]
 Format = Callable[[float], str]
 
+OURS = ("nnmpi, mpirun", "nnmpi launch", "limit", "launch / mpirun")
 SHARES = {
     "share of the limit": "limit / nnmpi",
     "share in one loop": "products and own reduction in one loop",
@@ -16,7 +17,8 @@ SHARES = {
 def markdown(found: dict[str, Any]) -> str:
     """All tables of the parts that were measured, each with a line that says how to read it."""
     sections = [_head(found)]
-    for part, write in (("steps", _steps), ("startup", _startup), ("memory", _memory), ("growth", _growth)):
+    writers = {"steps": _steps, "sharing": _sharing, "startup": _startup, "memory": _memory, "growth": _growth}
+    for part, write in writers.items():
         if part in found:
             sections += write(found[part])
     return "\n\n".join(sections) + "\n"
@@ -78,21 +80,23 @@ def _head(found: dict[str, Any]) -> str:
 def _steps(steps: dict[str, Any]) -> list[str]:
     two, one, scaling, parts, used = [], [], [], [], []
     peers: list[str] = []
+    together: list[str] = []
+    alone: list[str] = []
     for name, network in steps.items():
         times, peers = network["seconds"], list(network["settings"])
-        alone = [p for p in peers if p != "PyTorch DDP"]
-        row = [name, cell(times["nnmpi, 2 ranks"], seconds), cell(times["limit"], seconds)]
-        row += [cell(network[share], ratio) for share in SHARES]
-        two.append([*row, *_against(network, peers, ["PyTorch DDP"])])
+        together = list(network["times nnmpi launch"])
+        alone = [p for p in peers if p not in together]
+        row = [name, *(cell(times[way], seconds) for way in ("nnmpi, 2 ranks", "nnmpi launch, 2 ranks", "limit"))]
+        row += [cell(network["fault tolerance"], ratio), *(cell(network[share], ratio) for share in SHARES)]
+        two.append([*row, *_against(network, peers, together)])
         one.append([name, cell(times["nnmpi, 1 rank"], seconds), *_against(network, peers, alone)])
         scaling.append([name, *(cell(figure, ratio) for figure in network["weak scaling"].values())])
         parts.append([name, *_parts(network)])
         used.append([name, *(network["settings"][peer]["used"] or "plain" for peer in peers)])
-    alone = [p for p in peers if p != "PyTorch DDP"]
     ddp = ["PyTorch DDP"] if "PyTorch DDP" in peers else []
     found = [
         "### A step, 2 ranks on 2 cores",
-        grid(["network (batch of a rank)", "nnmpi", "limit", *SHARES.values(), *ddp], two),
+        grid(["network (batch of a rank)", *OURS, *SHARES.values(), *together], two),
         "### A step, one process on one core",
         grid(["network (batch)", "nnmpi", *alone], one),
         "### Weak scaling from 1 to 2 ranks: time of a step on 1 rank / on 2",
@@ -106,12 +110,13 @@ def _steps(steps: dict[str, Any]) -> list[str]:
 
 
 def _against(network: dict[str, Any], peers: list[str], wanted: list[str]) -> list[str]:
-    """For each peer the time of its step, and how many times nnmpi's that is."""
+    """For each peer the time of its step, and how many times nnmpi's that is; with 2 ranks `nnmpi launch`'s, too."""
     cells = []
     for peer in (p for p in wanted if p in peers):
-        times = network["times nnmpi"][peer]
+        times = [n[peer] for n in (network["times nnmpi"], network["times nnmpi launch"]) if peer in n]
         text = cell(network["seconds"][peer], seconds)
-        cells.append(text if "failed" in times else f"{text}, **{ratio(times['median'])}×**")
+        more = " and ".join(f"**{ratio(t['median'])}×**" for t in times if "failed" not in t)
+        cells.append(f"{text}, {more}" if more else text)
     return cells
 
 
@@ -127,6 +132,20 @@ def shares(network: dict[str, Any]) -> dict[str, float] | None:
 def _parts(network: dict[str, Any]) -> list[str]:
     found = shares(network)
     return [f"{share:.0%}" for share in found.values()] if found else ["failed"] * 4
+
+
+def _sharing(sharing: dict[str, Any]) -> list[str]:
+    ways = list(next(iter(sharing.values()))["seconds"])
+    rows = [
+        [
+            batch,
+            *(cell(found["seconds"][way], seconds) for way in ways),
+            *(cell(figure, ratio) for figure in found["speed"].values()),
+        ]
+        for batch, found in sharing.items()
+    ]
+    head = ["batch of a step", *ways, *(f"speed of {way}" for way in ways[1:])]
+    return ["### One batch shared out, 784-256-128-10, one thread a rank", grid(head, rows)]
 
 
 def _startup(startup: dict[str, Any]) -> list[str]:
