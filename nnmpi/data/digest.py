@@ -16,7 +16,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Hashes = npt.NDArray[np.uint64]
 
-AT_ONCE = 1 << 13  # numbers that are hashed at once; they stay in a core's cache
+AT_ONCE = 1 << 15  # numbers that are hashed at once; they fit a core's cache
 FILL = float.fromhex("0x1.00000d5a3c96fp0")  # whose last bits are no zeros
 
 
@@ -63,13 +63,13 @@ def _linear(x: Array, first: int) -> Hashes:
     hashes = np.zeros(len(x), np.uint64)
     rows = max(1, AT_ONCE // max(1, x.shape[1]))
     room = np.empty((rows, x.shape[1]))
-    for start in range(0, len(x), rows):
-        block = x[start : start + rows]
-        numbers = room[: len(block)]
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        for start in range(0, len(x), rows):
+            block = x[start : start + rows]
+            numbers = room[: len(block)]
             np.multiply(block, FILL, out=numbers, dtype=np.float64)
-        numbers += 0.0  # -0.0 equals 0.0
-        np.einsum("ij,j->i", numbers.view(np.uint64), weights, out=hashes[start : start + len(block)])
+            numbers += 0.0  # -0.0 equals 0.0
+            np.einsum("ij,j->i", numbers.view(np.uint64), weights, out=hashes[start : start + len(block)])
     return hashes
 
 
