@@ -90,9 +90,9 @@ PRESET = {
 @pytest.mark.parametrize("which", PRESET)
 def test_preset_threads_are_followed_and_named(nnmpi: CommandServer, which: str, tmp_path: Path) -> None:
     variables, threads = PRESET[which]
-    text = nnmpi("info", cwd=tmp_path, COLUMNS="200", **variables).succeeded().out
+    text = nnmpi("info", cwd=tmp_path, COLUMNS="200", **variables).out  # which may find that there are fewer cores
     (name, value), *_ = variables.items()
-    assert f"{threads} ({name}={value.partition(',')[0]}" in text
+    assert f"{threads} a rank ({name}={value.partition(',')[0]}" in text
 
 
 @pytest.mark.parametrize("value", ["", "0", "-1", "x", "²"])
