@@ -55,6 +55,7 @@ def bound_to_one_core(facts: Facts) -> Finding | None:
     crowds = [found for ranks in machines(facts) if (found := crowd(ranks))]
     if not crowds:
         return None
+    one = " (the hosts are one machine)" if len({rank["host"] for rank in crowds[0]}) > 1 else ""
     cpus = sorted({cpu for rank in crowds[0] for cpu in rank["cpus"]})
     more = f", and so on {len(crowds) - 1} other machine{'s' * (len(crowds) > 2)}" if len(crowds) > 1 else ""
     launcher = facts["job"]["launcher"] or ""
@@ -63,7 +64,7 @@ def bound_to_one_core(facts: Facts) -> Finding | None:
     )
     return Finding(
         "problem",
-        f"{places(crowds[0])} are bound to core{'s' * (len(cpus) > 1)} {', '.join(map(str, cpus))} together{more}",
+        f"{places(crowds[0])} are bound to core{'s' * (len(cpus) > 1)} {', '.join(map(str, cpus))} together{one}{more}",
         remedy,
     )
 

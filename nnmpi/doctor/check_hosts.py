@@ -137,8 +137,8 @@ def output_not_shared(facts: Facts) -> Finding | None:
         return None
     return Finding(
         "problem",
-        f"{output['directory']} on {facts['hosts'][0]['host']} is not seen by {', '.join(output['unseen_by'])}: results "
-        "and checkpoints are lost with that host, and a run resumes only where rank 0 is on it again",
+        f"{output['directory']} on {facts['hosts'][0]['host']} is not seen by {', '.join(output['unseen_by'])}: "
+        "results and checkpoints are lost with that host, and a run resumes only where rank 0 is on it again",
         "--output DIR on a file system that all hosts share",
     )
 

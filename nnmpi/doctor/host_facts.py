@@ -14,7 +14,7 @@ UP_AND_RUNNING = 0x1 | 0x40
 MEMORY = "/dev/shm"
 # Bytes of it that MPI libraries want for all ranks of a host, and for each. With less Open MPI goes another, slower
 # way, and MPICH dies; measured with 2, 4 and 8 ranks of Open MPI 5.0.11, MPICH 5.0.2 and Intel MPI 2021.18.
-NEEDED = {"Open MPI": (17 << 20, 1 << 20), "MPICH": (0, 6 << 20), "Intel": (0, 6 << 20)}
+NEEDED = {"Open MPI": (17 << 20, 1 << 20), "MPICH": (10 << 20, 6 << 20), "Intel": (1 << 20, 1 << 20)}
 
 
 def cpuinfo() -> dict[str, str]:

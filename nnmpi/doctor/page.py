@@ -211,4 +211,7 @@ def _clock(host: dict[str, Any], first: dict[str, Any]) -> str:
     if not clock or host is first:
         return ""
     ahead, trip = clock["ahead_seconds"], clock["round_trip_seconds"]
-    return f"{duration(ahead)} ahead of {first['host']}'s, ± {duration(trip / 2)}; a round trip takes {duration(trip)}"
+    way = "ahead of" if ahead >= 0 else "behind"
+    return (
+        f"{duration(abs(ahead))} {way} {first['host']}'s, ± {duration(trip / 2)}; a round trip takes {duration(trip)}"
+    )

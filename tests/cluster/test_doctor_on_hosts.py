@@ -84,6 +84,6 @@ def test_hosts_that_cannot_be_used_are_named_before_the_launcher_starts(cluster:
         f"no rank can be started on {n}" for n in ("node2", "node3", "node9")
     ]
     assert "nnmpi there is 9." in told[0]
-    assert "timed out" in told[1].lower()
+    assert any(words in told[1] for words in ("timed out", "No route to host")), told[1]
     assert "resolve" in told[2]
     assert done.status == 1

@@ -110,10 +110,14 @@ def test_small_shm(mpi: Environment, tmp_path: Path) -> None:
     if os.geteuid() or subprocess.run(private_shm("1m", "true"), capture_output=True).returncode:
         pytest.skip("mounting needs root")
     command = mpi.nnmpi(2, "info", "--json")
-    done = run(private_shm("16m", *command), tmp_path)
-    assert "small_shm" in found(done)
+    done = run(private_shm("12m", *command), tmp_path)
+    assert "13 MB free of 13 MB" in found(done)["small_shm"]["what"]
     assert done.status == 1
-    assert "small_shm" not in found(run(private_shm("1g", *command), tmp_path))
+    (note,) = [line for line in done.err.splitlines() if line.startswith("nnmpi: note")]
+    assert "13 MB free, so MPI may die" in note  # said before it does
+    enough = run(private_shm("1g", *command), tmp_path)
+    assert "small_shm" not in found(enough)
+    assert "nnmpi: note" not in enough.err
 
 
 @pytest.mark.slow
