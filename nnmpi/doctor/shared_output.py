@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -27,8 +28,8 @@ def shared_output(world: World, output: Path) -> dict[str, Any]:
         try:
             if several:
                 token.touch(exist_ok=False)
-            elif not os.access(place, os.W_OK | os.X_OK):
-                problem = f"{place} cannot be written"
+            else:
+                tempfile.TemporaryFile(dir=place).close()  # a file without a name
         except OSError as error:
             problem = f"{place} cannot be written ({error.strerror})"
     try:

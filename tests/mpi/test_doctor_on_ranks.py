@@ -152,6 +152,16 @@ def test_no_mpi_library(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_clocks_that_differ(mpi: Environment, tmp_path: Path) -> None:
+    program = str(ROOT / "tests/programs/compare_clocks.py")
+    done = run(mpi.mpiexec(3, mpi.program("python"), program), tmp_path).succeeded()
+    ahead, took = map(int, done.out.split()[2:4])
+    assert done.out.split()[:2] == ["0", "0"]
+    assert abs(ahead - 3_000_000_000) <= took // 2
+    assert done.out.endswith("['a', 'b']\n")
+
+
+@pytest.mark.slow
 def test_a_rank_that_stops_is_named(mpi: Environment, tmp_path: Path) -> None:
     command = [mpi.program("python"), DISTURBED]
     done = run(mpi.mpiexec_each(command, [*command, "stop"], command), tmp_path, **mark(tmp_path))
