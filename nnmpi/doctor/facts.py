@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -155,7 +154,7 @@ def host_facts_of(world: World) -> dict[str, Any]:
         "processor": host_facts.processor(),
         "cpus": os.cpu_count() or 1,
         "memory": host_facts.memory(),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{os.uname().sysname} {os.uname().release}",
         "interfaces": host_facts.interfaces(),
         "infiniband": host_facts.infiniband(),
         "clock": None,
