@@ -21,7 +21,7 @@ FLAGS = {
     ),
     "evaluate": ("MODEL", "--data"),
     "predict": ("MODEL", "--data", "--out"),
-    "info": (),
+    "info": ("--json", "--output"),
     "launch": ("-n,", "--hostfile", "--restarts", "--fault-tolerance", "--tag-output", "--dry-run"),
 }
 HELP = """

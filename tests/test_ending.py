@@ -25,13 +25,13 @@ def test_further_signal_ends_it() -> None:
     with subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=pipe, stderr=pipe) as process:
         assert process.stdout
         process.stdout.readline()
-        end(process.pid, 0.01, "node7")
+        end(process.pid, 0.01, "note: waits for node7")
         try:
             _, errors = process.communicate(timeout=10)
         finally:
             process.kill()
     assert process.returncode == 7
-    assert errors == b"nnmpi: note: stopping mpirun, which still waits for node7\n"
+    assert errors == b"nnmpi: note: waits for node7\n"
 
 
 def test_who_ends_by_itself_is_left_alone() -> None:

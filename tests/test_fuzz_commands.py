@@ -23,14 +23,13 @@ from nnmpi.training.task import prepare
 pytestmark = pytest.mark.slow
 
 
-def job(work: Callable[[Any], None]) -> int:
+def job(work: Callable[[Any], int | None], mpi: Any = None) -> int:
     """`nnmpi.commands.job.run`, without MPI."""
     try:
-        work(Alone())
+        return work(Alone()) or 0
     except CommandError as error:
         print(f"nnmpi: {error}", file=sys.stderr)
         return error.status
-    return 0
 
 
 @pytest.fixture(scope="module")

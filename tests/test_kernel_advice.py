@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from nnmpi.commands import kernel_advice as module
-from nnmpi.commands.kernel_advice import kernel_advice
+from nnmpi.doctor import host_facts
+from nnmpi.doctor.kernel_advice import kernel_advice
 
 AVX512 = "fpu avx2 avx512f"
 
@@ -26,7 +26,7 @@ AVX512 = "fpu avx2 avx512f"
 def test_advice_depends_on_the_processor(lines: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "\n".join(f"{key}\t: {value}" for key, value in {"processor": "0", **lines}.items())
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
-    monkeypatch.setattr(module, "Path", lambda path: SimpleNamespace(read_text=lambda: f"{text}\n\n{text}\n\n"))
+    monkeypatch.setattr(host_facts, "Path", lambda path: SimpleNamespace(read_text=lambda: f"{text}\n\n{text}\n\n"))
     advice = kernel_advice("SkylakeX")
     assert advice.startswith("OPENBLAS_CORETYPE=Haswell") == bool(words)
     assert words in advice

@@ -365,7 +365,7 @@ def test_labels_in_errors_are_escaped(tmp_path: Path, nnmpi: CommandServer) -> N
 def test_names_of_hosts_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     world = Alone()
     world.host = "\x1b[2Jnode[red]1"
-    info(world)
+    info(world, None, False, None)
     out = capsys.readouterr().out
     assert "\x1b[2J" not in out
-    assert "\\x1b[2Jnode[red]1 (1 ranks)" in out
+    assert "\\x1b[2Jnode[red]1 (1 rank)" in out

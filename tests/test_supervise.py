@@ -11,7 +11,7 @@ from nnmpi.launching.find_mpiexec import Launcher
 from nnmpi.launching.forward_signals import Passing
 from nnmpi.launching.hostfile import Host
 from nnmpi.launching.mpiexec_command import Job
-from nnmpi.launching.restarts import supervise
+from nnmpi.launching.restarts import once, supervise
 
 MPI = {"Open MPI": "5.0.11", "MPICH": "5.0.2"}
 BEGIN = """echo '{"finished": false}' > new; mv new run/config.json"""
@@ -179,3 +179,11 @@ def test_evidence_counts_what_is_whole(tmp_path: Path) -> None:
     seen = evidence(tmp_path, None)
     assert (seen.begun, seen.finished, seen.epoch, seen.update) == (True, False, 3, 30)
     assert module.Failure(1, seen).repeats(module.Failure(1, seen))
+
+
+def test_a_launcher_that_takes_too_long_is_ended(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mpiexec"
+    path.write_text("#!/bin/sh\nexec sleep 600\n")
+    path.chmod(0o755)
+    assert once(Launcher(str(path), "MPICH", "5.0.2", False), Job(2, ("info",)), [], limit=0.3) == 1
+    assert "did not end within 0 s" in capfd.readouterr().err

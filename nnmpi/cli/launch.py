@@ -68,13 +68,20 @@ def launch(
     if dry_run:
         print(first)
         return 0
+    limit = None
     from nnmpi.commands.relay import relayed_output
     from nnmpi.files.run_directory import choose_directory
     from nnmpi.launching.restarts import once, supervise
 
+    if name == "info":
+        from nnmpi.commands.info import launched_time_limit, show_unreached
+
+        if show_unreached(hosts, settings["machine_readable"]):
+            return 1
+        limit = launched_time_limit(ranks)
     if config is None:
         with relayed_output():
-            return once(launcher, job, hosts)
+            return once(launcher, job, hosts, limit)
     directory = choose_directory(config.output, config.data, config.resume, config.overwrite)
     if not config.output:  # decided once: a restart goes on where the training began
         job = replace(job, arguments=(command[0], "--output", str(directory), *command[1:]))

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 COMMANDS = ("train", "lr-find", "evaluate", "predict", "info")
 
 
-def run(work: "Callable[[World], None]") -> int:
-    """Start MPI, do `work` with the world on all ranks, end MPI; returns the exit status."""
+def run(work: "Callable[[World], int | None]", mpi: Any = None) -> int:
+    """Start MPI, do `work` with the world on all ranks, end MPI; returns the exit status.
+
+    `mpi` is the library to start, if it is known already.
+    """
     from nnmpi.commands.job import run
     from nnmpi.mpi.checks import check_same
 
@@ -23,12 +26,12 @@ def run(work: "Callable[[World], None]") -> int:
     context = click.get_current_context()
     name, arguments = str(context.info_name), str(context.params)
 
-    def checked(world: "World") -> None:
+    def checked(world: "World") -> int | None:
         if name != "train":  # which does so itself, where ranks may die meanwhile
             check_same(world, {"commands": name.encode(), "arguments": arguments.encode(errors="backslashreplace")})
-        work(world)
+        return work(world)
 
-    return run(checked)
+    return run(checked, mpi=mpi)
 
 
 def check_surroundings() -> None:

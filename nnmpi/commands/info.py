@@ -1,95 +1,124 @@
-"""The command ``info``: what a command started in the same way would use."""
+"""The command ``info``: what a command started in the same way would use, what is wrong with it, and the remedy."""
 
+import json
+import os
+import shutil
+import signal
+import socket
+import time
+from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from nnmpi.commands.kernel_advice import kernel_advice
-from nnmpi.environment import blas, set_threads, versions
+from nnmpi.doctor.checks import check
+from nnmpi.doctor.facts import gather
+from nnmpi.doctor.finding import Facts, Finding
+from nnmpi.doctor.host_facts import needed_shm, shared_memory
+from nnmpi.doctor.page import as_json, page
+from nnmpi.doctor.reach_hosts import unreached
+from nnmpi.environment import set_threads
 from nnmpi.errors import InputError
-from nnmpi.launching.find_mpiexec import find_launcher
+from nnmpi.faults.watchdog import Watchdog
+from nnmpi.files.run_directory import RUNS
+from nnmpi.launching.end_launcher import end_launcher
+from nnmpi.launching.hostfile import Host
 from nnmpi.mpi.alone import Alone
 from nnmpi.mpi.checks import blas_threads
-from nnmpi.mpi.cores import cores, preset_threads, quota
-from nnmpi.mpi.launcher import allocated_tasks, launched, library
-from nnmpi.mpi.shared_memory import share
-from nnmpi.mpi.start import load
+from nnmpi.mpi.last_words import last_words
+from nnmpi.mpi.launcher import launched, may_have_others
+from nnmpi.mpi.launcher import library as name_of
+from nnmpi.mpi.start import load, would_die
 from nnmpi.mpi.world import World
-from nnmpi.text import printable
+
+STALLED = 15.0  # seconds that ranks wait for one that does not move
+LIMIT = 60.0  # seconds that all may take, MPI's start too; a job of thousands of ranks gets more
+LAST = 20.0  # more seconds until all that still runs is ended without a word on the ranks
+SLOW = 20  # ranks that may take a second more
 
 
-def info(world: World) -> None:
-    """Print the table; all ranks take part, rank 0 prints."""
+def time_limit(ranks: int) -> float:
+    """Seconds after which the ranks end their launcher."""
+    return LIMIT + ranks / SLOW
+
+
+def launched_time_limit(ranks: int) -> float:
+    """Seconds after which ``nnmpi launch`` ends the launcher, if the ranks could not."""
+    return time_limit(ranks) + LAST
+
+
+def library() -> Any:
+    """The MPI library, loaded but not started; a stand-in for it where there is one rank, or MPI cannot start at all.
+
+    Whatever happens from here on, it takes no longer than a time limit.
+    """
+    name, size, rank = launched()
+    if name:
+        limit = time_limit(size)
+        if rank == 0:
+            end_launcher(
+                f"not all of {size} ranks have answered within {limit:.0f} s: MPI cannot start, or its messages get "
+                "lost. See that no firewall is between the hosts, and that none of them hangs",
+                limit,
+            )
+        signal.alarm(int(limit + LAST))  # where the launcher cannot be ended from here, the ranks end
+    if not may_have_others():
+        return Alone()
+    try:
+        mpi = load()
+    except InputError:
+        return Alone()  # which the facts tell
+    if would_die(mpi):
+        return Alone()
+    _warn_of_small_shm(mpi)
+    return mpi
+
+
+def _warn_of_small_shm(mpi: Any) -> None:
+    """Say so before MPI starts where /dev/shm is so small that it may die of it; one rank of each host does."""
+    first = os.environ.get("OMPI_COMM_WORLD_LOCAL_RANK", os.environ.get("MPI_LOCALRANKID", "0")) == "0"
+    ranks = os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE", os.environ.get("MPI_LOCALNRANKS", "1"))
+    shm = shared_memory()
+    if first and ranks.isdigit() and shm and shm["free"] < needed_shm(name_of(mpi), int(ranks)):
+        text = f"/dev/shm of {socket.gethostname()} has {shm['free'] / 1e6:.0f} MB free, so MPI may die while it starts"
+        last_words(f"nnmpi: note: {text}; docker run --shm-size=1g\n")
+
+
+def info(world: World, output: str | None, machine_readable: bool, shm: dict[str, int] | None) -> int:
+    """Gather the facts and check them, on all ranks; rank 0 prints. Returns the exit status: 1 if there is a problem.
+
+    `shm` is what /dev/shm was before MPI started.
+    """
     threads = blas_threads(world)
     set_threads(threads)
-    hosts = world.addresses.hosts()
-    launcher, promised, _ = launched()
-    started = "not started by a launcher" if launcher is None else f"{launcher}, {promised} processes"
-    if allocated_tasks() > 1:
-        started += f", though Slurm allocated {allocated_tasks()} tasks: train with srun, or unset SLURM_NTASKS"
-    if promised != world.size:
-        started += ": NOT of the same MPI as the library; training will be refused"
-    math = blas()
-    kernel = _blas(math)
-    addition = "by one rank alone" if world.size == 1 else "by the MPI library"
-    if share(world, 1, 1, "float32") is not None:
-        addition = "in shared memory"
-    rows = {
-        "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
-        "MPI library": _library(world),
-        "launcher": started,
-        "world size": str(world.size),
-        "hosts": ", ".join(f"{host} ({hosts.count(host)} ranks)" for host in dict.fromkeys(hosts)),
-        "BLAS": "; ".join(filter(None, [kernel, kernel_advice(math["kernel"])])),
-        "BLAS threads of a rank": f"{threads} ({_why_threads()}; --threads changes it)",
-        "gradients are added up": addition,
-        "fault tolerance": "on: training goes on without ranks that die"
-        if world.recovers
-        else "off: a lost rank ends the job (Open MPI: mpirun --with-ft ulfm)",
-    }
-    if world.rank == 0:
-        rows["nnmpi launch"] = _launcher()
-        table = Table(show_header=False)
-        for row in rows.items():
-            table.add_row(*(Text(printable(cell)) for cell in row))
-        Console().print(table)
+    with Watchdog(world, STALLED, remark="") as watchdog:
+        watchdog.start()
+        facts = gather(world, threads, Path(output or RUNS), shm)
+    findings = check(facts) if world.rank == 0 else []
+    speaks = world.rank == 0 and (world.size > 1 or launched()[2] == 0)
+    if speaks:
+        show(findings, facts, machine_readable)
+    status = int(world.broadcast_bytes(str(_status(findings)).encode() if world.rank == 0 else None))
+    if status and not speaks:
+        time.sleep(0.5 if world.size > 1 else 2)  # the launcher ends all when the first exits
+    if launched()[0]:
+        signal.alarm(0)
+    return status
 
 
-def _blas(math: dict[str, Any]) -> str:
-    """The BLAS in a cell of the table."""
-    if math["library"] is None:
-        return (
-            "one that threadpoolctl does not know, or none: set its threads by its own variables; a NumPy with "
-            "OpenBLAS or MKL may be faster (pip install numpy)"
-        )
-    return f"{math['library']} {math['version']}, kernel {math['kernel']}"
+def show_unreached(hosts: list[Host], machine_readable: bool) -> bool:
+    """Try to reach each of `hosts` as the launcher would; if some cannot be, print why, and return True."""
+    findings = unreached(hosts)
+    if findings:
+        show(findings, None, machine_readable)
+    return bool(findings)
 
 
-def _launcher() -> str:
-    """What ``nnmpi launch`` would start a job with."""
-    try:
-        return f"would use {find_launcher()}"
-    except InputError as error:
-        return str(error)
+def show(findings: list[Finding], facts: Facts | None, machine_readable: bool) -> None:
+    """Print findings and facts, for people or for programs."""
+    if machine_readable:
+        print(json.dumps(as_json(findings, facts)), flush=True)
+    else:
+        print(page(findings, facts, shutil.get_terminal_size((100, 24)).columns), flush=True)
 
 
-def _library(world: World) -> str:
-    """The library in use; without a launcher, the one that a launcher's ranks would use."""
-    if not isinstance(world.mpi, Alone):
-        return world.library()
-    try:
-        return f"not needed for one rank; installed is {library(load())}"
-    except InputError as error:
-        return f"not needed for one rank; {error}"
-
-
-def _why_threads() -> str:
-    """What decides how many threads BLAS gets."""
-    preset, limit = preset_threads(), quota()
-    if preset:
-        return f"{preset[0]}={preset[1]}"
-    if limit and limit.cpus < len(cores()):
-        return f"a quota of {limit.cpus:g} CPUs of the cgroup {printable(limit.cgroup)}, for all ranks in it"
-    return f"{len(cores())} cores, for all ranks of the host"
+def _status(findings: list[Finding]) -> int:
+    return int(any(finding.severity == "problem" for finding in findings))

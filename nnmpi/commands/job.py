@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from nnmpi.errors import CommandError
 from nnmpi.faults.launcher_death import end_with
@@ -34,14 +34,16 @@ def _agree_to_start(world: World, refusal: CommandError | None) -> None:
     recovering(world, attempt, lambda: None)
 
 
-def run(work: Callable[[World], None], refusal: CommandError | None = None) -> int:
+def run(work: Callable[[World], int | None], refusal: CommandError | None = None, mpi: Any = None) -> int:
     """Start MPI where a launcher started this process, do `work` with the world, end MPI; returns the exit status.
+
+    That is what `work` returns, on all ranks the same, or 0. `mpi` is the library to start, if it is known already.
 
     An error that all ranks share is printed once and ends the job in good order. Any other exception ends it at
     once on every rank, after a message that names the rank: the others may be waiting for this one. With a `refusal`
     of its command line this rank takes part only as far as the others have to know.
     """
-    mpi = library_or_alone()
+    mpi = mpi or library_or_alone()
     alone = isinstance(mpi, Alone)
     launchers = [] if alone else launcher_processes()
     witness = Witness(launched()[1] if library(mpi).startswith("MPICH") else 1)
@@ -53,7 +55,7 @@ def run(work: Callable[[World], None], refusal: CommandError | None = None) -> i
     status = 0
     try:
         _agree_to_start(world, refusal)
-        work(world)
+        status = work(world) or 0
     except CommandError as error:
         status = error.status
         if not error.shared:
@@ -88,7 +90,10 @@ def _leave(world: World, status: int) -> NoReturn:
             world.settle()
         if world.addresses.silent and world.addresses.leads:
             hosts = ", ".join(world.addresses.silent)
-            end_launcher(f"{hosts}; the training finished, whatever the exit status of mpirun")
+            end_launcher(
+                f"note: stopping mpirun, which still waits for {hosts}; the training finished, whatever the exit "
+                "status of mpirun"
+            )
     sys.stderr.flush()
     os._exit(status)
 

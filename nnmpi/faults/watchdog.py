@@ -34,11 +34,14 @@ class Watchdog:
     instead, where that is safe: where they are on the host of the rank that found out, or answer, so that there is no
     doubt that they end.
 
+    A `remark`, by default on the flag that changes the timeout, stands at the end of that line.
+
     Only time in which this thread ran counts: a host that slept or a rank that was stopped itself gives no alarm.
     """
 
-    def __init__(self, world: World, timeout: float, recoverable: bool = False) -> None:
+    def __init__(self, world: World, timeout: float, recoverable: bool = False, remark: str | None = None) -> None:
         self._world, self._position, self._timeout, self._recoverable = world, world.position, timeout, recoverable
+        self._remark = f" (--stall-timeout {timeout:g}, 0 is off)" if remark is None else remark
         self._period = min(LONGEST_PERIOD, max(0.05, timeout / 10))
         self._patience = min(10.0, max(1.0, timeout / 10))  # how long the others may take to answer
         self._seen, self._unmoved = -1, 0.0
@@ -183,7 +186,7 @@ class Watchdog:
         text = verdict(
             self._report(), {r: p.host for r, p in peers.items()}, missing, self._answers, states, unreached, goes_on
         )
-        last_words(f"nnmpi: {text} (--stall-timeout {self._timeout:g}, 0 is off)\n")
+        last_words(f"nnmpi: {text}{self._remark}\n")
         if goes_on:
             for rank in missing:
                 self._end(rank)
@@ -228,7 +231,10 @@ class Watchdog:
                 if peer.machine == peers[self._me].machine and self._state(rank) in ("T", "t"):
                     self._kill(rank)
         members = self._world.addresses
-        if not (members.on_one_host or (members.leads and end_launcher("a host that does not answer"))):
+        if not (
+            members.on_one_host
+            or (members.leads and end_launcher("note: stopping mpirun, which waits for a host that does not answer"))
+        ):
             time.sleep(1)  # MPI ends the rank that has to see to it as soon as it notices that others have left
         self._world.farewell()
         os._exit(1)

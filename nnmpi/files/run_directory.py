@@ -13,6 +13,7 @@ from nnmpi.files.run_lock import RunLock, check_unlocked
 
 State = Literal["free", "finished", "unfinished", "other"]
 LARGEST = 1 << 24  # bytes of a config.json
+RUNS = "runs"
 FILES = ("config.json", "metrics.jsonl", "model.safetensors")
 
 
@@ -103,7 +104,7 @@ def _check_nothing_lost(directory: Path) -> None:
 
 def default_directory(data: str) -> Path:
     """``runs/`` and the name of the data; more runs of the same data get a number behind it."""
-    return Path("runs") / (Path(data.replace(":", "-")).stem or "data")
+    return Path(RUNS) / (Path(data.replace(":", "-")).stem or "data")
 
 
 def _default(data: str, resume: bool, overwrite: bool) -> Path:

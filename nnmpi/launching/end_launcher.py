@@ -15,26 +15,26 @@ from signal import SIGKILL, SIGTERM, pidfd_send_signal
 ALONE = 15.0  # seconds that the launcher has to end by itself, as it does if it can reach the host after all
 
 
-def end_launcher(reason: str, after: float = ALONE) -> bool:
+def end_launcher(message: str, after: float = ALONE) -> bool:
     """See to it that the launcher that started this process ends; whether it is on this host, and one that may wait.
 
-    If it has to be ended, it says so and gives the `reason`. Its exit status is then not 0.
+    If it has to be ended, the `message` is printed. Its exit status is then not 0.
     """
     launcher = _launcher()
     if not launcher:
         return False
     # in a session of its own, without our files: the launcher waits for all that hold them
     nowhere = subprocess.DEVNULL
-    command = [sys.executable, "-I", "-S", __file__, str(launcher), str(after), reason]
+    command = [sys.executable, "-I", "-S", __file__, str(launcher), str(after), message]
     subprocess.Popen(command, start_new_session=True, stdin=nowhere, stdout=nowhere, stderr=nowhere)
     return True
 
 
 def _launcher() -> int:
-    """Open MPI's launcher, which is our parent if it is on this host, or MPICH's, the parent of its proxy; else 0."""
+    """Open MPI's launcher, our parent where it is on this host, or MPICH's, the parent of its proxy; else 0."""
     with contextlib.suppress(OSError):
         parent = os.getppid()
-        if _name(parent) == "prterun":
+        if _name(parent).startswith(("prterun", "mpirun", "mpiexec", "orterun")):
             return parent
         above = int(Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1])
         if _name(parent) == "hydra_pmi_proxy" and _name(above).startswith(("mpiexec", "mpirun")):
@@ -46,8 +46,8 @@ def _name(process: int) -> str:
     return Path(f"/proc/{process}/comm").read_text().strip()
 
 
-def end(process: int, after: float, reason: str) -> None:
-    """End a process if it has not ended by itself after so many seconds.
+def end(process: int, after: float, message: str) -> None:
+    """End a process if it has not ended by itself after so many seconds, and print the `message`.
 
     A TERM makes the launcher end in good order, for which it would have to reach the hosts; further ones soon after
     that make it end at once. It leaves the ssh to a host that cannot be reached, which is ended with it.
@@ -57,7 +57,7 @@ def end(process: int, after: float, reason: str) -> None:
         if select.select([handle], [], [], after)[0]:
             return
         with contextlib.suppress(OSError), open(f"/proc/{process}/fd/2", "ab", buffering=0) as its_errors:
-            its_errors.write(f"nnmpi: note: stopping mpirun, which still waits for {reason}\n".encode())
+            its_errors.write(f"nnmpi: {message}\n".encode())
         below = [os.pidfd_open(child) for child in children(process)]
         for signal in (SIGTERM, SIGTERM, SIGTERM, SIGKILL):
             pidfd_send_signal(handle, signal)

@@ -52,12 +52,19 @@ class Passing:
         """The first signal that asked to stop; 0 if there was none."""
         return self._number
 
-    def run(self, command: Command) -> int:
-        """Run `command` to its end; its exit status, or 128 + the number of the signal that ended it."""
+    def run(self, command: Command, limit: float | None = None) -> int:
+        """Run `command` to its end; its exit status, or 128 + the number of the signal that ended it.
+
+        After `limit` seconds it is told to end.
+        """
         self._process = start(command)
         if self._number:  # it came while the process was being started
             self._pass_on(at_once=False)
-        status = self._process.wait()
+        try:
+            status = self._process.wait(limit)
+        except subprocess.TimeoutExpired:
+            self._pass_on(at_once=True)
+            status = self._process.wait()
         self._process = None
         signal.alarm(0)
         return status if status >= 0 else 128 - status

@@ -10,7 +10,7 @@ from pathlib import Path
 from nnmpi.errors import InputError
 from nnmpi.launching.find_mpiexec import Launcher
 from nnmpi.launching.hostfile import Host
-from nnmpi.mpi.cores import cores
+from nnmpi.mpi.cores import cores, physical_core
 from nnmpi.mpi.launcher import without_leftovers
 
 # batch systems whose allocation Open MPI's launcher reads by itself
@@ -166,12 +166,4 @@ def ranks_left(ranks: int, hosts: list[Host], left: list[Host]) -> int:
 
 def _physical_cores() -> int:
     """The cores that this process may use; those of a core's threads that share it count once."""
-    return len({_core(cpu) for cpu in cores()})
-
-
-def _core(cpu: int) -> tuple[str, ...]:
-    topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
-    try:
-        return tuple((topology / name).read_text() for name in ("physical_package_id", "core_id"))
-    except OSError:
-        return (str(cpu),)
+    return len({physical_core(cpu) for cpu in cores()})

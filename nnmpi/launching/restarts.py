@@ -103,13 +103,18 @@ def supervise(launcher: Launcher, job: Job, hosts: list[Host], restarts: int, di
                 return 128 + passing.asked()
 
 
-def once(launcher: Launcher, job: Job, hosts: list[Host]) -> int:
-    """Run a command that leaves nothing to go on from; its exit status."""
+def once(launcher: Launcher, job: Job, hosts: list[Host], limit: float | None = None) -> int:
+    """Run a command that leaves nothing to go on from, for `limit` seconds at most; its exit status."""
+    began = time.monotonic()
     with Passing(gently=False) as passing, tempfile.TemporaryDirectory(prefix="nnmpi-") as scratch:
         if hosts:
             write_hostfile(Path(scratch) / "hosts", hosts)
             job = replace(job, hostfile=Path(scratch) / "hosts")
-        status = shell_status(launcher, passing.run(command(launcher, job, hosts)))
+        status = shell_status(launcher, passing.run(command(launcher, job, hosts), limit))
+        if limit and time.monotonic() - began >= limit:
+            text = f"nnmpi: {launcher} did not end within {limit:.0f} s: it cannot start the ranks, or not end them"
+            print(message(text), file=sys.stderr, flush=True)
+            return 1
         return 128 + passing.asked() if status and passing.asked() else status
 
 

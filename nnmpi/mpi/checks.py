@@ -4,6 +4,7 @@ import hashlib
 
 from nnmpi.errors import InputError
 from nnmpi.mpi.cores import available, preset_threads, shared
+from nnmpi.mpi.host import kernel
 from nnmpi.mpi.launcher import allocated_tasks, launched
 from nnmpi.mpi.world import World
 
@@ -57,8 +58,11 @@ def check_same(world: World, things: dict[str, bytes]) -> None:
 
 
 def blas_threads(world: World) -> int:
-    """How many threads each rank should give to BLAS: what a variable says, else its part of the CPUs."""
-    mine = f"{world.host} {shared()}".encode()
+    """How many threads each rank should give to BLAS: what a variable says, else its part of the CPUs.
+
+    Containers of one machine, which MPI takes for hosts, share its CPUs, too.
+    """
+    mine = f"{kernel()} {shared()}".encode()
     ranks = world.gather_bytes(mine).count(mine)
     preset = preset_threads()
     return preset[1] if preset else max(1, available() // ranks)

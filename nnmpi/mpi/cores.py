@@ -23,6 +23,21 @@ def cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
+def cores_of(process: int) -> list[int]:
+    """The cores that another process may run on; this one's where that cannot be known."""
+    try:
+        return sorted(os.sched_getaffinity(process))
+    except (AttributeError, OSError):
+        return cores()
+
+
+def physical_core(cpu: int) -> str:
+    """The core that a CPU is a hardware thread of: the same for all of them."""
+    topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
+    names = [_read(topology / name).strip() for name in ("physical_package_id", "core_id")]
+    return " ".join(names) if all(names) else str(cpu)
+
+
 def available() -> int:
     """How many CPUs this process may use at the same time; part of a CPU counts only if it is the only one."""
     limit = quota()
@@ -32,10 +47,7 @@ def available() -> int:
 def available_to_ranks() -> int:
     """How many CPUs the ranks of this host may use together: a launcher binds ranks to cores, but not itself."""
     limit = quota()
-    try:
-        count = len(os.sched_getaffinity(os.getppid()))
-    except (AttributeError, OSError):
-        count = len(cores())
+    count = len(cores_of(os.getppid()))
     return min(count, max(1, int(limit.cpus))) if limit else count
 
 
@@ -68,8 +80,19 @@ def quota(root: Path = Path("/")) -> Quota | None:
     return min(found, key=lambda limit: limit.cpus, default=None)
 
 
-def _cgroups(root: Path) -> list[Path]:
-    """The directories of this process's CPU cgroups, with those above them."""
+def memory_limit(root: Path = Path("/")) -> int | None:
+    """The smallest memory limit in bytes that applies to this process; None if there is none.
+
+    It is read from cgroup v2's ``memory.max``, or v1's ``memory.limit_in_bytes``, as `quota`.
+    """
+    files = [cgroup / "memory.max" for cgroup in _cgroups(root)]
+    files += [cgroup / "memory.limit_in_bytes" for cgroup in _cgroups(root, "memory")]
+    limits = [int(text) for file in files if (text := _read(file).strip()).isdigit()]
+    return min((limit for limit in limits if limit < 1 << 60), default=None)  # version 1 has no "max"
+
+
+def _cgroups(root: Path, own: str = "cpu") -> list[Path]:
+    """The directories of this process's cgroups of version 2 and of the controller `own`, with those above them."""
     paths: dict[str, str] = {}  # of each hierarchy, by its controllers; "" is that of version 2
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -79,7 +102,7 @@ def _cgroups(root: Path) -> list[Path]:
         before, _, after = line.partition(" - ")
         mounted, place = before.split()[3:5]
         kind, *_, options = after.split()
-        controller = {"cgroup2": "", "cgroup": "cpu"}.get(kind)
+        controller = {"cgroup2": "", "cgroup": own}.get(kind)
         if controller not in paths or (controller and controller not in options.split(",")):
             continue
         top = root / place.lstrip("/")

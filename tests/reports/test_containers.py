@@ -72,6 +72,38 @@ def test_quota(which: str, tmp_path: Path) -> None:
     assert (limit and limit.cpus) == cpus
 
 
+MEMORY = {
+    "v2": (
+        "0::/a/b\n",
+        MOUNTED_V2,
+        {"sys/fs/cgroup/a/memory.max": "1000\n", "sys/fs/cgroup/a/b/memory.max": "max"},
+        1000,
+    ),
+    "v2, no limit": ("0::/\n", MOUNTED_V2, {"sys/fs/cgroup/memory.max": "max\n"}, None),
+    "v1": (
+        "4:cpu:/x\n5:memory:/pod\n",
+        "30 20 0:1 / /cg rw - cgroup cgroup rw,memory\n",
+        {"cg/pod/memory.limit_in_bytes": "5000\n", "cg/memory.limit_in_bytes": "9223372036854771712\n"},
+        5000,
+    ),
+    "v1, no limit": (
+        "5:memory:/\n",
+        "30 20 0:1 / /cg rw - cgroup cgroup rw,memory\n",
+        {"cg/memory.limit_in_bytes": "9223372036854771712\n"},
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("which", MEMORY)
+def test_memory_limit(which: str, tmp_path: Path) -> None:
+    cgroup, mounts, files, limit = MEMORY[which]
+    for name, text in {"proc/self/cgroup": cgroup, "proc/self/mountinfo": mounts, **files}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert cores.memory_limit(tmp_path) == limit
+
+
 @pytest.mark.parametrize(("cpus", "count"), [(0.5, 1), (1.0, 1), (1.9, 1), (2.0, 2), (99.0, 4)])
 def test_what_is_available(cpus: float, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cores, "cores", lambda: [0, 1, 2, 3])
@@ -90,9 +122,9 @@ PRESET = {
 @pytest.mark.parametrize("which", PRESET)
 def test_preset_threads_are_followed_and_named(nnmpi: CommandServer, which: str, tmp_path: Path) -> None:
     variables, threads = PRESET[which]
-    text = nnmpi("info", cwd=tmp_path, COLUMNS="200", **variables).succeeded().out
+    text = nnmpi("info", cwd=tmp_path, COLUMNS="200", **variables).out  # which may find that there are fewer cores
     (name, value), *_ = variables.items()
-    assert f"{threads} ({name}={value.partition(',')[0]}" in text
+    assert f"{threads} a rank ({name}={value.partition(',')[0]}" in text
 
 
 @pytest.mark.parametrize("value", ["", "0", "-1", "x", "²"])

@@ -81,6 +81,6 @@ def test_more_slots_than_cores_let_ranks_give_way(tmp_path: Path) -> None:
     show.write_text(
         "import atexit, os\natexit.register(lambda: print('yield', os.environ.get('OMPI_MCA_mpi_yield_when_idle')))\n"
     )
-    command = [mpi.program("nnmpi"), "launch", "-n", "5", "--hostfile", "hosts", "--no-fault-tolerance", "--", "info"]
+    command = [mpi.program("nnmpi"), "launch", "-n", "5", "--hostfile", "hosts", "--no-fault-tolerance", "--", *TRAIN]
     done = run(["taskset", "-c", "0", *command], tmp_path, timeout=120, PYTHONPATH=str(tmp_path)).succeeded()
     assert done.out.count("yield 1") == 5

@@ -5,7 +5,8 @@ Zen 5. The figures are in docs/decisions.md.
 """
 
 import os
-from pathlib import Path
+
+from nnmpi.doctor.host_facts import cpuinfo
 
 SERVERS = range(32)  # models of AMD's family 26 that are EPYC 9005; others of Zen 5 may halve the instructions
 
@@ -27,11 +28,7 @@ def kernel_advice(kernel: str) -> str:
 
 def _zen() -> int:
     """Which of AMD's generations the processor is, 4 or 5, if it is one that was measured; 0 for any other."""
-    try:
-        first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
-    except OSError:
-        return 0
-    said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+    said = cpuinfo()
     if said.get("vendor_id") != "AuthenticAMD" or "avx512f" not in said.get("flags", "").split():
         return 0
     if said["cpu family"] == "25":  # Zen 3, too, but that does not have the instructions

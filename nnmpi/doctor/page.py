@@ -1,0 +1,217 @@
+"""What ``info`` prints: what is wrong and the remedy first, then the facts in short groups."""
+
+import textwrap
+import time
+from typing import Any
+
+from nnmpi.doctor.finding import Facts, Finding
+from nnmpi.text import counted, printable
+
+LABEL = 18  # columns
+HOSTS = 16  # shown; --json has all
+Rows = list[tuple[str, str]]
+
+
+def page(findings: list[Finding], facts: Facts | None, width: int) -> str:
+    """The findings, and the facts if there are any, in lines of at most `width` columns."""
+    blocks = ["\n".join(_finding(finding, width) for finding in findings) or "no problem was found"]
+    if facts:
+        groups = {"job": job_rows(facts), "reduction": reduction_rows(facts)}
+        groups |= {f"host {host['host']}": host_rows(host, facts) for host in facts["hosts"][:HOSTS]}
+        more = len(facts["hosts"]) - HOSTS
+        if more > 0:
+            groups["hosts"] = [("more", f"{counted(more, 'host')}; --json shows all")]
+        blocks += [_group(title, rows, width) for title, rows in groups.items()]
+    return "\n\n".join(blocks)
+
+
+def as_json(findings: list[Finding], facts: Facts | None) -> dict[str, Any]:
+    """The same for programs."""
+    return {"findings": [vars(finding) for finding in findings], **(facts or {})}
+
+
+def _finding(finding: Finding, width: int) -> str:
+    return "\n".join(
+        _wrapped(label, text, width) for label, text in ((finding.severity, finding.what), ("  remedy", finding.remedy))
+    )
+
+
+def _group(title: str, rows: Rows, width: int) -> str:
+    return "\n".join([printable(title), *(_wrapped(f"  {label}", text, width) for label, text in rows if text)])
+
+
+def _wrapped(label: str, text: str, width: int) -> str:
+    return textwrap.fill(
+        printable(text),
+        max(width, 3 * LABEL),
+        initial_indent=f"{label} ".ljust(LABEL),
+        subsequent_indent=" " * LABEL,
+        break_on_hyphens=False,
+        break_long_words=False,  # a path is copied
+    )
+
+
+def job_rows(facts: Facts) -> Rows:
+    """How the job was started, and with what."""
+    job, ranks = facts["job"], facts["ranks"]
+    hosts = [rank["host"] for rank in ranks]
+    first = ranks[0]
+    return [
+        ("versions", ", ".join(f"{name} {version}" for name, version in first["versions"].items())),
+        ("MPI library", _library(job)),
+        ("launcher", _launcher(job)),
+        ("nnmpi launch", f"would use {job['at_hand']}" if job["at_hand"] else job["at_hand_problem"]),
+        ("world size", str(job["size"])),
+        ("hosts", ", ".join(f"{host} ({counted(hosts.count(host), 'rank')})" for host in dict.fromkeys(hosts))),
+        (
+            "fault tolerance",
+            "on: training goes on without ranks that die" if job["recovers"] else "off: a lost rank ends the job",
+        ),
+        ("BLAS", blas_library(first["blas"]) + _coretype(first)),
+        ("BLAS threads", f"{first['threads']} a rank ({_why_threads(first)}; --threads changes it)"),
+        ("output", f"{facts['output']['directory']}{_shared(facts)}"),
+        ("Slurm", _slurm(job["slurm"])),
+    ]
+
+
+def _library(job: dict[str, Any]) -> str:
+    name = job["library"] or job["library_problem"]
+    return (
+        name
+        if job["launcher"]
+        else f"not needed for one rank; installed is {job['library']}"
+        if job["library"]
+        else name
+    )
+
+
+def _launcher(job: dict[str, Any]) -> str:
+    if job["launcher"] is None:
+        return "not started by a launcher"
+    started = f"{job['launcher']}, {job['promised']} processes"
+    if not job["library"]:
+        return started
+    if job["promised"] != job["size"]:
+        return f"{started}: NOT of the same MPI as the library"
+    return started + (", of the library's MPI" if job["size"] > 1 else "")
+
+
+def blas_library(math: dict[str, Any]) -> str:
+    """The BLAS that NumPy calls, or what to do about one that is not known."""
+    if math["library"] is None:
+        return (
+            "one that threadpoolctl does not know, or none: set its threads by its own variables; a NumPy with "
+            "OpenBLAS or MKL may be faster (pip install numpy)"
+        )
+    return f"{math['library']} {math['version']}, kernel {math['kernel']}"
+
+
+def _coretype(rank: dict[str, Any]) -> str:
+    return f" (OPENBLAS_CORETYPE={rank['openblas_coretype']})" if rank["openblas_coretype"] else ""
+
+
+def _why_threads(rank: dict[str, Any]) -> str:
+    if rank["preset_threads"]:
+        return f"{rank['preset_threads']}={rank['threads']}"
+    limit = rank["quota"]
+    if limit and limit["cpus"] < len(rank["cpus"]):
+        return f"a quota of {limit['cpus']:g} CPUs of the cgroup {limit['cgroup']}, for all ranks in it"
+    return f"{counted(len(rank['cpus']), 'core')}, for all ranks that may use them"
+
+
+def _shared(facts: Facts) -> str:
+    output = facts["output"]
+    if len(facts["hosts"]) == 1 or output["problem"]:
+        return f" ({output['problem']})" if output["problem"] else ""
+    return f" (not seen by {', '.join(output['unseen_by'])})" if output["unseen_by"] else " (seen by all hosts)"
+
+
+def _slurm(variables: dict[str, str]) -> str:
+    if not variables:
+        return ""
+    names = {"job_id": "job", "job_partition": "partition", "job_num_nodes": "nodes", "job_nodelist": "node list"}
+    names |= {"ntasks": "tasks", "cpus_per_task": "CPUs per task", "restart_count": "restarts"}
+    said = [f"{name} {variables[key]}" for key, name in names.items() if key in variables]
+    if variables.get("job_end_time", "").isdigit():
+        said.append(f"ends in {max(0, int(variables['job_end_time']) - int(time.time())) // 60} minutes")
+    return ", ".join(said)
+
+
+def reduction_rows(facts: Facts) -> Rows:
+    """What the reduction of a run will be, and how fast it is here."""
+    reduction = facts["reduction"]
+    rows = [("gradients", f"added up by {reduction['name']}" if reduction["times"] else reduction["name"])]
+    for one in reduction["times"]:
+        speed = f", {one['bytes'] / one['seconds'] / 1e9:.2g} GB/s" if one["bytes"] > 8 else ""
+        rows.append((size(one["bytes"]), f"{duration(one['seconds'])}{speed}"))
+    return rows
+
+
+def size(number: float) -> str:
+    """``8 B``, ``64 kB``, ``4 MB``."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= factor:
+            return f"{number / factor:.3g} {unit}"
+    return f"{number:.0f} B"
+
+
+def duration(seconds: float) -> str:
+    """``3.1 µs``, ``2.5 ms``, ``1.2 s``."""
+    for unit, factor in (("s", 1.0), ("ms", 1e-3)):
+        if abs(seconds) >= factor:
+            return f"{seconds / factor:.3g} {unit}"
+    return f"{seconds / 1e-6:.3g} µs"
+
+
+def host_rows(host: dict[str, Any], facts: Facts) -> Rows:
+    """What a host is and has, and what its ranks may use of it."""
+    ranks = [rank for rank in facts["ranks"] if rank["host"] == host["host"]]
+    limit, least = ranks[0]["quota"], ranks[0]["memory_limit"]
+    quota = f", a quota of {limit['cpus']:g} CPUs (cgroup {limit['cgroup']})" if limit else ""
+    memory = f", limited to {size(least)} by a cgroup" if least and least < host["memory"] else ""
+    shm = host["shm"]
+    return [
+        ("processor", f"{host['processor']}, {host['cpus']} CPUs{quota}"),
+        ("ranks", "; ".join(_affinity(ranks))),
+        ("memory", f"{size(host['memory'])}{memory}"),
+        ("/dev/shm", f"{size(shm['free'])} free of {size(shm['size'])}" if shm else "not there"),
+        ("network", ", ".join(map(_interface, filter(_shown, host["interfaces"])))),
+        ("InfiniBand", ", ".join(host["infiniband"])),
+        ("clock", _clock(host, facts["hosts"][0])),
+        ("system", host["system"]),
+    ]
+
+
+def _affinity(ranks: list[dict[str, Any]]) -> list[str]:
+    """``0, 1: cores 0, 1`` for ranks with the same cores."""
+    found: dict[tuple[int, ...], list[int]] = {}
+    for rank in ranks:
+        found.setdefault(tuple(rank["cpus"]), []).append(rank["rank"])
+    return [f"{spans(numbers)} on core{'s' * (len(cpus) > 1)} {spans(list(cpus))}" for cpus, numbers in found.items()]
+
+
+def spans(numbers: list[int]) -> str:
+    """``0-3, 8`` of ascending whole numbers."""
+    starts = [n for n in numbers if n - 1 not in numbers]
+    ends = [n for n in numbers if n + 1 not in numbers]
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
+
+
+def _shown(interface: dict[str, Any]) -> bool:
+    return interface["up"] and interface["address"] is not None and not interface["address"].startswith("127.")
+
+
+def _interface(interface: dict[str, Any]) -> str:
+    speed = interface["mbit_per_second"]
+    return f"{interface['name']} {interface['address']}" + (f" ({speed / 1000:g} Gbit/s)" if speed else "")
+
+
+def _clock(host: dict[str, Any], first: dict[str, Any]) -> str:
+    clock = host["clock"]
+    if not clock or host is first:
+        return ""
+    ahead, trip = clock["ahead_seconds"], clock["round_trip_seconds"]
+    way = "ahead of" if ahead >= 0 else "behind"
+    return (
+        f"{duration(abs(ahead))} {way} {first['host']}'s, ± {duration(trip / 2)}; a round trip takes {duration(trip)}"
+    )

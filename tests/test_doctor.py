@@ -1,0 +1,92 @@
+"""The checks of `nnmpi info` on made-up facts: what each finds, and that nothing is found where all is well."""
+
+import pytest
+from illnesses import ILL
+from made_up_facts import both, host, hosts, job, one_world, output, rank, ranks, well
+
+from nnmpi.doctor.checks import CHECKS, check
+from nnmpi.doctor.page import as_json, duration, page, size, spans
+
+
+@pytest.mark.parametrize("which", ILL)
+def test_each_illness_is_found_and_no_other(which: str) -> None:
+    change, name, severity, words, remedies = ILL[which]
+    facts = well()
+    change(facts)
+    (finding,) = check(facts)
+    assert (finding.check, finding.severity) == (name, severity)
+    assert all(word in finding.what for word in words), finding.what
+    assert all(word in finding.remedy for word in remedies), finding.remedy
+    text = page([finding], facts, 100)
+    assert text.startswith(severity)
+    assert "remedy" in text
+
+
+def test_where_all_is_well_nothing_is_found() -> None:
+    assert check(well()) == []
+    assert page([], well(), 100).startswith("no problem was found\n\njob\n")
+
+
+def test_every_check_is_tested_here() -> None:
+    assert {name for _, name, *_ in ILL.values()} == {check.__name__ for check in CHECKS}
+
+
+HEALTHY = {
+    "a slow network explains the difference of clocks": hosts(
+        (1,), clock={"ahead_seconds": 1.5, "round_trip_seconds": 1.2}
+    ),
+    "each rank bound to a core of its own": both(
+        ranks((0, 2), cpus=[0], cores=["0 0"]), ranks((1, 3), cpus=[1], cores=["0 1"])
+    ),
+    "all ranks may use all cores": ranks(cpus=[0, 1, 2, 3], cores=["0 0", "0 1", "0 2", "0 3"]),
+    "hardware threads, of which ranks are bound to none": ranks(cpus=[0, 1, 2, 3], cores=["0 0", "0 1"]),
+    "as many threads as cores": ranks(threads=2),
+    "a quota for each of two containers": both(
+        ranks((0, 1), kernel="the same", quota={"cgroup": "a", "cpus": 2.0}),
+        ranks((2, 3), kernel="the same", quota={"cgroup": "a", "cpus": 2.0}),
+    ),
+    "no /dev/shm": hosts(shm=None),
+    "no clocks": hosts(clock=None),
+    "Intel MPI under Hydra": both(
+        one_world("Intel(R) MPI Library 2021.17", ""), job(launcher=None, promised=1, at_hand_mpi="MPICH")
+    ),
+}
+
+
+@pytest.mark.parametrize("which", HEALTHY)
+def test_what_only_looks_ill(which: str) -> None:
+    facts = well()
+    HEALTHY[which](facts)
+    assert check(facts) == []
+
+
+def test_problems_come_before_notes() -> None:
+    facts = well()
+    both(hosts((1,), processor="Xeon"), output(unseen_by=["node2"]), job(recovers=False))(facts)
+    assert [finding.severity for finding in check(facts)] == ["problem", "note", "note"]
+
+
+def test_the_page_stays_within_its_width_and_is_printable() -> None:
+    facts = well()
+    facts["hosts"] = [host(f"node{n}\x1b[31m", n) for n in range(1, 40)]
+    facts["ranks"] = [rank(n, one["host"], (0,)) for n, one in enumerate(facts["hosts"])]
+    ILL["small /dev/shm"][0](facts)
+    lines = page(check(facts), facts, 72).splitlines()
+    assert max(map(len, lines)) <= 72
+    assert all(line.isprintable() for line in lines)
+    assert lines[-1].endswith("23 hosts; --json shows all")
+
+
+def test_json_holds_findings_and_facts() -> None:
+    facts = well()
+    job(recovers=False)(facts)
+    data = as_json(check(facts), facts)
+    assert list(data) == ["findings", "job", "ranks", "hosts", "output", "reduction"]
+    assert data["findings"][0]["check"] == "fault_tolerance_off"
+    assert set(data["findings"][0]) == {"check", "severity", "what", "remedy"}
+
+
+def test_numbers_for_people() -> None:
+    assert [size(n) for n in (8, 64_000, 4_000_000, 32e9)] == ["8 B", "64 kB", "4 MB", "32 GB"]
+    assert [duration(s) for s in (3.14e-6, 0.0025, 1.2)] == ["3.14 µs", "2.5 ms", "1.2 s"]
+    assert spans([0, 1, 2, 5]) == "0-2, 5"
