@@ -10,6 +10,7 @@ import numpy.typing as npt
 from nnmpi.data.sources import Request, check_plain
 from nnmpi.data.sources.frames import frame_source, is_frame
 from nnmpi.data.table import Encoding
+from nnmpi.files.atomic import write_whole
 from nnmpi.files.model import Model, read_model, write_model
 from nnmpi.nn.network import Network, decide
 
@@ -82,6 +83,25 @@ class TrainedNetwork:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``model.safetensors`` to `path`, which `nnmpi.load` and the commands read."""
         write_model(Path(path), self._model, sync=True)
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Write the network for other programs to `path`, as the command ``nnmpi export`` does.
+
+        Parameters
+        ----------
+        path : path
+            It ends in ``.onnx``, or in ``.skops`` or ``.joblib`` for a fitted scikit-learn pipeline.
+
+        Raises
+        ------
+        InputError
+            If it has another ending, or what the format needs is not installed.
+        """
+        from nnmpi.export import check_format, check_needed, exported
+
+        check_format(Path(path))
+        check_needed(Path(path), self._model)
+        write_whole(Path(path), exported(self._model, Path(path).suffix))
 
     def _rows(self, X: Any) -> npt.NDArray[Any]:
         """The samples of `X` as numbers, shape (n, n_features)."""

@@ -10,6 +10,7 @@ import click
 from nnmpi import __version__
 from nnmpi.cli.apply import evaluate, predict
 from nnmpi.cli.convert import convert
+from nnmpi.cli.export import export
 from nnmpi.cli.info import info
 from nnmpi.cli.launch import launch
 from nnmpi.cli.lr_find import lr_find
@@ -39,7 +40,7 @@ def cli() -> None:
     """  # noqa: D301 (click keeps the lines below \b)
 
 
-for _command in (train, lr_find, evaluate, predict, convert, info, launch, slurm, report, compare):
+for _command in (train, lr_find, evaluate, predict, export, convert, info, launch, slurm, report, compare):
     cli.add_command(_command)
 for _command in (cli, *cli.commands.values()):
     _command.context_class = HelpContext

@@ -79,7 +79,7 @@ def table_source(table: Table, request: Request) -> Source:
     else:
         columns = request.known
         _check_known(table, columns)
-    read_y = partial(_read_y, table, target) if target else None
+    read_y = partial(_read_y, table, target) if target and request.targets else None
     y = None
     in_parts = bool(table.bounds) and table.size * len(columns) >= LARGE
     if read_y and not in_parts:

@@ -1,0 +1,103 @@
+"""The command ``export``: a model as a file for ONNX or scikit-learn."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.data.sources import Source
+from nnmpi.data.table import Encoding
+from nnmpi.errors import InputError, RunError
+from nnmpi.export import check_format, check_needed, exported
+from nnmpi.export.check import Raw, difference, runner
+from nnmpi.export.describe import description
+from nnmpi.export.raw_columns import raw_columns
+from nnmpi.files.atomic import check_replaceable, write_whole
+from nnmpi.files.model import Model, read_model
+from nnmpi.mpi.alone import Alone
+from nnmpi.mpi.launcher import launched
+from nnmpi.mpi.world import World
+from nnmpi.nn.network import Network
+from nnmpi.text import counted, printable
+from nnmpi.training.evaluation import CHUNK
+from nnmpi.training.model_data import part_of
+from nnmpi.training.scoring import outputs_of
+
+ALLOWED = 1e-6  # difference of probabilities, or of numbers in standard deviations of the target
+ROWS = 1 << 14  # that are checked at once
+
+
+def export_model(path: Path, out: Path, check: bool, data: str | None, overwrite: bool) -> None:
+    """Write the model at `path` to `out`, on rank 0; the other ranks have nothing to do.
+
+    With `check` the predictions of what is to be written are compared with those of nnmpi for the test part of what the
+    model was trained on, which is at `data` now, if not where it was.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be read, the extra is missing, or `out` cannot be written.
+    RunError
+        If the predictions differ. `out` is not written then.
+    """
+    if launched()[2] > 0:
+        return
+    _check_out(out, overwrite)
+    model = read_model(path)
+    check_needed(out, model, check)
+    content = exported(model, out.suffix)
+    if check:
+        _check(model, content, out, data)
+    try:
+        write_whole(out, content, sync=False)
+    except OSError as error:
+        raise _cannot_be_written(out, error) from None
+    print(f"{printable(str(out))} written, {len(content) / 1e6:.1f} MB")
+    for line in description(model, out.suffix):
+        print(printable(line))
+
+
+def _check_out(out: Path, overwrite: bool) -> None:
+    """Find out now what would go wrong when all is done."""
+    check_format(out)
+    try:
+        check_replaceable(out)
+        if not out.parent.is_dir():
+            raise NotADirectoryError(0, f"{out.parent} is not a directory")
+    except OSError as error:
+        raise _cannot_be_written(out, error) from None
+    if out.exists() and not overwrite:
+        raise InputError(f"{out}: there is such a file; replace it with --overwrite, or give another name")
+
+
+def _cannot_be_written(out: Path, error: OSError) -> InputError:
+    return InputError(f"{out}: cannot be written ({error.strerror}); choose another file")
+
+
+def _check(model: Model, content: bytes, out: Path, data: str | None) -> None:
+    source, part = part_of(model, "test", data, World(Alone()))
+    outputs, codes = outputs_of(Network(model.architecture, model.parameters, CHUNK), part)
+    predict = runner(content, out.suffix, model)
+    largest = 0.0
+    for places, raw in _raw_rows(model, source, part.rows):
+        of_these = difference(model, predict(raw), outputs[places], codes[places])
+        largest = float(np.maximum(largest, of_these))
+    unit = " standard deviations of the target" if model.targets.classes is None else ""
+    result = f"largest difference {largest:.1e}{unit} on {counted(len(outputs), 'row')} of the test part"
+    if not largest <= ALLOWED:
+        raise RunError(f"{out}: not written: {result} of {source.name}; allowed is {ALLOWED}")
+    print(f"{result} of {printable(source.name)}; allowed is {ALLOWED}")
+
+
+def _raw_rows(model: Model, source: Source, rows: npt.NDArray[np.intp]) -> Iterator[tuple[npt.NDArray[np.intp], Raw]]:
+    """Some of the `rows` at a time as their user has them, with their places among `rows`."""
+    ascending = np.argsort(rows, kind="stable")
+    for start in range(0, len(rows), ROWS):
+        places = ascending[start : start + ROWS]
+        numbers = np.empty((len(places), source.features), source.dtype)
+        source.read(rows[places].astype(np.intp), numbers)
+        if isinstance(model.scaler, Encoding):
+            yield places, raw_columns(model.scaler, numbers.astype(np.float64, copy=False), source.texts)
+        else:
+            yield places, numbers

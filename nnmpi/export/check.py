@@ -1,0 +1,103 @@
+"""Runs an exported file, and compares what it predicts with what nnmpi does."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnmpi.data.table import Encoding
+from nnmpi.files.model import Model
+
+Array = npt.NDArray[Any]
+Raw = Array | dict[str, Array]  # rows of arrays, or of a table as `raw_columns` gives them
+Predict = Callable[[Raw], tuple[Array, Array | None]]  # labels and their probabilities, if there are any, or numbers
+
+
+def runner(content: bytes, suffix: str, model: Model) -> Predict:
+    """What predicts with the file of these bytes, in the library that it is for."""
+    return _run_onnx(content, model) if suffix == ".onnx" else _run_pipeline(content, suffix, model)
+
+
+def difference(model: Model, predicted: tuple[Array, Array | None], outputs: Array, codes: Array) -> float:
+    """The largest difference of a file's predictions to the `outputs` and class `codes` of nnmpi.
+
+    It is that of probabilities, or of numbers in standard deviations of the target. Another label counts as much as the
+    probabilities of both differ.
+    """
+    if model.targets.classes is None:
+        assert model.target_scaler
+        scale = model.target_scaler.scale
+        expected = outputs * scale + model.target_scaler.mean
+        return _largest((predicted[0].reshape(expected.shape) - expected) / scale)
+    labels, probabilities = predicted
+    expected = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
+    classes = model.targets.classes
+    others = np.minimum(np.searchsorted(classes, labels.astype(classes.dtype)), len(classes) - 1)
+    if not (classes[others] == labels).all():
+        return np.inf
+    rows = np.arange(len(codes))
+    of_labels = _largest(expected[rows, codes] - expected[rows, others])
+    of_probabilities = 0.0 if probabilities is None else _largest(probabilities - expected)
+    return float(np.maximum(of_labels, of_probabilities))  # NaN if one is
+
+
+def _largest(differences: Array) -> float:
+    return float(np.abs(differences).max(initial=0))
+
+
+def _run_onnx(content: bytes, model: Model) -> Predict:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    def predict(raw: Raw) -> tuple[Array, Array | None]:
+        found = session.run(None, onnx_inputs(model, raw))
+        return found[0], found[1] if len(found) > 1 else None
+
+    return predict
+
+
+def onnx_inputs(model: Model, raw: Raw) -> dict[str, Array]:
+    """The inputs of the graph: see `nnmpi.export.onnx_table`."""
+    if not isinstance(raw, dict):
+        return {"X": raw.astype(np.float64, copy=False)}
+    assert isinstance(model.scaler, Encoding)
+    categories = {model.scaler.columns[i].name: values for i, values in model.scaler.categories.items()}
+    inputs: dict[str, Array] = {}
+    for name, values in raw.items():
+        if values.dtype.kind == "O":
+            missing = ""
+            while missing in categories[name]:
+                missing += "?"
+            values = np.array([missing if text is None else text for text in values.tolist()], object)
+        elif values.dtype.kind == "M":
+            values = values.astype(np.int64)
+        inputs[name] = values.reshape(-1, 1)
+    return inputs
+
+
+def _run_pipeline(content: bytes, suffix: str, model: Model) -> Predict:
+    if suffix == ".skops":
+        import skops.io
+
+        pipeline = skops.io.loads(content, trusted=skops.io.get_untrusted_types(data=content))
+    else:
+        import joblib
+
+        pipeline = joblib.load(io.BytesIO(content))
+    has_probabilities = model.targets.classes is not None and model.architecture.output_activation != "identity"
+
+    def predict(raw: Raw) -> tuple[Array, Array | None]:
+        if isinstance(raw, dict):
+            import pandas
+
+            raw = pandas.DataFrame(raw)
+        else:
+            raw = raw.astype(np.float64, copy=False)
+        return pipeline.predict(raw), pipeline.predict_proba(raw) if has_probabilities else None
+
+    return predict

@@ -1,0 +1,27 @@
+"""What goes into an exported file, and what it needs, in a few lines for its user."""
+
+from nnmpi.data.table import Encoding
+from nnmpi.files.model import Model
+
+
+def description(model: Model, suffix: str) -> list[str]:
+    """A line for each kind of input, and for what else must be known."""
+    encoding = model.scaler
+    if not isinstance(encoding, Encoding):
+        what = "input X: float64 numbers" if suffix == ".onnx" else "input: an array of numbers"
+        return [f"{what}, shape (rows, {len(encoding.mean)})"]
+    columns = list(dict.fromkeys((column.name, column.kind, bool(column.part)) for column in encoding.columns))
+    dates = [name for name, _, is_date in columns if is_date]
+    if suffix != ".onnx":
+        lines = [f"input: a pandas frame with the columns {', '.join(name for name, _, _ in columns)}"]
+        if dates:
+            lines.append(f"needs nnmpi where it is loaded, for the dates in {', '.join(dates)}")
+        return lines
+    numbers = [name for name, kind, is_date in columns if kind != "text" and not is_date]
+    texts = [name for name, kind, _ in columns if kind == "text"]
+    kinds = {
+        "float64, NaN where missing": numbers,
+        "text, empty where missing": texts,
+        "dates as int64 microseconds since 1970-01-01 00:00": dates,
+    }
+    return [f"inputs, shape (rows, 1), {kind}: {', '.join(names)}" for kind, names in kinds.items() if names]
