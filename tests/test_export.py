@@ -244,7 +244,8 @@ def test_dates_become_the_parts_that_arrow_knows() -> None:
     assert np.isnan(found[-1]).all()
     expected = pd.Series(moments.astype("datetime64[us]")).dt
     for name, values in zip(names[:6], found[:-1].T, strict=False):
-        np.testing.assert_array_equal(values, getattr(expected, "day_of_week" if name == "weekday" else name), err_msg=name)
+        theirs = getattr(expected, "day_of_week" if name == "weekday" else name)
+        np.testing.assert_array_equal(values, theirs, err_msg=name)
     np.testing.assert_allclose(found[:-1, 6], expected.second + expected.microsecond / 1e6, rtol=1e-15)
 
 

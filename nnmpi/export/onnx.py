@@ -33,7 +33,7 @@ def serialized(model: Model) -> bytes:
             "export it as .joblib"
         )
     try:
-        return _graph_of(model).model(_properties(model)).SerializeToString()
+        return bytes(_graph_of(model).model(_properties(model)).SerializeToString())
     except UnicodeEncodeError as error:
         raise InputError(f"the model holds a name, a category or a label that is no text ({error.reason})") from None
 

@@ -47,7 +47,7 @@ class Graph:
         while name in self._reserved:
             name += "_"
         self._nodes.append(helper.make_node("Identity", [value], [name]))
-        shape = ["rows"] if columns is None else ["rows", columns]
+        shape: list[str | int] = ["rows"] if columns is None else ["rows", columns]
         self._outputs.append(helper.make_tensor_value_info(name, DTYPES[dtype], shape))
 
     def constant(self, value: npt.ArrayLike) -> str:
