@@ -12,13 +12,14 @@ from nnmpi.data.sources.frames import frame_source, is_frame
 from nnmpi.data.table import Encoding
 from nnmpi.files.atomic import write_whole
 from nnmpi.files.model import Model, read_model, write_model
-from nnmpi.nn.network import Network, decide
-
-CHUNK = 256  # samples that go forward at once
+from nnmpi.nn.network import decide
+from nnmpi.nn.predict import CHUNK, in_float64
 
 
 class TrainedNetwork:
     """A network that was trained, with the scaling of its features and the labels of its classes.
+
+    It predicts in float64, whatever it was trained in.
 
     Attributes
     ----------
@@ -43,7 +44,7 @@ class TrainedNetwork:
         if isinstance(model.scaler, Encoding):
             self.columns = tuple(dict.fromkeys(column.name for column in model.scaler.columns))
             self.n_features = len(model.scaler.columns)
-        self._network = Network(model.architecture, model.parameters, CHUNK)
+        self._network = in_float64(model.architecture, model.parameters, CHUNK)
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """The predicted classes, shape (n,), or numbers, shape (n,) or (n, outputs), in the units of the targets.
@@ -122,7 +123,7 @@ class TrainedNetwork:
         if samples.ndim != 2 or samples.shape[1] != self.n_features:
             raise ValueError(f"X has shape {samples.shape}; this network takes (samples, {self.n_features})")
         shape = len(samples), self.architecture.sizes[-1]
-        logits, outputs = np.empty(shape, self.parameters.dtype), np.empty(shape, self.parameters.dtype)
+        logits, outputs = np.empty(shape), np.empty(shape)
         x = np.ones((CHUNK, 1 + self.architecture.sizes[0]), self.parameters.dtype)  # column 0 feeds the bias
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, len(samples), CHUNK):
@@ -137,9 +138,9 @@ class TrainedNetwork:
                     raise ValueError(
                         f"X[{start + row}, {feature}] is {value}, which {rows.dtype} cannot hold when scaled"
                     )
-                batch = self._network.bind([rows.T])
-                logits[start : start + len(raw)] = self._network.forward(batch)[0].T
-                outputs[start : start + len(raw)] = self._network.predict(rows.T).T
+                wide = rows.T.astype(np.float64)
+                logits[start : start + len(raw)] = self._network.forward(self._network.bind([wide]))[0].T
+                outputs[start : start + len(raw)] = self._network.predict(wide).T
         return logits, outputs
 
 

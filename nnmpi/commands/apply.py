@@ -21,6 +21,7 @@ from nnmpi.files.model import Model, read_model
 from nnmpi.mpi.checks import blas_threads, check_launcher
 from nnmpi.mpi.world import World
 from nnmpi.nn.network import Network
+from nnmpi.nn.predict import in_float64
 from nnmpi.text import printable
 from nnmpi.training.agreement import check_same_data, check_same_model
 from nnmpi.training.evaluation import CHUNK, evaluate
@@ -113,7 +114,7 @@ def _all_of(model: Model, data: str, world: World, labelled: bool) -> tuple[Sour
 
 def _outputs(model: Model, part: Part, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
     """The outputs, shape (n, outputs), and the class codes, shape (n,), of a rank's samples."""
-    outputs, codes = outputs_of(Network(model.architecture, model.parameters, CHUNK), part)
+    outputs, codes = outputs_of(in_float64(model.architecture, model.parameters, CHUNK), part)
     bad = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
     if len(bad):
         raise InputError(

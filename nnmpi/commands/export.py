@@ -18,7 +18,7 @@ from nnmpi.files.model import Model, read_model
 from nnmpi.mpi.alone import Alone
 from nnmpi.mpi.launcher import launched
 from nnmpi.mpi.world import World
-from nnmpi.nn.network import Network
+from nnmpi.nn.predict import in_float64
 from nnmpi.text import counted, printable
 from nnmpi.training.evaluation import CHUNK
 from nnmpi.training.model_data import part_of
@@ -77,7 +77,7 @@ def _cannot_be_written(out: Path, error: OSError) -> InputError:
 
 def _check(model: Model, content: bytes, out: Path, data: str | None) -> None:
     source, part = part_of(model, "test", data, World(Alone()))
-    outputs, codes = outputs_of(Network(model.architecture, model.parameters, CHUNK), part)
+    outputs, codes = outputs_of(in_float64(model.architecture, model.parameters, CHUNK), part)
     predict = runner(content, out.suffix, model)
     largest = 0.0
     for places, raw in _raw_rows(model, source, part.rows):

@@ -1,12 +1,10 @@
 """A trained network as an ONNX graph: from raw rows to labels and probabilities, or to numbers.
 
-Numbers are scaled in float64 and rounded once to the type of the network, in which its layers are computed, as nnmpi
-does.
+Numbers are scaled in float64 and rounded once to the type of the network. Its layers are computed in float64, as nnmpi
+does when it predicts; their parameters stand in the file as they are.
 """
 
 import json
-
-import numpy as np
 
 from nnmpi.data.table import Encoding
 from nnmpi.errors import InputError
@@ -57,10 +55,12 @@ def _graph_of(model: Model) -> Graph:
 
 
 def _layers(graph: Graph, model: Model, h: str) -> str:
-    """From the features to the logits, shape (rows, outputs)."""
+    """From the features to the logits in float64, shape (rows, outputs)."""
     layers = model.architecture.views(model.parameters)
+    h = graph.cast(h, "float64")
     for i, layer in enumerate(layers):
-        h = graph.add("Gemm", h, graph.constant(layer[1:]), graph.constant(layer[0]))
+        weight, bias = (graph.cast(graph.constant(array), "float64") for array in (layer[1:], layer[0]))
+        h = graph.add("Gemm", h, weight, bias)
         if i < len(layers) - 1:
             h = graph.add(OPERATORS[model.architecture.activation], h)
     return h
@@ -69,8 +69,7 @@ def _layers(graph: Graph, model: Model, h: str) -> str:
 def _add_numbers(graph: Graph, model: Model, outputs: str) -> None:
     """The output ``prediction``, in the units of the targets."""
     assert model.target_scaler
-    wide = graph.cast(outputs, "float64")
-    scaled = graph.add("Mul", wide, graph.constant(model.target_scaler.scale))
+    scaled = graph.add("Mul", outputs, graph.constant(model.target_scaler.scale))
     numbers = graph.add("Add", scaled, graph.constant(model.target_scaler.mean))
     several = model.targets.outputs > 1
     if not several:
@@ -80,11 +79,11 @@ def _add_numbers(graph: Graph, model: Model, outputs: str) -> None:
 
 def _add_classes(graph: Graph, model: Model, logits: str) -> None:
     """The outputs ``label`` and, unless the network has identity outputs, ``probabilities``."""
-    classes, dtype, activation = model.targets.classes, model.architecture.dtype, model.architecture.output_activation
+    classes, activation = model.targets.classes, model.architecture.output_activation
     assert classes is not None
     binary = model.targets.kind == "binary"
     if binary:
-        positive = graph.add("Greater", logits, graph.constant(np.zeros(1, dtype)))
+        positive = graph.add("Greater", logits, graph.constant([0.0]))
         code = graph.add("Squeeze", graph.cast(positive, "int64"), graph.constant([1]))
     else:
         code = graph.add("ArgMax", logits, axis=1, keepdims=0)
@@ -94,8 +93,8 @@ def _add_classes(graph: Graph, model: Model, logits: str) -> None:
         return
     p = graph.add("Softmax", logits, axis=1) if activation == "softmax" else graph.add(OPERATORS[activation], logits)
     if binary:
-        p = graph.add("Concat", graph.add("Sub", graph.constant(np.ones(1, dtype)), p), p, axis=1)
-    graph.output("probabilities", p, dtype, len(classes))
+        p = graph.add("Concat", graph.add("Sub", graph.constant([1.0]), p), p, axis=1)
+    graph.output("probabilities", p, "float64", len(classes))
 
 
 def _properties(model: Model) -> dict[str, str]:

@@ -32,15 +32,18 @@ def serialized(model: Model, suffix: str) -> bytes:
 def pipeline_of(model: Model) -> Any:
     """The fitted ``Pipeline``; it takes an array of raw features, or a frame with the columns of a table."""
     from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
     network = _regressor(model) if model.targets.classes is None else _classifier(model)
+    steps: list[tuple[str, Any]] = [("network", network)]
+    if model.architecture.dtype == "float32":
+        steps.insert(0, ("rounding", FunctionTransformer(np.float32)))
     encoding = model.scaler
     if not isinstance(encoding, Encoding):
         scaler = StandardScaler().fit(np.zeros((2, len(encoding.mean))))
         _set_scaler(scaler, encoding)
-        return Pipeline([("scaler", scaler), ("network", network)])
-    steps = [("columns", _column_transformer(encoding)), ("network", network)]
+        return Pipeline([("scaler", scaler), *steps])
+    steps.insert(0, ("columns", _column_transformer(encoding)))
     if any(column.part for column in encoding.columns):
         from nnmpi.export.date_columns import DateColumns
 

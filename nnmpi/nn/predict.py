@@ -1,5 +1,6 @@
 """The outputs of a network for any number of samples, some at a time."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,15 @@ from nnmpi.nn.arrays import Array
 from nnmpi.nn.network import Network
 
 CHUNK = 256  # samples that go forward at once
+
+
+def in_float64(architecture: Architecture, parameters: Array, max_block: int) -> Network:
+    """A trained network to predict with: in float64, whatever it was trained in.
+
+    In float32 two libraries that add up in another order have probabilities that differ by up to 1e-5.
+    """
+    wide: Array = parameters.astype(np.float64)
+    return Network(replace(architecture, dtype="float64"), wide, max_block)
 
 
 def outputs_of(architecture: Architecture, parameters: Array, X: Any) -> Array:

@@ -78,14 +78,18 @@ def predict_part(
 
 
 def outputs_of(network: Network, part: Part) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
-    """The outputs, shape (n, outputs), and the class codes, shape (n,), of a rank's samples of a part."""
-    outputs = np.empty((len(part.x), network.architecture.sizes[-1]), part.x.dtype)
+    """The outputs, shape (n, outputs), and the class codes, shape (n,), of a rank's samples of a part.
+
+    They are computed in the type of the network.
+    """
+    dtype = network.parameters.dtype
+    outputs = np.empty((len(part.x), network.architecture.sizes[-1]), dtype)
     codes = np.empty(len(part.x), np.intp)
     with np.errstate(over="ignore", invalid="ignore"):
         for shard in part.shards():
             for a in range(shard.start, shard.stop, CHUNK):
                 b = min(a + CHUNK, shard.stop)
-                x = part.x[a:b].T
+                x = part.x[a:b].T.astype(dtype, copy=False)
                 codes[a:b] = decide(network.forward(network.bind([x]))[0])
                 outputs[a:b] = network.predict(x).T
     return outputs, codes
