@@ -252,7 +252,7 @@ def test_dates_become_the_parts_that_arrow_knows() -> None:
 # -------------------------------------------------------------------------------------------------------- the command
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", [".onnx", *(pytest.param(s, marks=pytest.mark.slow) for s in SUFFIXES[1:])])
 @pytest.mark.parametrize(("data", "rows"), [("digits", 360), ("diabetes", 89)])
 def test_check_compares_the_test_part(
     train: Train, nnmpi: CommandServer, data: str, rows: int, suffix: str, tmp_path: Path
@@ -266,6 +266,7 @@ def test_check_compares_the_test_part(
     assert (tmp_path / f"model{suffix}").exists()
 
 
+@pytest.mark.slow
 def test_check_reads_the_rows_of_a_table(nnmpi: CommandServer, tmp_path: Path) -> None:
     table().to_parquet(tmp_path / "flights.parquet")
     words = ("flights.parquet", "--target", "late", "--categories", "month", "--epochs", "2")

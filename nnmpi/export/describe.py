@@ -3,6 +3,8 @@
 from nnmpi.data.table import Encoding
 from nnmpi.files.model import Model
 
+SHOWN = 20  # columns that a line names
+
 
 def description(model: Model, suffix: str) -> list[str]:
     """A line for each kind of input, and for what else must be known."""
@@ -13,9 +15,9 @@ def description(model: Model, suffix: str) -> list[str]:
     columns = list(dict.fromkeys((column.name, column.kind, bool(column.part)) for column in encoding.columns))
     dates = [name for name, _, is_date in columns if is_date]
     if suffix != ".onnx":
-        lines = [f"input: a pandas frame with the columns {', '.join(name for name, _, _ in columns)}"]
+        lines = [f"input: a pandas frame with the columns {_listed([name for name, _, _ in columns])}"]
         if dates:
-            lines.append(f"needs nnmpi where it is loaded, for the dates in {', '.join(dates)}")
+            lines.append(f"needs nnmpi where it is loaded, for the dates in {_listed(dates)}")
         return lines
     numbers = [name for name, kind, is_date in columns if kind != "text" and not is_date]
     texts = [name for name, kind, _ in columns if kind == "text"]
@@ -24,4 +26,9 @@ def description(model: Model, suffix: str) -> list[str]:
         "text, empty where missing": texts,
         "dates as int64 microseconds since 1970-01-01 00:00": dates,
     }
-    return [f"inputs, shape (rows, 1), {kind}: {', '.join(names)}" for kind, names in kinds.items() if names]
+    return [f"inputs, shape (rows, 1), {kind}: {_listed(names)}" for kind, names in kinds.items() if names]
+
+
+def _listed(names: list[str]) -> str:
+    more = f", … ({len(names)} in all)" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
