@@ -139,6 +139,18 @@ def test_the_encoding_is_that_of_scikit_learn(tmp_path, write):
     assert (source.y == FRAME["late"]).all()
 
 
+@pytest.mark.parametrize("with_texts", [True, False])
+def test_what_was_never_missing_in_training_is_filled_with_the_mean(tmp_path, with_texts):
+    numbers = ["distance", "month", "constant"]
+    frame = FRAME[[*numbers, *(["carrier"] if with_texts else []), "late"]].copy()
+    frame.loc[TRAINING:, numbers] = np.nan
+    source = open_source(csv(frame, tmp_path), columns=Columns(target=("late",)))
+    (encoding,) = fitted(source, 1)
+    mean = SimpleImputer().fit(frame[numbers][:TRAINING]).statistics_
+    assert np.abs(encoding.fill[:3] / mean - 1).max() < 1e-14
+    assert (features(source, encoding)[TRAINING:, :3] == 0).all()
+
+
 @pytest.mark.parametrize("ranks", [2, 3, 5])
 def test_the_encoding_is_the_same_on_any_number_of_ranks(tmp_path, ranks):
     source = open_source(csv(FRAME, tmp_path), columns=COLUMNS)

@@ -174,6 +174,8 @@ def fit_encoding(
         scaler = fit_scaler(lambda: (_numeric(x, columns, indicators, fill) for x in shards()), gather_rows)
     else:
         scaler = Scaler(np.empty(0), np.empty(0))
+    if not missing.any():  # in training; what is missing later gets the mean, too
+        fill[numbers] = scaler.mean[: len(numbers)]
     others = sum(map(len, categories.values()))
     scaler = Scaler(np.append(scaler.mean, np.zeros(others)), np.append(scaler.scale, np.ones(others)))
     return Encoding(columns, categories, indicators, fill, scaler)
