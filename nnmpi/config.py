@@ -202,10 +202,17 @@ class Config:
     deterministic: bool = _flag(False, "the same bits on any number of ranks")
     bucket_mb: float | None = _flag(
         None,
-        "reduce gradients in buckets of so many MB while earlier layers go backward, 0: in one Allreduce  [default: in "
-        "shared memory on one host; on several 1 with MPICH, else 0]",
+        "reduce gradients by MPI in buckets of so many MB while earlier layers go backward, 0: in one Allreduce  "
+        "[default: in shared memory on one host, between several in rings]",
         *_number(0),
         free=True,
+    )
+    compress: str | None = _flag(
+        None,
+        "send gradients between hosts in 16 bits: fp16 (more digits) or bf16; or as matrices of a low rank between all "
+        "ranks, with error feedback: powersgd:4  [default: as they are]",
+        "none, fp16, bf16, and powersgd: with a rank from 1 to 9999, as in powersgd:4",
+        lambda v: isinstance(v, str) and re.fullmatch(r"none|fp16|bf16|powersgd:[1-9]\d{0,3}", v) is not None,
     )
     dtype: str = _flag("float32", "precision of all arithmetic", choices=("float32", "float64"))
     threads: int | None = _flag(
@@ -265,6 +272,7 @@ class Config:
                 f"--bucket-mb {self.bucket_mb:g} does not go with --deterministic, which exchanges all sums at once; "
                 "leave out one of the two"
             )
+        self._settle_compression()
         self._settle_validation()
         if self.task == "regression" and self.loss not in ("auto", "mse"):
             raise InputError(f"--loss {self.loss} is for classes and --task regression for numbers; allowed is mse")
@@ -275,6 +283,23 @@ class Config:
             raise InputError(
                 f"--output-activation {self.output_activation} does not go with --loss {self.loss}; "
                 f"allowed are auto, {', '.join(LOSSES[loss])}"
+            )
+
+    def _settle_compression(self) -> None:
+        """Refuse compressed gradients where sums are to be exact, or MPI is to make them."""
+        if self.compress == "none":
+            object.__setattr__(self, "compress", None)  # frozen: this is still the making of it
+        if not self.compress:
+            return
+        if self.deterministic:
+            raise InputError(
+                f"--compress {self.compress} does not go with --deterministic: what is rounded on its way depends on "
+                "the hosts and ranks; leave out one of the two"
+            )
+        if self.bucket_mb is not None:
+            raise InputError(
+                f"--compress {self.compress} does not go with --bucket-mb {self.bucket_mb:g}, where MPI adds up the "
+                "gradients as they are; leave out one of the two"
             )
 
     def _settle_validation(self) -> None:

@@ -41,6 +41,10 @@ BOUNDS = {
     "optimizer": (["lbfgs", ""], ["sgd", "adam"]),
     "lr_schedule": (["linear", ""], ["inverse-time", "constant", "step", "cosine"]),
     "bucket_mb": ([-1, NAN, INF], [0, 0.5, 25, None]),
+    "compress": (
+        ["", "fp32", "FP16", "powersgd", "powersgd:", "powersgd:0", "powersgd:x", "powersgd:10000", "powersgd:-1"],
+        ["fp16", "bf16", "powersgd:1", "powersgd:9999", None],
+    ),
     "stall_timeout": ([-1, NAN, INF], [0, 0.5, 300]),
     "keep": ([0, -1], [1, 5]),
     "checkpoint_every": (
@@ -201,3 +205,13 @@ def test_buckets_do_not_go_with_deterministic():
     with pytest.raises(InputError, match=r"^--bucket-mb 2 does not go with --deterministic"):
         Config(deterministic=True, bucket_mb=2)
     assert Config(deterministic=True, bucket_mb=0).deterministic
+
+
+@pytest.mark.parametrize("compress", ["fp16", "powersgd:4"])
+@pytest.mark.parametrize(("name", "value"), [("deterministic", True), ("bucket_mb", 0), ("bucket_mb", 2.5)])
+def test_compressed_gradients_do_not_go_with_exact_ones(compress, name, value):
+    with pytest.raises(InputError) as refused:
+        Config(compress=compress, **{name: value})
+    assert str(refused.value).startswith(f"--compress {compress} does not go with {flag_of(name)}")
+    assert "\n" not in str(refused.value)
+    assert Config(compress="none", **{name: value}).compress is None

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nnmpi.mpi.position import Position
 from nnmpi.reduction.allreduce import Native, native
 from nnmpi.reduction.buckets import Overlapped, buckets
+from nnmpi.reduction.hosts import Hosts
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=8), st.integers(0, 4), st.integers(1, 2000))
@@ -26,10 +27,10 @@ def test_buckets_are_whole_layers_and_make_up_the_vector(layers: list[int], tail
 
 
 def world(library: str, size: int = 2, recovers: bool = False) -> Any:
-    requests = SimpleNamespace(Testall=None, Waitall=None)
-    mpi = SimpleNamespace(FLOAT=None, DOUBLE=None, IN_PLACE=None, Request=requests)
+    requests = SimpleNamespace(Testall=None, Testsome=None, Waitall=None)
+    mpi = SimpleNamespace(BYTE=None, FLOAT=None, DOUBLE=None, IN_PLACE=None, Request=requests)
     comm = SimpleNamespace(Allreduce=None, Iallreduce=None)
-    members = SimpleNamespace(on_one_machine=lambda: False)
+    members = SimpleNamespace(ranks_of_machines=lambda: [[0], [1]])
     return SimpleNamespace(
         size=size,
         rank=0,
@@ -48,17 +49,19 @@ MPICH, OPEN_MPI = "MPICH Version: 5.0.2", "Open MPI v5.0.11"
 @pytest.mark.parametrize(
     ("where", "bucket_mb", "kind"),
     [
-        (world(MPICH), None, Overlapped),
+        (world(MPICH), None, Hosts),
         (world(MPICH), 0.0, Native),
         (world(MPICH), 8.0, Native),  # one bucket
         (world(MPICH, size=1), None, Native),
-        (world(OPEN_MPI), None, Native),
+        (world(OPEN_MPI), None, Hosts),
         (world(OPEN_MPI), 1.0, Overlapped),
         (world(OPEN_MPI, recovers=True), 1.0, Native),
     ],
 )
-def test_buckets_where_they_pay_or_were_asked_for(where: Any, bucket_mb: float | None, kind: type) -> None:
+def test_rings_between_hosts_unless_buckets_were_asked_for(where: Any, bucket_mb: float | None, kind: type) -> None:
     assert type(native(where, [300_000, 300_000], 600_004, "float32", bucket_mb)) is kind
+    if bucket_mb is None and where.size > 1:
+        assert type(native(where, [300], 304, "float32", bucket_mb)) is Native  # a ring takes longer for few numbers
 
 
 def test_each_bucket_starts_when_its_first_layer_is_ready() -> None:

@@ -36,7 +36,7 @@ def local_sums(shards: int, world_size: int, rank: int) -> list[Any]:
     """What a rank has added up before it exchanges anything, by carrying out its blocks."""
     mpi = SimpleNamespace(FLOAT=None, DOUBLE=None, IN_PLACE=None)
     comm = SimpleNamespace(Alltoallv=None, Allgather=None)
-    members = SimpleNamespace(on_one_machine=lambda: False)
+    members = SimpleNamespace(ranks_of_machines=lambda: [[0], [1]])
     world: Any = SimpleNamespace(size=world_size, rank=rank, mpi=mpi, comm=comm, position=Position(), addresses=members)
     held = held_shards(shards, world_size, rank)
     plan = Deterministic(world, shards, held, 100, "float32")

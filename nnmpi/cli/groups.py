@@ -14,7 +14,8 @@ GROUPS = {
     "Regularization": ("l2", "dropout", "early_stopping"),
     "Evaluation": ("monitor", "report", "log"),
     "Distributed": (
-        *("shards", "deterministic", "bucket_mb", "threads", "verify_replicas", "stall_timeout", "timeline"),
+        *("shards", "deterministic", "bucket_mb", "compress", "threads", "verify_replicas", "stall_timeout"),
+        "timeline",
     ),
     "Output": ("output", "overwrite", "resume", "checkpoint_every", "keep", "progress", "quiet", "json"),
     "Command": ("config", "dry_run", "help", "help_all"),

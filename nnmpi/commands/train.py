@@ -15,6 +15,7 @@ from nnmpi.faults.recovery import recovering
 from nnmpi.faults.watchdog import Watchdog
 from nnmpi.mpi.checks import blas_threads, check_launcher, check_same
 from nnmpi.mpi.world import World
+from nnmpi.reduction.choose import without_effect
 from nnmpi.report.loggers import Logs, check_loggers
 from nnmpi.report.recording import Recording
 from nnmpi.training.events import CheckpointDue, EpochDone, Event, Finished
@@ -117,6 +118,7 @@ class _Run:
                     self._note_differences(session, resumed.about["bits"] if resumed else None)
                     if not survived:
                         self._say(session.task.source.note)
+                        self._say(without_effect(config.compress, world))
             stack.enter_context(self._stop)
             stack.enter_context(np.errstate(over="ignore", invalid="ignore", divide="ignore"))  # the loss is checked
             self._recording.attach(session, self._output)

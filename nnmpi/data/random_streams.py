@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     SYNTHETIC = 5
     AUGMENTED_SCALER = 6
     PART = 7
+    COMPRESSION = 8
 
 
 def stream(

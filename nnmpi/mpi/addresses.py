@@ -49,11 +49,18 @@ class Addresses:
         alone = os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == str(self._world.started)
         return self._world.host if alone else ""
 
-    def on_one_machine(self) -> bool:
-        """Whether all ranks that are left are processes of one system; all ranks take part if they have not met."""
+    def machines(self) -> list[str]:
+        """What system each rank that is left is a process of; all ranks take part if they have not met."""
         if not self._hosts:
             self.meet()
-        return len({self._processes[rank][0] for rank in self._world.origin}) == 1
+        return [self._processes[rank][0] for rank in self._world.origin]
+
+    def ranks_of_machines(self) -> list[list[int]]:
+        """The ranks that are left on each system, by their numbers now; all ranks take part if they have not met."""
+        ranks: dict[str, list[int]] = {}
+        for rank, name in enumerate(self.machines()):
+            ranks.setdefault(name, []).append(rank)
+        return list(ranks.values())
 
     @property
     def on_one_host(self) -> bool:

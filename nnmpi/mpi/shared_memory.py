@@ -5,27 +5,35 @@ import mmap
 import os
 
 import numpy as np
+import numpy.typing as npt
 
 from nnmpi.mpi.world import World
 from nnmpi.nn.arrays import Array
 
+Flags = npt.NDArray[np.int64]
+
 LINE = 64  # bytes of a line of the cache
 
 
-def share(world: World, vectors: int, length: int, dtype: str) -> Array | None:
-    """Zeros of shape (world size, vectors, at least `length`) that all ranks see, or None on all of them.
+def share(world: World, vectors: int, length: int, dtype: str, ranks: list[int] | None = None) -> Array | None:
+    """Zeros of shape (number of `ranks`, vectors, at least `length`) that `ranks` see, or None on all ranks.
 
-    They are on one machine, and its system lets them: Linux, where they may open each other's files in ``/proc``. The
-    memory has no name in any file system, so nothing is left behind, however the ranks end. All ranks take part.
+    `ranks` are those of this rank's machine, on every rank those of its own; by default all, if they are on one machine
+    and more than one. There is such memory if all machines let their ranks share it: Linux, where they may open each
+    other's files in ``/proc``. It has no name in any file system, so nothing is left behind, however the ranks end. All
+    ranks of `world` take part.
     """
-    if world.size == 1 or not world.addresses.on_one_machine():
-        return None
+    if ranks is None:
+        ranks = list(range(world.size))
+        if world.size == 1 or len(world.addresses.ranks_of_machines()) > 1:
+            return None
     numbers = LINE // np.dtype(dtype).itemsize
-    shape = (world.size, vectors, -(-length // numbers) * numbers)
+    shape = (len(ranks), vectors, -(-length // numbers) * numbers)
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    file, where = _create(size) if world.rank == 0 else (-1, b"")
-    where = world.broadcast_bytes(where if world.rank == 0 else None)
-    if where and world.rank:
+    first = world.rank == ranks[0]
+    file, where = _create(size) if first else (-1, b"")
+    where = world.gather_bytes(where)[ranks[0]]
+    if where and not first:
         file = _open(where)
     memory = None
     if file >= 0:
@@ -37,8 +45,14 @@ def share(world: World, vectors: int, length: int, dtype: str) -> Array | None:
     if memory is None or missing:
         return None
     array: Array = np.frombuffer(memory, dtype).reshape(shape)
-    array[world.rank] = 0  # by its owner: on machines with several memories a page is near whom first writes to it
+    array[ranks.index(world.rank)] = 0  # by its owner: where there are several memories a page is near its first writer
     return array
+
+
+def share_flags(world: World, numbers: int, ranks: list[int] | None = None) -> Flags | None:
+    """The same for whole numbers: zeros of shape (number of `ranks`, at least `numbers`), a row of each rank."""
+    memory = share(world, 1, numbers, "int64", ranks)
+    return None if memory is None else memory[:, 0].view(np.int64)
 
 
 def copies(rows: Array, rank: int) -> list[tuple[memoryview, memoryview]]:

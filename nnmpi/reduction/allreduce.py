@@ -6,25 +6,31 @@ from nnmpi.mpi.shared_memory import share
 from nnmpi.mpi.world import World
 from nnmpi.nn.arrays import Array
 from nnmpi.reduction.buckets import Overlapped, buckets
+from nnmpi.reduction.hosts import over_hosts
 from nnmpi.reduction.one_host import Slices
 from nnmpi.reduction.protocol import Block, Reduction, datatype
 
-DEFAULT_MB = 1.0
+SMALL = 1 << 16  # bytes of a vector that a ring is too slow for: it sends 2 (H-1) messages one after the other
 
 
-def native(world: World, layers: list[int], length: int, dtype: str, bucket_mb: float | None) -> Reduction:
+def native(
+    world: World, layers: list[int], length: int, dtype: str, bucket_mb: float | None, form: str | None = None
+) -> Reduction:
     """The native reduction that fits.
 
-    With `bucket_mb`: in buckets of at least so many 10⁶ bytes, if there are at least two of them, else, as with 0, in
-    one ``Allreduce``. None: what pays where it was measured (docs/benchmarks.md). That is shared memory, where it can
-    be. Else buckets with MPICH, whose ``Iallreduce`` is as fast as its ``Allreduce`` or faster; Open MPI's takes twice
-    the time. Where ranks may die nothing must be under way when they do.
+    With `bucket_mb`: in buckets of at least so many 10⁶ bytes, if there are at least two of them and no rank can die,
+    else, as with 0, in one ``Allreduce``. None: what pays where it was measured (docs/decisions.md). That is shared
+    memory, where it can be, and between hosts rings, unless the vector is small. `form` is what numbers travel in
+    between hosts, ``fp16`` or ``bf16``.
     """
-    if bucket_mb is None:
+    size = length * np.dtype(dtype).itemsize
+    if bucket_mb is None and world.size > 1:
         memory = share(world, 1, length, dtype)
         if memory is not None:
             return Slices(world, memory, length)
-        bucket_mb = DEFAULT_MB if world.library().startswith("MPICH") else 0.0
+        between = over_hosts(world, layers, length, dtype, form) if form or size > SMALL else None
+        if between is not None:
+            return between
     if bucket_mb and world.size > 1 and not world.recovers:
         parts = buckets(layers, length, int(bucket_mb * 1e6) // np.dtype(dtype).itemsize)
         if len(parts) > 1:

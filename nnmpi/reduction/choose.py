@@ -1,9 +1,13 @@
 """Which reduction fits a run."""
 
+from itertools import pairwise
+
 from nnmpi.config import Config
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
 from nnmpi.reduction.allreduce import native
+from nnmpi.reduction.compress import FORMS
+from nnmpi.reduction.powersgd import PowerSGD
 from nnmpi.reduction.protocol import Reduction
 from nnmpi.reduction.step_vector import TAIL
 from nnmpi.reduction.tree import Deterministic
@@ -11,7 +15,21 @@ from nnmpi.reduction.tree import Deterministic
 
 def choose(config: Config, world: World, shards: int, held: range, architecture: Architecture) -> Reduction:
     """The reduction for the step vectors of `architecture`; all ranks make it together."""
-    return choose_for(architecture, world, shards, held, config.deterministic, config.bucket_mb)
+    if config.compress and config.compress.startswith("powersgd") and world.size > 1:
+        shapes = [(1 + fan_in, fan_out) for fan_in, fan_out in pairwise(architecture.sizes)]
+        rank = int(config.compress.partition(":")[2])
+        return PowerSGD(world, shapes, architecture.dtype, rank, config.seed)
+    form = config.compress if config.compress in FORMS else None
+    return choose_for(architecture, world, shards, held, config.deterministic, config.bucket_mb, form)
+
+
+def without_effect(compress: str | None, world: World) -> str:
+    """A note where compressing gradients changes nothing, as none is sent; else ""."""
+    if world.size == 1 and compress:
+        return f"note: --compress {compress} has no effect on one rank"
+    if compress in FORMS and len(world.addresses.ranks_of_machines()) == 1:
+        return f"note: --compress {compress} has no effect: all ranks are on one host, where no gradient is sent"
+    return ""
 
 
 def choose_for(
@@ -21,9 +39,10 @@ def choose_for(
     held: range,
     deterministic: bool,
     bucket_mb: float | None = None,
+    form: str | None = None,
 ) -> Reduction:
-    """The same where there is no `Config`."""
+    """The same where there is no `Config`; `form` is what numbers travel in between hosts."""
     length = architecture.parameters + TAIL
     if deterministic:
         return Deterministic(world, shards, held, length, architecture.dtype)
-    return native(world, architecture.layer_sizes, length, architecture.dtype, bucket_mb)
+    return native(world, architecture.layer_sizes, length, architecture.dtype, bucket_mb, form)

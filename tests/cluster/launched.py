@@ -16,14 +16,18 @@ OPEN_MPI_VARIABLES = (
 ENDS = 180  # seconds after which a training has ended, on a busy machine, too
 
 
-def write_hostfile(path: Path, mpi: Environment, hosts: list[Host], ranks: int) -> Path:
+def write_hostfile(path: Path, mpi: Environment, hosts: list[Host], ranks: list[int]) -> Path:
     """A hostfile with so many ranks on each of `hosts`."""
-    path.write_text("".join(HOSTFILE_LINES[mpi.mpi].format(host.name, ranks) + "\n" for host in hosts))
+    lines = [HOSTFILE_LINES[mpi.mpi].format(host.name, n) for host, n in zip(hosts, ranks, strict=True)]
+    path.write_text("\n".join([*lines, ""]))
     return path
 
 
-def launch(hosts: list[Host], ranks: int, mpi: Environment, directory: Path, *words: str, **more: str) -> Job:
-    """``nnmpi launch`` on the first of `hosts`, with so many ranks on each of them."""
+def launch(
+    hosts: list[Host], ranks: int | list[int], mpi: Environment, directory: Path, *words: str, **more: str
+) -> Job:
+    """``nnmpi launch`` on the first of `hosts`, with so many ranks on each of them, or as many as the list says."""
+    ranks = [ranks] * len(hosts) if isinstance(ranks, int) else ranks
     hostfile = write_hostfile(directory / "hostfile", mpi, hosts, ranks)
     # what tests on one host give to Open MPI: launch has to see to it itself
     plain = ("env", *(f"--unset={name}" for name in OPEN_MPI_VARIABLES))
@@ -32,7 +36,7 @@ def launch(hosts: list[Host], ranks: int, mpi: Environment, directory: Path, *wo
         mpi.program("nnmpi"),
         "launch",
         "-n",
-        str(ranks * len(hosts)),
+        str(sum(ranks)),
         "--hostfile",
         str(hostfile),
         *words,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from hosts import Cluster
-from jobs import Environment, Run
+from jobs import Environment, Run, needed
 from launched import ENDS, launch, wait_for_no_processes
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
@@ -14,14 +14,15 @@ FLAGS = ("--epochs", "3", "--hidden", "32", "--dropout", "0.1", "--deterministic
 LARGE = ("--epochs", "1", "--hidden", "512,512", "--threads", "1")
 
 
-ODD = pytest.param(3, 1, marks=pytest.mark.more("two powers of two show the same"))
+ODD = pytest.param([1, 1, 1], marks=pytest.mark.more("two powers of two show the same"))
+UNEVEN = pytest.param([3, 1, 2], marks=pytest.mark.more("the tree does not know of hosts"))
 
 
-@pytest.mark.parametrize(("hosts", "ranks"), [(4, 1), (2, 2), ODD])
+@pytest.mark.parametrize("ranks", [[1, 1, 1, 1], [2, 2], ODD, UNEVEN], ids=str)
 def test_several_hosts_train_to_the_bits_of_one(
-    hosts: int, ranks: int, mpi: Environment, cluster: Cluster, train: Callable[..., Run], tmp_path: Path
+    ranks: list[int], mpi: Environment, cluster: Cluster, train: Callable[..., Run], tmp_path: Path
 ) -> None:
-    some = cluster.hosts[:hosts]
+    some = cluster.hosts[: len(ranks)]
     with launch(some, ranks, mpi, tmp_path, "--", "train", *FLAGS, "--output", "run") as job:
         done = Run(job.wait(ENDS).succeeded(), tmp_path / "run")
     straight = train(*FLAGS)
@@ -29,20 +30,69 @@ def test_several_hosts_train_to_the_bits_of_one(
         straight.directory / "model.safetensors"
     ).read_bytes()
     assert done.last_line == straight.last_line
-    assert done.config["world_size"] == hosts * ranks
-    assert done.config["hosts"] == [host.name for host in some for _ in range(ranks)]
+    assert done.config["world_size"] == sum(ranks)
+    assert done.config["hosts"] == [host.name for host, n in zip(some, ranks, strict=True) for _ in range(n)]
     wait_for_no_processes(some)
 
 
-@pytest.mark.parametrize(("hosts", "ranks"), [(4, 1), (2, 2)])
-def test_a_host_sends_and_receives_what_a_ring_over_the_hosts_needs(
-    hosts: int, ranks: int, mpi: Environment, cluster: Cluster, tmp_path: Path
-) -> None:
-    some = cluster.hosts[:hosts]
+RANKS = [
+    [1, 1, 1, 1],
+    [2, 2],
+    [1, 3, 2],
+    pytest.param([3, 3], marks=pytest.mark.more("[2, 2] and [1, 3, 2] show the same")),
+]
+
+
+def trained_and_traffic(
+    ranks: list[int], mpi: Environment, cluster: Cluster, directory: Path, *flags: str
+) -> tuple[Run, list[float]]:
+    """A training, and the bytes into and out of each host in a step, in vectors of the gradient."""
+    some = cluster.hosts[: len(ranks)]
     before = [host.traffic() for host in some]
-    with launch(some, ranks, mpi, tmp_path, "--", "train", *LARGE, "--output", "run") as job:
+    with launch(some, ranks, mpi, directory, "--", "train", *LARGE, *flags, "--output", "run") as job:
+        done = Run(job.wait(ENDS).succeeded(), directory / "run")
+    after = [host.traffic() for host in some]
+    vectors = done.parameters.nbytes * done.metrics[-1]["step"]
+    moved = [new - old for a, b in zip(after, before, strict=True) for new, old in zip(a, b, strict=True)]
+    return done, [number / vectors for number in moved]
+
+
+@pytest.mark.parametrize("ranks", RANKS, ids=str)
+def test_a_host_sends_and_receives_what_a_ring_over_the_hosts_needs(
+    ranks: list[int], mpi: Environment, cluster: Cluster, tmp_path: Path
+) -> None:
+    done, traffic = trained_and_traffic(ranks, mpi, cluster, tmp_path)
+    assert "rings between hosts" in done.config["reduction"]
+    for share in traffic:
+        assert share == pytest.approx(2 * (len(ranks) - 1) / len(ranks), rel=0.05)  # the start takes 0.1 to 1 %
+
+
+@pytest.mark.parametrize("ranks", [[2, 2], pytest.param([1, 1, 1, 1], marks=pytest.mark.more("as [2, 2]"))], ids=str)
+def test_half_precision_halves_the_traffic(
+    ranks: list[int], mpi: Environment, cluster: Cluster, tmp_path: Path
+) -> None:
+    done, traffic = trained_and_traffic(ranks, mpi, cluster, tmp_path, "--compress", "fp16")
+    assert "sent as fp16" in done.config["reduction"]
+    for share in traffic:
+        assert share == pytest.approx((len(ranks) - 1) / len(ranks), rel=0.07)
+
+
+def test_a_low_rank_takes_a_tenth_of_the_traffic(cluster: Cluster, tmp_path: Path) -> None:
+    done, traffic = trained_and_traffic([1, 1, 1, 1], needed("openmpi"), cluster, tmp_path, "--compress", "powersgd:4")
+    assert done.config["reduction"] == "PowerSGD of rank 4"
+    assert max(traffic) < 0.15
+
+
+SHAPED = ("--hidden", "64", "--epochs", "2", "--deterministic")
+
+
+@pytest.mark.parametrize("ranks", [[1], [2], [5], [8], [2, 1, 1], [1, 4, 2, 1]], ids=str)
+@pytest.mark.more("test_worlds and the test above have most of it")
+def test_bits_do_not_depend_on_hosts(
+    ranks: list[int], mpi: Environment, cluster: Cluster, train: Callable[..., Run], tmp_path: Path
+) -> None:
+    some = cluster.hosts[: len(ranks)]
+    with launch(some, ranks, mpi, tmp_path, "--", "train", *SHAPED, "--bucket-mb", "0", "--output", "run") as job:
         done = Run(job.wait(ENDS).succeeded(), tmp_path / "run")
-    ring = 2 * (hosts - 1) / hosts * done.parameters.nbytes * done.metrics[-1]["step"]
-    for host, (received, sent) in zip(some, before, strict=True):
-        for new, old in zip(host.traffic(), (received, sent), strict=True):
-            assert new - old == pytest.approx(ring, rel=0.05)  # the start takes 0.1 to 1 %
+    model = "model.safetensors"
+    assert (done.directory / model).read_bytes() == (train(*SHAPED).directory / model).read_bytes()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pretended_hosts
 
 import nnmpi.cli
 import nnmpi.commands.job
@@ -27,14 +28,18 @@ from nnmpi.nn.optimizers import SGD
 from nnmpi.reduction import one_host as slices
 from nnmpi.reduction import tree
 from nnmpi.reduction.allreduce import Native
+from nnmpi.reduction.hosts import Hosts
 from nnmpi.reduction.one_host import Slices
+from nnmpi.reduction.ring import Ring
 from nnmpi.reduction.tree import Deterministic
 
 PLACES: dict[str, list[tuple[Any, str]]] = {
     "start": [(nnmpi.commands.job, "library_or_alone")],  # before MPI starts
     "prepare": [(nnmpi.training.session, "prepare")],
     "output": [(nnmpi.commands.train, "Output")],
-    "reduce": [(Deterministic, "reduce"), (Native, "reduce"), (Slices, "reduce")],
+    "reduce": [(Deterministic, "reduce"), (Native, "reduce"), (Slices, "reduce"), (Hosts, "reduce")],
+    "ready": [(Hosts, "ready")],
+    "ring": [(Ring, "progress")],  # while pieces are on their way
     "sum": [(slices, "np"), (tree, "np")],  # while slices are added up, between the two barriers
     "update": [(SGD, "update")],
     "evaluate": [(nnmpi.training.session.Session, "evaluate")],
@@ -74,6 +79,7 @@ class DeadlyNumPy:
         return getattr(np, name)
 
 
+pretended_hosts.pretend()
 for place, functions in PLACES.items():
     for owner, name in functions:
         setattr(owner, name, DeadlyNumPy() if name == "np" else deadly(place, getattr(owner, name)))

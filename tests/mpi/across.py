@@ -1,0 +1,65 @@
+"""Ranks add up vectors over hosts that they pretend to be: ``across.py``, with HOSTS_OF_RANKS in the environment.
+
+Rank 0 prints in JSON, for each rank and each case, whether it was added up over hosts, and whether the sums were right
+and the same everywhere.
+"""
+
+import json
+import sys
+
+import numpy as np
+import pretended_hosts
+
+from nnmpi.commands.job import run
+from nnmpi.mpi.world import World
+from nnmpi.reduction.hosts import LEAST, Hosts, over_hosts
+
+STEPS = 12
+LAYERS = ([3], [1000, 50], [LEAST, 10], [300_000, LEAST - 4, 5_000, 70_001])
+FORMS = (None, "fp16", "bf16")
+CASES = [(layers, dtype, form) for layers in LAYERS for dtype in ("float32", "float64") for form in FORMS]
+ROUNDING = {None: 0.0, "fp16": 2.0**-11, "bf16": 2.0**-8}
+
+
+def case(world: World, layers: list[int], dtype: str, form: str | None) -> str:
+    length = sum(layers) + 4
+    reduction = over_hosts(world, layers, length, dtype, form)
+    if reduction is None:
+        return "not over hosts"
+    assert type(reduction) is Hosts
+    (vector,) = reduction.vectors
+    own = np.arange(length) % 1000
+    ranks, numbers = world.size, np.arange(world.size).sum()
+    unit = 1 / 3 if form else 1  # whole numbers are exact, and some of them also in 16 bits
+    for step in range(STEPS):  # one step must not meet with the next
+        vector[-4:] = own[-4:] + 1000 * world.rank + step
+        end = length - 4
+        for layer in range(len(layers) - 1, -1, -1):
+            part = slice(end - layers[layer], end)
+            vector[part] = unit * (own[part] + 1000 * world.rank + step)
+            end = part.start
+            reduction.ready(layer)
+        reduction.reduce()
+        exact = np.float64(ranks * (own + step) + 1000 * numbers)
+        exact[:-4] *= unit
+        error = np.abs(vector - exact)
+        if error[-4:].any() or error.max() > ROUNDING[form] * (ranks + 1) * exact.max():
+            return f"wrong in step {step}: {error.max()}"
+        if form and layers[0] > 10 and not error.any():
+            return "not rounded"
+        same = world.gather_bytes(vector.tobytes())
+        if len(set(same)) > 1:
+            return f"not the same everywhere in step {step}"
+    return reduction.name
+
+
+def work(world: World) -> None:
+    world.addresses.meet()
+    found = [case(world, *arguments) for arguments in CASES]
+    everywhere = [json.loads(text) for text in world.gather_bytes(json.dumps(found).encode())]
+    if world.rank == 0:
+        print(json.dumps(everywhere))
+
+
+pretended_hosts.pretend()
+sys.exit(run(work))

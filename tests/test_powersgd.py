@@ -1,0 +1,127 @@
+"""PowerSGD against the algorithm of its paper, written down in float64 without any of our code."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from ranks import ThreadWorld, on_ranks
+
+from nnmpi.mpi.world import World
+from nnmpi.reduction.powersgd import PowerSGD, orthonormalize
+
+SHAPES = [(41, 30), (31, 20), (21, 2)]  # the last matrix is smaller than its factors of rank 3 would be
+RANK, STEPS, SIZE = 3, 6, 3
+LENGTH = sum(rows * columns for rows, columns in SHAPES)
+
+
+def with_allreduce(world: World) -> World:
+    assert isinstance(world, ThreadWorld)
+
+    def allreduce(_: None, buffer: list[Any]) -> None:
+        numbers = buffer[0]
+        numbers[:] = np.sum(world._from_all(numbers.copy()), axis=0)
+
+    world.mpi = SimpleNamespace(FLOAT=None, DOUBLE=None, IN_PLACE=None)
+    world.comm = SimpleNamespace(Allreduce=allreduce)
+    return world
+
+
+def gradients(rank: int, step: int) -> np.ndarray:
+    return np.random.default_rng([rank, step]).standard_normal(LENGTH)
+
+
+def weights(step: int) -> float:
+    return 4.0 if step == 2 else 32.0  # of a rank: the last batch of an epoch is smaller
+
+
+def run(world: World) -> tuple[list[np.ndarray], PowerSGD]:
+    reduction = PowerSGD(with_allreduce(world), SHAPES, "float64", RANK, 5)
+    (vector,) = reduction.vectors
+    found = []
+    for step in range(STEPS):
+        vector[:LENGTH] = gradients(world.rank, step)
+        vector[LENGTH:] = [world.rank, weights(step), world.rank == 1, 0]
+        reduction.reduce()
+        found.append(vector.copy())
+    return found, reduction
+
+
+def views(vector: np.ndarray) -> list[np.ndarray]:
+    ends = np.cumsum([rows * columns for rows, columns in SHAPES])
+    return [v.reshape(s) for v, s in zip(np.split(vector[:LENGTH], ends[:-1]), SHAPES, strict=True)]
+
+
+def test_sums_are_those_of_the_paper() -> None:
+    results = on_ranks(SIZE, run)
+    found = results[0][0]
+    for others, _ in results:
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(others, found, strict=True))
+    starts = [fresh for *_, fresh in results[0][1]._layers]
+    errors = [[np.zeros((rows - 1, columns)) for rows, columns in SHAPES[:2]] for _ in range(SIZE)]
+    right = [start.copy() for start in starts]
+    for step in range(STEPS):
+        exact = np.sum([gradients(rank, step) for rank in range(SIZE)], axis=0)
+        ratio = weights(step) / weights(step - 1) if step else 1.0
+        sums = views(found[step])
+        np.testing.assert_allclose(found[step][LENGTH:], [3, SIZE * weights(step), 1, 0])
+        np.testing.assert_allclose(sums[2], views(exact)[2], rtol=1e-12)
+        for layer in range(2):
+            np.testing.assert_allclose(sums[layer][0], views(exact)[layer][0], rtol=1e-12)  # the biases
+            matrices = [views(gradients(rank, step))[layer][1:] + ratio * errors[rank][layer] for rank in range(SIZE)]
+            # QR may turn the signs of columns, here and in all that follows, which changes no product
+            left, _ = np.linalg.qr(sum(matrices) @ right[layer])
+            right[layer] = sum(matrices).T @ left
+            np.testing.assert_allclose(sums[layer][1:], left @ right[layer].T, atol=1e-9)
+            for rank in range(SIZE):
+                errors[rank][layer] = matrices[rank] - left @ (left.T @ matrices[rank])
+
+
+def test_what_is_left_out_comes_later() -> None:
+    """The same gradient in each step: the mean of what comes out nears it, without error feedback it would not."""
+
+    def work(world: World) -> np.ndarray:
+        reduction = PowerSGD(with_allreduce(world), SHAPES[:1], "float64", 1, 5)
+        (vector,) = reduction.vectors
+        total = np.zeros(41 * 30)
+        for _ in range(300):
+            vector[:-4] = np.random.default_rng(world.rank).standard_normal(41 * 30)
+            vector[-4:] = [0, 8, 0, 0]
+            reduction.reduce()
+            total += vector[:-4]
+        return total / 300
+
+    mean = on_ranks(2, work)[0]
+    exact = sum(np.random.default_rng(rank).standard_normal(41 * 30) for rank in range(2))
+    assert np.linalg.norm(mean - exact) < 0.2 * np.linalg.norm(exact)
+
+
+def test_a_gradient_of_zeros_does_not_silence_the_layer_for_ever() -> None:
+    def work(world: World) -> float:
+        reduction = PowerSGD(with_allreduce(world), SHAPES[:1], "float32", 2, 5)
+        (vector,) = reduction.vectors
+        for step in range(2):
+            vector[:-4] = float(step)
+            vector[-4:] = [0, 8, 0, 0]
+            reduction.reduce()
+        return float(np.abs(vector[30:-4] - 2).max())
+
+    assert on_ranks(2, work)[0] < 1e-4  # ones have rank 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_columns_become_orthonormal_also_where_they_nearly_agree(dtype: str) -> None:
+    generator = np.random.default_rng(0)
+    columns = generator.standard_normal((500, 1)) + 1e-4 * generator.standard_normal((500, 6))
+    found = np.ascontiguousarray(columns, dtype)
+    orthonormalize(found, np.empty(500, dtype))
+    np.testing.assert_allclose(found.T @ found, np.eye(6), atol=20 * np.finfo(dtype).eps)
+
+
+def test_columns_that_depend_on_others_become_zero() -> None:
+    found = np.ones((50, 3), np.float32)
+    orthonormalize(found, np.empty(50, np.float32))
+    np.testing.assert_allclose(found.T @ found, np.diag([1, 0, 0]), atol=1e-6)
+    zeros = np.zeros((50, 2), np.float32)
+    orthonormalize(zeros, np.empty(50, np.float32))
+    assert not zeros.any()
