@@ -16,6 +16,7 @@ from nnmpi.mpi.shared_memory import share
 from nnmpi.mpi.world import World
 
 PATIENCE = 100  # looks before a rank that waits offers its core to others, a few µs
+NEVER_SENT = 32767  # a tag
 CHECK_EVERY = 0.005  # seconds of waiting after which a rank checks whether it waits in vain
 
 
@@ -41,10 +42,11 @@ def patience(world: World) -> int:
 def check_alive(world: World) -> None:
     """Raise MPI's error if a rank has died or revoked the communicator, as a collective would; any rank may call it.
 
-    MPI learns of a death only inside of its calls. Whoever asks it for a message from any rank is told.
+    MPI learns of a death only inside of its calls. Whoever asks it for a message from any rank is told, unless there is
+    one: then it looks no further. So it is asked for one that nobody sends.
     """
     if world.recovers:
-        world.comm.Iprobe(world.mpi.ANY_SOURCE)
+        world.comm.Iprobe(world.mpi.ANY_SOURCE, NEVER_SENT)
 
 
 def barrier(world: World) -> Callable[[], object]:

@@ -87,12 +87,12 @@ def test_on_one_host_nothing_is_sent_and_a_line_says_so(
 DYING = str(HERE / "dying.py")
 DEATHS = {
     "when a layer is ready": ("ready:47:1", "0,1,2,3"),
-    "while pieces are on their way": ("ring:700:2", "0,1,2,3"),
-    "one of a host with two": ("ring:900:1", "0,0,1,1"),
-    "rank 0": ("ring:500:0", "0,0,1,2"),
+    "while pieces are on their way": ("ring:210:2", "0,1,2,3"),
+    "one of a host with two": ("ring:190:1", "0,0,1,1"),
+    "rank 0": ("ring:150:0", "0,0,1,2"),
     "at the end of a step": ("reduce:30:3", "0,1,0,1"),
     "one that carries nothing": ("reduce:30:1", "0,0,1,2"),
-    "two, one after the other": ("ring:500:3,ring:1500:0", "0,1,1,2"),
+    "two, one after the other": ("ring:130:3,ring:330:0", "0,1,1,2"),
 }
 
 
