@@ -102,7 +102,7 @@ class Halved:
         own[:] = self._read(whole)
 
     def _to_fp16(self, numbers: Array, message: Bytes) -> None:
-        """As NumPy's cast does, in half of its time; a piece with a number that is not finite becomes NaN as a whole."""
+        """As NumPy casts, in half of its time; a piece with a number that is not finite becomes NaN as a whole."""
         largest = max(float(numbers.max()), -float(numbers.min()))
         exponent = LARGEST - math.frexp(largest)[1] if 0 < largest < math.inf else 0
         scale = 2.0 ** max(-STEEPEST, min(STEEPEST, exponent))

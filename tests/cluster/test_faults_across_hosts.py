@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hosts import Cluster, Host
 from jobs import Job, Run, needed
@@ -13,15 +14,22 @@ from launched import ENDS, end_pause, launch, pausing, wait_for_no_processes, wa
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
 FLAGS = ("--epochs", "3", "--deterministic", "--checkpoint-every", "20steps")
+RINGS = ("--epochs", "3", "--hidden", "300,64", "--checkpoint-every", "20steps")  # large enough for them
 PAUSE = 70  # the update before which something happens: in the second epoch, between two checkpoints
 VICTIM = 2  # the rank on the third host
 
 
 def start(
-    cluster: Cluster, directory: Path, *flags: str, output: str, library: str = "openmpi", train: tuple[str, ...] = ()
+    cluster: Cluster,
+    directory: Path,
+    *flags: str,
+    output: str,
+    library: str = "openmpi",
+    train: tuple[str, ...] = (),
+    settings: tuple[str, ...] = FLAGS,
 ) -> Job:
     """A training on four hosts that pauses in a step."""
-    command = (*flags, "--", "train", *FLAGS, *train, "--output", output)
+    command = (*flags, "--", "train", *settings, *train, "--output", output)
     job = launch(cluster.hosts, 1, needed(library), directory, *command, **pausing(directory, PAUSE))
     wait_for_pause(directory, len(cluster.hosts))
     return job
@@ -64,6 +72,25 @@ def test_survivors_on_other_hosts_end_with_the_same_bits(
     left = cluster.hosts if fault in (kill, stop) else [host for host in cluster.hosts if host is not victim]
     wait_for_no_processes(left)
     assert fault == Cluster.power_off or not victim.path(output).exists()
+
+
+@pytest.mark.parametrize("fault", [FAULTS[0], FAULTS[1], FAULTS[2]])
+def test_survivors_go_on_when_gradients_were_on_their_way(
+    fault: Callable[[Cluster, Host], None], cluster: Cluster, train: Callable[..., Run], tmp_path: Path
+) -> None:
+    """Pieces go round between the others when one is lost: they end close to an undisturbed run."""
+    victim, straight = cluster.hosts[VICTIM], train(*RINGS)
+    with start(cluster, tmp_path, output=f"/tmp/{tmp_path.name}", settings=RINGS) as job:
+        fault(cluster, victim)
+        end_pause(tmp_path)
+        done = job.wait(ENDS).succeeded()
+    run = Run(done, cluster.hosts[0].path(f"/tmp/{tmp_path.name}"))
+    assert run.config["lost_ranks"] == [VICTIM]
+    assert run.config["finished"] is True
+    assert [m["step"] for m in run.metrics] == [m["step"] for m in straight.metrics]
+    assert np.abs(run.parameters - straight.parameters).max() <= 1e-3 * np.abs(straight.parameters).max()
+    left = [host for host in cluster.hosts if host is not victim or fault != Cluster.link_down]
+    wait_for_no_processes(left)
 
 
 # A host without power says nothing: without fault tolerance only the watchdog notices. That of one which crashes
