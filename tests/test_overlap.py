@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnmpi.mpi.position import Position
+from nnmpi.nn.architecture import Architecture
+from nnmpi.nn.network import Network
 from nnmpi.reduction.allreduce import Native, native
 from nnmpi.reduction.buckets import Overlapped, buckets
-from nnmpi.reduction.hosts import Hosts
+from nnmpi.reduction.hosts import PART, Hosts, parts_of
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=8), st.integers(0, 4), st.integers(1, 2000))
@@ -79,9 +81,49 @@ def test_each_bucket_starts_when_its_first_layer_is_ready() -> None:
     reduce = Overlapped(there, buckets([4, 3, 2], 10, 4), 10, "float64")
     reduce.vectors[0][:] = np.arange(10)
     for step in range(2):
-        for layer, so_far in ((2, []), (1, [(4, 6)]), (0, [(4, 6), (0, 4)])):
-            reduce.ready(layer)
+        for start, so_far in ((7, []), (4, [(4, 6)]), (2, [(4, 6)]), (0, [(4, 6), (0, 4)])):
+            reduce.ready(start)
             assert started == so_far
         reduce.reduce()
         assert waited[step] == [1, 2]
         started.clear()
+
+
+@pytest.mark.parametrize("sizes", [(1500, 8, 3), (5, 1200, 700, 2), (4, 3)])
+def test_a_network_says_from_where_on_the_gradient_is_done(sizes: tuple[int, ...]) -> None:
+    architecture = Architecture(sizes, "tanh", "softmax", "cross-entropy", "float64")
+    generator = np.random.default_rng(0)
+    network = Network(architecture, generator.standard_normal(architecture.parameters) / 20, 6)
+    x, t = np.ones((1 + sizes[0], 6)), np.zeros((sizes[-1], 6))
+    x[1:], t[0] = generator.standard_normal((sizes[0], 6)), 1
+    told: list[tuple[int, np.ndarray]] = []
+    gradients = []
+    for tell in (False, True):
+        gradient = np.full(architecture.parameters, np.nan)
+
+        def ready(start: int, gradient: np.ndarray = gradient) -> None:
+            told.append((start, gradient[start:].copy()))
+
+        batch = network.bind([x], [t], [(architecture.views(gradient), [])], ready if tell else None, training=True)
+        network.forward(batch)
+        network.loss(batch)
+        network.backward(batch)
+        gradients.append(gradient)
+    np.testing.assert_allclose(gradients[1], gradients[0], rtol=1e-10, atol=1e-14)
+    starts = [start for start, _ in told]
+    assert starts == sorted(starts, reverse=True)
+    assert starts[-1] == 0
+    rows = [1 + fan_in for fan_in in sizes[:-1]]
+    assert len(starts) == sum(max(1, n // 512) for n in rows)
+    for start, there in told:
+        np.testing.assert_array_equal(there, gradients[1][start:])
+
+
+@given(st.integers(1, 5 * PART))
+def test_parts_make_up_the_vector_from_its_end(length: int) -> None:
+    parts = parts_of(length)
+    assert [part.stop for part in parts] == [length, *(part.start for part in parts[:-1])]
+    assert parts[-1].start == 0
+    sizes = [part.stop - part.start for part in parts]
+    assert min(sizes) >= min(length, PART // 2)
+    assert max(sizes) <= 1.5 * PART

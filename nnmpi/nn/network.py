@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from nnmpi.nn.arrays import Array, Call
 from nnmpi.nn.layers import Dense
 from nnmpi.nn.losses import ALL_LOSSES, ALL_OUTPUT_ACTIVATIONS, Memory, Scratch, weighted, with_weights
 
+ROWS = 512  # of a gradient that are computed at once where others wait for them; fewer would make the product slower
 # where the gradient of a block goes, and the additions (total, part) that follow, the first of them of this gradient;
 # all views of flat vectors
 Destination = tuple[list[Array], list[tuple[list[Array], list[Array]]]]
@@ -61,6 +62,7 @@ class Network:
         self._hidden = [Dense(layer, architecture.activation, max_block, max_blocks, dropout) for layer in hidden]
         self._last = Dense(last, None, max_block, max_blocks)
         self.layers = [*self._hidden, self._last]
+        self._starts = [0, *accumulate(architecture.layer_sizes)]
         self._loss = ALL_LOSSES[architecture.loss][architecture.output_activation]
         self._output_activation = ALL_OUTPUT_ACTIVATIONS[architecture.output_activation]
         self._memory = Memory(architecture.sizes[-1], max_block, parameters.dtype)
@@ -91,8 +93,9 @@ class Network:
         by its weight.
 
         On the way backward it writes the sum gradient over each block to the views of its destination, one array for
-        each layer. Next, ``total += part`` for the block's additions. `ready` is told when a layer is done, the last
-        one first; it is the same for all batches with the same list of `destinations`.
+        each layer. Next, ``total += part`` for the block's additions. `ready` is told from where on the flat gradient
+        is done, which goes on from its end to its beginning; it is the same for all batches with the same list of
+        `destinations`.
         """
         sizes = [x.shape[1] for x in inputs]
         self.resize(sizes)
@@ -148,11 +151,23 @@ class Network:
         self, i: int, destinations: list[Destination], inputs: list[Array], ready: Callable[[int], None] | None
     ) -> list[Call]:
         """All that makes the gradient of layer `i`: of each block, and the additions that follow."""
+        if ready and len(destinations) == 1 and not destinations[0][1]:
+            return self._bind_rows(i, destinations[0][0][i], inputs[0], ready)
         calls: list[Call] = []
         for block, ((gradient, additions), x) in enumerate(zip(destinations, inputs, strict=True)):
             calls.append(self.layers[i].gradient(x, block, gradient[i]))
             calls += [partial(np.add, total[i], part[i], total[i]) for total, part in additions]
-        return [*calls, partial(ready, i)] if ready else calls
+        return [*calls, partial(ready, self._starts[i])] if ready else calls
+
+    def _bind_rows(self, i: int, gradient: Array, x: Array, ready: Callable[[int], None]) -> list[Call]:
+        """The gradient of layer `i` of one block, some rows after the other, the last ones first."""
+        calls: list[Call] = []
+        count = max(1, len(x) // ROWS)
+        bounds = [len(x) * part // count for part in range(count + 1)]
+        for low, high in reversed([*pairwise(bounds)]):
+            calls.append(self.layers[i].gradient(x[low:high], 0, gradient[low:high]))
+            calls.append(partial(ready, self._starts[i] + low * gradient.shape[1]))
+        return calls
 
     def draw_dropout(self, block: int, columns: slice, generator: np.random.Generator) -> None:
         """Draw which hidden outputs the samples in `columns` of a block keep in training; after `resize`."""

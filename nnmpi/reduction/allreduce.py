@@ -28,7 +28,7 @@ def native(
         memory = share(world, 1, length, dtype)
         if memory is not None:
             return Slices(world, memory, length)
-        between = over_hosts(world, layers, length, dtype, form) if form or size > SMALL else None
+        between = over_hosts(world, length, dtype, form) if form or size > SMALL else None
         if between is not None:
             return between
     if bucket_mb and world.size > 1 and not world.recovers:

@@ -34,19 +34,19 @@ class Overlapped:
     def __init__(self, world: World, parts: dict[int, slice], length: int, dtype: str) -> None:
         self.blocks = [Block(0)]
         self.vectors: list[Array] = [np.zeros(length, dtype)]
-        self._buffers = {layer: [self.vectors[0][part], datatype(world, dtype)] for layer, part in parts.items()}
+        self._buffers = {part.start: [self.vectors[0][part], datatype(world, dtype)] for part in parts.values()}
         self._in_place = world.mpi.IN_PLACE
         self._iallreduce = world.comm.Iallreduce
         self._test = world.mpi.Request.Testall
         self._wait = world.position.counted(world.mpi.Request.Waitall, "reduction")
         self._requests: list[Any] = []
 
-    def ready(self, layer: int) -> None:
-        """Start the layer's bucket if this completes it, and help the others on, which MPI does inside calls only."""
+    def ready(self, start: int) -> None:
+        """Start the bucket that this completes, if any, and help the others on, which MPI does inside calls only."""
         if self._requests:
             self._test(self._requests)
-        if layer in self._buffers:
-            self._requests.append(self._iallreduce(self._in_place, self._buffers[layer]))
+        if start in self._buffers:
+            self._requests.append(self._iallreduce(self._in_place, self._buffers[start]))
 
     def reduce(self) -> None:
         """Wait for all buckets."""

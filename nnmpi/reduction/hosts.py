@@ -12,6 +12,7 @@ things on whenever it is told of a layer.
 import os
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -20,7 +21,6 @@ from nnmpi.mpi.shared_memory import Flags, copies, share, share_flags
 from nnmpi.mpi.start import MESSAGE
 from nnmpi.mpi.world import World
 from nnmpi.nn.arrays import Array
-from nnmpi.reduction.buckets import buckets
 from nnmpi.reduction.compress import Codec, Exact, Halved
 from nnmpi.reduction.one_host import slice_of
 from nnmpi.reduction.protocol import Block
@@ -28,11 +28,11 @@ from nnmpi.reduction.ring import Ring
 from nnmpi.reduction.step_vector import TAIL
 
 PIECE = MESSAGE  # bytes of a piece at most: it is added up in the cache
-LEAST = 1 << 16  # numbers that are worth to be on their way before the next layers are
+PART = 1 << 18  # numbers that go on their way together
 ATOM = 1 << 10  # numbers that are not cut any more
 
 
-def over_hosts(world: World, layers: list[int], length: int, dtype: str, form: str | None) -> "Hosts | None":
+def over_hosts(world: World, length: int, dtype: str, form: str | None) -> "Hosts | None":
     """The reduction over the hosts of `world`; None on all ranks where there is one host, or it would not be right.
 
     `form` is that in which numbers travel, ``fp16`` or ``bf16``, or None, as they are. Where ranks of a host cannot
@@ -53,7 +53,13 @@ def over_hosts(world: World, layers: list[int], length: int, dtype: str, form: s
             hosts, rows = [[rank] for rank in range(world.size)], None
     if rows is None or flags is None:
         rows, flags = np.zeros((1, 1, length), dtype), np.zeros((1, 2), np.int64)
-    return Hosts(world, hosts, rows[:, 0, :length], flags, buckets(layers, length, LEAST), form)
+    return Hosts(world, hosts, rows[:, 0, :length], flags, parts_of(length), form)
+
+
+def parts_of(length: int) -> list[slice]:
+    """The parts of a vector, from its end to its beginning, in which it becomes ready: alike but for one."""
+    ends = [*range(length, max(PART // 2, 1), -PART), 0] if length > PART // 2 else [length, 0]
+    return [slice(start, end) for end, start in pairwise(ends)]
 
 
 def cut(part: slice, hosts: int, itemsize: int) -> list[slice]:
@@ -84,7 +90,7 @@ class Hosts:
     flags
         Zeros that these ranks see, shape (ranks, 2): how many parts a rank has had ready, how many steps it has ended.
     parts
-        For the first layer of each part of the vector where it is, in the order in which they are ready.
+        The parts of the vector, in the order in which they are ready: from its end to its beginning.
     form
         What numbers travel in, see `over_hosts`.
     """
@@ -92,7 +98,7 @@ class Hosts:
     by_shard = False
 
     def __init__(
-        self, world: World, hosts: list[list[int]], rows: Array, flags: Flags, parts: dict[int, slice], form: str | None
+        self, world: World, hosts: list[list[int]], rows: Array, flags: Flags, parts: list[slice], form: str | None
     ) -> None:
         self._world = world
         here = next(ranks for ranks in hosts if world.rank in ranks)
@@ -101,7 +107,7 @@ class Hosts:
         self.name = f"{shared}rings between hosts{f', sent as {form}' if form else ''}"
         self.blocks = [Block(0)]
         self.vectors: list[Array] = [rows[at]]
-        self._completes = set(parts)
+        self._starts = [part.start for part in parts]
         self._mine, self._theirs = flags[at].data, [flag.data for i, flag in enumerate(flags) if i != at]
         self._pieces: list[list[int]] = [[] for _ in parts]  # of each part: their numbers in the ring
         # of each piece: this rank's numbers, those of the others of this host, and where the sums go in the end
@@ -118,17 +124,19 @@ class Hosts:
             own = [numbers for numbers, _, _ in self._memory]
             self._ring = Ring(world, [ranks[at] for ranks in hosts], own, codecs, self._hand_round)
         self._parts_before = 0  # in all steps before this one
+        self._ready = len(parts)  # parts of this step that this rank has
         self._taken = len(parts)  # parts of this step that are on their way
         self._finish = world.position.counted(self._complete, "reduction")
 
-    def ready(self, layer: int) -> None:
-        """Tell the others of this host if a part of the vector is complete, and move on what is under way."""
-        if self._taken == len(self._pieces):
-            self._taken = 0
+    def ready(self, start: int) -> None:
+        """Tell the others of this host how many parts of the vector are complete, and move on what is under way."""
+        if self._ready == len(self._starts):
+            self._ready = self._taken = 0
             if self._ring:
                 self._ring.begin()
-        if layer in self._completes:
-            self._mine[0] += 1
+        while self._ready < len(self._starts) and self._starts[self._ready] >= start:
+            self._ready += 1
+        self._mine[0] = self._parts_before + self._ready
         self._advance()
 
     def reduce(self) -> None:
@@ -145,7 +153,6 @@ class Hosts:
     def _advance(self) -> bool:
         """Add up what all ranks of this host have, and move on what travels; whether this rank is done."""
         if self._ring is None:
-            self._taken = len(self._pieces)
             return True
         while self._taken < len(self._pieces):
             wanted = self._parts_before + self._taken + 1
@@ -175,11 +182,11 @@ class Hosts:
                 check_at = time.monotonic() + CHECK_EVERY
 
 
-def enumerate_parts(parts: dict[int, slice], form: str | None) -> Iterator[tuple[int, tuple[slice, Codec]]]:
+def enumerate_parts(parts: list[slice], form: str | None) -> Iterator[tuple[int, tuple[slice, Codec]]]:
     """The number of each part, and how it travels: loss, weight and requests, which are at the end, as they are."""
     exact = Exact()
     codec: Codec = Halved(form, PIECE // 4) if form else exact
-    for number, part in enumerate(parts.values()):
+    for number, part in enumerate(parts):
         if form and number == 0:
             yield number, (slice(part.stop - TAIL, part.stop), exact)
             part = slice(part.start, part.stop - TAIL)

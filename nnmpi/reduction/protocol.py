@@ -30,8 +30,8 @@ class Reduction(Protocol):
 
     `name` is for people.
 
-    `ready`, if it is not None, wants to be told when the gradient of a layer is in the vectors, the last layer first;
-    what belongs to no layer must be there before that.
+    `ready`, if it is not None, wants to be told from where on all numbers are in the vector, from its end to its
+    beginning, the first time with what belongs to no layer.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Reduction(Protocol):
 
     @property
     def ready(self) -> Callable[[int], None] | None:
-        """To be called with each layer's number, on the way backward."""
+        """To be called on the way backward with the position from which on all is there; the last one is 0."""
 
     def reduce(self) -> None:
         """Bring the sums over all ranks to ``vectors[0]``; all ranks call it, once in each step."""

@@ -12,10 +12,10 @@ import pretended_hosts
 
 from nnmpi.commands.job import run
 from nnmpi.mpi.world import World
-from nnmpi.reduction.hosts import LEAST, Hosts, over_hosts
+from nnmpi.reduction.hosts import PART, Hosts, over_hosts
 
 STEPS = 12
-LAYERS = ([3], [1000, 50], [LEAST, 10], [300_000, LEAST - 4, 5_000, 70_001])
+LAYERS = ([3], [1000, 50], [PART, 10], [300_000, PART - 4, 5_000, 70_001])
 FORMS = (None, "fp16", "bf16")
 CASES = [(layers, dtype, form) for layers in LAYERS for dtype in ("float32", "float64") for form in FORMS]
 ROUNDING = {None: 0.0, "fp16": 2.0**-11, "bf16": 2.0**-8}
@@ -23,7 +23,7 @@ ROUNDING = {None: 0.0, "fp16": 2.0**-11, "bf16": 2.0**-8}
 
 def case(world: World, layers: list[int], dtype: str, form: str | None) -> str:
     length = sum(layers) + 4
-    reduction = over_hosts(world, layers, length, dtype, form)
+    reduction = over_hosts(world, length, dtype, form)
     if reduction is None:
         return "not over hosts"
     assert type(reduction) is Hosts
@@ -38,7 +38,7 @@ def case(world: World, layers: list[int], dtype: str, form: str | None) -> str:
             part = slice(end - layers[layer], end)
             vector[part] = unit * (own[part] + 1000 * world.rank + step)
             end = part.start
-            reduction.ready(layer)
+            reduction.ready(end)
         reduction.reduce()
         exact = np.float64(ranks * (own + step) + 1000 * numbers)
         exact[:-4] *= unit
