@@ -30,7 +30,7 @@ def case(world: World, layers: list[int], dtype: str, form: str | None) -> str:
     (vector,) = reduction.vectors
     own = np.arange(length) % 1000
     ranks, numbers = world.size, np.arange(world.size).sum()
-    unit = 1 / 3 if form else 1  # whole numbers are exact, and some of them also in 16 bits
+    unit = 1 / 7 if form else 1  # whole numbers are exact, and some of them also in 16 bits
     for step in range(STEPS):  # one step must not meet with the next
         vector[-4:] = own[-4:] + 1000 * world.rank + step
         end = length - 4
