@@ -4,6 +4,7 @@ Rank 0 prints in JSON, for each rank and each case, whether it was added up over
 and the same everywhere.
 """
 
+import hashlib
 import json
 import sys
 
@@ -14,8 +15,8 @@ from nnmpi.commands.job import run
 from nnmpi.mpi.world import World
 from nnmpi.reduction.hosts import PART, Hosts, over_hosts
 
-STEPS = 12
-LAYERS = ([3], [1000, 50], [PART, 10], [300_000, PART - 4, 5_000, 70_001])
+STEPS = 5
+LAYERS = ([3], [1000, 50], [PART, 10], [150_000, PART - 4, 70_001])
 FORMS = (None, "fp16", "bf16")
 CASES = [(layers, dtype, form) for layers in LAYERS for dtype in ("float32", "float64") for form in FORMS]
 ROUNDING = {None: 0.0, "fp16": 2.0**-11, "bf16": 2.0**-8}
@@ -47,7 +48,7 @@ def case(world: World, layers: list[int], dtype: str, form: str | None) -> str:
             return f"wrong in step {step}: {error.max()}"
         if form and layers[0] > 10 and not error.any():
             return "not rounded"
-        same = world.gather_bytes(vector.tobytes())
+        same = world.gather_bytes(hashlib.sha256(vector).digest())
         if len(set(same)) > 1:
             return f"not the same everywhere in step {step}"
     return reduction.name

@@ -25,7 +25,7 @@ def name_of(hosts: str) -> str:
 def test_sums_are_right_and_the_same_on_all_ranks(mpi: Environment, hosts: str, tmp_path: Path) -> None:
     ranks = len(hosts.split(","))
     command = mpi.mpiexec(ranks, mpi.program("python"), str(HERE / "across.py"))
-    found = json.loads(run(command, tmp_path, HOSTS_OF_RANKS=hosts).succeeded().out)
+    found = json.loads(run(command, tmp_path, timeout=120, HOSTS_OF_RANKS=hosts).succeeded().out)
     name = name_of(hosts)
     assert found == ranks * [8 * [name, f"{name}, sent as fp16", f"{name}, sent as bf16"]]
 
@@ -33,7 +33,9 @@ def test_sums_are_right_and_the_same_on_all_ranks(mpi: Environment, hosts: str, 
 def trained(mpi: Environment, hosts: str, directory: Path, *flags: str) -> Run:
     ranks = len(hosts.split(","))
     program = [mpi.program("python"), str(HERE / "pretended_hosts.py"), "train", *FLAGS, *flags, "--output", "run"]
-    return Run(run(mpi.mpiexec(ranks, *program), directory, HOSTS_OF_RANKS=hosts).succeeded(), directory / "run")
+    return Run(
+        run(mpi.mpiexec(ranks, *program), directory, timeout=120, HOSTS_OF_RANKS=hosts).succeeded(), directory / "run"
+    )
 
 
 def deviation(done: Run, reference: Run) -> float:
