@@ -27,17 +27,27 @@ class Network:
     def world(self, rank: int) -> Any:
         def send(message: list[Any], to: int, tag: int) -> Any:
             request = SimpleNamespace(done=False, numbers=message[0])
-            self.sent.setdefault((rank, to, tag), []).append(request)
-            link = rank, to
-            self.bytes[link] = self.bytes.get(link, 0) + message[0].nbytes
+
+            def start() -> None:
+                request.done = False
+                self.sent.setdefault((rank, to, tag), []).append(request)
+                link = rank, to
+                self.bytes[link] = self.bytes.get(link, 0) + message[0].nbytes
+
+            request.Start = start
             return request
 
         def receive(message: list[Any], source: int, tag: int) -> Any:
             request = SimpleNamespace(done=False, numbers=message[0])
-            self.expected.setdefault((source, rank, tag), []).append(request)
+
+            def start() -> None:
+                request.done = False
+                self.expected.setdefault((source, rank, tag), []).append(request)
+
+            request.Start = start
             return request
 
-        comm = SimpleNamespace(Isend=send, Irecv=receive)
+        comm = SimpleNamespace(Send_init=send, Recv_init=receive)
         mpi = SimpleNamespace(BYTE=None, Request=SimpleNamespace(Testsome=self.test_some))
         return SimpleNamespace(rank=rank, comm=comm, mpi=mpi)
 

@@ -44,6 +44,7 @@ class Ring:
         self._arrived = arrived
         self._missing = 0
         self._requests: list[Any] = []
+        self._made: dict[tuple[str, int, int], Any] = {}
         self._afterwards: list[tuple[Callable[[int], None], int]] = []
 
     def begin(self) -> None:
@@ -110,12 +111,24 @@ class Ring:
         self._arrived(piece)
 
     def _send(self, piece: int, numbers: Bytes, round_: int) -> None:
-        self._requests.append(self._comm.Isend([numbers, self._byte], self._next, 2 * piece + round_))
+        self._begin(self._comm.Send_init, piece, numbers, self._next, round_)
         self._afterwards.append((_nothing, piece))
 
     def _receive(self, piece: int, numbers: Bytes, round_: int, then: Callable[[int], None]) -> None:
-        self._requests.append(self._comm.Irecv([numbers, self._byte], self._before, 2 * piece + round_))
+        self._begin(self._comm.Recv_init, piece, numbers, self._before, round_)
         self._afterwards.append((then, piece))
+
+    def _begin(self, make: Callable[..., Any], piece: int, numbers: Bytes, other: int, round_: int) -> None:
+        """Begin a message by a request that lasts.
+
+        Others are freed when they fail, and Open MPI ends the job if it then learns once more that a message failed
+        ("Send error after request freed").
+        """
+        key = make.__name__, piece, round_
+        if key not in self._made:
+            self._made[key] = make([numbers, self._byte], other, 2 * piece + round_)
+        self._made[key].Start()
+        self._requests.append(self._made[key])
 
 
 def _nothing(piece: int) -> None:
