@@ -1,0 +1,116 @@
+"""The time of a step: a model of few parameters, and how it is fitted to measured steps.
+
+A step computes, and it adds up a vector of ``V`` bytes over ``H`` hosts with ``r`` ranks each, on links of ``B`` bytes
+a second and ``d`` seconds of delay. Within a host the vector goes through shared memory; between hosts it goes round a
+ring, of which ``2 (H-1)/H V`` bytes go into and out of each host (Patarasuk & Yuan 2009), shared by its ranks. So::
+
+    between = 2 (H-1)/H V
+    work = compute + copy between / r + (barrier + local V, if r > 1)
+    wire = max(between / (efficiency B) - overlap compute, 0)
+    hops = 2 (H-1) (hop + d)
+    step = (work + wire + hops) (1 + spread √(2 ln ranks))
+
+The last factor is the slowest of all ranks: of ``n`` times with a normal distribution the largest is about
+``√(2 ln n)`` standard deviations above their mean. Where ranks share cores, as on a machine that plays several hosts,
+their work adds up: it takes ``max(1, ranks / cores)`` times as long. On a cluster each rank has a core.
+"""
+
+import math
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import least_squares
+
+FLOAT = 4  # bytes
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a step is taken.
+
+    `compute` are the seconds that a rank with a core of its own takes without a reduction; `cores` those that all ranks
+    share, or None where each has its own.
+    """
+
+    hosts: int
+    each: int  # ranks a host
+    parameters: int
+    compute: float
+    bits_per_second: float
+    delay: float = 0.0
+    cores: int | None = None
+
+    @property
+    def ranks(self) -> int:
+        """All of them."""
+        return self.hosts * self.each
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is fitted; times in seconds."""
+
+    hop: float  # from a rank to one on another host, without the link's delay
+    efficiency: float  # of a link's rate, what is left for numbers
+    copy: float  # of a core, to bring a byte into or out of a host and add it up
+    barrier: float  # of ranks of one host
+    local: float  # to add up a byte of a rank in shared memory
+    overlap: float  # of compute, the part behind which bytes travel
+    spread: float  # standard deviation of a rank's time, as a part of it
+
+    def step(self, s: Setting) -> float:
+        """Seconds of a step."""
+        size = FLOAT * s.parameters
+        between = 2 * (s.hosts - 1) / s.hosts * size
+        work = s.compute + self.copy * between / s.each
+        if s.each > 1:
+            work += self.barrier + self.local * size
+        if s.cores:
+            work *= max(1.0, s.ranks / s.cores)
+        wire = max(between * 8 / (self.efficiency * s.bits_per_second) - self.overlap * s.compute, 0.0)
+        hops = 2 * (s.hosts - 1) * (self.hop + s.delay)
+        return (work + wire + hops) * (1 + self.spread * math.sqrt(2 * math.log(s.ranks)))
+
+
+# where the search for each parameter begins, and what it may be
+BOUNDS = {
+    "hop": (5e-5, 1e-6, 5e-3),
+    "efficiency": (0.9, 0.5, 1.0),
+    "copy": (1e-9, 1e-11, 1e-7),
+    "barrier": (1e-5, 1e-7, 5e-3),
+    "local": (2e-10, 1e-12, 1e-8),
+    "overlap": (0.2, 0.0, 1.0),
+    "spread": (0.02, 0.0, 0.3),
+}
+
+
+def fit(settings: list[Setting], seconds: list[float]) -> Model:
+    """The model whose steps differ least from the measured ones, by the square of the logarithm of their ratio."""
+    names = [field.name for field in fields(Model)]
+    start, low, high = (np.array([BOUNDS[name][i] for name in names]) for i in range(3))
+    positive = low > 0  # these are searched in logarithms
+
+    def model(x: npt.NDArray[np.float64]) -> Model:
+        return Model(*np.where(positive, np.exp(np.where(positive, x, 0)), x).tolist())
+
+    def scaled(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.where(positive, np.log(np.where(positive, x, 1)), x)
+
+    def errors(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        found = model(x)
+        return np.array([math.log(found.step(s) / t) for s, t in zip(settings, seconds, strict=True)])
+
+    solution = least_squares(errors, scaled(start), bounds=(scaled(low), scaled(high)), loss="soft_l1", f_scale=0.05)
+    return model(solution.x)
+
+
+def compute_of(batch: float, samples: npt.NDArray[np.float64], seconds: npt.NDArray[np.float64]) -> float:
+    """Seconds of a step of `batch` samples on one rank: a straight line through those that were measured."""
+    slope, fixed = np.polyfit(samples, seconds, 1)
+    return float(max(fixed, 0.3 * seconds.min()) + max(slope, 0.0) * batch)
+
+
+def steps_to_accuracy(batch: float, fewest: float, critical: float) -> float:
+    """Steps to an accuracy with `batch` samples each: ``fewest (1 + critical / batch)`` (McCandlish et al. 2018)."""
+    return fewest * (1 + critical / batch)
