@@ -40,7 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
 # what the quick subset leaves out as a whole: each of these starts many processes, or runs other projects' tests
 SLOW_FOLDERS = ("reports",)
 SLOW_FILES = (
-    *("test_compare", "test_estimator_checks", "test_live_display", "test_loggers", "test_pages", "test_report"),
+    *("test_compare", "test_estimator_checks", "test_estimators_on_ranks", "test_live_display", "test_loggers"),
+    *("test_pages", "test_report"),
     *("test_report_numbers", "test_scikit_learns_tests", "test_surprising_files", "test_table_commands"),
 )
 

@@ -75,6 +75,7 @@ def test_truncated_file_is_named_skipped_and_left(suffix: str, length: int, tmp_
     assert path.read_bytes() == left
 
 
+@pytest.mark.slow
 @given(suffix=st.sampled_from(["json", "safetensors"]), data=st.data())
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_flipped_bit_is_noticed(suffix: str, data: st.DataObject, tmp_path: Path) -> None:

@@ -204,6 +204,7 @@ def test_the_other_half_of_scikit_learns_tests_that_need_lbfgs() -> None:
         clf.fit(iris_X, np.repeat([0, 1], 75))
 
 
+@pytest.mark.slow
 def test_importing_nnmpi_imports_no_estimator() -> None:
     script = (
         "import sys, nnmpi; print('sklearn' in sys.modules); nnmpi.MLPClassifier; print('mpi4py.MPI' in sys.modules)"

@@ -197,6 +197,7 @@ def test_pipelines_take_raw_frames(of_table: TrainedNetwork, suffix: str, tmp_pa
     assert modules == {"nnmpi", "sklearn"}
 
 
+@pytest.mark.slow
 def test_pipelines_without_dates_need_no_nnmpi(of_table_without_dates: TrainedNetwork, tmp_path: Path) -> None:
     frame = other_rows()
     frame.to_pickle(tmp_path / "frame.pickle")

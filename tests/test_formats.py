@@ -219,6 +219,7 @@ def test_without_h5py_its_extra_is_named(tmp_path, monkeypatch):
         open_source(name)
 
 
+@pytest.mark.slow
 def test_a_part_of_a_large_file_costs_that_part(tmp_path):
     """1 GB of zeros, sparse on disk; a quarter is read."""
     rows, features = 1 << 20, 256

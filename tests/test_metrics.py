@@ -136,12 +136,14 @@ def classified(draw):
     return Classified(true, outputs.astype(dtype), weights)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(classified())
 def test_metrics_of_classes_are_those_of_scikit_learn(case):
     check(json.loads(case.scores()[0]), case.expected())
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(classified())
 def test_metrics_of_classes_have_the_same_bits_on_any_number_of_ranks(case):
@@ -208,6 +210,7 @@ def regressed(draw):
     return Regressed(true, predicted, weights)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(regressed())
 def test_metrics_of_numbers_are_those_of_scikit_learn(case):

@@ -138,6 +138,7 @@ def test_lr_find_suggests_a_rate_that_trains(nnmpi: CommandServer, tmp_path: Pat
     assert float(trained.split()[2].rstrip(",")) > 0.85
 
 
+@pytest.mark.slow
 def test_lr_find_obeys_its_flags(nnmpi: CommandServer, tmp_path: Path) -> None:
     sweep = ("lr-find", "digits", "--lowest", "0.001", "--highest", "0.1", "--picture", "sweep.svg")
     out = nnmpi(*sweep, cwd=tmp_path).succeeded().out

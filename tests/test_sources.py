@@ -306,6 +306,7 @@ def test_truncated_files_are_refused(tmp_path, save):
         assert_refused(path, "cannot be read")
 
 
+@pytest.mark.slow
 def test_damaged_files_are_read_or_refused(tmp_path, save):
     path = saved(tmp_path, save, X=X, y=Y)
     whole = Path(path).read_bytes()
@@ -356,6 +357,7 @@ def test_tables_come_from_scikit_learn_where_it_keeps_its_files_elsewhere(name, 
 NOT_QUICK = [*(name for name in TABLES if name != "digits"), "random:20x3x2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", *(pytest.param(name, marks=pytest.mark.slow) for name in NOT_QUICK)])
 def test_reading_and_splitting_imports_no_scikit_learn(name):
     """It would cost every rank a second and 90 MB."""

@@ -48,6 +48,7 @@ def local_sums(shards: int, world_size: int, rank: int) -> list[Any]:
     return vectors[: len(subtrees((0, shards), held))]
 
 
+@pytest.mark.slow
 @given(st.integers(1, 70), st.data())
 def test_each_rank_adds_up_whole_subtrees(shards: int, data: st.DataObject) -> None:
     world_size = data.draw(st.integers(1, shards))

@@ -121,6 +121,7 @@ def test_balanced_weights_raise_the_recall_of_a_rare_class(nnmpi, tmp_path: Path
     assert recalls[1] > recalls[0] + 0.1
 
 
+@pytest.mark.slow
 def test_weights_in_a_file_are_those_given(nnmpi, tmp_path: Path) -> None:
     x, y, w = two_classes()
     np.savez(tmp_path / "plain.npz", X=x, y=y)

@@ -18,6 +18,7 @@ def test_trains_on_any_communicator(mpi: Environment, ranks: int, tmp_path: Path
     assert not done.messages
 
 
+@pytest.mark.slow
 def test_a_script_without_mpi_trains_on_all_ranks(mpi: Environment, tmp_path: Path) -> None:
     script = "import nnmpi; r = nnmpi.train('digits', epochs=2); print(r.metrics[-1]['world_size'])"
     done = run(mpi.mpiexec(3, mpi.program("python"), "-c", script), tmp_path).succeeded()

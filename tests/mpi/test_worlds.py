@@ -62,6 +62,7 @@ def test_each_sample_is_seen_once_an_epoch_and_all_is_recorded(train: Train, mpi
     assert {"openmpi": "open mpi", "mpich": "mpich"}[mpi] in run.config["mpi"].lower()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mpi", "ranks"), [("openmpi", 2), pytest.param("mpich", 3, marks=slow)])
 def test_ranks_of_one_host_share_memory(train: Train, mpi: str, ranks: int) -> None:
     assert train(*TRAINED, "--dtype", "float64", mpi=mpi, ranks=ranks).config["reduction"] == "shared memory"
@@ -88,6 +89,7 @@ def test_reduction_in_buckets_gives_the_same(train: Train, mpi: str, ranks: int)
     assert [m["test_accuracy"] for m in run.metrics] == [m["test_accuracy"] for m in reference.metrics]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mpi", "ranks", "rules", "bucket_mb"),
     [

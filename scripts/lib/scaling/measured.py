@@ -76,12 +76,16 @@ def _alone(network: Network) -> float:
 def epochs_to_accuracy(accuracy: float) -> dict[int, int]:
     """Steps of digits with 64-128-10 to this accuracy of the test part, for several batches: the best of some rates."""
     import nnmpi
+    from nnmpi.errors import RunError
 
     found: dict[int, int] = {}
     for batch in (16, 32, 64, 128, 256, 512):
         best = None
         for rate in (0.0125, 0.025, 0.05, 0.1, 0.2, 0.4):
-            result = nnmpi.train("digits", hidden=(128,), batch_size=batch, learning_rate=rate, epochs=60)
+            try:
+                result = nnmpi.train("digits", hidden=(128,), batch_size=batch, learning_rate=rate, epochs=60)
+            except RunError:  # too high a rate
+                continue
             reached = [m["step"] for m in result.metrics if m["test_accuracy"] >= accuracy]
             best = min([*reached[:1], *([best] if best else [])], default=None)
         if best:
