@@ -47,6 +47,6 @@ def model_of(architecture: Architecture, parameters: Array, classes: npt.NDArray
     )
     features = architecture.sizes[0]
     identity = Scaler(np.zeros(features), np.ones(features))
-    of_targets = Scaler(np.zeros(outputs), np.ones(outputs)) if classes is None else None
+    of_targets = Scaler(np.zeros(outputs), np.ones(outputs)) if targets.task == "regression" else None
     recipe = Recipe("arrays", test_fraction=0.2, seed=0, stratify=False)  # nothing of it is known
     return Model(of_file, parameters, identity, of_targets, targets, recipe)

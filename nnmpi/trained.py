@@ -76,7 +76,7 @@ class TrainedNetwork:
         ValueError
             As `predict`; and if the network has no probabilities: a regression, or classes with identity outputs.
         """
-        if self.classes is None or self.architecture.output_activation == "identity":
+        if self._model.targets.task == "regression" or self.architecture.output_activation == "identity":
             raise ValueError(f"a network with {self.architecture.output_activation} outputs has no probabilities")
         _, outputs = self._outputs(X)
         return outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])

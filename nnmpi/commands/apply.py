@@ -143,11 +143,12 @@ def _write(
 ) -> None:
     """Write the predictions, with the numbers of their rows in the data if these are only some of them."""
     classes = model.targets.classes
-    if classes is None:
+    if model.targets.task == "regression":
         assert model.target_scaler
         prediction = outputs * model.target_scaler.scale + model.target_scaler.mean
         table: dict[str, npt.NDArray[Any]] = {"prediction": prediction if prediction.shape[1] > 1 else prediction[:, 0]}
     else:
+        assert classes is not None
         table = {"prediction": classes[codes]}
         if model.architecture.output_activation != "identity":
             both = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])

@@ -13,6 +13,9 @@ from nnmpi.errors import InputError
 Indices = npt.NDArray[np.intp]
 Array = npt.NDArray[np.floating]
 
+# what is learned from targets of each kind
+TASKS = {"one-hot": "classification", "binary": "classification", "numbers": "regression"}
+
 ROWS_PER_CLASS = 5  # on average: whole numbers of which each is rarer are numbers to predict, not classes
 
 
@@ -33,6 +36,11 @@ class Targets:
     classes: npt.NDArray[Any] | None
     outputs: int
 
+    @property
+    def task(self) -> str:
+        """What is learned: ``classification`` or ``regression``, as in ``--task``."""
+        return TASKS[self.kind]
+
     def codes(self, y: npt.NDArray[Any], where: str = "the data", rows: Indices | None = None) -> npt.NDArray[Any]:
         """Class codes, shape (n,), or numbers in float64, shape (n, outputs).
 
@@ -43,12 +51,13 @@ class Targets:
         InputError
             If `y` holds a class that is not among `classes`, or classes where numbers are wanted.
         """
-        if self.classes is None:
+        if self.task == "regression":
             if y.dtype.kind not in "fiub" or y.size != len(y) * self.outputs:
                 count = f"{self.outputs} number{'s' * (self.outputs > 1)} a sample"
                 what = "strings" if y.dtype.kind == "U" else f"{y.dtype} of shape {y.shape}"
                 raise InputError(f"the model predicts {count}, y of {where} holds {what}")
             return y.reshape(len(y), self.outputs).astype(np.float64)
+        assert self.classes is not None
         if y.ndim > 1 and y.shape[1:] != (1,):
             raise InputError(f"the model predicts classes, y of {where} holds {y.dtype} of shape {y.shape}")
         return codes_of(y.reshape(-1), self.classes, where, rows)

@@ -24,7 +24,7 @@ def limits(run: RunFiles, predictions: Predictions | None, scores: list[Score]) 
             f"The interval of the {first.name} holds {first.to_beat:.4f}, the score of the best constant answer: the "
             "model is not shown to be better than that."
         )
-    if predictions.classes is not None:
+    if predictions.task == "classification":
         rows = predictions.table["classes"]
         few = [short(str(row["class"]), 30) for row in rows if row["samples"] < FEW]
         weak = [short(str(row["class"]), 30) for row in rows if row["samples"] >= FEW and (row["recall"] or 0) < 0.5]

@@ -125,7 +125,7 @@ def _safe(svgs: Iterable[str]) -> list[Markup]:
 
 
 def _scores(predictions: Predictions) -> list[Score]:
-    return regression.scores(predictions) if predictions.classes is None else classification.scores(predictions)
+    return regression.scores(predictions) if predictions.task == "regression" else classification.scores(predictions)
 
 
 def _subtitle(run: RunFiles, predictions: Predictions | None) -> str:
@@ -187,7 +187,7 @@ def _predicted(predictions: Predictions | None, scores: list[Score]) -> dict[str
         for score in scores
     ]
     context["mistakes"] = worst_mistakes(predictions)
-    if predictions.classes is None:
+    if predictions.task == "regression":
         context["scores_note"] = (
             "Intervals: bootstrap over the test samples with a fixed seed, percentiles. The line to beat is the score "
             "of the best constant: the mean, for absolute errors the median. The loss is of standardized targets."

@@ -35,8 +35,7 @@ def worst_mistakes(predictions: Predictions) -> list[Mistake]:
     the error is largest, over the outputs each in units of its spread.
     """
     y, predicted = predictions.y, predictions.predicted
-    classes = predictions.classes
-    if classes is None:
+    if predictions.task == "regression":
         errors = np.abs(predicted - y)
         by = (errors / np.maximum(y.std(axis=0), np.finfo(float).tiny)).max(axis=1)
         worst = np.argsort(-by, kind="stable")[:MOST_ROWS]
@@ -44,6 +43,7 @@ def worst_mistakes(predictions: Predictions) -> list[Mistake]:
             Mistake(int(predictions.rows[i]), _numbers(y[i]), _numbers(predicted[i]), float(errors[i].max()))
             for i in worst
         ]
+    classes = predictions.classes or []
     wrong = np.flatnonzero(predicted != y)
     by = np.ones(len(wrong))
     if predictions.probabilities is not None:

@@ -51,6 +51,11 @@ class Predictions:
     table: dict[str, Any]
 
     @property
+    def task(self) -> str:
+        """What the model has learned, as `Targets.task`."""
+        return self.model.targets.task
+
+    @property
     def classes(self) -> list[str] | None:
         """The labels of the classes as text; None for a regression."""
         return None if self.model.targets.classes is None else [str(label) for label in self.model.targets.classes]
@@ -80,7 +85,7 @@ def predict_test_part(directory: Path, world: World) -> Predictions:
     raw, codes = outputs_of(network, part)
     outputs = raw.astype(np.float64)
     probabilities = None
-    if targets.classes is None:
+    if targets.task == "regression":
         assert model.target_scaler
         predicted: Array = outputs * model.target_scaler.scale + model.target_scaler.mean
     else:

@@ -37,9 +37,10 @@ def class_weights(way: str, targets: Targets, codes: npt.NDArray[np.intp], world
     """
     if way == "none":
         return None
-    classes = targets.classes
-    if classes is None:
+    if targets.task != "classification":
         raise InputError(f"--class-weight {way} is for classes, but the targets are numbers; leave it out", shared=True)
+    classes = targets.classes
+    assert classes is not None
     if way == "balanced":
         counts = world.gather_rows(np.bincount(codes, minlength=len(classes))[None]).sum(axis=0)
         present = counts > 0

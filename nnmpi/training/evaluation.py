@@ -90,7 +90,7 @@ def evaluate(
             row[1] += b - a if of_samples is None else of_samples.sum()
             row[2] += b - a if of_loss is None else of_loss.sum(dtype=np.float64)
             with np.errstate(over="ignore", invalid="ignore"):  # see cross_entropy
-                if targets.classes is None:
+                if targets.task == "regression":
                     squared = np.square(_errors(z, part, a, target_scaler))
                     row[5:] += (squared if of_samples is None else squared * of_samples[:, None]).sum(axis=0)
                 else:
@@ -106,7 +106,7 @@ def evaluate(
     bad = world.gather_rows(np.array(bad_rows, np.int64).reshape(-1, 1))
     bad_row = int(bad.min()) if len(bad) else None
     mean_loss = loss / loss_weight if loss_weight else 0.0
-    if targets.classes is not None:
+    if targets.task == "classification":
         return Scores(mean_loss, correct_weight / weight if weight else 0.0, None, int(count), bad_row)
     return Scores(mean_loss, None, _r2(np.array(rest), part, world, target_scaler), int(count), bad_row)
 

@@ -34,7 +34,7 @@ class Samples:
         y, wanted = rows.source.y, rows.indices
         self._codes: Array = np.zeros(len(wanted), np.intp)
         if labelled and y is not None:
-            if targets.classes is None:
+            if targets.task == "regression":
                 self._codes = np.empty((len(wanted), targets.outputs))
             for start in range(0, len(wanted), AT_ONCE):
                 some = wanted[start : start + AT_ONCE]

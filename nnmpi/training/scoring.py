@@ -56,8 +56,7 @@ def all_scores(
 
 def metrics_of(targets: Targets) -> list[str]:
     """The names of the metrics for these targets."""
-    task = "regression" if targets.classes is None else "classification"
-    return [name for name, metric in METRICS.items() if metric.task == task]
+    return list(METRICS[targets.task])
 
 
 def predict_part(
@@ -66,12 +65,13 @@ def predict_part(
     """What a network predicts for a part, with the truth. All ranks take part."""
     samples = Samples(world, part.sizes, part.weights)
     outputs, codes = outputs_of(network, part)
-    if targets.classes is None:
+    if targets.task == "regression":
         assert part.numbers is not None
         predicted = outputs.astype(np.float64)
         if target_scaler:
             predicted = predicted * target_scaler.scale + target_scaler.mean
         return NumberPredictions(samples, part.numbers, predicted)
+    assert targets.classes is not None
     architecture = network.architecture
     sums_to_one = architecture.output_activation == "softmax" or len(targets.classes) > architecture.sizes[-1]
     return ClassPredictions(samples, part.y, codes, outputs, len(targets.classes), sums_to_one)

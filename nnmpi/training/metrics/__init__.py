@@ -12,22 +12,35 @@ from nnmpi.training.metrics import counts, ranking, regression
 from nnmpi.training.metrics.counts import Confusion
 from nnmpi.training.metrics.predictions import ClassPredictions, NumberPredictions, Samples
 
-__all__ = ["METRICS", "ClassPredictions", "Metric", "NumberPredictions", "Samples", "of_classes", "score"]
+__all__ = [
+    "METRICS",
+    "ClassPredictions",
+    "Metric",
+    "NumberPredictions",
+    "Samples",
+    "larger_is_better",
+    "of_classes",
+    "score",
+]
 
 Floats = npt.NDArray[np.float64]
 
 
 class Metric(NamedTuple):
-    """A metric of a classification or a regression."""
+    """A metric of the predictions of one task."""
 
-    task: str  # "classification" or "regression"
     function: Callable[[Any], float]  # of predictions; NaN where it is undefined; all ranks take part
     larger_is_better: bool = True
 
 
 def score(name: str, predictions: ClassPredictions | NumberPredictions) -> float | None:
     """The metric `name`; None where it is undefined. All ranks take part."""
-    return _defined(METRICS[name].function(predictions))
+    return _defined(METRICS[predictions.task][name].function(predictions))
+
+
+def larger_is_better(name: str) -> bool:
+    """Whether a large value of a metric, or of the ``loss``, is a good one; a name means the same in every task."""
+    return next((metrics[name].larger_is_better for metrics in METRICS.values() if name in metrics), False)
 
 
 def of_classes(p: ClassPredictions) -> list[dict[str, Any]]:
@@ -84,22 +97,27 @@ def _averaged(
 PER_CLASS = {"precision": counts.precision, "recall": counts.recall, "f1": counts.f1}
 AVERAGES = {"macro": counts.macro, "weighted": counts.weighted, "micro": counts.micro}
 
-METRICS: dict[str, Metric] = {
-    "accuracy": Metric("classification", partial(_of_confusion, counts.accuracy)),
-    "balanced_accuracy": Metric("classification", partial(_of_confusion, counts.balanced_accuracy)),
-    **{
-        f"{name}_{how}": Metric("classification", partial(_averaged, function, average))
-        for name, function in PER_CLASS.items()
-        for how, average in AVERAGES.items()
+# task → name → metric
+METRICS: dict[str, dict[str, Metric]] = {
+    "classification": {
+        "accuracy": Metric(partial(_of_confusion, counts.accuracy)),
+        "balanced_accuracy": Metric(partial(_of_confusion, counts.balanced_accuracy)),
+        **{
+            f"{name}_{how}": Metric(partial(_averaged, function, average))
+            for name, function in PER_CLASS.items()
+            for how, average in AVERAGES.items()
+        },
+        "log_loss": Metric(_log_loss, larger_is_better=False),
+        "roc_auc": Metric(partial(_ranked, ranking.roc_auc)),
+        "average_precision": Metric(partial(_ranked, ranking.average_precision)),
+        "top_2_accuracy": Metric(partial(_top, 2)),
+        "top_5_accuracy": Metric(partial(_top, 5)),
+        "largest_class_share": Metric(partial(_of_confusion, counts.largest_class_share)),
     },
-    "log_loss": Metric("classification", _log_loss, larger_is_better=False),
-    "roc_auc": Metric("classification", partial(_ranked, ranking.roc_auc)),
-    "average_precision": Metric("classification", partial(_ranked, ranking.average_precision)),
-    "top_2_accuracy": Metric("classification", partial(_top, 2)),
-    "top_5_accuracy": Metric("classification", partial(_top, 5)),
-    "largest_class_share": Metric("classification", partial(_of_confusion, counts.largest_class_share)),
-    "r2": Metric("regression", regression.r2),
-    "mae": Metric("regression", regression.mean_absolute_error, larger_is_better=False),
-    "rmse": Metric("regression", regression.root_mean_squared_error, larger_is_better=False),
-    "median_absolute_error": Metric("regression", regression.median_absolute_error, larger_is_better=False),
+    "regression": {
+        "r2": Metric(regression.r2),
+        "mae": Metric(regression.mean_absolute_error, larger_is_better=False),
+        "rmse": Metric(regression.root_mean_squared_error, larger_is_better=False),
+        "median_absolute_error": Metric(regression.median_absolute_error, larger_is_better=False),
+    },
 }
