@@ -49,6 +49,7 @@ MODELS = {
     "classes as numbers": model(Targets("one-hot", np.arange(4), 4), "mse", "sigmoid", dtype="float64"),
     "number": model(Targets("numbers", None, 1), "mse", "identity"),
     "numbers": model(Targets("numbers", None, 3), "mse", "identity", dtype="float64"),
+    "labels": model(Targets("labels", None, 3, ("a", "", "ä")), "binary-cross-entropy", "sigmoid"),
     "no hidden layer": model(Targets("numbers", None, 1), "mse", "identity", hidden=()),
 }
 
@@ -65,6 +66,7 @@ def assert_equal(found, written):
         assert found.target_scaler.mean.tolist() == written.target_scaler.mean.tolist()
         assert found.target_scaler.scale.tolist() == written.target_scaler.scale.tolist()
     assert (found.targets.kind, found.targets.outputs) == (written.targets.kind, written.targets.outputs)
+    assert found.targets.labels == written.targets.labels
     assert (found.targets.classes is None) == (written.targets.classes is None)
     if written.targets.classes is not None:
         assert found.targets.classes.tolist() == written.targets.classes.tolist()

@@ -38,7 +38,10 @@ def class_weights(way: str, targets: Targets, codes: npt.NDArray[np.intp], world
     if way == "none":
         return None
     if targets.task != "classification":
-        raise InputError(f"--class-weight {way} is for classes, but the targets are numbers; leave it out", shared=True)
+        what = "numbers"
+        if targets.task == "multilabel":
+            what = "labels of which a sample may have several"
+        raise InputError(f"--class-weight {way} is for classes, but the targets are {what}; leave it out", shared=True)
     classes = targets.classes
     assert classes is not None
     if way == "balanced":

@@ -173,9 +173,10 @@ def _augmentation(config: Config, source: Source, features: int) -> Augmentation
 def _targets(config: Config, source: Source) -> tuple[Targets, str, str, str]:
     """The targets, the loss and the output activation that the settings make of the source, and why they are so."""
     targets, loss, reason = targets_of(source, config.loss, config.task)
-    if config.stratify and targets.task == "regression":
+    if config.stratify and targets.task != "classification":
+        what = "numbers" if targets.task == "regression" else "labels of which a sample may have several"
         raise InputError(
-            f"--stratify keeps the shares of classes, but y of --data {source.name} holds numbers: leave it out"
+            f"--stratify keeps the shares of classes, but y of --data {source.name} holds {what}: leave it out"
             + (", or give --task classification" if targets.outputs == 1 else "")
         )
     output_activation = config.output_activation

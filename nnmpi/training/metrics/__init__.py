@@ -8,18 +8,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.training.metrics import counts, ranking, regression
+from nnmpi.training.metrics import counts, labels, ranking, regression
 from nnmpi.training.metrics.counts import Confusion
+from nnmpi.training.metrics.labels import LabelPredictions
 from nnmpi.training.metrics.predictions import ClassPredictions, NumberPredictions, Samples
 
 __all__ = [
     "METRICS",
     "ClassPredictions",
+    "LabelPredictions",
     "Metric",
     "NumberPredictions",
     "Samples",
     "larger_is_better",
     "of_classes",
+    "of_labels",
     "score",
 ]
 
@@ -33,7 +36,10 @@ class Metric(NamedTuple):
     larger_is_better: bool = True
 
 
-def score(name: str, predictions: ClassPredictions | NumberPredictions) -> float | None:
+Predictions = ClassPredictions | LabelPredictions | NumberPredictions
+
+
+def score(name: str, predictions: Predictions) -> float | None:
     """The metric `name`; None where it is undefined. All ranks take part."""
     return _defined(METRICS[predictions.task][name].function(predictions))
 
@@ -48,6 +54,18 @@ def of_classes(p: ClassPredictions) -> list[dict[str, Any]]:
     samples = p.confusion.actual if p.samples.weights is not None else p.confusion.actual.astype(np.int64)
     columns = {"samples": samples, **{name: function(p.confusion) for name, function in PER_CLASS.items()}}
     return [{name: _defined(values[code].item()) for name, values in columns.items()} for code in range(p.classes)]
+
+
+def of_labels(p: LabelPredictions) -> list[dict[str, Any]]:
+    """Of each label the samples that have it, and its metrics. All ranks take part."""
+    actual = p.decisions.actual
+    columns: dict[str, Floats | npt.NDArray[np.int64]] = {
+        "samples": actual if p.samples.weights is not None else actual.astype(np.int64),
+        **{name: function(p.decisions) for name, function in PER_LABEL.items()},
+        "roc_auc": p.roc_auc,
+        "average_precision": p.average_precision,
+    }
+    return [{name: _defined(values[i].item()) for name, values in columns.items()} for i in range(p.labels)]
 
 
 def _defined(value: float) -> float | None:
@@ -94,8 +112,17 @@ def _averaged(
     return average(function(p.confusion), p.confusion)
 
 
+def _averaged_over_labels(
+    function: labels.Function, average: Callable[[labels.Function, labels.Decisions], float], p: LabelPredictions
+) -> float:
+    return average(function, p.decisions)
+
+
 PER_CLASS = {"precision": counts.precision, "recall": counts.recall, "f1": counts.f1}
 AVERAGES = {"macro": counts.macro, "weighted": counts.weighted, "micro": counts.micro}
+
+PER_LABEL = {"precision": labels.precision, "recall": labels.recall, "f1": labels.f1}
+AVERAGES_OVER_LABELS = {"macro": labels.macro, "weighted": labels.weighted, "micro": labels.micro}
 
 # task → name → metric
 METRICS: dict[str, dict[str, Metric]] = {
@@ -113,6 +140,18 @@ METRICS: dict[str, dict[str, Metric]] = {
         "top_2_accuracy": Metric(partial(_top, 2)),
         "top_5_accuracy": Metric(partial(_top, 5)),
         "largest_class_share": Metric(partial(_of_confusion, counts.largest_class_share)),
+    },
+    "multilabel": {
+        "accuracy": Metric(labels.accuracy),
+        "hamming_loss": Metric(labels.hamming_loss, larger_is_better=False),
+        **{
+            f"{name}_{how}": Metric(partial(_averaged_over_labels, function, average))
+            for name, function in PER_LABEL.items()
+            for how, average in AVERAGES_OVER_LABELS.items()
+        },
+        "log_loss": Metric(labels.log_loss, larger_is_better=False),
+        "roc_auc": Metric(lambda p: labels.mean_defined(p.roc_auc)),
+        "average_precision": Metric(lambda p: labels.mean_defined(p.average_precision)),
     },
     "regression": {
         "r2": Metric(regression.r2),
