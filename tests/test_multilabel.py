@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from sklearn.preprocessing import StandardScaler
 
 import nnmpi as package
 from nnmpi.config import Config
+from nnmpi.data.sources import Columns, open_source
+from nnmpi.data.sources.arrays import arrays
+from nnmpi.data.targets import targets_of
 from nnmpi.errors import InputError
 
 X, Y = make_multilabel_classification(n_samples=240, n_features=8, n_classes=3, random_state=1)
@@ -125,7 +129,7 @@ def test_predictions_have_names(nnmpi: CommandServer, files: Path, run: Run, tmp
         nnmpi("train", str(data), *labels, "--epochs", "1", "--output", str(directory)).succeeded()
     out = tmp_path / "out.csv"
     nnmpi("predict", str(directory), str(data), "--out", str(out)).succeeded()
-    header, *rows = csv.reader(out.open(newline=""))
+    header, *rows = csv.reader(out.read_text().splitlines())
     assert header == [f"{kind}_{name}" for kind in ("prediction", "probability") for name in names]
     values = np.array(rows, float)
     np.testing.assert_array_equal(values[:, : len(names)], values[:, len(names) :] > 0.5)
@@ -158,13 +162,27 @@ def test_runs_are_compared(nnmpi: CommandServer, run: Run) -> None:
     assert "test_hamming_loss" in json.dumps(rows)
 
 
+def test_booleans_of_a_table_are_labels_however_few(files: Path) -> None:
+    path = files / "booleans.csv"
+    path.write_text("x,a,b\n1,true,false\n2,false,false\n3,true,true\n")
+    targets, loss, reason = targets_of(open_source(str(path), columns=Columns(target=("b", "a"))), "auto")
+    assert (targets.task, targets.labels, loss) == ("multilabel", ("b", "a"), "binary-cross-entropy")
+    assert reason.startswith("target y: 2 labels (booleans;")
+
+
+def test_columns_with_one_1_a_row_may_be_classes() -> None:
+    one_hot = np.eye(3)[np.arange(12) % 3]
+    reasons = [targets_of(arrays(X[:12], y), "auto")[2] for y in (one_hot, 1 - one_hot)]
+    assert ["exactly one 1 a row" in reason for reason in reasons] == [True, False]
+
+
 def test_several_numbers_still_work_everywhere(nnmpi: CommandServer, files: Path, tmp_path: Path) -> None:
     data, directory = str(files / "table.csv"), tmp_path / "run"
     nnmpi("train", data, "--target", "x0,x1", "--epochs", "2", "--output", str(directory)).succeeded()
     table = json.loads(nnmpi("evaluate", str(directory), "--json").succeeded().out)
     assert table["r2"] is not None
     nnmpi("predict", str(directory), data, "--out", str(tmp_path / "out.csv")).succeeded()
-    header, *rows = csv.reader((tmp_path / "out.csv").open(newline=""))
+    header, *rows = csv.reader((tmp_path / "out.csv").read_text().splitlines())
     assert header == ["prediction_0", "prediction_1"]
     assert len(rows) == 240
 
@@ -234,4 +252,6 @@ def test_other_targets_than_the_labels_are_refused(
 ) -> None:
     np.savez(tmp_path / "other.npz", X=X, y=y)
     done = nnmpi("evaluate", str(run.directory), str(tmp_path / "other.npz"))
-    done.refused(message)
+    assert done.status == 2
+    (line,) = done.messages
+    assert re.search(message, line)
