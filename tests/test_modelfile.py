@@ -281,6 +281,7 @@ WHERE = [
     ("architecture", "surprise"),
     ("targets",),
     ("classes",),
+    ("labels",),
     ("recipe",),
     ("recipe", "surprise"),
 ]
@@ -291,8 +292,8 @@ WHERE = [
 def test_a_wrong_description_is_refused(path, where, value):
     for name in ("int classes", "number"):
         tensors, description = parts_of(MODELS[name], path)
-        if where == ("classes",) and value is None and name == "number":
-            continue
+        if value is None and (where == ("labels",) or (where == ("classes",) and name == "number")):
+            continue  # as it is
         put_together(path, tensors, changed(description, where, value))
         assert_refused(path, "description does not fit")
 
@@ -318,6 +319,25 @@ def test_a_description_that_lacks_something_is_refused(path, where):
 def test_classes_that_do_not_fit_are_refused(path, classes):
     tensors, description = parts_of(MODELS["int classes"], path)
     put_together(path, tensors, description | {"classes": classes})
+    assert_refused(path, "description does not fit")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [None, [], ["a"], ["a", "b"], ["a", "b", "b"], ["a", "b", 3], ["a", "b", "c", "d"], ["a", "b", "\ud800"], "abc"],
+    ids=repr,
+)
+def test_labels_that_do_not_fit_are_refused(path, labels):
+    tensors, description = parts_of(MODELS["labels"], path)
+    put_together(path, tensors, description | {"labels": labels})
+    assert_refused(path, "description does not fit")
+
+
+@pytest.mark.parametrize(("loss", "output"), [("mse", "sigmoid"), ("cross-entropy", "softmax")])
+def test_labels_with_another_loss_are_refused(path, loss, output):
+    tensors, description = parts_of(MODELS["labels"], path)
+    description["architecture"] |= {"loss": loss, "output_activation": output}
+    put_together(path, tensors, description)
     assert_refused(path, "description does not fit")
 
 

@@ -21,6 +21,7 @@ from nnmpi.data.sources import Columns, open_source
 from nnmpi.data.sources.arrays import arrays
 from nnmpi.data.targets import targets_of
 from nnmpi.errors import InputError
+from nnmpi.training.metrics import METRICS, larger_is_better
 
 X, Y = make_multilabel_classification(n_samples=240, n_features=8, n_classes=3, random_state=1)
 NAMES = ["rain", "snow, heavy", "wind"]
@@ -160,6 +161,8 @@ def test_trials(nnmpi: CommandServer, files: Path) -> None:
 def test_runs_are_compared(nnmpi: CommandServer, run: Run) -> None:
     rows = json.loads(nnmpi("compare", str(run.directory), "--sort", "test_hamming_loss", "--json").succeeded().out)
     assert "test_hamming_loss" in json.dumps(rows)
+    better = {name: larger_is_better(name) for name in METRICS["multilabel"]}
+    assert {name for name, larger in better.items() if not larger} == {"hamming_loss", "log_loss"}
 
 
 def test_booleans_of_a_table_are_labels_however_few(files: Path) -> None:

@@ -200,6 +200,8 @@ def _labels(names: list[Any] | None, kind: str, architecture: Architecture) -> t
         raise ValueError("labels that are not texts, each another")
     if len(names) != architecture.sizes[-1] or len(names) < 2 or architecture.loss != "binary-cross-entropy":
         raise ValueError(f"{len(names)} labels of {architecture}")
+    if 4 * len(names) * max(map(len, names)) > LARGEST_ARRAY or not are_characters(np.array(names)):
+        raise ValueError("labels that are too long, or of what are no characters")
     return tuple(names)
 
 
