@@ -129,11 +129,16 @@ class Config:
         parse=parse_sizes,
     )
     activation: str = _flag("relu", "activation of the hidden layers", choices=tuple(ACTIVATIONS))
-    loss: str = _flag("auto", "auto is cross-entropy for classes, mse for numbers", choices=("auto", *LOSSES))
+    loss: str = _flag(
+        "auto",
+        "auto is cross-entropy for classes, binary-cross-entropy for labels, mse for numbers",
+        choices=("auto", *LOSSES),
+    )
     task: str = _flag(
         "auto",
-        "auto takes strings, booleans and whole numbers that repeat (5 rows a class) as classes, all else as numbers",
-        choices=("auto", "classification", "regression"),
+        "auto takes strings, booleans and whole numbers that repeat (5 rows a class) as classes, several columns of 0 "
+        "and 1 as labels (multilabel), all else as numbers",
+        choices=("auto", "classification", "multilabel", "regression"),
     )
     output_activation: str = _flag("auto", "auto is what belongs to the loss", choices=("auto", *OUTPUT_ACTIVATIONS))
     epochs: int = _flag(10, "passes over the training set", *_whole(0), free=True)
@@ -276,6 +281,10 @@ class Config:
         self._settle_validation()
         if self.task == "regression" and self.loss not in ("auto", "mse"):
             raise InputError(f"--loss {self.loss} is for classes and --task regression for numbers; allowed is mse")
+        if self.task == "multilabel" and self.loss not in ("auto", "binary-cross-entropy"):
+            raise InputError(
+                f"--loss {self.loss} does not go with --task multilabel; allowed are auto, binary-cross-entropy"
+            )
         if self.loss == "auto" and self.output_activation in ("auto", "softmax", "identity"):
             return  # decided when the data is known
         loss = "mse" if self.loss == "auto" else self.loss

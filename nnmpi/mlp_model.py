@@ -16,24 +16,24 @@ LOSSES = {"half-squared-error": "mse"}  # what a model file calls those that it 
 
 
 def model_of(architecture: Architecture, parameters: Array, classes: npt.NDArray[Any] | None) -> Model:
-    """The model of a network with these `classes`, or of numbers; its samples are not scaled.
+    """The model of a network with these `classes`, which may be labels, or of numbers; its samples are not scaled.
 
     Raises
     ------
     ValueError
-        If a model file cannot hold it: labels that are neither text nor whole numbers, several labels a sample, one
-        class only, and the Poisson loss.
+        If a model file cannot hold it: labels that are neither text nor whole numbers, one class only, and the Poisson
+        loss.
     """
     outputs = architecture.sizes[-1]
     if architecture.loss == "poisson":
         raise ValueError("a model file cannot hold a network with loss='poisson': use pickle or joblib")
     if classes is None:
         targets = Targets("numbers", None, outputs)
+    elif architecture.loss == "binary-cross-entropy" and outputs > 1:
+        targets = Targets("labels", None, outputs, tuple(str(label) for label in classes.tolist()))
     else:
-        several = architecture.loss == "binary-cross-entropy" and outputs > 1
-        if several or len(classes) < 2:
-            what = "classes of which a sample may have several" if several else "one class only"
-            raise ValueError(f"a model file cannot hold a network for {what}: use pickle or joblib")
+        if len(classes) < 2:
+            raise ValueError("a model file cannot hold a network for one class only: use pickle or joblib")
         labels = classes.astype(str) if classes.dtype == object else classes
         if not (is_whole(labels) or labels.dtype.kind in "bU"):
             raise ValueError(f"a model file can hold labels that are text or whole numbers, not {classes.dtype}")
@@ -47,6 +47,6 @@ def model_of(architecture: Architecture, parameters: Array, classes: npt.NDArray
     )
     features = architecture.sizes[0]
     identity = Scaler(np.zeros(features), np.ones(features))
-    of_targets = Scaler(np.zeros(outputs), np.ones(outputs)) if classes is None else None
+    of_targets = Scaler(np.zeros(outputs), np.ones(outputs)) if targets.task == "regression" else None
     recipe = Recipe("arrays", test_fraction=0.2, seed=0, stratify=False)  # nothing of it is known
     return Model(of_file, parameters, identity, of_targets, targets, recipe)

@@ -12,7 +12,6 @@ from nnmpi.data.sources.frames import frame_source, is_frame
 from nnmpi.data.table import Encoding
 from nnmpi.files.atomic import write_whole
 from nnmpi.files.model import Model, read_model, write_model
-from nnmpi.nn.network import decide
 from nnmpi.nn.predict import CHUNK, in_float64
 
 
@@ -24,7 +23,9 @@ class TrainedNetwork:
     Attributes
     ----------
     classes : array, shape (classes,), or None
-        The class labels in the order of the columns of `predict_proba`; None for a regression.
+        The class labels in the order of the columns of `predict_proba`; None where there are no classes.
+    labels : tuple of str
+        What the columns are called of a network for labels of which a sample may have several; else empty.
     n_features : int
         How many features a sample has, before categories and dates become features of their own.
     columns : tuple of str or None
@@ -38,7 +39,7 @@ class TrainedNetwork:
     def __init__(self, model: Model) -> None:
         self._model = model
         self.architecture, self.parameters = model.architecture, model.parameters
-        self.classes = model.targets.classes
+        self.classes, self.labels = model.targets.classes, model.targets.labels
         self.columns: tuple[str, ...] | None = None
         self.n_features = model.architecture.sizes[0]
         if isinstance(model.scaler, Encoding):
@@ -48,6 +49,8 @@ class TrainedNetwork:
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """The predicted classes, shape (n,), or numbers, shape (n,) or (n, outputs), in the units of the targets.
+
+        Of labels: 1 where the probability is above ½, else 0; shape (n, labels).
 
         Parameters
         ----------
@@ -61,22 +64,24 @@ class TrainedNetwork:
             If `X` has another number of features, or holds numbers that are not finite.
         """
         logits, outputs = self._outputs(X)
+        codes = self._model.targets.decided(logits.T)
+        if self.labels:
+            return codes.astype(np.intp)
         if self.classes is not None:
-            codes: npt.NDArray[Any] = self.classes[decide(logits.T)]
-            return codes
+            return np.asarray(self.classes[codes])
         assert self._model.target_scaler
         numbers = outputs * self._model.target_scaler.scale + self._model.target_scaler.mean
         return numbers if numbers.shape[1] > 1 else numbers[:, 0]
 
     def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.floating]:
-        """The probability of each class, shape (n, classes), in the order of `classes`.
+        """The probability of each class, shape (n, classes), in the order of `classes`, or of each of the `labels`.
 
         Raises
         ------
         ValueError
             As `predict`; and if the network has no probabilities: a regression, or classes with identity outputs.
         """
-        if self.classes is None or self.architecture.output_activation == "identity":
+        if self._model.targets.task == "regression" or self.architecture.output_activation == "identity":
             raise ValueError(f"a network with {self.architecture.output_activation} outputs has no probabilities")
         _, outputs = self._outputs(X)
         return outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])

@@ -102,3 +102,8 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path, name, size):
 def test_weights_of_classes_are_refused_for_numbers():
     with pytest.raises(InputError, match="is for classes, but the targets are numbers"):
         weights("balanced", Targets("numbers", None, 1))
+
+
+def test_weights_of_classes_are_refused_for_labels():
+    with pytest.raises(InputError, match="is for classes, but the targets are labels of which a sample may have"):
+        weights("balanced", Targets("labels", None, 2, ("a", "b")))

@@ -12,8 +12,8 @@ from nnmpi.data.shards import held_shards
 from nnmpi.data.sources import Source
 from nnmpi.data.targets import targets_of
 from nnmpi.nn.architecture import Architecture
-from nnmpi.nn.network import Network
-from nnmpi.training.evaluation import CHUNK, Scores, decide, evaluate
+from nnmpi.nn.network import Network, decide, decide_labels
+from nnmpi.training.evaluation import CHUNK, Scores, evaluate
 
 FEATURES = 5
 
@@ -25,7 +25,10 @@ class Case:
         generator = np.random.default_rng(seed)
         self.dtype, self.pair = dtype, (loss, output)
         self.x = generator.normal(size=(samples, FEATURES)).astype(dtype)
-        if output == "identity":
+        if output == "labels":
+            output, self.pair = "sigmoid", (loss, "sigmoid")
+            self.y = generator.random((samples, outputs)) < 0.3
+        elif output == "identity":
             self.y = generator.normal(size=(samples, outputs)).astype(dtype)
         else:
             classes = 2 if loss == "binary-cross-entropy" else outputs
@@ -57,6 +60,7 @@ KINDS = {
     "two classes": ("binary-cross-entropy", "sigmoid"),
     "classes as numbers": ("mse", "softmax"),
     "numbers": ("mse", "identity"),
+    "labels": ("binary-cross-entropy", "labels"),
 }
 
 
@@ -107,6 +111,18 @@ def test_scores_of_a_regression_are_those_of_scikit_learn(world_size, outputs):
     assert scores.accuracy is None
 
 
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_scores_of_labels_are_those_of_scikit_learn(world_size):
+    """The losses of the labels are added up, as in scikit-learn's ``MLPClassifier``."""
+    case = Case("binary-cross-entropy", "labels", outputs=3)
+    scores = case.scores(world_size)[0]
+    expected = sum(log_loss(y, expit(z)) for y, z in zip(case.y.T, case.logits.T, strict=True))
+    assert scores.loss == pytest.approx(expected, rel=1e-12)
+    assert scores.accuracy == accuracy_score(case.y, expit(case.logits) > 0.5)
+    assert 0 < scores.accuracy < 1
+    assert scores.line("test") == f"test accuracy {scores.accuracy:.4f}, test loss {scores.loss:.4f}"
+
+
 @pytest.mark.parametrize("constant", [0.0, 0.5, -7.25])
 def test_r2_of_a_constant_target_is_that_of_scikit_learn(constant):
     case = Case("mse", "identity", samples=500, outputs=2)
@@ -155,6 +171,10 @@ def test_decide_takes_the_largest_logit():
 
 def test_decide_takes_a_positive_logit_as_the_second_class():
     assert decide(np.array([[-0.1, 0.1, 0.0]])).tolist() == [0, 1, 0]
+
+
+def test_decide_takes_each_positive_logit_as_a_label():
+    assert decide_labels(np.array([[-0.1, 0.1, 0.0], [2.0, 3.0, -1.0]])).tolist() == [[0, 1], [1, 1], [0, 0]]
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ NETWORKS: dict[str, tuple[str, str, str, str, tuple[int, ...], Any, int]] = {
     "identity of two": ("relu", "identity", "mse", "float64", (8,), TRUTHS, 2),
     "one number": ("relu", "identity", "mse", "float32", (8,), None, 1),
     "two numbers": ("tanh", "identity", "mse", "float64", (8,), None, 2),
+    "two labels": ("tanh", "sigmoid", "binary-cross-entropy", "float32", (8,), None, 2),
+    "three labels": ("relu", "sigmoid", "binary-cross-entropy", "float64", (8,), None, 3),
 }
 
 
@@ -58,8 +60,13 @@ def network(kind: str) -> Model:
     architecture = Architecture((6, *hidden, outputs), activation, output_activation, loss, dtype)
     parameters = generator.normal(size=architecture.parameters).astype(dtype)
     scaler = Scaler(generator.normal(size=6) * 1e6, generator.uniform(0.1, 9, 6))
-    of_targets = Scaler(np.full(outputs, 150.0), np.full(outputs, 77.0)) if classes is None else None
-    targets = Targets("numbers" if classes is None else "binary" if outputs == 1 else "one-hot", classes, outputs)
+    of_targets = Scaler(np.full(outputs, 150.0), np.full(outputs, 77.0)) if output_activation == "identity" else None
+    if classes is not None:
+        targets, of_targets = Targets("binary" if outputs == 1 else "one-hot", classes, outputs), None
+    elif of_targets:
+        targets = Targets("numbers", None, outputs)
+    else:
+        targets = Targets("labels", None, outputs, tuple("abc"[:outputs]))
     return Model(architecture, parameters, scaler, of_targets, targets, Recipe("arrays", 0.2, 0, False))
 
 
@@ -71,13 +78,16 @@ def check_predictions(predicted: tuple[np.ndarray, np.ndarray | None], trained: 
     """The labels and probabilities, or the numbers, are those of nnmpi."""
     (values, probabilities), expected = predicted, trained.predict(raw)
     assert values.shape == expected.shape
-    if trained.classes is None:
+    if trained._model.targets.task == "regression":
         assert trained._model.target_scaler is not None
         deviation = trained._model.target_scaler.scale.max()
         np.testing.assert_allclose(values, expected, rtol=WITHIN, atol=WITHIN * deviation)
         return
     assert values.tolist() == expected.tolist()
-    assert set(values.tolist()) == set(trained.classes.tolist())
+    if trained.classes is None:
+        assert set(values.ravel().tolist()) == {0, 1}
+    else:
+        assert set(values.tolist()) == set(trained.classes.tolist())
     if trained.architecture.output_activation == "identity":
         assert probabilities is None
     else:
@@ -100,6 +110,8 @@ def test_graphs_are_valid_and_say_their_classes(kind: str) -> None:
     (told,) = graph.metadata_props
     classes = NETWORKS[kind][5]
     expected = ("targets", "[]") if classes is None else ("classes", str(np.array(classes).tolist()).lower())
+    if "labels" in kind:
+        expected = ("labels", str(list("abc")[: NETWORKS[kind][6]]))
     assert (told.key, told.value.replace("\\u00e7", "ç").replace('"', "'")) == expected
 
 
@@ -304,6 +316,15 @@ def test_another_label_is_a_difference() -> None:
     assert difference(model, (np.array(["bb", "ç"]), outputs), outputs, codes) == pytest.approx(0.2)
     assert difference(model, (np.array(["other", "ç"]), outputs), outputs, codes) == np.inf
     assert np.isnan(difference(model, (np.array(["a", "ç"]), outputs * np.nan), outputs, codes))
+
+
+def test_another_label_of_several_is_a_difference() -> None:
+    model, outputs = network("two labels"), np.array([[0.6, 0.2], [0.5, 0.9]])
+    codes = outputs > 0.5
+    assert difference(model, (codes.astype(int), outputs), outputs, codes) == 0
+    assert difference(model, (np.array([[0, 0], [0, 1]]), outputs), outputs, codes) == pytest.approx(0.2)
+    assert difference(model, (codes.astype(int), outputs - 0.1), outputs, codes) == pytest.approx(0.1)
+    assert np.isnan(difference(model, (codes.astype(int), outputs * np.nan), outputs, codes))
 
 
 def saved(directory: Path) -> str:

@@ -13,10 +13,21 @@ from hypothesis.extra.numpy import arrays
 from ranks import on_ranks
 
 from nnmpi.data.shards import held_shards, shard_rows
-from nnmpi.training.metrics import METRICS, ClassPredictions, NumberPredictions, Samples, counts, of_classes, score
+from nnmpi.training.metrics import (
+    METRICS,
+    ClassPredictions,
+    LabelPredictions,
+    NumberPredictions,
+    Samples,
+    counts,
+    of_classes,
+    of_labels,
+    score,
+)
 
-CLASSIFICATION = [name for name, metric in METRICS.items() if metric.task == "classification"]
-REGRESSION = [name for name, metric in METRICS.items() if metric.task == "regression"]
+CLASSIFICATION = list(METRICS["classification"])
+MULTILABEL = list(METRICS["multilabel"])
+REGRESSION = list(METRICS["regression"])
 SHARDS = 5
 WEIGHTS = st.sampled_from([0.0, 0.25, 0.3, 1.0, 2.0, 1e3])
 
@@ -39,6 +50,8 @@ def of_ranks(size, names, make, count, weights=None):
         if isinstance(predictions, ClassPredictions):
             scores["classes"] = of_classes(predictions)
             scores["matrix"] = counts.matrix(predictions.confusion).tolist()
+        if isinstance(predictions, LabelPredictions):
+            scores["labels"] = of_labels(predictions)
         return json.dumps(scores, allow_nan=False)
 
     return on_ranks(size, work)
@@ -166,6 +179,89 @@ def test_metrics_of_each_class_are_those_of_scikit_learn(case):
             assert row[name] == (None if np.isnan(expected) else pytest.approx(expected, rel=1e-12)), name
     matrix = reference.confusion_matrix(case.true, case.predicted, labels=labels, sample_weight=w)
     assert np.allclose(found["matrix"], matrix, rtol=1e-12, atol=0)
+
+
+class Labelled:
+    def __init__(self, true, outputs, weights=None):
+        self.true, self.outputs, self.weights = true, outputs, weights
+        self.predicted = outputs > 0.5
+
+    def make(self, samples, mine):
+        return LabelPredictions(samples, self.true[mine], self.predicted[mine], self.outputs[mine])
+
+    def scores(self, size=1):
+        return of_ranks(size, MULTILABEL, self.make, len(self.true), self.weights)
+
+    def expected(self):
+        y, p, options = self.true, self.predicted, {"sample_weight": self.weights}
+        expected = {
+            "accuracy": defined(reference.accuracy_score, y, p, **options),
+            "hamming_loss": defined(reference.hamming_loss, y, p, **options),
+        }
+        epsilon = np.finfo(self.outputs.dtype).eps
+        precise = np.clip(self.outputs, epsilon, 1 - epsilon).astype(np.float64)
+        pairs = zip(y.T, precise.T, strict=True)
+        expected["log_loss"] = sum(reference.log_loss(t, q, labels=[0, 1], **options) for t, q in pairs)
+        for name in ("precision", "recall", "f1"):
+            function = getattr(reference, f"{name}_score")
+            for how in ("macro", "weighted", "micro"):
+                expected[f"{name}_{how}"] = defined(function, y, p, average=how, zero_division=0, **options)
+        for name in ("roc_auc", "average_precision"):
+            values = [value for value in self.ranked(name) if value is not None]
+            expected[name] = np.mean(values) if values else None
+        return expected
+
+    def ranked(self, name):
+        """A metric of each label, where it is defined."""
+        function = getattr(reference, f"{name}_score")
+        pairs = zip(self.true.T, self.outputs.T, strict=True)
+        return [defined(function, y, p, sample_weight=self.weights) for y, p in pairs]
+
+
+@st.composite
+def labelled(draw):
+    """Predictions of labels with ties, labels that all samples have or none has, weights and zero weights."""
+    shape = draw(st.integers(1, 40)), draw(st.integers(2, 5))
+    true = draw(arrays(np.bool_, shape))
+    for label in range(shape[1]):
+        constant = draw(st.sampled_from([None, None, False, True]))
+        if constant is not None:
+            true[:, label] = constant
+    outputs = draw(arrays(np.float64, shape, elements=st.sampled_from([0.0, 0.125, 0.5, 0.625, 1.0])))
+    if draw(st.booleans()):
+        outputs[:, 0] = 0.25  # never predicted
+    weights = draw(st.none() | arrays(np.float64, shape[0], elements=WEIGHTS))
+    if weights is not None and not weights.any():
+        weights[draw(st.integers(0, shape[0] - 1))] = 1
+    return Labelled(true, outputs.astype(draw(st.sampled_from([np.float32, np.float64]))), weights)
+
+
+@settings(max_examples=60, deadline=None)
+@given(labelled())
+def test_metrics_of_labels_are_those_of_scikit_learn(case):
+    found, expected = json.loads(case.scores()[0]), case.expected()
+    assert set(expected) == set(MULTILABEL)
+    check(found, expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(labelled())
+def test_metrics_of_each_label_are_those_of_scikit_learn(case):
+    precision, recall, f1, support = reference.precision_recall_fscore_support(
+        case.true, case.predicted, sample_weight=case.weights, zero_division=np.nan
+    )
+    expected = {"precision": precision, "recall": recall, "f1": f1, "samples": support}
+    expected |= {name: np.array(case.ranked(name), float) for name in ("roc_auc", "average_precision")}
+    for label, row in enumerate(json.loads(case.scores()[0])["labels"]):
+        for name, values in expected.items():
+            value = values[label]
+            assert row[name] == (None if np.isnan(value) else pytest.approx(value, rel=1e-9, abs=1e-12)), name
+
+
+@settings(max_examples=20, deadline=None)
+@given(labelled())
+def test_metrics_of_labels_have_the_same_bits_on_any_number_of_ranks(case):
+    assert len({text for size in (1, 2, 3) for text in case.scores(size)}) == 1
 
 
 class Regressed:

@@ -49,6 +49,7 @@ MODELS = {
     "classes as numbers": model(Targets("one-hot", np.arange(4), 4), "mse", "sigmoid", dtype="float64"),
     "number": model(Targets("numbers", None, 1), "mse", "identity"),
     "numbers": model(Targets("numbers", None, 3), "mse", "identity", dtype="float64"),
+    "labels": model(Targets("labels", None, 3, ("a", "", "ä")), "binary-cross-entropy", "sigmoid"),
     "no hidden layer": model(Targets("numbers", None, 1), "mse", "identity", hidden=()),
 }
 
@@ -65,6 +66,7 @@ def assert_equal(found, written):
         assert found.target_scaler.mean.tolist() == written.target_scaler.mean.tolist()
         assert found.target_scaler.scale.tolist() == written.target_scaler.scale.tolist()
     assert (found.targets.kind, found.targets.outputs) == (written.targets.kind, written.targets.outputs)
+    assert found.targets.labels == written.targets.labels
     assert (found.targets.classes is None) == (written.targets.classes is None)
     if written.targets.classes is not None:
         assert found.targets.classes.tolist() == written.targets.classes.tolist()
@@ -279,6 +281,7 @@ WHERE = [
     ("architecture", "surprise"),
     ("targets",),
     ("classes",),
+    ("labels",),
     ("recipe",),
     ("recipe", "surprise"),
 ]
@@ -289,8 +292,8 @@ WHERE = [
 def test_a_wrong_description_is_refused(path, where, value):
     for name in ("int classes", "number"):
         tensors, description = parts_of(MODELS[name], path)
-        if where == ("classes",) and value is None and name == "number":
-            continue
+        if value is None and (where == ("labels",) or (where == ("classes",) and name == "number")):
+            continue  # as it is
         put_together(path, tensors, changed(description, where, value))
         assert_refused(path, "description does not fit")
 
@@ -316,6 +319,25 @@ def test_a_description_that_lacks_something_is_refused(path, where):
 def test_classes_that_do_not_fit_are_refused(path, classes):
     tensors, description = parts_of(MODELS["int classes"], path)
     put_together(path, tensors, description | {"classes": classes})
+    assert_refused(path, "description does not fit")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [None, [], ["a"], ["a", "b"], ["a", "b", "b"], ["a", "b", 3], ["a", "b", "c", "d"], ["a", "b", "\ud800"], "abc"],
+    ids=repr,
+)
+def test_labels_that_do_not_fit_are_refused(path, labels):
+    tensors, description = parts_of(MODELS["labels"], path)
+    put_together(path, tensors, description | {"labels": labels})
+    assert_refused(path, "description does not fit")
+
+
+@pytest.mark.parametrize(("loss", "output"), [("mse", "sigmoid"), ("cross-entropy", "softmax")])
+def test_labels_with_another_loss_are_refused(path, loss, output):
+    tensors, description = parts_of(MODELS["labels"], path)
+    description["architecture"] |= {"loss": loss, "output_activation": output}
+    put_together(path, tensors, description)
     assert_refused(path, "description does not fit")
 
 

@@ -14,6 +14,7 @@ from nnmpi.data import npy
 from nnmpi.data.sources import SOURCES, open_source
 from nnmpi.data.sources.built_in import TABLES
 from nnmpi.data.sources.synthetic import ROWS_AT_ONCE
+from nnmpi.data.targets import targets_of
 from nnmpi.errors import InputError
 
 ROWS, FEATURES = 23, 4
@@ -243,7 +244,6 @@ BAD_Y = {
     "too short": Y[:-1],
     "too long": np.arange(ROWS + 1),
     "complex": Y.astype(complex),
-    "several classes a sample": np.column_stack([Y, Y]),
     "several strings a sample": np.column_stack([Y, Y]).astype(str),
     "three dimensions": np.zeros((ROWS, 2, 2)),
     "a single number": np.array(3),
@@ -254,6 +254,13 @@ BAD_Y = {
 @pytest.mark.parametrize("y", BAD_Y.values(), ids=BAD_Y)
 def test_labels_that_do_not_fit_are_refused(tmp_path, y):
     assert_refused(saved(tmp_path, X=X, y=y), "y must hold a class", f"{ROWS} rows", str(y.shape), str(y.dtype))
+
+
+def test_several_whole_numbers_a_sample_mean_what_they_mean_as_floats(tmp_path):
+    y = np.column_stack([Y, -Y, Y + 300])
+    numbers = targets_of(open_source(saved(tmp_path, X=X, y=y.astype(float))), "auto")
+    found = targets_of(open_source(saved(tmp_path, X=X, y=y)), "auto")
+    assert (found[0].task, found[0].outputs, found[2]) == ("regression", 3, numbers[2])
 
 
 class Bomb:

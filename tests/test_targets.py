@@ -71,6 +71,13 @@ def test_numbers(y):
         ([0.0, 1.0], "auto", "numbers", 1, "mse"),
         ([0.0, 1.0], "mse", "numbers", 1, "mse"),
         ([[0.0, 1.0]], "auto", "numbers", 2, "mse"),
+        ([[0.0, 1.0]] * 9, "auto", "numbers", 2, "mse"),
+        ([[0.0, 1.0], [1.0, 1.0]] * 5, "auto", "labels", 2, "binary-cross-entropy"),
+        ([[0, 1], [1, 1]] * 5, "auto", "labels", 2, "binary-cross-entropy"),
+        ([[False, True, True]], "auto", "labels", 3, "binary-cross-entropy"),
+        ([[0.0, 1.0]], "binary-cross-entropy", "labels", 2, "binary-cross-entropy"),
+        ([[0.0, 1.0], [1.0, 1.0]] * 5, "mse", "numbers", 2, "mse"),
+        ([[0.0, 1.0], [1.0, 2.0]] * 5, "auto", "numbers", 2, "mse"),
     ],
 )
 def test_labels_and_loss_make_the_targets(y, loss, kind, outputs, meant):

@@ -83,11 +83,12 @@ def predict(path: Path, data: str | None, part_name: str | None, out: Path | Non
         source, part = _all_of(model, data, world, labelled=False)
     with world.together():
         outputs, codes = _outputs(model, part, source.name)
-    outputs, codes = world.gather_rows(outputs), world.gather_rows(codes[:, None])  # in the order of the rows
+    columns = codes if codes.ndim > 1 else codes[:, None]
+    outputs, codes = world.gather_rows(outputs), world.gather_rows(columns)  # in the order of the rows
     rows = world.gather_rows(part.rows[:, None])[:, 0] if part_name else None
     with world.together():
         if world.rank == 0:
-            _write(model, outputs, codes[:, 0], rows, out)
+            _write(model, outputs, codes if model.targets.task == "multilabel" else codes[:, 0], rows, out)
 
 
 def _open_model(path: Path, world: World) -> Model:
@@ -112,9 +113,9 @@ def _all_of(model: Model, data: str, world: World, labelled: bool) -> tuple[Sour
         return source, samples.parts(model.scaler, target_scaler, model.architecture.dtype)[0]
 
 
-def _outputs(model: Model, part: Part, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
-    """The outputs, shape (n, outputs), and the class codes, shape (n,), of a rank's samples."""
-    outputs, codes = outputs_of(in_float64(model.architecture, model.parameters, CHUNK), part)
+def _outputs(model: Model, part: Part, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """The outputs, shape (n, outputs), and what they speak for (`Targets.decided`) of a rank's samples."""
+    outputs, codes = outputs_of(in_float64(model.architecture, model.parameters, CHUNK), part, model.targets)
     bad = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
     if len(bad):
         raise InputError(
@@ -137,17 +138,20 @@ def _check_out(out: Path) -> None:
 def _write(
     model: Model,
     outputs: npt.NDArray[Any],
-    codes: npt.NDArray[np.intp],
+    codes: npt.NDArray[Any],
     rows: npt.NDArray[np.intp] | None,
     out: Path | None,
 ) -> None:
     """Write the predictions, with the numbers of their rows in the data if these are only some of them."""
     classes = model.targets.classes
-    if classes is None:
+    if model.targets.task == "regression":
         assert model.target_scaler
         prediction = outputs * model.target_scaler.scale + model.target_scaler.mean
         table: dict[str, npt.NDArray[Any]] = {"prediction": prediction if prediction.shape[1] > 1 else prediction[:, 0]}
+    elif model.targets.task == "multilabel":
+        table = {"prediction": codes.astype(np.uint8), "probability": outputs, "labels": np.array(model.targets.labels)}
     else:
+        assert classes is not None
         table = {"prediction": classes[codes]}
         if model.architecture.output_activation != "identity":
             both = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
@@ -174,15 +178,16 @@ def _write(
 
 
 def _write_csv(table: dict[str, npt.NDArray[Any]], file: TextIO) -> None:
-    """One row a sample: its number where it is known, the prediction, then the probability of each class."""
-    prediction = table["prediction"].reshape(len(table["prediction"]), -1)
-    header = ["prediction"] if prediction.shape[1] == 1 else [f"prediction_{i}" for i in range(prediction.shape[1])]
+    """One row a sample: its number where it is known, the predictions, then the probability of each class or label."""
+    prediction = table["prediction"] if table["prediction"].ndim > 1 else table["prediction"][:, None]
+    names = table.get("labels", range(prediction.shape[1]))
+    header = ["prediction"] if prediction.shape[1] == 1 else [f"prediction_{name}" for name in names]
     columns = [prediction]
     if "row" in table:
         header.insert(0, "row")
         columns.insert(0, table["row"][:, None])
     if "probability" in table:
-        header += [f"probability_{label}" for label in table["classes"]]
+        header += [f"probability_{label}" for label in table.get("classes", names)]
         columns.append(table["probability"])
     writer = csv.writer(file)
     writer.writerow(header)

@@ -77,13 +77,13 @@ def _cannot_be_written(out: Path, error: OSError) -> InputError:
 
 def _check(model: Model, content: bytes, out: Path, data: str | None) -> None:
     source, part = part_of(model, "test", data, World(Alone()))
-    outputs, codes = outputs_of(in_float64(model.architecture, model.parameters, CHUNK), part)
+    outputs, codes = outputs_of(in_float64(model.architecture, model.parameters, CHUNK), part, model.targets)
     predict = runner(content, out.suffix, model)
     largest = 0.0
     for places, raw in _raw_rows(model, source, part.rows):
         of_these = difference(model, predict(raw), outputs[places], codes[places])
         largest = float(np.maximum(largest, of_these))
-    unit = " standard deviations of the target" if model.targets.classes is None else ""
+    unit = " standard deviations of the target" if model.targets.task == "regression" else ""
     result = f"largest difference {largest:.1e}{unit} on {counted(len(outputs), 'row')} of the test part"
     if not largest <= ALLOWED:
         raise RunError(f"{out}: not written: {result} of {source.name}; allowed is {ALLOWED}")

@@ -7,13 +7,13 @@ from rich.table import Table
 from rich.text import Text
 
 from nnmpi.text import printable
-from nnmpi.training.scoring import TITLES
+from nnmpi.training.scoring import titles_of
 
 WIDTH = 80
 MOST_CLASSES = 20  # that are all shown; of more, those of the lowest F1
 FEWEST_SHOWN = 10
 LONGEST_LABEL = 20
-NAMES = TITLES | {"r2": "R2"}  # in the characters of any terminal
+IN_ANY_TERMINAL = {"r2": "R2"}
 
 
 def print_scores(scores: dict[str, Any], title: str) -> None:
@@ -23,11 +23,13 @@ def print_scores(scores: dict[str, Any], title: str) -> None:
     console = Console(width=WIDTH, highlight=False, markup=False, emoji=False, force_terminal=False)
     console.print(_summary(scores))
     if "classes" in scores:
-        console.print(_classes(scores["classes"], "weight" if "weight" in scores else "samples"))
+        console.print(_classes(scores["classes"], "class", "weight" if "weight" in scores else "samples"))
         console.file.flush()
         note = largest_class_note(scores)
         if note:
             print(note)
+    if "labels" in scores:
+        console.print(_classes(scores["labels"], "label", "weight" if "weight" in scores else "samples"))
 
 
 def largest_class_note(scores: dict[str, Any]) -> str:
@@ -43,7 +45,7 @@ def _summary(scores: dict[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(min_width=24)
     table.add_column(justify="right")
-    for name, text in NAMES.items():
+    for name, text in (titles_of(scores) | IN_ANY_TERMINAL).items():
         if name in scores and not (name == "top_5_accuracy" and scores[name] is None):
             table.add_row(f"  {text}{_of_class(name, scores)}", _number(scores[name]))
     return table
@@ -57,18 +59,22 @@ def _of_class(name: str, scores: dict[str, Any]) -> str:
     return f" of {printable(_short(str(classes[1]['class'])))}"
 
 
-def _classes(classes: list[dict[str, Any]], counted: str) -> Table:
-    shown, heading = classes, "class"
+def _classes(classes: list[dict[str, Any]], heading: str, counted: str) -> Table:
+    """Precision, recall and F1 of each class, or of each label with the ROC AUC."""
+    shown, key = classes, heading
     if len(classes) > MOST_CLASSES:
         shown = sorted(classes, key=lambda row: -1.0 if row["f1"] is None else row["f1"])[:FEWEST_SHOWN]
-        heading = f"{FEWEST_SHOWN} of {len(classes)} classes"
+        heading = f"{FEWEST_SHOWN} of {len(classes)} {'classes' if key == 'class' else 'labels'}"
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column(Text(f"  {heading}"), min_width=24, no_wrap=True)
-    for name in (counted, "precision", "recall", "F1"):
+    names = {"precision": "precision", "recall": "recall", "f1": "F1"}
+    if key == "label":
+        names |= {"roc_auc": "ROC AUC"}
+    for name in (counted, *names.values()):
         table.add_column(Text(name), justify="right", no_wrap=True, min_width=9)
     for row in shown:
-        label = Text(f"  {printable(_short(str(row['class'])))}")
-        table.add_row(label, _count(row["samples"]), *(_number(row[name]) for name in ("precision", "recall", "f1")))
+        label = Text(f"  {printable(_short(str(row[key])))}")
+        table.add_row(label, _count(row["samples"]), *(_number(row[name]) for name in names))
     return table
 
 

@@ -73,6 +73,8 @@ def table(rows: dict[str, str], width: int) -> str:
 
 
 def _targets(task: Any) -> str:
-    if task.targets.classes is None:
+    if task.targets.task == "multilabel":
+        return counted(task.targets.outputs, "label")
+    if task.targets.task == "regression":
         return counted(task.targets.outputs, "number") + " to predict"
     return counted(len(task.targets.classes), "class", "classes")

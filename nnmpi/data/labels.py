@@ -10,6 +10,7 @@ from nnmpi.errors import InputError
 
 Labels = npt.NDArray[Any]
 
+ROWS_PER_CLASS = 5  # on average: whole numbers of which each is rarer are numbers to predict, not classes
 LARGEST_ARRAY = 1 << 26  # bytes of the array of all class labels, in which each takes the room of the longest
 LARGEST_TEXT = 1 << 25  # bytes of the labels as JSON in a model file; safetensors reads headers of up to 100 MB
 LONGEST_SHOWN = 60  # characters of a label in a message

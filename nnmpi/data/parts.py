@@ -108,7 +108,7 @@ class Part:
     x : array, shape (n, 1 + features)
         Column 0 is one, see `nnmpi.nn.layers`, the others are the standardized features. Empty if there are `images`.
     y : array, shape (n,) or (n, outputs)
-        Class codes, or standardized numbers.
+        Class codes, labels as booleans, or standardized numbers.
     sizes : list of int
         How many of the samples belong to each shard held.
     rows : array, shape (n,)
@@ -145,7 +145,7 @@ class Part:
 def standardized_targets(
     source: Source, rows: Indices, codes: npt.NDArray[Any], scaler: Scaler | None, dtype: npt.DTypeLike
 ) -> npt.NDArray[Any]:
-    """Class codes as they are; numbers, shape (n, outputs), standardized with `scaler` and rounded to `dtype`.
+    """Class codes and labels as they are, or numbers, shape (n, outputs), standardized and rounded to `dtype`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How ``y`` becomes what a network is trained on: class codes and one-hot columns, or numbers."""
+"""How ``y`` becomes what a network is trained on: class codes and one-hot columns, labels of 0 and 1, or numbers."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -6,14 +6,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.labels import as_labels, check_storable, codes_of, is_whole, shown
+from nnmpi.data.labels import ROWS_PER_CLASS, as_labels, check_storable, codes_of, is_whole, shown
+from nnmpi.data.multilabel import as_booleans, why_labels
 from nnmpi.data.sources import Source
 from nnmpi.errors import InputError
+from nnmpi.nn.network import decide, decide_labels
 
 Indices = npt.NDArray[np.intp]
 Array = npt.NDArray[np.floating]
 
-ROWS_PER_CLASS = 5  # on average: whole numbers of which each is rarer are numbers to predict, not classes
+# what is learned from targets of each kind
+TASKS = {"one-hot": "classification", "binary": "classification", "labels": "multilabel", "numbers": "regression"}
 
 
 @dataclass(frozen=True)
@@ -22,36 +25,60 @@ class Targets:
 
     Attributes
     ----------
-    kind : {"one-hot", "binary", "numbers"}
+    kind : {"one-hot", "binary", "labels", "numbers"}
     classes : array or None
         The class labels in ascending order; position = class code.
     outputs : int
         The number of outputs of the network.
+    labels : tuple of str
+        What the columns of 0 and 1 are called, of which a sample may have several that are 1.
     """
 
     kind: str
     classes: npt.NDArray[Any] | None
     outputs: int
+    labels: tuple[str, ...] = ()
+
+    @property
+    def task(self) -> str:
+        """What is learned: ``classification``, ``multilabel`` or ``regression``, as in ``--task``."""
+        return TASKS[self.kind]
 
     def codes(self, y: npt.NDArray[Any], where: str = "the data", rows: Indices | None = None) -> npt.NDArray[Any]:
-        """Class codes, shape (n,), or numbers in float64, shape (n, outputs).
+        """Class codes, shape (n,), booleans, shape (n, outputs), or numbers in float64, shape (n, outputs).
 
         Messages say `where` `y` comes from, and from which of its `rows`.
 
         Raises
         ------
         InputError
-            If `y` holds a class that is not among `classes`, or classes where numbers are wanted.
+            If `y` holds a class that is not among `classes`, other values than 0 and 1 where labels are wanted, or
+            classes where numbers are wanted.
         """
-        if self.classes is None:
+        if self.task == "multilabel":
+            return as_booleans(y, self.labels, where, rows)
+        if self.task == "regression":
             if y.dtype.kind not in "fiub" or y.size != len(y) * self.outputs:
                 count = f"{self.outputs} number{'s' * (self.outputs > 1)} a sample"
                 what = "strings" if y.dtype.kind == "U" else f"{y.dtype} of shape {y.shape}"
                 raise InputError(f"the model predicts {count}, y of {where} holds {what}")
             return y.reshape(len(y), self.outputs).astype(np.float64)
+        assert self.classes is not None
         if y.ndim > 1 and y.shape[1:] != (1,):
             raise InputError(f"the model predicts classes, y of {where} holds {y.dtype} of shape {y.shape}")
         return codes_of(y.reshape(-1), self.classes, where, rows)
+
+    def room_for_codes(self, n: int) -> npt.NDArray[Any]:
+        """An array for the `codes` of `n` samples."""
+        if self.task == "classification":
+            return np.zeros(n, np.intp)
+        return np.zeros((n, self.outputs), np.bool_ if self.task == "multilabel" else np.float64)
+
+    def decided(self, z: Array) -> npt.NDArray[Any]:
+        """The `codes` that the logits `z`, shape (outputs, b), speak for; of numbers, zeros of shape (b,)."""
+        if self.task == "regression":
+            return np.zeros(z.shape[1], np.intp)
+        return decide(z) if self.task == "classification" else decide_labels(z)
 
 
 class Plan(NamedTuple):
@@ -116,6 +143,10 @@ def targets_of(source: Source, loss: str, task: str = "auto") -> tuple[Targets, 
     assert source.y is not None
     y = source.y.reshape(-1) if source.y.shape[1:] == (1,) else source.y
     _check_finite(y, source.name)
+    if why := why_labels(y, source.name, loss, task):
+        outputs = y.shape[1]
+        names = source.target if len(source.target) == outputs else tuple(map(str, range(outputs)))
+        return Targets("labels", None, outputs, names), "binary-cross-entropy", f"target y: {outputs} labels ({why})"
     classes, reason = _classes(y, source.name, loss, task)
     if classes is None:
         outputs = 1 if y.ndim == 1 else y.shape[1]
@@ -149,9 +180,10 @@ def _classes(y: npt.NDArray[Any], name: str, loss: str, task: str) -> tuple[npt.
     if not countable:
         if wanted:
             what = "fractions" if y.ndim == 1 else f"{y.shape[1]} numbers a row"
+            several = "" if y.ndim == 1 else ", --task multilabel for columns of 0 and 1"
             raise InputError(
-                f"{wanted} needs classes, but y of --data {name} holds {what}: use --task regression with --loss mse, "
-                "or store classes as whole numbers or strings"
+                f"{wanted} needs classes, but y of --data {name} holds {what}: use --task regression with --loss "
+                f"mse{several}, or store classes as whole numbers or strings"
             )
         return None, "numbers" if y.ndim == 1 else f"{y.shape[1]} numbers a row"
     labels = np.unique(as_labels(y))

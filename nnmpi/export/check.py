@@ -21,19 +21,23 @@ def runner(content: bytes, suffix: str, model: Model) -> Predict:
 
 
 def difference(model: Model, predicted: tuple[Array, Array | None], outputs: Array, codes: Array) -> float:
-    """The largest difference of a file's predictions to the `outputs` and class `codes` of nnmpi.
+    """The largest difference of a file's predictions to the `outputs` and `codes` of nnmpi.
 
     It is that of probabilities, or of numbers in standard deviations of the target. Another label counts as much as the
     probabilities of both differ.
     """
-    if model.targets.classes is None:
+    if model.targets.task == "regression":
         assert model.target_scaler
         scale = model.target_scaler.scale
         expected = outputs * scale + model.target_scaler.mean
         return _largest((predicted[0].reshape(expected.shape) - expected) / scale)
     labels, probabilities = predicted
+    if model.targets.task == "multilabel":
+        of_labels = _largest((2 * outputs - 1)[labels.astype(np.bool_) != codes])
+        return float(np.maximum(of_labels, np.inf if probabilities is None else _largest(probabilities - outputs)))
     expected = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
     classes = model.targets.classes
+    assert classes is not None
     others = np.minimum(np.searchsorted(classes, labels.astype(classes.dtype)), len(classes) - 1)
     if not (classes[others] == labels).all():
         return np.inf
@@ -89,7 +93,7 @@ def _run_pipeline(content: bytes, suffix: str, model: Model) -> Predict:
         import joblib
 
         pipeline = joblib.load(io.BytesIO(content))
-    has_probabilities = model.targets.classes is not None and model.architecture.output_activation != "identity"
+    has_probabilities = model.targets.task != "regression" and model.architecture.output_activation != "identity"
 
     def predict(raw: Raw) -> tuple[Array, Array | None]:
         if isinstance(raw, dict):

@@ -47,8 +47,10 @@ def _graph_of(model: Model) -> Graph:
         centred = graph.add("Sub", x, graph.constant(model.scaler.mean))
         scaled = graph.add("Div", centred, graph.constant(model.scaler.scale))
         logits = _layers(graph, model, graph.cast(scaled, dtype))
-    if model.targets.classes is None:
+    if model.targets.task == "regression":
         _add_numbers(graph, model, logits)
+    elif model.targets.task == "multilabel":
+        _add_labels(graph, model, logits)
     else:
         _add_classes(graph, model, logits)
     return graph
@@ -97,8 +99,17 @@ def _add_classes(graph: Graph, model: Model, logits: str) -> None:
     graph.output("probabilities", p, "float64", len(classes))
 
 
+def _add_labels(graph: Graph, model: Model, logits: str) -> None:
+    """The outputs ``label``, 1 where a sample has a label, and ``probabilities``; shape (rows, labels) each."""
+    positive = graph.cast(graph.add("Greater", logits, graph.constant([0.0])), "int64")
+    graph.output("label", positive, "int64", model.targets.outputs)
+    graph.output("probabilities", graph.add("Sigmoid", logits), "float64", model.targets.outputs)
+
+
 def _properties(model: Model) -> dict[str, str]:
-    """The class labels, in the order of the columns of ``probabilities``, or the names of the targets."""
+    """The classes or labels, in the order of the columns of ``probabilities``, or the names of the targets."""
+    if model.targets.task == "multilabel":
+        return {"labels": json.dumps(model.targets.labels)}
     if model.targets.classes is not None:
         return {"classes": json.dumps(model.targets.classes.tolist())}
     return {"targets": json.dumps(model.recipe.target)}

@@ -34,7 +34,7 @@ def pipeline_of(model: Model) -> Any:
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-    network = _regressor(model) if model.targets.classes is None else _classifier(model)
+    network = _regressor(model) if model.targets.task == "regression" else _classifier(model)
     steps: list[tuple[str, Any]] = [("network", network)]
     if model.architecture.dtype == "float32":
         steps.insert(0, ("rounding", FunctionTransformer(np.float32)))
@@ -109,14 +109,18 @@ def _classifier(model: Model) -> Any:
     from sklearn.neural_network import MLPClassifier
     from sklearn.preprocessing import LabelBinarizer
 
-    classes, activation = model.targets.classes, model.architecture.output_activation
-    assert classes is not None
+    activation = model.architecture.output_activation
     layers = _layers(model)
     weight, bias = layers[-1]
     if len(bias) == 2 and activation == "softmax":
         layers[-1] = weight[:, 1:] - weight[:, :1], bias[1:] - bias[:1]
         activation = "sigmoid"
     network = _network(MLPClassifier, model, layers, THEIR_NAMES.get(activation, activation))
+    classes = model.targets.classes
+    if classes is None:  # of labels of which a sample may have several it has the numbers of the columns
+        network._label_binarizer = LabelBinarizer().fit(np.eye(network.n_outputs_, dtype=np.intp))
+        network.classes_ = network._label_binarizer.classes_
+        return network
     network.classes_ = classes
     network._label_binarizer = LabelBinarizer().fit(np.repeat(classes, 2))
     if network.n_outputs_ > 1:

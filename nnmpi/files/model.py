@@ -88,6 +88,7 @@ def metadata_of(model: Model) -> str:
         "architecture": asdict(model.architecture),
         "targets": model.targets.kind,
         "classes": None if model.targets.classes is None else model.targets.classes.tolist(),
+        "labels": list(model.targets.labels) or None,
         "class_weights": None if model.class_weights is None else model.class_weights.tolist(),
         "recipe": asdict(model.recipe),
         "table": model.scaler.to_json() if isinstance(model.scaler, Encoding) else None,
@@ -155,7 +156,8 @@ def _assemble(description: dict[str, Any], tensors: dict[str, npt.NDArray[Any]])
         fill = _expect(tensors, "table.fill", (len(table["columns"]),), "float64")
         preparation = Encoding.from_json(table, fill, scalers["scaler"])
     kind, outputs = description["targets"], sizes[-1]
-    count, outputs_of_kind = {"numbers": (0, outputs), "binary": (2, 1), "one-hot": (outputs, outputs)}[kind]
+    of_kinds = {"numbers": (0, outputs), "labels": (0, outputs), "binary": (2, 1), "one-hot": (outputs, outputs)}
+    count, outputs_of_kind = of_kinds[kind]
     classes = None if description["classes"] is None else _classes(description["classes"])
     if (classes is None) != (count == 0) or len(classes if classes is not None else ()) != count:
         raise ValueError(f"{kind} targets with {outputs} outputs and classes {classes}")
@@ -166,7 +168,7 @@ def _assemble(description: dict[str, Any], tensors: dict[str, npt.NDArray[Any]])
         parameters,
         preparation,
         scalers.get("target_scaler"),
-        Targets(kind, classes, outputs),
+        Targets(kind, classes, outputs, _labels(description.get("labels"), kind, architecture)),
         _recipe(description["recipe"]),
         _class_weights(description.get("class_weights"), count),
     )
@@ -186,6 +188,21 @@ def _classes(labels: list[Any]) -> npt.NDArray[Any]:
     if classes.dtype.kind == "U" and not are_characters(classes):
         raise ValueError("classes of what are no characters")
     return classes
+
+
+def _labels(names: list[Any] | None, kind: str, architecture: Architecture) -> tuple[str, ...]:
+    """What labels are called of which a sample may have several; () where there are none."""
+    if kind != "labels":
+        if names is not None:
+            raise ValueError(f"{kind} targets with labels")
+        return ()
+    if type(names) is not list or not all(type(name) is str for name in names) or len(set(names)) < len(names):
+        raise ValueError("labels that are not texts, each another")
+    if len(names) != architecture.sizes[-1] or len(names) < 2 or architecture.loss != "binary-cross-entropy":
+        raise ValueError(f"{len(names)} labels of {architecture}")
+    if 4 * len(names) * max(map(len, names)) > LARGEST_ARRAY or not are_characters(np.array(names)):
+        raise ValueError("labels that are too long, or of what are no characters")
+    return tuple(names)
 
 
 def _class_weights(values: list[Any] | None, classes: int) -> npt.NDArray[np.float64] | None:

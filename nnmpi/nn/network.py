@@ -213,3 +213,8 @@ def decide(z: Array) -> npt.NDArray[np.intp]:
     if len(z) == 1:
         return np.asarray(z[0] > 0, np.intp)
     return np.asarray(np.argmax(z, axis=0), np.intp)
+
+
+def decide_labels(z: Array) -> npt.NDArray[np.bool_]:
+    """Whether each output, a yes or no of its own, has a probability above ½: shape (b, outputs)."""
+    return np.asarray((z > 0).T)

@@ -61,11 +61,18 @@ def curve_charts(predictions: Predictions) -> list[str]:
     counts = np.bincount(y, minlength=len(classes))
     worst = sorted(range(len(classes)), key=lambda code: predictions.table["classes"][code]["f1"] or 0)
     shown = [code for code in ([1] if len(classes) == 2 else worst) if 0 < counts[code] < len(y)]
-    shown = sorted(shown[:MOST_CURVES])
+    rankings = {
+        classes[code]: Ranking(y == code, probabilities[:, code], predictions.part.weights)
+        for code in sorted(shown[:MOST_CURVES])
+    }
+    return [*ranking_charts(rankings, "class"), _calibration_chart(predictions)]
+
+
+def ranking_charts(rankings: dict[str, Ranking], title: str) -> list[str]:
+    """ROC curves, precision and recall, of up to `MOST_CURVES` classes or labels."""
     with chart("ROC curves") as roc, chart("precision and recall") as precision_recall:
-        for i, code in enumerate(shown):
-            style: dict[str, Any] = {"color": SERIES[i], "linestyle": DASHES[i % 2], "label": short(classes[code], 14)}
-            ranking = Ranking(y == code, probabilities[:, code], predictions.part.weights)
+        for i, (name, ranking) in enumerate(rankings.items()):
+            style: dict[str, Any] = {"color": SERIES[i], "linestyle": DASHES[i % 2], "label": short(name, 14)}
             false_rate, recall, precision = ranking.curves()
             roc.axes.plot(*_thinned(np.append(0, false_rate), np.append(0, recall)), **style)
             precision_recall.axes.plot(*_thinned(recall, precision), **style)
@@ -77,9 +84,9 @@ def curve_charts(predictions: Predictions) -> list[str]:
         precision_recall.axes.set_xlim(-0.03, 1.03)
         precision_recall.axes.set_ylim(0, 1.03)
         for drawn in (roc, precision_recall):
-            if shown:
-                drawn.figure.legend(loc="outside right upper", title="class")
-    return [roc.svg, precision_recall.svg, _calibration_chart(predictions)]
+            if rankings:
+                drawn.figure.legend(loc="outside right upper", title=title)
+    return [roc.svg, precision_recall.svg]
 
 
 def _calibration_chart(predictions: Predictions) -> str:

@@ -87,8 +87,11 @@ def data_facts(run: RunFiles, predictions: Predictions | None) -> Facts:
         facts += [(f"{part} samples", _text(f"{n:,}" if isinstance(n, int) else str(n))) for part, n in samples.items()]
     if predictions:
         facts.append(("features", f"{predictions.source.features:,}"))
-        classes = predictions.classes
-        if classes is None:
+        classes = predictions.classes or []
+        if predictions.task == "multilabel":
+            labels = predictions.model.targets.labels
+            facts.append(("labels", _text(f"{len(labels)}: {', '.join(labels[:100])}")))
+        elif predictions.task == "regression":
             facts.append(("targets", f"{predictions.y.shape[1]} number(s)"))
         else:
             facts.append(("classes", _text(f"{len(classes)}: {', '.join(classes[:100])}")))

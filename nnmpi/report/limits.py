@@ -24,14 +24,16 @@ def limits(run: RunFiles, predictions: Predictions | None, scores: list[Score]) 
             f"The interval of the {first.name} holds {first.to_beat:.4f}, the score of the best constant answer: the "
             "model is not shown to be better than that."
         )
-    if predictions.classes is not None:
-        rows = predictions.table["classes"]
-        few = [short(str(row["class"]), 30) for row in rows if row["samples"] < FEW]
-        weak = [short(str(row["class"]), 30) for row in rows if row["samples"] >= FEW and (row["recall"] or 0) < 0.5]
+    if predictions.task != "regression":
+        one, several = ("class", "classes") if predictions.task == "classification" else ("label", "labels")
+        rows = predictions.table[several]
+        few = [short(str(row[one]), 30) for row in rows if row["samples"] < FEW]
+        weak = [short(str(row[one]), 30) for row in rows if row["samples"] >= FEW and (row["recall"] or 0) < 0.5]
         if few:
-            found.append(f"Fewer than {FEW} test samples of {_listed(few)}: scores of these classes say little.")
+            found.append(f"Fewer than {FEW} test samples of {_listed(few)}: scores of these {several} say little.")
         if weak:
             found.append(f"Finds less than half of the samples of {_listed(weak)}.")
+    if predictions.task == "classification":
         error = calibration_error(predictions)
         if not math.isnan(error) and error > 0.05:
             found.append(f"Probabilities are off by {error:.2f} on average: do not take them at their word.")

@@ -1,7 +1,6 @@
 """The report of a run, or of several, as one page of HTML that needs nothing else."""
 
 import math
-from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,15 @@ from markupsafe import Markup
 from nnmpi import __version__
 from nnmpi.errors import InputError
 from nnmpi.mpi.world import World
-from nnmpi.report import class_charts, classification, regression
 from nnmpi.report.classification import short
 from nnmpi.report.compare import compare, run_names
 from nnmpi.report.curves import MOST_RUNS, curves, overlaid
 from nnmpi.report.facts import command_line, data_facts, model_facts, run_facts, settings_facts
 from nnmpi.report.importance import REPEATS, Importance, permutation_importance
 from nnmpi.report.limits import limits
-from nnmpi.report.pictures import worst_mistakes
 from nnmpi.report.predictions import Predictions, predict_test_part
 from nnmpi.report.rank_times import drawing, find_timeline, rank_times, read_timeline
+from nnmpi.report.results import number, results, safe, scores_of_task
 from nnmpi.report.run_files import RunFiles, read_run
 from nnmpi.report.score import Score
 from nnmpi.report.svg import BLUE, INK, chart
@@ -48,12 +46,12 @@ def run_page(directory: Path, world: World) -> str:
     except InputError as error:
         problems.append(f"Without scores, as the model could not be run on its test part: {error}")
     name = run_names([directory])[0]
-    scores = _scores(predictions) if predictions else []
+    scores = scores_of_task(predictions) if predictions else []
     context = {
         "title": f"{name}: {scores[0].name} {scores[0].value:.4f}" if scores else name,
         "subtitle": _subtitle(run, predictions),
         "cards": _cards(run, scores, predictions),
-        "curves": _safe(curves(run)),
+        "curves": safe(curves(run)),
         "curves_note": _curves_note(run),
         "command": command_line(run),
         "settings": settings_facts(run),
@@ -62,7 +60,7 @@ def run_page(directory: Path, world: World) -> str:
         "card_data": data_facts(run, predictions),
         "limits": limits(run, predictions, scores),
         "most_classes": MOST_CLASSES,
-        **_predicted(predictions, scores),
+        **results(predictions, scores),
         **_importance(predictions, world),
         **_times(run, problems),
     }
@@ -102,7 +100,7 @@ def runs_page(directories: list[Path]) -> str:
         problems=problems,
         heads=heads,
         rows=rows,
-        curves=_safe(overlaid(comparison, metric) for metric in wanted),
+        curves=safe(overlaid(comparison, metric) for metric in wanted),
         curves_note=note,
         sort_js=_file("sort.js"),
     )
@@ -119,15 +117,6 @@ def _file(name: str) -> Markup:
     return Markup(files("nnmpi.report").joinpath("templates", name).read_text("utf-8"))
 
 
-def _safe(svgs: Iterable[str]) -> list[Markup]:
-    """Charts, whose texts `nnmpi.report.svg` escaped."""
-    return [Markup(svg) for svg in svgs]
-
-
-def _scores(predictions: Predictions) -> list[Score]:
-    return regression.scores(predictions) if predictions.classes is None else classification.scores(predictions)
-
-
 def _subtitle(run: RunFiles, predictions: Predictions | None) -> str:
     architecture = run.config.get("architecture")
     sizes = architecture.get("sizes") if isinstance(architecture, dict) else None
@@ -142,10 +131,10 @@ def _cards(run: RunFiles, scores: list[Score], predictions: Predictions | None) 
     for score in scores[:3]:
         lines = []
         if score.interval:
-            lines.append(f"95 % between {_number(score.interval[0])} and {_number(score.interval[1])}")
+            lines.append(f"95 % between {number(score.interval[0])} and {number(score.interval[1])}")
         if score.to_beat is not None:
-            lines.append(f"to beat: {_number(score.to_beat)}")
-        cards.append({"name": f"test {score.name}", "value": _number(score.value), "lines": lines})
+            lines.append(f"to beat: {number(score.to_beat)}")
+        cards.append({"name": f"test {score.name}", "value": number(score.value), "lines": lines})
     if predictions:
         cards.append(
             {"name": "test samples", "value": f"{predictions.table['samples']:,}", "lines": [_trained_on(run)]}
@@ -159,63 +148,11 @@ def _trained_on(run: RunFiles) -> str:
     return f"trained on {count:,}" if isinstance(count, int) else ""
 
 
-def _number(value: float) -> str:
-    return f"{value:.4f}" if abs(value) < 10_000 else f"{value:.6g}"
-
-
 def _curves_note(run: RunFiles) -> str:
     best = run.best_epoch()
     if best is None or "validation_loss" not in run.metrics():
         return ""
     return f"The model is that of epoch {run.column('epoch')[best]:.0f}, whose validation loss is the lowest."
-
-
-def _predicted(predictions: Predictions | None, scores: list[Score]) -> dict[str, Any]:
-    """What the predictions for the test part show."""
-    context: dict[str, Any] = dict.fromkeys(
-        ("scores", "classes", "matrix", "class_charts", "confusions", "quantiles", "error_charts", "mistakes")
-    )
-    if predictions is None:
-        return context
-    context["scores"] = [
-        {
-            "name": score.name,
-            "value": _number(score.value),
-            "interval": f"{_number(score.interval[0])} to {_number(score.interval[1])}" if score.interval else "",
-            "to_beat": "" if score.to_beat is None else _number(score.to_beat),
-        }
-        for score in scores
-    ]
-    context["mistakes"] = worst_mistakes(predictions)
-    if predictions.classes is None:
-        context["scores_note"] = (
-            "Intervals: bootstrap over the test samples with a fixed seed, percentiles. The line to beat is the score "
-            "of the best constant: the mean, for absolute errors the median. The loss is of standardized targets."
-        )
-        context["quantiles"] = regression.error_quantiles(predictions)
-        context["error_charts"] = _safe(regression.charts(predictions))
-        context["mistakes_note"] = "The largest errors; “by” is the absolute error."
-        return context
-    context["scores_note"] = (
-        ("Interval of the accuracy: Wilson's; of the others" if predictions.part.weights is None else "Intervals")
-        + ": bootstrap over the test samples with a fixed seed, "
-        "percentiles. The line to beat is the score of a constant answer: the largest class, "
-        "or for the log loss the shares of the classes."
-    )
-    context["classes"] = [{**row, "label": short(str(row["class"]), 60)} for row in predictions.table["classes"]]
-    context["matrix"] = Markup(class_charts.matrix_chart(predictions))
-    context["confusions"] = [(short(a, 60), short(p, 60), n) for a, p, n in classification.confusions(predictions)]
-    context["class_charts"] = _safe(class_charts.curve_charts(predictions))
-    error = classification.calibration_error(predictions)
-    context["class_charts_note"] = (
-        f"Mean distance of probability and share that is right (expected calibration error): {error:.4f}."
-    )
-    context["mistakes_note"] = (
-        "“By” is the probability of the predicted class less that of the actual one."
-        if predictions.probabilities is not None
-        else ""
-    )
-    return context
 
 
 def _importance(predictions: Predictions | None, world: World) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from nnmpi.report.classification import short
 from nnmpi.report.predictions import Predictions
 
 MOST = 24  # pictures
+LONGEST = 80  # characters of the labels of a sample
 MOST_ROWS = 12  # of a table without pictures
 SHORTEST_SIDE = 56  # pixels; smaller images are enlarged, pixel by pixel
 LARGEST = 1 << 18  # pixels of an image; larger ones would make the page too large
@@ -31,12 +34,12 @@ class Mistake:
 def worst_mistakes(predictions: Predictions) -> list[Mistake]:
     """The samples that the model got most wrong, the worst first.
 
-    Of classes: where the probability of the predicted class is highest above that of the true one. Of numbers: where
-    the error is largest, over the outputs each in units of its spread.
+    Of classes: where the probability of the predicted class is highest above that of the true one. Of labels: where the
+    probabilities are farthest from the truth, over all labels. Of numbers: where the error is largest, over the outputs
+    each in units of its spread.
     """
     y, predicted = predictions.y, predictions.predicted
-    classes = predictions.classes
-    if classes is None:
+    if predictions.task == "regression":
         errors = np.abs(predicted - y)
         by = (errors / np.maximum(y.std(axis=0), np.finfo(float).tiny)).max(axis=1)
         worst = np.argsort(-by, kind="stable")[:MOST_ROWS]
@@ -44,15 +47,30 @@ def worst_mistakes(predictions: Predictions) -> list[Mistake]:
             Mistake(int(predictions.rows[i]), _numbers(y[i]), _numbers(predicted[i]), float(errors[i].max()))
             for i in worst
         ]
+    if predictions.task == "multilabel":
+        names = np.array(predictions.model.targets.labels, object)
+        wrong = np.flatnonzero((predicted != y).any(axis=1))
+        assert predictions.probabilities is not None
+        far = np.abs(predictions.probabilities[wrong] - y[wrong]).sum(axis=1)
+        return _shown(predictions, wrong, far, lambda row: short(", ".join(names[row]) or "none", LONGEST))
+    classes = predictions.classes or []
     wrong = np.flatnonzero(predicted != y)
     by = np.ones(len(wrong))
     if predictions.probabilities is not None:
         by = predictions.probabilities[wrong, predicted[wrong]] - predictions.probabilities[wrong, y[wrong]]
+    return _shown(predictions, wrong, by, lambda code: classes[code])
+
+
+def _shown(
+    predictions: Predictions, wrong: npt.NDArray[np.intp], by: npt.NDArray[Any], text_of: Callable[[Any], str]
+) -> list[Mistake]:
+    """The samples in `wrong` with the largest `by`, with their pictures."""
     order = np.argsort(-by, kind="stable")[: MOST if predictions.source.image else MOST_ROWS]
     pictures = _pictures(predictions, wrong[order])
+    y, predicted = predictions.y, predictions.predicted
     return [
-        Mistake(int(predictions.rows[i]), classes[y[i]], classes[predicted[i]], sure, picture)
-        for i, sure, picture in zip(wrong[order], by[order].tolist(), pictures, strict=True)
+        Mistake(int(predictions.rows[i]), text_of(y[i]), text_of(predicted[i]), size, picture)
+        for i, size, picture in zip(wrong[order], by[order].tolist(), pictures, strict=True)
     ]
 
 

@@ -32,10 +32,10 @@ class Predictions:
     part : Part
         The samples as the network takes them, scaled.
     y : array, shape (n,) or (n, outputs)
-        Class codes or, in their own units, numbers.
+        Class codes, booleans of labels or, in their own units, numbers.
     predicted : array, shape (n,) or (n, outputs)
         The same of the predictions.
-    probabilities : array, shape (n, classes), or None
+    probabilities : array, shape (n, classes) or (n, labels), or None
         None for a regression and for classes without probabilities.
     table : dict
         All scores, as ``nnmpi evaluate --json`` prints them.
@@ -51,8 +51,13 @@ class Predictions:
     table: dict[str, Any]
 
     @property
+    def task(self) -> str:
+        """What the model has learned, as `Targets.task`."""
+        return self.model.targets.task
+
+    @property
     def classes(self) -> list[str] | None:
-        """The labels of the classes as text; None for a regression."""
+        """The labels of the classes as text; None where there are no classes."""
         return None if self.model.targets.classes is None else [str(label) for label in self.model.targets.classes]
 
     def loss(self, part: Part, world: World) -> float:
@@ -77,10 +82,10 @@ def predict_test_part(directory: Path, world: World) -> Predictions:
     if not math.isfinite(scores.loss):
         raise InputError(f"the loss of row {scores.bad_row} (from 0) is not finite")
     table = all_scores(scores, network, part, targets, world, model.target_scaler)
-    raw, codes = outputs_of(network, part)
+    raw, codes = outputs_of(network, part, targets)
     outputs = raw.astype(np.float64)
     probabilities = None
-    if targets.classes is None:
+    if targets.task == "regression":
         assert model.target_scaler
         predicted: Array = outputs * model.target_scaler.scale + model.target_scaler.mean
     else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nnmpi.training.metrics import METRICS
+from nnmpi.training.metrics import METRICS, larger_is_better
 
 LARGEST_CONFIG = 1 << 24  # bytes
 LARGEST_LOG = 1 << 27  # bytes of metrics.jsonl; a line has some 400
@@ -61,8 +61,7 @@ class RunFiles:
             return None
         if not self.settings.get("early_stopping") or all(math.isnan(value) for value in values):
             return len(values) - 1
-        metric = METRICS.get(monitor.removeprefix("validation_"))
-        sign = -1 if metric and metric.larger_is_better else 1
+        sign = -1 if larger_is_better(monitor.removeprefix("validation_")) else 1
         return min(range(len(values)), key=lambda i: math.inf if math.isnan(values[i]) else sign * values[i])
 
     def scores(self) -> dict[str, float]:
@@ -116,7 +115,8 @@ def lower_is_better(metric: str) -> bool:
     """Whether a small value of `metric` is a good one."""
     part, _, name = metric.partition("_")
     name = name if part in ("train", "validation", "test") else metric
-    return not METRICS[name].larger_is_better if name in METRICS else name.endswith("loss")
+    known = any(name in metrics for metrics in METRICS.values())
+    return not larger_is_better(name) if known else name.endswith("loss")
 
 
 def _of_epochs(done: int, config: dict[str, Any]) -> str:

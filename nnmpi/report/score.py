@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 
 from nnmpi.report.predictions import Predictions
-from nnmpi.training.scoring import TITLES
-
-NAMES = TITLES | {"loss": "loss"}  # in the order of a page
+from nnmpi.training.scoring import titles_of
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,8 @@ class Score:
 def scores_of(
     predictions: Predictions, intervals: dict[str, tuple[float, float]], to_beat: dict[str, float]
 ) -> list[Score]:
-    """The scores that are defined, in the order of `NAMES`."""
+    """The scores that are defined, in the order of a page."""
     values = predictions.table
-    defined = {name: label for name, label in NAMES.items() if values.get(name) is not None}
+    names = titles_of(values) | {"loss": "loss"}
+    defined = {name: label for name, label in names.items() if values.get(name) is not None}
     return [Score(label, values[name], intervals.get(name), to_beat.get(name)) for name, label in defined.items()]

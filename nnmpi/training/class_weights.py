@@ -37,9 +37,13 @@ def class_weights(way: str, targets: Targets, codes: npt.NDArray[np.intp], world
     """
     if way == "none":
         return None
+    if targets.task != "classification":
+        what = "numbers"
+        if targets.task == "multilabel":
+            what = "labels of which a sample may have several"
+        raise InputError(f"--class-weight {way} is for classes, but the targets are {what}; leave it out", shared=True)
     classes = targets.classes
-    if classes is None:
-        raise InputError(f"--class-weight {way} is for classes, but the targets are numbers; leave it out", shared=True)
+    assert classes is not None
     if way == "balanced":
         counts = world.gather_rows(np.bincount(codes, minlength=len(classes))[None]).sum(axis=0)
         present = counts > 0

@@ -11,7 +11,7 @@ from nnmpi.data.parts import Part
 from nnmpi.data.scaler import Scaler, moments
 from nnmpi.data.targets import Encoder, Targets
 from nnmpi.mpi.world import World
-from nnmpi.nn.network import Network, decide
+from nnmpi.nn.network import Network
 from nnmpi.training.metrics.predictions import Samples
 from nnmpi.training.metrics.regression import r2_of
 
@@ -24,8 +24,9 @@ CHUNK = 256  # samples that go forward at once; the same on every rank, for the 
 class Scores:
     """The mean loss over ``samples`` samples, and the accuracy of a classifier or the R² of a regression.
 
-    R² of one sample is undefined, and None. ``bad_row`` is the row of the source whose output or loss is not finite,
-    if there is one; the scores are not to be used then.
+    The accuracy of labels is the share of the samples of which all labels are right. R² of one sample is undefined, and
+    None. ``bad_row`` is the row of the source whose output or loss is not finite, if there is one; the scores are not
+    to be used then.
     """
 
     loss: float
@@ -90,11 +91,13 @@ def evaluate(
             row[1] += b - a if of_samples is None else of_samples.sum()
             row[2] += b - a if of_loss is None else of_loss.sum(dtype=np.float64)
             with np.errstate(over="ignore", invalid="ignore"):  # see cross_entropy
-                if targets.classes is None:
+                if targets.task == "regression":
                     squared = np.square(_errors(z, part, a, target_scaler))
                     row[5:] += (squared if of_samples is None else squared * of_samples[:, None]).sum(axis=0)
                 else:
-                    correct = decide(z) == codes
+                    correct = targets.decided(z) == codes
+                    if correct.ndim > 1:
+                        correct = correct.all(axis=1)
                     row[4] += np.count_nonzero(correct) if of_samples is None else of_samples[correct].sum()
                 loss = network.loss(batch)[0]
                 row[3] += loss
@@ -106,7 +109,7 @@ def evaluate(
     bad = world.gather_rows(np.array(bad_rows, np.int64).reshape(-1, 1))
     bad_row = int(bad.min()) if len(bad) else None
     mean_loss = loss / loss_weight if loss_weight else 0.0
-    if targets.classes is not None:
+    if targets.task != "regression":
         return Scores(mean_loss, correct_weight / weight if weight else 0.0, None, int(count), bad_row)
     return Scores(mean_loss, None, _r2(np.array(rest), part, world, target_scaler), int(count), bad_row)
 

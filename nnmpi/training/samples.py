@@ -34,14 +34,13 @@ class Samples:
         y, wanted = rows.source.y, rows.indices
         self._codes: Array = np.zeros(len(wanted), np.intp)
         if labelled and y is not None:
-            if targets.classes is None:
-                self._codes = np.empty((len(wanted), targets.outputs))
+            self._codes = targets.room_for_codes(len(wanted))
             for start in range(0, len(wanted), AT_ONCE):
                 some = wanted[start : start + AT_ONCE]
                 self._codes[start : start + len(some)] = targets.codes(y[some], f"--data {rows.source.name}", some)
 
     def shards(self, part: int) -> Iterator[tuple[Array, Array, Array]]:
-        """Features as they are stored, codes or numbers, and row numbers of each shard of a part."""
+        """Features as they are stored, codes, labels or numbers, and row numbers of each shard of a part."""
         for place in self._rows.bounds()[part]:
             yield self._rows.stored[place], self._codes[place], self._rows.indices[place]
 

@@ -9,13 +9,22 @@ from nnmpi.data.parts import Part
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.targets import Targets
 from nnmpi.mpi.world import World
-from nnmpi.nn.network import Network, decide
+from nnmpi.nn.network import Network
 from nnmpi.training.evaluation import CHUNK, Scores
-from nnmpi.training.metrics import METRICS, ClassPredictions, NumberPredictions, Samples, counts, of_classes, score
+from nnmpi.training.metrics import (
+    METRICS,
+    ClassPredictions,
+    LabelPredictions,
+    NumberPredictions,
+    Predictions,
+    Samples,
+    counts,
+    of_classes,
+    of_labels,
+    score,
+)
 
 MOST_IN_MATRIX = 100  # classes of which the confusion matrix is kept
-
-Predictions = ClassPredictions | NumberPredictions
 
 # what people read for a score, in the order in which tables and pages show them
 TITLES = {
@@ -31,12 +40,26 @@ TITLES = {
     "rmse": "root mean squared error",
     "median_absolute_error": "median absolute error",
 }
+TITLES_OF_LABELS = {
+    "accuracy": "accuracy (all labels)",
+    "hamming_loss": "Hamming loss",
+    "f1_macro": "F1 (mean of the labels)",
+    "f1_micro": "F1 (all decisions)",
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "log_loss": "log loss",
+}
+
+
+def titles_of(scores: dict[str, Any]) -> dict[str, str]:
+    """What people read for each of the scores that `all_scores` gives."""
+    return TITLES_OF_LABELS if "labels" in scores else TITLES
 
 
 def all_scores(
     scores: Scores, network: Network, part: Part, targets: Targets, world: World, target_scaler: Scaler | None
 ) -> dict[str, Any]:
-    """The loss, all metrics, and those of each class, as plain values; None is undefined. All ranks take part.
+    """The loss, all metrics, and those of each class or label, as plain values; None is undefined. All ranks take part.
 
     `scores` are those of `evaluate`.
     """
@@ -45,7 +68,11 @@ def all_scores(
     if part.weights is not None:
         result["weight"] = predictions.samples.total_weight
     result |= {name: score(name, predictions) for name in metrics_of(targets)}
-    if isinstance(predictions, ClassPredictions) and targets.classes is not None:
+    if isinstance(predictions, LabelPredictions):
+        rows = zip(targets.labels, of_labels(predictions), strict=True)
+        result["labels"] = [{"label": label, **row} for label, row in rows]
+    if isinstance(predictions, ClassPredictions):
+        assert targets.classes is not None
         labels = targets.classes.tolist()
         result["classes"] = [{"class": c, **r} for c, r in zip(labels, of_classes(predictions), strict=True)]
         if len(labels) <= MOST_IN_MATRIX:
@@ -56,8 +83,7 @@ def all_scores(
 
 def metrics_of(targets: Targets) -> list[str]:
     """The names of the metrics for these targets."""
-    task = "regression" if targets.classes is None else "classification"
-    return [name for name, metric in METRICS.items() if metric.task == task]
+    return list(METRICS[targets.task])
 
 
 def predict_part(
@@ -65,31 +91,35 @@ def predict_part(
 ) -> Predictions:
     """What a network predicts for a part, with the truth. All ranks take part."""
     samples = Samples(world, part.sizes, part.weights)
-    outputs, codes = outputs_of(network, part)
-    if targets.classes is None:
+    outputs, codes = outputs_of(network, part, targets)
+    if targets.task == "multilabel":
+        return LabelPredictions(samples, part.y, codes, outputs)
+    if targets.task == "regression":
         assert part.numbers is not None
         predicted = outputs.astype(np.float64)
         if target_scaler:
             predicted = predicted * target_scaler.scale + target_scaler.mean
         return NumberPredictions(samples, part.numbers, predicted)
+    assert targets.classes is not None
     architecture = network.architecture
     sums_to_one = architecture.output_activation == "softmax" or len(targets.classes) > architecture.sizes[-1]
     return ClassPredictions(samples, part.y, codes, outputs, len(targets.classes), sums_to_one)
 
 
-def outputs_of(network: Network, part: Part) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
-    """The outputs, shape (n, outputs), and the class codes, shape (n,), of a rank's samples of a part.
+def outputs_of(network: Network, part: Part, targets: Targets) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """The outputs, shape (n, outputs), and what they speak for (`Targets.decided`) of a rank's samples of a part.
 
     They are computed in the type of the network.
     """
     dtype = network.parameters.dtype
     outputs = np.empty((len(part.x), network.architecture.sizes[-1]), dtype)
-    codes = np.empty(len(part.x), np.intp)
+    codes = targets.decided(outputs[:0].T)
+    codes = np.empty((len(part.x), *codes.shape[1:]), codes.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         for shard in part.shards():
             for a in range(shard.start, shard.stop, CHUNK):
                 b = min(a + CHUNK, shard.stop)
                 x = part.x[a:b].T.astype(dtype, copy=False)
-                codes[a:b] = decide(network.forward(network.bind([x]))[0])
+                codes[a:b] = targets.decided(network.forward(network.bind([x]))[0])
                 outputs[a:b] = network.predict(x).T
     return outputs, codes

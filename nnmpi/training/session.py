@@ -25,7 +25,7 @@ from nnmpi.reduction.choose import choose
 from nnmpi.reduction.step_vector import Sums
 from nnmpi.training.divergence import diverged
 from nnmpi.training.evaluation import CHUNK, Scores, evaluate
-from nnmpi.training.metrics import METRICS, score
+from nnmpi.training.metrics import larger_is_better, score
 from nnmpi.training.resume import check_data, restore, scaler_arrays
 from nnmpi.training.run_description import describe
 from nnmpi.training.scoring import all_scores, metrics_of, predict_part
@@ -238,8 +238,7 @@ class Session:
     def keep_if_best(self, value: float) -> bool:
         """Keep a copy of the parameters if what is monitored is the best so far, at the end of an epoch."""
         progress, best = self.progress, self.progress.best_score
-        larger_is_better = self.monitor != "loss" and METRICS[self.monitor].larger_is_better
-        if best is not None and (value <= best if larger_is_better else value >= best):
+        if best is not None and (value <= best if larger_is_better(self.monitor) else value >= best):
             return False
         progress.best_score, progress.best_epoch = value, progress.epoch + 1
         np.copyto(self._best, self.parameters)

@@ -99,7 +99,7 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
         scaler = fit_encoding(source.name, source.columns, source.texts, rows_of_shards, *gather)
         augmentation = _augmentation(config, source, len(scaler.mean))
     target_scaler = None
-    if targets.classes is None:
+    if targets.task == "regression":
         target_scaler = fit_scaler(lambda: (y for _, y, _ in samples.shards(2)), world.gather_rows)
     data_digest = samples.digest(world)
     digests = {name: other.digest(world) for name, other in of_others.items()}
@@ -173,9 +173,10 @@ def _augmentation(config: Config, source: Source, features: int) -> Augmentation
 def _targets(config: Config, source: Source) -> tuple[Targets, str, str, str]:
     """The targets, the loss and the output activation that the settings make of the source, and why they are so."""
     targets, loss, reason = targets_of(source, config.loss, config.task)
-    if config.stratify and targets.classes is None:
+    if config.stratify and targets.task != "classification":
+        what = "numbers" if targets.task == "regression" else "labels of which a sample may have several"
         raise InputError(
-            f"--stratify keeps the shares of classes, but y of --data {source.name} holds numbers: leave it out"
+            f"--stratify keeps the shares of classes, but y of --data {source.name} holds {what}: leave it out"
             + (", or give --task classification" if targets.outputs == 1 else "")
         )
     output_activation = config.output_activation
@@ -186,7 +187,7 @@ def _targets(config: Config, source: Source) -> tuple[Targets, str, str, str]:
             f"--output-activation {output_activation} does not go with the loss {loss} of --data {source.name}; "
             f"allowed are auto, {', '.join(LOSSES[loss])}"
         )
-    if targets.classes is None and output_activation != "identity":
+    if targets.task == "regression" and output_activation != "identity":
         raise InputError(
             f"--output-activation {output_activation} is for classes, but y of --data {source.name} holds numbers; "
             "allowed are auto, identity"
@@ -214,7 +215,7 @@ def _architecture(
 
 def _layout(config: Config, source: Source, targets: Targets, parts: Parts, shards: int, world_size: int) -> Layout:
     rows, y = parts.training, source.y
-    if targets.classes is not None and y is not None and (y[rows] == y[rows[0]]).all():
+    if targets.task == "classification" and y is not None and (y[rows] == y[rows[0]]).all():
         raise InputError(
             f"--data {source.name}: the training part has samples of one class only; lower --test-fraction, "
             "or use --stratify"

@@ -25,16 +25,19 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, ...]]
     weights[:200] = 0
     np.savez(directory / "weighted.npz", X=x, y=y, sample_weight=weights)
     np.savez(directory / "numbers.npz", X=x[:, 1:], y=x[:, :1] + y[:, None] * 0.5, sample_weight=weights)
+    labels = np.column_stack([y % 2 == 0, y > 6, x[:, 20] > 8, np.zeros(len(y), bool)])  # the last is never there
+    np.savez(directory / "labels.npz", X=x, y=labels, sample_weight=weights)
     (directory / "classes.json").write_text('{"3": 0, "8": 2.5}')
     watched = "--early-stopping", "2", "--monitor"
     flags = {
         "samples": ("--data", "weighted.npz", *watched, "validation_roc_auc"),
         "classes": ("--data", "digits", "--class-weight", "classes.json", *watched, "validation_f1_macro"),
         "both": ("--data", "weighted.npz", "--class-weight", "balanced", "--batch-size", "full"),
+        "labels": ("--data", "labels.npz", *watched, "validation_f1_macro"),
         "numbers": ("--data", "numbers.npz", "--task", "regression", *watched, "validation_median_absolute_error"),
     }
     common = "--epochs", "3", "--batch-size", "50"
-    paths = {name: str(directory / name) for name in ("weighted.npz", "numbers.npz", "classes.json")}
+    paths = {name: str(directory / name) for name in ("weighted.npz", "numbers.npz", "labels.npz", "classes.json")}
     return {name: (*common, *(paths.get(word, word) for word in words)) for name, words in flags.items()}
 
 

@@ -82,11 +82,11 @@ def check_y(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], rows: int, 
     """
     if len(shape) == 2 and shape[1] == 1:
         shape = shape[:1]
-    shaped = len(shape) == 1 or (len(shape) == 2 and dtype.kind == "f" and shape[1] > 0)
+    shaped = len(shape) == 1 or (len(shape) == 2 and dtype.kind in "fiub" and shape[1] > 0)
     if dtype.kind not in "fiubUS" or not shaped or shape[0] != rows:
         raise InputError(
             f"--data {name}: {key} must hold a class (whole number, boolean or string) or a number (floating) for each "
-            f"of the {rows} rows of X; it has shape {shape}, type {dtype}"
+            f"of the {rows} rows of X, or several numbers; it has shape {shape}, type {dtype}"
             + (f": save {key}.astype(str) or {key}.astype(float)" if dtype.kind == "O" else "")
         )
     return shape

@@ -286,7 +286,8 @@ def _read_y(table: Table, target: tuple[str, ...], start: int, stop: int) -> npt
         for name, array in zip(target, arrays, strict=True):
             if array.dtype.kind == "U":
                 raise InputError(f"--data {table.name}: --target {name}: several targets must all be numbers")
-        return np.column_stack([y.astype(np.float64) for y in arrays])
+        labels = all(y.dtype.kind == "b" for y in arrays)
+        return np.column_stack([y if labels else y.astype(np.float64) for y in arrays])
     return checked_y(table.name, arrays[0], stop - start, target[0])
 
 

@@ -71,7 +71,8 @@ class Source:
         From row numbers, shape (n,), and an array, shape (n, features): writes the features of those rows to it.
     size, features : int
     y : array, shape (size,) or (size, outputs), or None
-        Class labels (whole numbers, booleans or strings) or, if floating, numbers to predict.
+        Class labels (whole numbers, booleans or strings) or numbers to predict; several a sample are numbers, or
+        labels of 0 and 1.
     image : (height, width) or None
         Set where the features are the pixels of an image, row by row.
     dtype : numpy.dtype

@@ -8,26 +8,45 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.training.metrics import counts, ranking, regression
+from nnmpi.training.metrics import counts, labels, ranking, regression
 from nnmpi.training.metrics.counts import Confusion
+from nnmpi.training.metrics.labels import LabelPredictions
 from nnmpi.training.metrics.predictions import ClassPredictions, NumberPredictions, Samples
 
-__all__ = ["METRICS", "ClassPredictions", "Metric", "NumberPredictions", "Samples", "of_classes", "score"]
+__all__ = [
+    "METRICS",
+    "ClassPredictions",
+    "LabelPredictions",
+    "Metric",
+    "NumberPredictions",
+    "Samples",
+    "larger_is_better",
+    "of_classes",
+    "of_labels",
+    "score",
+]
 
 Floats = npt.NDArray[np.float64]
 
 
 class Metric(NamedTuple):
-    """A metric of a classification or a regression."""
+    """A metric of the predictions of one task."""
 
-    task: str  # "classification" or "regression"
     function: Callable[[Any], float]  # of predictions; NaN where it is undefined; all ranks take part
     larger_is_better: bool = True
 
 
-def score(name: str, predictions: ClassPredictions | NumberPredictions) -> float | None:
+Predictions = ClassPredictions | LabelPredictions | NumberPredictions
+
+
+def score(name: str, predictions: Predictions) -> float | None:
     """The metric `name`; None where it is undefined. All ranks take part."""
-    return _defined(METRICS[name].function(predictions))
+    return _defined(METRICS[predictions.task][name].function(predictions))
+
+
+def larger_is_better(name: str) -> bool:
+    """Whether a large value of a metric, or of the ``loss``, is a good one; a name means the same in every task."""
+    return next((metrics[name].larger_is_better for metrics in METRICS.values() if name in metrics), False)
 
 
 def of_classes(p: ClassPredictions) -> list[dict[str, Any]]:
@@ -35,6 +54,18 @@ def of_classes(p: ClassPredictions) -> list[dict[str, Any]]:
     samples = p.confusion.actual if p.samples.weights is not None else p.confusion.actual.astype(np.int64)
     columns = {"samples": samples, **{name: function(p.confusion) for name, function in PER_CLASS.items()}}
     return [{name: _defined(values[code].item()) for name, values in columns.items()} for code in range(p.classes)]
+
+
+def of_labels(p: LabelPredictions) -> list[dict[str, Any]]:
+    """Of each label the samples that have it, and its metrics. All ranks take part."""
+    actual = p.decisions.actual
+    columns: dict[str, Floats | npt.NDArray[np.int64]] = {
+        "samples": actual if p.samples.weights is not None else actual.astype(np.int64),
+        **{name: function(p.decisions) for name, function in PER_LABEL.items()},
+        "roc_auc": p.roc_auc,
+        "average_precision": p.average_precision,
+    }
+    return [{name: _defined(values[i].item()) for name, values in columns.items()} for i in range(p.labels)]
 
 
 def _defined(value: float) -> float | None:
@@ -81,25 +112,51 @@ def _averaged(
     return average(function(p.confusion), p.confusion)
 
 
+def _averaged_over_labels(
+    function: labels.Function, average: Callable[[labels.Function, labels.Decisions], float], p: LabelPredictions
+) -> float:
+    return average(function, p.decisions)
+
+
 PER_CLASS = {"precision": counts.precision, "recall": counts.recall, "f1": counts.f1}
 AVERAGES = {"macro": counts.macro, "weighted": counts.weighted, "micro": counts.micro}
 
-METRICS: dict[str, Metric] = {
-    "accuracy": Metric("classification", partial(_of_confusion, counts.accuracy)),
-    "balanced_accuracy": Metric("classification", partial(_of_confusion, counts.balanced_accuracy)),
-    **{
-        f"{name}_{how}": Metric("classification", partial(_averaged, function, average))
-        for name, function in PER_CLASS.items()
-        for how, average in AVERAGES.items()
+PER_LABEL = {"precision": labels.precision, "recall": labels.recall, "f1": labels.f1}
+AVERAGES_OVER_LABELS = {"macro": labels.macro, "weighted": labels.weighted, "micro": labels.micro}
+
+# task → name → metric
+METRICS: dict[str, dict[str, Metric]] = {
+    "classification": {
+        "accuracy": Metric(partial(_of_confusion, counts.accuracy)),
+        "balanced_accuracy": Metric(partial(_of_confusion, counts.balanced_accuracy)),
+        **{
+            f"{name}_{how}": Metric(partial(_averaged, function, average))
+            for name, function in PER_CLASS.items()
+            for how, average in AVERAGES.items()
+        },
+        "log_loss": Metric(_log_loss, larger_is_better=False),
+        "roc_auc": Metric(partial(_ranked, ranking.roc_auc)),
+        "average_precision": Metric(partial(_ranked, ranking.average_precision)),
+        "top_2_accuracy": Metric(partial(_top, 2)),
+        "top_5_accuracy": Metric(partial(_top, 5)),
+        "largest_class_share": Metric(partial(_of_confusion, counts.largest_class_share)),
     },
-    "log_loss": Metric("classification", _log_loss, larger_is_better=False),
-    "roc_auc": Metric("classification", partial(_ranked, ranking.roc_auc)),
-    "average_precision": Metric("classification", partial(_ranked, ranking.average_precision)),
-    "top_2_accuracy": Metric("classification", partial(_top, 2)),
-    "top_5_accuracy": Metric("classification", partial(_top, 5)),
-    "largest_class_share": Metric("classification", partial(_of_confusion, counts.largest_class_share)),
-    "r2": Metric("regression", regression.r2),
-    "mae": Metric("regression", regression.mean_absolute_error, larger_is_better=False),
-    "rmse": Metric("regression", regression.root_mean_squared_error, larger_is_better=False),
-    "median_absolute_error": Metric("regression", regression.median_absolute_error, larger_is_better=False),
+    "multilabel": {
+        "accuracy": Metric(labels.accuracy),
+        "hamming_loss": Metric(labels.hamming_loss, larger_is_better=False),
+        **{
+            f"{name}_{how}": Metric(partial(_averaged_over_labels, function, average))
+            for name, function in PER_LABEL.items()
+            for how, average in AVERAGES_OVER_LABELS.items()
+        },
+        "log_loss": Metric(labels.log_loss, larger_is_better=False),
+        "roc_auc": Metric(lambda p: labels.mean_defined(p.roc_auc)),
+        "average_precision": Metric(lambda p: labels.mean_defined(p.average_precision)),
+    },
+    "regression": {
+        "r2": Metric(regression.r2),
+        "mae": Metric(regression.mean_absolute_error, larger_is_better=False),
+        "rmse": Metric(regression.root_mean_squared_error, larger_is_better=False),
+        "median_absolute_error": Metric(regression.median_absolute_error, larger_is_better=False),
+    },
 }

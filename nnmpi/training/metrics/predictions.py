@@ -1,7 +1,7 @@
 """What a network predicts for the samples of a part, and sums over all of them that no world size changes."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -81,6 +81,8 @@ class ClassPredictions:
         Which classes the samples of all ranks are predicted as.
     """
 
+    task = "classification"
+
     def __init__(
         self,
         samples: Samples,
@@ -109,6 +111,8 @@ class ClassPredictions:
 @dataclass(frozen=True)
 class NumberPredictions:
     """Numbers in their own units, true and predicted, both of shape (n, outputs)."""
+
+    task: ClassVar[str] = "regression"
 
     samples: Samples
     true: Floats
