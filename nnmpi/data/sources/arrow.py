@@ -3,8 +3,6 @@
 Only modules that have imported PyArrow import this one.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,41 +11,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nnmpi.data.columns import DATE_PARTS, Column, number_of
+from nnmpi.data.columns import DATE_PARTS, Column
 from nnmpi.data.sources.arrays import checked_weights, checked_y
-from nnmpi.data.sources.source import FLOAT64, LARGE, Indices, Request, Source
+from nnmpi.data.sources.arrow_reader import Reader
+from nnmpi.data.sources.arrow_table import Table, is_number, is_text, to_numpy
+from nnmpi.data.sources.source import FLOAT64, LARGE, Request, Source
 from nnmpi.errors import InputError
 
 TARGETS = ("target", "y", "label", "class")  # the target's column where none is named
 INDEX = ("", "Unnamed: 0", "__index_level_0__")  # row numbers, as pandas and R write them
-MOST_CATEGORIES = 100_000  # of a column; far beyond what is worth a feature each
 SMALL = (pa.bool_(), pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.float16(), pa.float32())  # float32 holds them
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table in blocks of rows.
-
-    Attributes
-    ----------
-    types : dict
-        The type of each column, which holds for all rows.
-    batches : function
-        From names of columns, a first row and the row behind the last: the blocks with these rows, and the number of
-        the first row of each. It may give more rows than were asked for.
-    bounds : tuple of int
-        Where the pieces begin, and the last one ends, of which some can be read without the others.
-    note : str
-        What a user should know of how it is read.
-    """
-
-    name: str
-    size: int
-    types: dict[str, pa.DataType]
-    batches: Callable[[list[str], int, int], Iterator[tuple[int, pa.RecordBatch]]]
-    note: str = ""
-    files: tuple[str, ...] = ()
-    bounds: tuple[int, ...] = ()
 
 
 def table_source(table: Table, request: Request) -> Source:
@@ -113,95 +86,6 @@ def listed(names: Any) -> str:
     return f"its columns are {', '.join(some[:20])}" + (f", … ({len(some)} in all)" if len(some) > 20 else "")
 
 
-class Reader:
-    """Reads rows of a table as numbers.
-
-    Attributes
-    ----------
-    texts : dict
-        The texts that were read, by the number that stands for each.
-    """
-
-    def __init__(self, table: Table, columns: tuple[Column, ...]) -> None:
-        self._table, self._columns = table, columns
-        self._names = list(dict.fromkeys(column.name for column in columns))
-        self.texts: dict[float, str] = {}
-        self._numbers: dict[str, float] = {}
-
-    def read(self, indices: Indices, out: npt.NDArray[Any]) -> None:
-        """Write the rows `indices` to `out`, shape (n, columns)."""
-        if not len(indices):
-            return
-        order = np.argsort(indices, kind="stable")
-        ascending = indices[order]
-        done = 0
-        for first, batch in self._table.batches(self._names, int(ascending[0]), int(ascending[-1]) + 1):
-            stop = int(np.searchsorted(ascending, first + len(batch)))
-            if stop > done:
-                rows = ascending[done:stop] - first
-                whole = rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all()
-                batch = batch.slice(rows[0], len(rows)) if whole else batch.take(_from_numpy(rows))
-                for i, values in enumerate(self._numbers_of(batch)):
-                    out[order[done:stop], i] = values
-                done = stop
-        if done < len(indices):
-            raise InputError(f"--data {self._table.name}: has changed, it has fewer rows than before")
-
-    def blocks(self, first: int, stop: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-        """All rows from `first` to `stop`, which are bounds of pieces, block by block."""
-        for start, batch in self._table.batches(self._names, first, stop):
-            yield start, np.column_stack(list(self._numbers_of(batch)))
-
-    def _numbers_of(self, batch: pa.RecordBatch) -> Iterator[npt.NDArray[Any]]:
-        for column in self._columns:
-            yield self._values(batch.column(self._names.index(column.name)), column)
-
-    def _values(self, values: pa.Array, column: Column) -> npt.NDArray[Any]:
-        if column.kind == "text":
-            return self._of_texts(values, column)
-        if column.part:
-            values = part_of(values, column.part)
-        if pa.types.is_float16(values.type):
-            values = values.cast(pa.float32())
-        if pa.types.is_time(values.type) or pa.types.is_duration(values.type):
-            values = values.cast(pa.int32() if pa.types.is_time32(values.type) else pa.int64())
-        numbers = _to_numpy(values.cast(pa.float64(), safe=False), np.nan)
-        return np.where(np.isnan(numbers), np.nan, numbers)  # a NaN may have other bits than this one
-
-    def _of_texts(self, values: pa.Array, column: Column) -> npt.NDArray[np.float64]:
-        if not pa.types.is_dictionary(values.type):
-            values = values.dictionary_encode()
-        numbers = np.array([self._number(text, column) for text in values.dictionary.to_pylist()] or [np.nan])
-        codes = _to_numpy(values.indices.cast(pa.int64()), -1)
-        return np.where(codes < 0, np.nan, numbers[codes])
-
-    def _number(self, text: str | None, column: Column) -> float:
-        if text is None:
-            return np.nan
-        if text not in self._numbers:
-            number = self._numbers[text] = number_of(text)
-            if self.texts.setdefault(number, text) != text:
-                raise InputError(
-                    f"--data {self._table.name}: rename one of the texts {text!r} and {self.texts[number]!r}: "
-                    "they have one hash"
-                )
-            if len(self.texts) > MOST_CATEGORIES:
-                raise InputError(
-                    f"--data {self._table.name}: column {column.name} holds too many different texts, over "
-                    f"{MOST_CATEGORIES:,}: leave it out with --drop {column.name}"
-                )
-        return self._numbers[text]
-
-
-def part_of(values: pa.Array, part: str) -> pa.Array:
-    """The year, month, … of dates; seconds with their fraction."""
-    if part == "weekday":
-        return pc.day_of_week(values)
-    if part == "second":
-        return pc.add(pc.second(values).cast(pa.float64()), pc.subsecond(values))
-    return pc.call_function(part, [values])
-
-
 def _columns(table: Table, others: tuple[str, ...], categories: tuple[str, ...]) -> tuple[Column, ...]:
     """All columns but `others` as features: numbers, categories, and the parts of dates."""
     columns: list[Column] = []
@@ -242,20 +126,6 @@ def _check_known(table: Table, columns: tuple[Column, ...]) -> None:
             raise InputError(
                 f"--data {table.name}: column {column.name} holds {kind}, the model was trained on {expected}"
             )
-
-
-def is_text(dtype: pa.DataType) -> bool:
-    """Whether a column of this type holds texts."""
-    if pa.types.is_dictionary(dtype):
-        return is_text(dtype.value_type)
-    return bool(pa.types.is_string(dtype) or pa.types.is_large_string(dtype) or pa.types.is_string_view(dtype))
-
-
-def is_number(dtype: pa.DataType) -> bool:
-    """Whether a column of this type holds numbers, booleans or durations."""
-    t = pa.types
-    checks = (t.is_integer, t.is_floating, t.is_boolean, t.is_decimal, t.is_time, t.is_duration)
-    return any(check(dtype) for check in checks)
 
 
 def _target(table: Table, request: Request) -> tuple[str, ...]:
@@ -312,22 +182,5 @@ def _as_labels(table: Table, name: str, values: pa.Array) -> npt.NDArray[Any]:
     if pa.types.is_decimal(values.type):
         values = values.cast(pa.float64())
     if pa.types.is_boolean(values.type):
-        return _to_numpy(values.cast(pa.uint8())).astype(np.bool_)
-    return _to_numpy(values)
-
-
-def _to_numpy(values: pa.Array, missing: float = 0) -> npt.NDArray[Any]:
-    """Numbers as an array. PyArrow's own ``to_numpy`` imports pandas where it is installed, which takes 40 MB."""
-    names = {"halffloat": "float16", "float": "float32", "double": "float64"}
-    dtype = np.dtype(names.get(str(values.type), str(values.type)))
-    data = values.buffers()[1] if len(values) else b""
-    numbers = np.frombuffer(data, dtype, len(values), values.offset * dtype.itemsize)
-    if values.null_count:
-        absent = _to_numpy(values.is_null().cast(pa.uint8())).astype(np.bool_)
-        numbers = np.where(absent, np.asarray(missing, dtype), numbers)
-    return numbers
-
-
-def _from_numpy(rows: Indices) -> pa.Array:
-    """Row numbers as Arrow has them, without pandas, too."""
-    return pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows, np.int64))])
+        return to_numpy(values.cast(pa.uint8())).astype(np.bool_)
+    return to_numpy(values)

@@ -33,7 +33,7 @@ def open_table(request: Request) -> Any:
     """The table that the files make, which are read once to learn its kinds of columns and its number of rows."""
     import pyarrow as pa
 
-    from nnmpi.data.sources.arrow import Table
+    from nnmpi.data.sources.arrow_table import Table
 
     name, paths = request.name, files_of(request.name, SUFFIXES)
     header, delimiter = _header(name, paths[0])

@@ -22,7 +22,8 @@ def frame_source(
 ) -> Source:
     """The source of the rows of `frame`, with targets `y` and `weights` or those in columns of it."""
     pa = needed("pyarrow", "tables", request.name)
-    from nnmpi.data.sources.arrow import Table, table_source
+    from nnmpi.data.sources.arrow import table_source
+    from nnmpi.data.sources.arrow_table import Table
 
     data = pa.table(frame)
 

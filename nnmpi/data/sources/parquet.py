@@ -25,7 +25,7 @@ def open_source(request: Request) -> Source:
 
 def open_table(name: str) -> Any:
     """The table that the files make."""
-    from nnmpi.data.sources.arrow import Table
+    from nnmpi.data.sources.arrow_table import Table
 
     paths = files_of(name, (".parquet",))
     types: dict[str, Any] = {}

@@ -1,0 +1,108 @@
+"""Reads rows of an Arrow table as numbers: numbers as they are, dates by their parts, a number for each text.
+
+Only modules that have imported PyArrow import this one.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nnmpi.data.columns import Column, number_of
+from nnmpi.data.sources.arrow_table import Table, from_numpy, to_numpy
+from nnmpi.data.sources.source import Indices
+from nnmpi.errors import InputError
+
+MOST_CATEGORIES = 100_000  # of a column; far beyond what is worth a feature each
+
+
+class Reader:
+    """Reads rows of a table as numbers.
+
+    Attributes
+    ----------
+    texts : dict
+        The texts that were read, by the number that stands for each.
+    """
+
+    def __init__(self, table: Table, columns: tuple[Column, ...]) -> None:
+        self._table, self._columns = table, columns
+        self._names = list(dict.fromkeys(column.name for column in columns))
+        self.texts: dict[float, str] = {}
+        self._numbers: dict[str, float] = {}
+
+    def read(self, indices: Indices, out: npt.NDArray[Any]) -> None:
+        """Write the rows `indices` to `out`, shape (n, columns)."""
+        if not len(indices):
+            return
+        order = np.argsort(indices, kind="stable")
+        ascending = indices[order]
+        done = 0
+        for first, batch in self._table.batches(self._names, int(ascending[0]), int(ascending[-1]) + 1):
+            stop = int(np.searchsorted(ascending, first + len(batch)))
+            if stop > done:
+                rows = ascending[done:stop] - first
+                whole = rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all()
+                batch = batch.slice(rows[0], len(rows)) if whole else batch.take(from_numpy(rows))
+                for i, values in enumerate(self._numbers_of(batch)):
+                    out[order[done:stop], i] = values
+                done = stop
+        if done < len(indices):
+            raise InputError(f"--data {self._table.name}: has changed, it has fewer rows than before")
+
+    def blocks(self, first: int, stop: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """All rows from `first` to `stop`, which are bounds of pieces, block by block."""
+        for start, batch in self._table.batches(self._names, first, stop):
+            yield start, np.column_stack(list(self._numbers_of(batch)))
+
+    def _numbers_of(self, batch: pa.RecordBatch) -> Iterator[npt.NDArray[Any]]:
+        for column in self._columns:
+            yield self._values(batch.column(self._names.index(column.name)), column)
+
+    def _values(self, values: pa.Array, column: Column) -> npt.NDArray[Any]:
+        if column.kind == "text":
+            return self._of_texts(values, column)
+        if column.part:
+            values = part_of(values, column.part)
+        if pa.types.is_float16(values.type):
+            values = values.cast(pa.float32())
+        if pa.types.is_time(values.type) or pa.types.is_duration(values.type):
+            values = values.cast(pa.int32() if pa.types.is_time32(values.type) else pa.int64())
+        numbers = to_numpy(values.cast(pa.float64(), safe=False), np.nan)
+        return np.where(np.isnan(numbers), np.nan, numbers)  # a NaN may have other bits than this one
+
+    def _of_texts(self, values: pa.Array, column: Column) -> npt.NDArray[np.float64]:
+        if not pa.types.is_dictionary(values.type):
+            values = values.dictionary_encode()
+        numbers = np.array([self._number(text, column) for text in values.dictionary.to_pylist()] or [np.nan])
+        codes = to_numpy(values.indices.cast(pa.int64()), -1)
+        return np.where(codes < 0, np.nan, numbers[codes])
+
+    def _number(self, text: str | None, column: Column) -> float:
+        if text is None:
+            return np.nan
+        if text not in self._numbers:
+            number = self._numbers[text] = number_of(text)
+            if self.texts.setdefault(number, text) != text:
+                raise InputError(
+                    f"--data {self._table.name}: rename one of the texts {text!r} and {self.texts[number]!r}: "
+                    "they have one hash"
+                )
+            if len(self.texts) > MOST_CATEGORIES:
+                raise InputError(
+                    f"--data {self._table.name}: column {column.name} holds too many different texts, over "
+                    f"{MOST_CATEGORIES:,}: leave it out with --drop {column.name}"
+                )
+        return self._numbers[text]
+
+
+def part_of(values: pa.Array, part: str) -> pa.Array:
+    """The year, month, … of dates; seconds with their fraction."""
+    if part == "weekday":
+        return pc.day_of_week(values)
+    if part == "second":
+        return pc.add(pc.second(values).cast(pa.float64()), pc.subsecond(values))
+    return pc.call_function(part, [values])

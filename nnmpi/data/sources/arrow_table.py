@@ -1,0 +1,71 @@
+"""A table in Arrow's memory, block by block, and what its types and values are in NumPy's.
+
+Only modules that have imported PyArrow import this one.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from nnmpi.data.sources.source import Indices
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in blocks of rows.
+
+    Attributes
+    ----------
+    types : dict
+        The type of each column, which holds for all rows.
+    batches : function
+        From names of columns, a first row and the row behind the last: the blocks with these rows, and the number of
+        the first row of each. It may give more rows than were asked for.
+    bounds : tuple of int
+        Where the pieces begin, and the last one ends, of which some can be read without the others.
+    note : str
+        What a user should know of how it is read.
+    """
+
+    name: str
+    size: int
+    types: dict[str, pa.DataType]
+    batches: Callable[[list[str], int, int], Iterator[tuple[int, pa.RecordBatch]]]
+    note: str = ""
+    files: tuple[str, ...] = ()
+    bounds: tuple[int, ...] = ()
+
+
+def is_text(dtype: pa.DataType) -> bool:
+    """Whether a column of this type holds texts."""
+    if pa.types.is_dictionary(dtype):
+        return is_text(dtype.value_type)
+    return bool(pa.types.is_string(dtype) or pa.types.is_large_string(dtype) or pa.types.is_string_view(dtype))
+
+
+def is_number(dtype: pa.DataType) -> bool:
+    """Whether a column of this type holds numbers, booleans or durations."""
+    t = pa.types
+    checks = (t.is_integer, t.is_floating, t.is_boolean, t.is_decimal, t.is_time, t.is_duration)
+    return any(check(dtype) for check in checks)
+
+
+def to_numpy(values: pa.Array, missing: float = 0) -> npt.NDArray[Any]:
+    """Numbers as an array. PyArrow's own ``to_numpy`` imports pandas where it is installed, which takes 40 MB."""
+    names = {"halffloat": "float16", "float": "float32", "double": "float64"}
+    dtype = np.dtype(names.get(str(values.type), str(values.type)))
+    data = values.buffers()[1] if len(values) else b""
+    numbers = np.frombuffer(data, dtype, len(values), values.offset * dtype.itemsize)
+    if values.null_count:
+        absent = to_numpy(values.is_null().cast(pa.uint8())).astype(np.bool_)
+        numbers = np.where(absent, np.asarray(missing, dtype), numbers)
+    return numbers
+
+
+def from_numpy(rows: Indices) -> pa.Array:
+    """Row numbers as Arrow has them, without pandas, too."""
+    return pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows, np.int64))])
