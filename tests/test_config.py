@@ -5,9 +5,10 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from nnmpi.config import Config, flag_of, parse_batch_size, parse_names, parse_sizes, shown
+from nnmpi.config import Config
 from nnmpi.errors import InputError
 from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS
+from nnmpi.setting import flag_of, parse_batch_size, parse_names, parse_sizes, shown
 
 NAN, INF = float("nan"), float("inf")
 

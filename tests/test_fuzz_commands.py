@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnmpi.cli import main
-from nnmpi.config import Config, flag_of
+from nnmpi.config import Config
 from nnmpi.errors import CommandError
 from nnmpi.launching.hostfile import read_hostfile
+from nnmpi.setting import flag_of
 from nnmpi.training.task import prepare
 
 pytestmark = pytest.mark.slow

@@ -20,11 +20,12 @@ from threadpoolctl import threadpool_limits
 from nnmpi.cli import main
 from nnmpi.commands.apply import evaluate_model
 from nnmpi.commands.train import train
-from nnmpi.config import Config, flag_of
+from nnmpi.config import Config
 from nnmpi.environment import set_threads
 from nnmpi.files import checkpoint
 from nnmpi.files.run_log import RunLog
 from nnmpi.files.run_status import evidence
+from nnmpi.setting import flag_of
 
 pytestmark = pytest.mark.slow
 

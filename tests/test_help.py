@@ -12,7 +12,8 @@ from jobs import CommandServer, variables
 
 from nnmpi.cli import cli
 from nnmpi.cli.groups import GROUPS, RARE
-from nnmpi.config import Config, flag_of
+from nnmpi.config import Config
+from nnmpi.setting import flag_of
 
 SECTIONED = ("train", "lr-find")
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from nnmpi.config import Config, flag_of, shown
+from nnmpi.config import Config
 from nnmpi.errors import InputError
+from nnmpi.setting import flag_of, shown
 
 LARGEST_FILE = 1 << 24  # bytes
 PLACES = ("output", "overwrite", "resume", "timeline")  # of a run that is repeated: its files are kept

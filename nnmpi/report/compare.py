@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnmpi.config import shown
 from nnmpi.errors import InputError
 from nnmpi.report.run_files import RunFiles, lower_is_better
+from nnmpi.setting import shown
 
 # settings that say where results go, not what they are
 ABOUT_FILES = ("output", "overwrite", "resume", "timeline", "report", "log", "config", "checkpoint_every", "keep")

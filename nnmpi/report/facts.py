@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
-from nnmpi.config import Config, flag_of, shown
+from nnmpi.config import Config
 from nnmpi.report.compare import ABOUT_FILES
 from nnmpi.report.predictions import Predictions
 from nnmpi.report.run_files import RunFiles
+from nnmpi.setting import flag_of, shown
 
 Facts = list[tuple[str, str]]
 LONGEST = 600  # characters of a value

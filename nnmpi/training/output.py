@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nnmpi.config import parse_interval
 from nnmpi.errors import InputError, RunError
 from nnmpi.files import checkpoint
 from nnmpi.files.checkpoint_writer import CheckpointWriter
 from nnmpi.files.model import write_model
 from nnmpi.files.run_directory import open_directory
 from nnmpi.files.run_log import RunLog
+from nnmpi.setting import parse_interval
 from nnmpi.training.events import CheckpointDue, EpochDone, Event, Finished
 from nnmpi.training.session import Session
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nnmpi.config import Config, parse_interval
+from nnmpi.config import Config
 from nnmpi.data.batches import Batches
 from nnmpi.data.parts import Part
 from nnmpi.data.random_streams import Purpose, stream
@@ -23,6 +23,7 @@ from nnmpi.nn.optimizers import OPTIMIZERS
 from nnmpi.nn.schedules import Schedule
 from nnmpi.reduction.choose import choose
 from nnmpi.reduction.step_vector import Sums
+from nnmpi.setting import parse_interval
 from nnmpi.training.divergence import diverged
 from nnmpi.training.evaluation import CHUNK, Scores, evaluate
 from nnmpi.training.metrics import larger_is_better, score

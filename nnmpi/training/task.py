@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.config import Config, shown
+from nnmpi.config import Config
 from nnmpi.data.augment import Augmentation
 from nnmpi.data.parts import Part, Parts, split
 from nnmpi.data.scaler import Scaler, fit_scaler
@@ -20,6 +20,7 @@ from nnmpi.memory import check_memory
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.losses import LOSSES
+from nnmpi.setting import shown
 from nnmpi.training.agreement import check_same_data
 from nnmpi.training.class_weights import class_weights
 from nnmpi.training.evaluation import CHUNK

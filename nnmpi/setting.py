@@ -1,0 +1,110 @@
+"""A setting of a run: its flag, how its text is read and shown, and what is allowed."""
+
+import csv
+import math
+import re
+from collections.abc import Callable
+from dataclasses import field
+from typing import Any, Literal
+
+Check = Callable[[Any], bool]
+
+
+def flag_of(name: str) -> str:
+    """``batch_size`` → ``--batch-size``."""
+    return "--" + name.replace("_", "-")
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """``128,64`` → ``(128, 64)``; ``none`` or nothing → ``()``."""
+    return () if text.strip() in ("", "none") else tuple(int(part) for part in text.split(","))
+
+
+def parse_batch_size(text: str) -> int | Literal["full"]:
+    """``32`` → 32; ``full`` stays."""
+    return "full" if text == "full" else int(text)
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """``shift,noise`` → ``("shift", "noise")``; ``none`` → ``()``."""
+    return () if text.strip() in ("", "none") else tuple(part.strip() for part in text.split(","))
+
+
+def parse_columns(text: str) -> tuple[str, ...]:
+    """``origin,dest`` → ``("origin", "dest")``; a name with a comma is quoted as in a CSV file; ``none`` → ``()``."""
+    if text.strip() in ("", "none"):
+        return ()
+    try:
+        return tuple(name.strip() for name in next(csv.reader([text], strict=True)))
+    except csv.Error:
+        raise ValueError(text) from None
+
+
+def parse_interval(text: str) -> tuple[int, str]:
+    """``500steps`` → ``(500, "steps")``; also epochs and minutes; ``never`` → ``(0, "never")``."""
+    match = re.fullmatch(r"([1-9]\d{0,8})\s*(step|epoch|minute)s?", text)
+    if match:
+        return int(match[1]), match[2] + "s"
+    if text == "never":
+        return 0, text
+    raise ValueError(text)
+
+
+def is_interval(text: str) -> bool:
+    """Whether `parse_interval` can read it."""
+    try:
+        return bool(parse_interval(text))
+    except ValueError:
+        return False
+
+
+def is_compression(value: Any) -> bool:
+    """Whether gradients can be compressed so; see `nnmpi.reduction.compress`."""
+    return isinstance(value, str) and re.fullmatch(r"none|fp16|bf16|powersgd:[1-9]\d{0,3}", value) is not None
+
+
+COLUMN_NAMES = "names of columns, each at most once, separated by commas"
+
+
+def are_different(names: Any) -> bool:
+    """Whether these are texts, none of them twice."""
+    return all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+
+
+def setting(
+    default: Any,
+    help: str,
+    allowed: str = "",
+    check: Check | None = None,
+    *,
+    choices: tuple[str, ...] = (),
+    parse: Callable[[str], Any] | None = None,
+    free: bool = False,
+) -> Any:
+    """A field of `Config`: its flag's help, what is allowed in words and as a check, and how its text is read.
+
+    A `free` setting may differ when a run is resumed.
+    """
+    metadata = {"help": help, "allowed": allowed, "check": check, "choices": choices, "parse": parse, "free": free}
+    return field(default=default, metadata=metadata)
+
+
+def whole(low: int) -> tuple[str, Check]:
+    """What is allowed, in words and as a check: whole numbers."""
+    return f"whole numbers from {low}", lambda v: isinstance(v, int) and v >= low
+
+
+def number(low: float, high: float = math.inf, *, open_low: bool = False) -> tuple[str, Check]:
+    """What is allowed, in words and as a check: numbers."""
+    text = f"numbers {'above' if open_low else 'from'} {low:g}"
+    text += f" up to, not including, {high:g}" if high < math.inf else ""
+    return text, lambda v: isinstance(v, int | float) and (low < v if open_low else low <= v) and v < high
+
+
+def shown(value: Any) -> str:
+    """A setting as it is written on the command line."""
+    if isinstance(value, tuple | list):
+        return ",".join(str(v) for v in value) or "none"
+    if value is None:
+        return "the default"
+    return str(value)
