@@ -57,6 +57,11 @@ def of_ranks(size, names, make, count, weights=None):
     return on_ranks(size, work)
 
 
+def of_yes(p):
+    """Probabilities in float64; what their type rounds to 1 is as much less than 1 as it can tell."""
+    return np.minimum(p.astype(np.float64), 1 - np.finfo(p.dtype).eps)
+
+
 class Classified:
     def __init__(self, true, outputs, weights=None, are_probabilities=True):
         self.true, self.outputs, self.weights = true, outputs, weights
@@ -87,8 +92,10 @@ class Classified:
         }
         if self.are_probabilities:
             labels = range(self.classes)
-            epsilon = np.finfo(both.dtype).eps  # scikit-learn takes the logarithm in float32, too
-            precise = np.clip(both, epsilon, 1 - epsilon).astype(np.float64)
+            precise = both.astype(np.float64)
+            if self.outputs.shape[1] == 1:
+                positive = of_yes(self.outputs[:, 0])
+                precise = np.stack([1 - positive, positive], axis=1)
             expected["log_loss"] = defined(reference.log_loss, y, precise, sample_weight=w, labels=labels)
         for name in ("precision", "recall", "f1"):
             function = getattr(reference, f"{name}_score")
@@ -198,9 +205,7 @@ class Labelled:
             "accuracy": defined(reference.accuracy_score, y, p, **options),
             "hamming_loss": defined(reference.hamming_loss, y, p, **options),
         }
-        epsilon = np.finfo(self.outputs.dtype).eps
-        precise = np.clip(self.outputs, epsilon, 1 - epsilon).astype(np.float64)
-        pairs = zip(y.T, precise.T, strict=True)
+        pairs = zip(y.T, of_yes(self.outputs).T, strict=True)
         expected["log_loss"] = sum(reference.log_loss(t, q, labels=[0, 1], **options) for t, q in pairs)
         for name in ("precision", "recall", "f1"):
             function = getattr(reference, f"{name}_score")

@@ -11,7 +11,13 @@ import numpy.typing as npt
 from nnmpi.training.metrics import counts, labels, ranking, regression
 from nnmpi.training.metrics.counts import Confusion
 from nnmpi.training.metrics.labels import LabelPredictions
-from nnmpi.training.metrics.predictions import ClassPredictions, NumberPredictions, Samples
+from nnmpi.training.metrics.predictions import (
+    EPSILON,
+    ClassPredictions,
+    NumberPredictions,
+    Samples,
+    true_probability,
+)
 
 __all__ = [
     "METRICS",
@@ -73,17 +79,14 @@ def _defined(value: float) -> float | None:
 
 
 def _log_loss(p: ClassPredictions) -> float:
-    """The mean of ``-log`` of the probability of the true class, which counts as at least the type's epsilon."""
+    """The mean of ``-log`` of the probability of the true class, which counts as at least float64's epsilon."""
     if not p.are_probabilities:
         return np.nan
-    epsilon = np.finfo(p.outputs.dtype).eps
-    probability = p.outputs[:, 0]
     if p.outputs.shape[1] == 1:
-        probability = np.where(p.true == 1, probability, 1 - probability)
+        probability = true_probability(p.outputs[:, 0], p.true == 1)
     else:
-        probability = p.outputs[np.arange(len(p.true)), p.true]
-    clipped = np.clip(probability, epsilon, 1 - epsilon).astype(np.float64)
-    return float(p.samples.mean(-np.log(clipped)[:, None])[0])
+        probability = p.outputs[np.arange(len(p.true)), p.true].astype(np.float64)
+    return float(p.samples.mean(-np.log(np.clip(probability, EPSILON, 1 - EPSILON))[:, None])[0])
 
 
 def _top(k: int, p: ClassPredictions) -> float:

@@ -5,14 +5,13 @@ recall or F1 counts it as 0, the mean ROC AUC and average precision leave it out
 """
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from nnmpi.training.metrics import ranking
-from nnmpi.training.metrics.predictions import Samples
+from nnmpi.training.metrics.predictions import EPSILON, Samples, true_probability
 
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
@@ -48,6 +47,7 @@ class LabelPredictions:
         self, samples: Samples, true: Booleans, predicted: Booleans, probabilities: npt.NDArray[np.floating]
     ) -> None:
         self.samples, self.true, self.probabilities = samples, true, probabilities
+        self._kept: dict[Callable[..., float], Floats] = {}
         self.decisions = Decisions(*map(samples.total, (true & predicted, predicted, true)))
         wrong = (true != predicted).sum(axis=1)
         self.all_right, self.wrong = samples.total(np.column_stack([wrong == 0, wrong])).tolist()
@@ -57,20 +57,24 @@ class LabelPredictions:
         """How many there are."""
         return int(self.true.shape[1])
 
-    @cached_property
+    @property
     def roc_auc(self) -> Floats:
         """Of each label; NaN where all samples have it, or none has. All ranks take part."""
         return self._ranked(ranking.roc_auc)
 
-    @cached_property
+    @property
     def average_precision(self) -> Floats:
         """Of each label; NaN where no sample has it. All ranks take part."""
         return self._ranked(ranking.average_precision)
 
     def _ranked(self, metric: Callable[..., float]) -> Floats:
-        samples, weights = self.samples, self.samples.gather_weights()
-        pairs = zip(self.true.T, self.probabilities.T, strict=True)
-        return np.array([metric(samples.gather(true), samples.gather(p), weights) for true, p in pairs])
+        """Of each label, kept; up to Python 3.11 the lock of cached_property would keep ranks in threads apart."""
+        if metric not in self._kept:
+            samples, weights = self.samples, self.samples.gather_weights()
+            pairs = zip(self.true.T, self.probabilities.T, strict=True)
+            each = [metric(samples.gather(true), samples.gather(p), weights) for true, p in pairs]
+            self._kept[metric] = np.array(each)
+        return self._kept[metric]
 
 
 def accuracy(p: LabelPredictions) -> float:
@@ -86,12 +90,10 @@ def hamming_loss(p: LabelPredictions) -> float:
 def log_loss(p: LabelPredictions) -> float:
     """The mean over the samples of the sum over the labels of ``-log`` of the probability of what is true.
 
-    That counts as at least the type's epsilon.
+    That counts as at least float64's epsilon.
     """
-    epsilon = np.finfo(p.probabilities.dtype).eps
-    probability = np.where(p.true, p.probabilities, 1 - p.probabilities)
-    clipped = np.clip(probability, epsilon, 1 - epsilon).astype(np.float64)
-    return float(p.samples.mean(-np.log(clipped).sum(axis=1, keepdims=True))[0])
+    probability = np.clip(true_probability(p.probabilities, p.true), EPSILON, 1 - EPSILON)
+    return float(p.samples.mean(-np.log(probability).sum(axis=1, keepdims=True))[0])
 
 
 def precision(d: Decisions) -> Floats:

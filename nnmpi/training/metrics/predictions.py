@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from nnmpi.mpi.world import World
 
 Floats = npt.NDArray[np.float64]
+EPSILON = float(np.finfo(np.float64).eps)
+
+
+def true_probability(p: npt.NDArray[np.floating], true: npt.NDArray[np.bool_]) -> Floats:
+    """Of ``p``, the probability of yes, what it gives to what is `true`, in float64.
+
+    Their type holds the smallest numbers, but none so near to 1: what it rounds to 1 counts as 1 less its epsilon.
+    """
+    most = 1 - float(np.finfo(p.dtype).eps)
+    precise = np.minimum(p.astype(np.float64), most)
+    return np.where(true, precise, 1 - precise)
 
 
 class Samples:
