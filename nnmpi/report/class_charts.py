@@ -38,7 +38,7 @@ def matrix_chart(predictions: Predictions) -> str:
             axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, alpha=opacity, linewidth=0))
             if k <= MOST_NUMBERS:
                 text = f"{matrix[row, column]:,.6g}"
-                size = min(9, 110 / k / max(2, len(text)))
+                size = min(9, 200 / k / max(2, len(text)))
                 ink = WHITE if opacity > 0.6 else INK
                 axes.text(column, row, text, ha="center", va="center", fontsize=size, color=ink)
         axes.set_xlim(-0.5, k - 0.5)

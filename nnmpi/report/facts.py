@@ -26,7 +26,9 @@ def run_facts(run: RunFiles) -> Facts:
     """All else that ``config.json`` says, and the checksum of the model."""
     facts = [("directory", _text(str(run.directory.absolute())))]
     for name, value in _flat("", {k: v for k, v in run.config.items() if k not in ("settings", "architecture")}):
-        facts.append((name.replace("_", " "), _text(value)))
+        table = name.startswith("scores: ") and name.endswith((": classes", ": labels"))
+        if not table:  # of classes or labels, which the page has elsewhere
+            facts.append((name.replace("_", " "), _text(value)))
     try:
         with open(run.directory / "model.safetensors", "rb") as file:
             facts.append(("SHA-256 of the model", hashlib.file_digest(file, "sha256").hexdigest()))
