@@ -178,7 +178,7 @@ NUMBERS_OF_TRAINING = [f.name for f in fields(Config) if type(f.default) in (int
 def test_training_with_extreme_settings(run: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unlike the commands in `test_fuzz_commands`, these run to their end."""
     monkeypatch.setattr("nnmpi.commands.train.set_threads", set_threads)
-    monkeypatch.setattr("nnmpi.commands.job.run", lambda work: work(Alone()))
+    monkeypatch.setattr("nnmpi.commands.job.run", lambda work, mpi=None: work(Alone()))
     output = run.with_name("extreme")
     flags = ["--data=random:40x3x2", "--hidden=4", "--epochs=1", "--early-stopping=1", f"--output={output}"]
     schedule = "--lr-schedule=step" if "step" in name else "--lr-schedule=inverse-time"

@@ -70,12 +70,16 @@ def test_evaluate_and_predict_name_it(train, nnmpi, tmp_path, ranks):
 WIDE = G.standard_normal((200, 60))
 
 
-@pytest.mark.parametrize("command", ["evaluate", "predict"])
-def test_row_whose_output_is_not_finite_is_named(nnmpi, tmp_path, command):
+# `predict` computes in float64, in which the sums of float32 are finite
+@pytest.mark.parametrize(
+    ("command", "dtype", "value"),
+    [("evaluate", "float32", 2.5e38), ("evaluate", "float64", 1.2e308), ("predict", "float64", 1.2e308)],
+)
+def test_row_whose_output_is_not_finite_is_named(nnmpi, tmp_path, command, dtype, value):
     np.savez(tmp_path / "train.npz", X=WIDE, y=Y)
-    nnmpi("train", "--data", "train.npz", "--epochs", "1", "--output", "m", cwd=tmp_path).succeeded()
-    x = WIDE[:20].copy()
-    x[7] = 2.5e38  # fits float32, the sums of the first layer do not
+    nnmpi("train", "--data", "train.npz", "--epochs", "1", "--dtype", dtype, "--output", "m", cwd=tmp_path).succeeded()
+    x = WIDE[:20].astype(np.float64)
+    x[7] = value  # fits the type, the sums of the first layer do not
     np.savez(tmp_path / "new.npz", X=x, y=Y[:20])
     done = nnmpi(command, "m", "--data", "new.npz", cwd=tmp_path)
     assert done.status == 2
