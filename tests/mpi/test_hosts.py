@@ -98,12 +98,24 @@ DEATHS = {
 }
 
 
+FP16 = ("--compress", "fp16")
+SAME_DEATHS = pytest.mark.more("the same deaths as without compression")
+
+
 @slow
-@pytest.mark.parametrize(("plan", "hosts"), DEATHS.values(), ids=DEATHS)
-@pytest.mark.parametrize("compress", [(), ("--compress", "fp16")], ids=["exact", "fp16"])
-def test_survivors_go_on(
-    plan: str, hosts: str, compress: tuple[str, ...], train: Callable[..., Run], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("compress", [(), pytest.param(FP16, marks=SAME_DEATHS)], ids=["exact", "fp16"])
+@pytest.mark.parametrize("death", DEATHS)
+def test_survivors_go_on(death: str, compress: tuple[str, ...], train: Callable[..., Run], tmp_path: Path) -> None:
+    check_survivors(death, compress, train, tmp_path)
+
+
+@slow
+def test_survivors_go_on_with_compressed_gradients(train: Callable[..., Run], tmp_path: Path) -> None:
+    check_survivors("while pieces are on their way", FP16, train, tmp_path)
+
+
+def check_survivors(death: str, compress: tuple[str, ...], train: Callable[..., Run], tmp_path: Path) -> None:
+    plan, hosts = DEATHS[death]
     mpi, deaths = needed("openmpi"), plan.count(",") + 1
     job = [mpi.program("python"), DYING, plan, "train", *FLAGS, *compress, "--output", "run"]
     command = [mpi.program("mpiexec"), "--with-ft", "ulfm", "-n", "4", *job]
