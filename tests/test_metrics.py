@@ -322,3 +322,12 @@ def test_metrics_of_numbers_are_those_of_scikit_learn(case):
 @given(regressed())
 def test_metrics_of_numbers_have_the_same_bits_on_any_number_of_ranks(case):
     assert len({text for size in (1, 2, 3) for text in case.scores(size)}) == 1
+
+
+@pytest.mark.parametrize("outputs", [[[1e-12, 1.0], [0.25, 0.75]], [[1.0], [0.75]]], ids=["softmax", "sigmoid"])
+def test_a_sure_mistake_in_float32_keeps_its_loss(outputs):
+    """Its probability, not float32's epsilon, is what counts; of a sigmoid the type has lost it, and epsilon counts."""
+    case = Classified(np.array([0, 1]), np.array(outputs, np.float32))
+    least = 1e-12 if len(outputs[0]) > 1 else np.finfo(np.float32).eps
+    (text,) = case.scores()
+    assert json.loads(text)["log_loss"] == pytest.approx(-(np.log(least) + np.log(0.75)) / 2, rel=1e-6)

@@ -24,6 +24,10 @@ from sklearn.metrics import (
 from sklearn.model_selection import train_test_split
 
 import nnmpi as package
+from nnmpi.mpi.alone import Alone
+from nnmpi.mpi.world import World
+from nnmpi.report.classification import _of_probabilities
+from nnmpi.report.predictions import predict_test_part
 from nnmpi.training.scoring import titles_of
 
 Train = Callable[..., Run]
@@ -130,6 +134,19 @@ def test_every_score_is_that_of_evaluate(
     expected = {label: table[name] for name, label in names.items() if table.get(name) is not None}
     assert scores == {label: f"{value:.4f}" for label, value in expected.items()}
     assert len(scores) >= 5
+
+
+@pytest.mark.parametrize("loss", ["auto", "binary-cross-entropy"])
+def test_intervals_are_of_the_scores_of_evaluate(loss: str, train: Train, tmp_path: Path) -> None:
+    """Also where a network is sure and wrong: what is resampled has the score itself as its value for all samples."""
+    generator = np.random.default_rng(0)
+    np.savez(tmp_path / "noise.npz", X=generator.standard_normal((400, 20)), y=generator.integers(0, 2, 400))
+    flags = ("--data", str(tmp_path / "noise.npz"), "--epochs", "60", "--learning-rate", "0.2", "--loss", loss)
+    predictions = predict_test_part(train(*flags).directory, World(Alone()))
+    probabilities, y = predictions.probabilities, predictions.y
+    assert probabilities[np.arange(len(y)), y].min() < np.finfo(np.float32).eps
+    value = _of_probabilities(predictions)["log_loss"](np.ones(len(y)))
+    assert value == pytest.approx(predictions.table["log_loss"], rel=1e-9)
 
 
 def test_a_classifier_s_numbers_are_scikit_learn_s(train: Train, digits: Page) -> None:

@@ -75,7 +75,7 @@ class Targets:
         return np.zeros((n, self.outputs), np.bool_ if self.task == "multilabel" else np.float64)
 
     def decided(self, z: Array) -> npt.NDArray[Any]:
-        """The `codes` that the logits `z`, shape (outputs, b), speak for; of numbers, zeros of shape (b,)."""
+        """The predicted `codes`, from the logits `z`, shape (outputs, b); of numbers, zeros of shape (b,)."""
         if self.task == "regression":
             return np.zeros(z.shape[1], np.intp)
         return decide(z) if self.task == "classification" else decide_labels(z)

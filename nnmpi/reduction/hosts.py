@@ -115,7 +115,7 @@ class Hosts:
         codecs: list[Codec] = []
         self._ring: Ring | None = None
         if at < lanes:
-            for number, (part, codec) in enumerate_parts(parts, form):
+            for number, part, codec in with_codecs(parts, form):
                 for piece in cut(lane(part, at, lanes, rows.itemsize), len(hosts), rows.itemsize):
                     self._pieces[number].append(len(codecs))
                     codecs.append(codec)
@@ -182,12 +182,12 @@ class Hosts:
                 check_at = time.monotonic() + CHECK_EVERY
 
 
-def enumerate_parts(parts: list[slice], form: str | None) -> Iterator[tuple[int, tuple[slice, Codec]]]:
+def with_codecs(parts: list[slice], form: str | None) -> Iterator[tuple[int, slice, Codec]]:
     """The number of each part, and how it travels: loss, weight and requests, which are at the end, as they are."""
     exact = Exact()
     codec: Codec = Halved(form, PIECE // 4) if form else exact
     for number, part in enumerate(parts):
         if form and number == 0:
-            yield number, (slice(part.stop - TAIL, part.stop), exact)
+            yield number, slice(part.stop - TAIL, part.stop), exact
             part = slice(part.start, part.stop - TAIL)
-        yield number, (part, codec)
+        yield number, part, codec

@@ -13,6 +13,7 @@ from nnmpi.report.ranking import Ranking
 from nnmpi.report.score import Score, scores_of
 from nnmpi.training.metrics import counts
 from nnmpi.training.metrics.counts import Confusion
+from nnmpi.training.metrics.predictions import class_losses
 
 Array = npt.NDArray[Any]
 BINS = 10
@@ -93,8 +94,8 @@ def _of_probabilities(predictions: Predictions) -> dict[str, Statistic]:
         return {}
     codes = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
     rankings = [Ranking(y == code, probabilities[:, code], weights) for code in codes if (y == code).any()]
-    epsilon = np.finfo(predictions.part.x.dtype).eps
-    losses = -np.log(np.clip(probabilities[np.arange(len(y)), y], epsilon, 1 - epsilon))
+    outputs = probabilities.astype(predictions.part.x.dtype)  # as they were computed: how near to 1 they can be counts
+    losses = class_losses(outputs[:, 1:] if predictions.model.targets.kind == "binary" else outputs, y)
 
     def log_loss(w: Array) -> float:
         w = w if weights is None else w * weights

@@ -12,6 +12,7 @@ from nnmpi.report.ranking import Ranking
 from nnmpi.report.score import Score, scores_of
 from nnmpi.training.metrics import labels
 from nnmpi.training.metrics.labels import Decisions
+from nnmpi.training.metrics.predictions import label_losses
 
 Array = npt.NDArray[Any]
 
@@ -46,8 +47,7 @@ def _statistics(predictions: Predictions) -> dict[str, Statistic]:
     assert predictions.probabilities is not None
     columns = [np.asarray(values, np.float64) for values in (y & predicted, predicted, y)]
     wrong = (y != predicted).mean(axis=1)
-    epsilon = np.finfo(predictions.part.x.dtype).eps
-    losses = -np.log(np.clip(np.where(y, predictions.probabilities, 1 - predictions.probabilities), epsilon, 1)).sum(1)
+    losses = label_losses(predictions.probabilities.astype(predictions.part.x.dtype), y)  # as they were computed
     pairs = zip(y.T, predictions.probabilities.T, strict=True)
     present = [(Ranking(true, p, weights), not true.all()) for true, p in pairs if true.any()]
     rankings, both = [ranking for ranking, _ in present], [ranking for ranking, some_lack_it in present if some_lack_it]

@@ -50,10 +50,8 @@ def results(predictions: Predictions | None, scores: list[Score]) -> dict[str, A
         return context
     if predictions.task == "multilabel":
         context["scores_note"] = (
-            ("Interval of the accuracy: Wilson's; of the others" if predictions.part.weights is None else "Intervals")
-            + ": bootstrap over the test samples with a fixed seed, percentiles. The line to beat is the score of a "
-            "constant answer: of the accuracy the most frequent set of labels, of F1 all labels, of the log loss their "
-            "shares."
+            f"{_intervals(predictions)} The line to beat is the score of a constant answer: of the accuracy the most "
+            "frequent set of labels, of F1 all labels, of the log loss their shares."
         )
         context["labels"] = [{**row, "name": short(row["label"], 60)} for row in predictions.table["labels"]]
         context["label_charts"] = safe(labels.curve_charts(predictions))
@@ -62,10 +60,8 @@ def results(predictions: Predictions | None, scores: list[Score]) -> dict[str, A
         )
         return context
     context["scores_note"] = (
-        ("Interval of the accuracy: Wilson's; of the others" if predictions.part.weights is None else "Intervals")
-        + ": bootstrap over the test samples with a fixed seed, "
-        "percentiles. The line to beat is the score of a constant answer: the largest class, "
-        "or for the log loss the shares of the classes."
+        f"{_intervals(predictions)} The line to beat is the score of a constant answer: the largest class, or for the "
+        "log loss the shares of the classes."
     )
     context["classes"] = [{**row, "label": short(str(row["class"]), 60)} for row in predictions.table["classes"]]
     context["matrix"] = Markup(class_charts.matrix_chart(predictions))
@@ -81,6 +77,11 @@ def results(predictions: Predictions | None, scores: list[Score]) -> dict[str, A
         else ""
     )
     return context
+
+
+def _intervals(predictions: Predictions) -> str:
+    which = "Interval of the accuracy: Wilson's; of the others" if predictions.part.weights is None else "Intervals"
+    return f"{which}: bootstrap over the test samples with a fixed seed, percentiles."
 
 
 def safe(svgs: Iterable[str]) -> list[Markup]:

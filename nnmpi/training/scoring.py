@@ -107,7 +107,7 @@ def predict_part(
 
 
 def outputs_of(network: Network, part: Part, targets: Targets) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """The outputs, shape (n, outputs), and what they speak for (`Targets.decided`) of a rank's samples of a part.
+    """The outputs, shape (n, outputs), and the predicted classes or labels (`Targets.decided`) of a rank's samples.
 
     They are computed in the type of the network.
     """

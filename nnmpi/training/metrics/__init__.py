@@ -11,13 +11,7 @@ import numpy.typing as npt
 from nnmpi.training.metrics import counts, labels, ranking, regression
 from nnmpi.training.metrics.counts import Confusion
 from nnmpi.training.metrics.labels import LabelPredictions
-from nnmpi.training.metrics.predictions import (
-    EPSILON,
-    ClassPredictions,
-    NumberPredictions,
-    Samples,
-    true_probability,
-)
+from nnmpi.training.metrics.predictions import ClassPredictions, NumberPredictions, Samples, class_losses
 
 __all__ = [
     "METRICS",
@@ -79,14 +73,10 @@ def _defined(value: float) -> float | None:
 
 
 def _log_loss(p: ClassPredictions) -> float:
-    """The mean of ``-log`` of the probability of the true class, which counts as at least float64's epsilon."""
+    """The mean of `class_losses`; undefined without probabilities."""
     if not p.are_probabilities:
         return np.nan
-    if p.outputs.shape[1] == 1:
-        probability = true_probability(p.outputs[:, 0], p.true == 1)
-    else:
-        probability = p.outputs[np.arange(len(p.true)), p.true].astype(np.float64)
-    return float(p.samples.mean(-np.log(np.clip(probability, EPSILON, 1 - EPSILON))[:, None])[0])
+    return float(p.samples.mean(class_losses(p.outputs, p.true)[:, None])[0])
 
 
 def _top(k: int, p: ClassPredictions) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.training.metrics import ranking
-from nnmpi.training.metrics.predictions import EPSILON, Samples, true_probability
+from nnmpi.training.metrics.predictions import Samples, label_losses
 
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
@@ -88,12 +88,8 @@ def hamming_loss(p: LabelPredictions) -> float:
 
 
 def log_loss(p: LabelPredictions) -> float:
-    """The mean over the samples of the sum over the labels of ``-log`` of the probability of what is true.
-
-    That counts as at least float64's epsilon.
-    """
-    probability = np.clip(true_probability(p.probabilities, p.true), EPSILON, 1 - EPSILON)
-    return float(p.samples.mean(-np.log(probability).sum(axis=1, keepdims=True))[0])
+    """The mean of `label_losses`."""
+    return float(p.samples.mean(label_losses(p.probabilities, p.true)[:, None])[0])
 
 
 def precision(d: Decisions) -> Floats:

@@ -25,6 +25,26 @@ def true_probability(p: npt.NDArray[np.floating], true: npt.NDArray[np.bool_]) -
     return np.where(true, precise, 1 - precise)
 
 
+def class_losses(outputs: npt.NDArray[np.floating], true: npt.NDArray[np.intp]) -> Floats:
+    """``-log`` of the probability of the true class of each sample, shape (n,).
+
+    `outputs`, shape (n, classes) or (n, 1), are those of a softmax or of a sigmoid. A probability counts as at least
+    float64's epsilon.
+    """
+    if outputs.shape[1] == 1:
+        return _losses(true_probability(outputs[:, 0], true == 1))
+    return _losses(outputs[np.arange(len(true)), true].astype(np.float64))
+
+
+def label_losses(probabilities: npt.NDArray[np.floating], true: npt.NDArray[np.bool_]) -> Floats:
+    """The sum over the labels of ``-log`` of the probability of what is true, of each sample, shape (n,)."""
+    return np.asarray(_losses(true_probability(probabilities, true)).sum(axis=1))
+
+
+def _losses(probability: Floats) -> Floats:
+    return np.asarray(-np.log(np.clip(probability, EPSILON, 1 - EPSILON)))
+
+
 class Samples:
     """Samples of a part that a rank holds, one shard after the other; all ranks make theirs together.
 
