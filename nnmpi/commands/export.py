@@ -53,7 +53,7 @@ def export_model(path: Path, out: Path, check: bool, data: str | None, overwrite
         write_whole(out, content, sync=False)
     except OSError as error:
         raise _cannot_be_written(out, error) from None
-    print(f"{printable(str(out))} written, {len(content) / 1e6:.1f} MB")
+    print(f"{printable(str(out))} written, {len(content):,} bytes")
     for line in description(model, out.suffix):
         print(printable(line))
 

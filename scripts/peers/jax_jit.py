@@ -7,27 +7,17 @@ gather (the step takes its samples out of the whole data set by their numbers, a
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax_network import loss, start
 from shared import LEARNING_RATE, MOMENTUM, answer, arguments, made_up, time_chunks
 
 asked = arguments()
-keys = jax.random.split(jax.random.key(0), len(asked.layers))
-glorot = jax.nn.initializers.glorot_uniform()
-parameters = [
-    (glorot(key, (a, b)), jnp.zeros(b)) for key, a, b in zip(keys, asked.layers, asked.layers[1:], strict=False)
-]
+key, shuffling = jax.random.split(jax.random.key(0))
+parameters = start(asked.layers, key)
 state = (parameters, jax.tree.map(jnp.zeros_like, parameters))
 
 x, y = made_up(asked.layers, asked.batch * asked.steps)
 all_x, all_y = jnp.asarray(x), jax.nn.one_hot(y, asked.layers[-1])
 x, y = (a.reshape(asked.steps, asked.batch, -1) for a in (all_x, all_y))
-
-
-def loss(parameters, x, y):
-    """Mean cross-entropy of a batch."""
-    *hidden, (weight, bias) = parameters
-    for w, b in hidden:
-        x = jax.nn.relu(x @ w + b)
-    return -jnp.mean(jnp.sum(y * jax.nn.log_softmax(x @ weight + bias), axis=1))
 
 
 def step(state, batch):
@@ -43,7 +33,7 @@ many = jax.jit(lambda state, x, y: lax.scan(step, state, (x, y))[0], donate_argn
 one = jax.jit(lambda state, x, y: step(state, (x, y))[0], donate_argnums=0)
 gathering = jax.jit(lambda state, n, x, y: step(state, (x[n], y[n]))[0], donate_argnums=0)
 batches = list(zip(x, y, strict=True))
-numbers = list(jax.random.permutation(keys[-1], asked.steps * asked.batch).reshape(asked.steps, asked.batch))
+numbers = list(jax.random.permutation(shuffling, asked.steps * asked.batch).reshape(asked.steps, asked.batch))
 
 
 def chunk() -> None:
