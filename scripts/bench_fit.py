@@ -4,16 +4,21 @@ Usage: .venv/bin/python scripts/bench_fit.py [--repeats 5] [--images FILE]
 
 FILE has Fashion-MNIST's training images (IDX), beside their labels; without it only made-up samples are fitted. The
 three take turns, so that a machine that is busy for a while is busy for all of them. The ranks are started before.
+Peak memory is measured in processes of its own, that of all of them together; what they share counts once.
 """
 
 # ruff: noqa: E402 (the number of threads first)
 
 import argparse
+import contextlib
+import multiprocessing
 import os
 import statistics
 import time
 import warnings
 from dataclasses import dataclass
+from multiprocessing.synchronize import Event
+from pathlib import Path
 from typing import Any
 
 for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
@@ -57,21 +62,74 @@ def cases(images: str | None) -> list[Case]:
     return listed
 
 
+def estimators(case: Case, **fixed: Any) -> list[Any]:
+    """scikit-learn's, ours alone, and ours with two ranks."""
+    fixed = {"random_state": 0, "n_iter_no_change": 10**6, **case.parameters, **fixed}
+    return [Theirs(**fixed), nnmpi.MLPClassifier(**fixed), nnmpi.MLPClassifier(**fixed, n_jobs=2)]
+
+
 def measure(case: Case, repeats: int) -> str:
     """The row of a case: medians in seconds, how much faster than scikit-learn, accuracies on the training samples."""
-    fixed = {"random_state": 0, "n_iter_no_change": 10**6, **case.parameters}
-    estimators = [Theirs(**fixed), nnmpi.MLPClassifier(**fixed), nnmpi.MLPClassifier(**fixed, n_jobs=2)]
-    estimators[2].set_params(max_iter=1).fit(case.X, case.y).set_params(max_iter=fixed["max_iter"])
-    seconds: list[list[float]] = [[] for _ in estimators]
+    three = estimators(case)
+    three[2].set_params(max_iter=1).fit(case.X, case.y).set_params(max_iter=three[0].max_iter)
+    seconds: list[list[float]] = [[] for _ in three]
     for _ in range(repeats):
-        for times, estimator in zip(seconds, estimators, strict=True):
+        for times, estimator in zip(seconds, three, strict=True):
             start = time.perf_counter()
             estimator.fit(case.X, case.y)
             times.append(time.perf_counter() - start)
     medians = [statistics.median(times) for times in seconds]
-    scores = " / ".join(f"{estimator.score(case.X[:10_000], case.y[:10_000]):.4f}" for estimator in estimators)
+    scores = " / ".join(f"{estimator.score(case.X[:10_000], case.y[:10_000]):.4f}" for estimator in three)
     one, two = (f"{m:.2f} s ({medians[0] / m:.2f} ×)" for m in medians[1:])
     return f"| {case.name} | {medians[0]:.2f} s | {one} | {two} | {scores} |"
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all below it."""
+    below = [pid]
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            below += [process for child in children.read_text().split() for process in tree(int(child))]
+    return below
+
+
+def proportional(pid: int) -> int:
+    """The memory of a process in bytes; a page that several processes share counts in parts (Linux's Pss)."""
+    with contextlib.suppress(OSError):  # it has ended
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return 1024 * int(line.split()[1])
+    return 0
+
+
+def fit_in_a_process(images: str | None, row: int, which: int, begins: Event) -> None:
+    """What a process of `peak` does; tells when the data are there."""
+    case = cases(images)[row]
+    begins.set()
+    estimators(case, max_iter=1)[which].fit(case.X, case.y)
+
+
+def peak(images: str | None, row: int, which: int) -> int:
+    """The largest memory of all processes together, looked at every 10 ms, while one estimator is fitted once."""
+    context = multiprocessing.get_context("spawn")
+    begins = context.Event()
+    process = context.Process(target=fit_in_a_process, args=(images, row, which, begins))
+    process.start()
+    begins.wait()
+    most = 0
+    while process.is_alive():
+        most = max(most, sum(proportional(pid) for pid in tree(process.pid or 0)))
+        time.sleep(0.01)
+    if process.exitcode:
+        raise SystemExit(f"the process that fits ended with {process.exitcode}")
+    return most
+
+
+def memory(case: Case, images: str | None, row: int) -> str:
+    """The row of a case: peaks in MB, and how many copies of the data more than scikit-learn's."""
+    theirs, *ours = (peak(images, row, which) for which in range(3))
+    cells = (f"{m / 1e6:.0f} MB ({(m - theirs) / case.X.nbytes:+.2f} copies)" for m in ours)
+    return f"| {case.name} | {case.X.nbytes / 1e6:.0f} MB | {theirs / 1e6:.0f} MB | {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
@@ -83,3 +141,7 @@ if __name__ == "__main__":
     print("| --- | --- | --- | --- | --- |")
     for case in cases(arguments.images):
         print(measure(case, arguments.repeats), flush=True)
+    print("\n| peak memory | data | scikit-learn | one process | n_jobs=2 |")
+    print("| --- | --- | --- | --- | --- |")
+    for row, case in enumerate(cases(arguments.images)):
+        print(memory(case, arguments.images, row), flush=True)
