@@ -25,7 +25,7 @@ from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.predict import outputs_of
 from nnmpi.training.fit import fit
 from nnmpi.training.fit_below import MODULE, fit_below
-from nnmpi.training.fit_state import FitSettings, FitState, Samples, initial_parameters, packed, print_epoch, with_ones
+from nnmpi.training.fit_state import FitSettings, FitState, Samples, dense, initial_parameters, packed, print_epoch
 from nnmpi.training.fit_together import check_same, limited_threads, on_all_ranks, same_random_state, sharded
 
 Array = npt.NDArray[Any]
@@ -98,7 +98,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             weights = self._weights_of(y, sample_weight, shard, world)
             random = same_random_state(self.random_state, world)
             with on_all_ranks(world):
-                x = with_ones(X, self.dtype, partial(pool.array, "x") if pool else np.empty)
+                x = dense(X, self.dtype, partial(pool.arrays.new, "x") if pool else np.empty)
                 state = self._state(x, y, random, first, incremental)
                 seed = int(random.randint(1 << 31)) if self.dropout or shard else 0
                 training, validation = self._split(y, random)
@@ -112,6 +112,8 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             settings = settings_of(self, count, incremental, seed)
             check_same("parameters", [state.parameters, np.frombuffer(repr(settings).encode(), np.uint8)], world)
             if pool:
+                if x is X:
+                    pool.arrays.put("x", x)
                 fit_below(pool, settings, samples, state, random, print_epoch if self.verbose else None)
             else:
                 with limited_threads(self.deterministic, world):
@@ -130,7 +132,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             try:
                 yield pool
             finally:
-                pool.clear()
+                pool.arrays.clear()
 
     def _check(self, incremental: bool) -> None:
         check(self.solver, self._hidden())
@@ -150,7 +152,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
     def _state(self, x: Array, y: Array, random: np.random.RandomState, first: bool, incremental: bool) -> FitState:
         """What the fit starts from: scikit-learn's initial parameters, or those that are there."""
         self.n_outputs_, activation, _ = self._outputs_for(y.shape[1] if y.ndim > 1 else 0)
-        architecture = self._architecture(x.shape[1] - 1, self._hidden(), self.n_outputs_, x.dtype.name)
+        architecture = self._architecture(x.shape[1], self._hidden(), self.n_outputs_, x.dtype.name)
         if not first:
             state = FitState(
                 architecture,

@@ -80,7 +80,7 @@ class Step:
         image = (int(sizes[0] ** 0.5),) * 2
         augmentation = Augmentation(self.augment, sizes[0], image, 1) if self.augment else None
         images = x[:, 1:].copy() if augmentation and augmentation.moves else None
-        part = Part(x, y, [len(range(s, rows, shards)) for s in range(shards)], np.arange(rows), images=images)
+        part = Part(x, y, [len(range(s, rows, shards)) for s in range(shards)], np.arange(rows), stored=images)
         scaler = Scaler(np.zeros(sizes[0]), np.ones(sizes[0]))
         architecture = Architecture((*sizes[:-1], outputs), self.activation, output, loss, self.dtype)
         parameters = glorot_uniform(architecture, stream(1, Purpose.PARAMETERS))

@@ -38,7 +38,8 @@ class Batches(Generic[Batch]):
     batch is then views of it: the inputs of each block, shape (1 + features, b), the targets, shape (outputs, b), and,
     if there are `weights`, those, shape (b,). What `bind` makes of them is kept, because the same views come again and
     again, with other samples. Augmentation happens in the window too; images that it moves are taken from the part as
-    they are stored, and standardized here, with `scaler`. `draw` is that of `EpochOrder`.
+    they are stored, and standardized here, with `scaler`. Without it stored samples come as they are. `draw` is that
+    of `EpochOrder`.
     """
 
     def __init__(
@@ -69,10 +70,12 @@ class Batches(Generic[Batch]):
         capacity = steps * largest
         self._steps = steps
         self._window: Array = np.empty((capacity, x.shape[1]), x.dtype)
-        self._images: npt.NDArray[Any] | None = None
-        if part.images is not None:
+        self._stored: npt.NDArray[Any] | None = None
+        if part.stored is not None:
             self._window[:, 0] = 1
-            self._images = np.empty((capacity, part.images.shape[1]), part.images.dtype)
+            stored = part.stored
+            at_once = capacity if augmentation else max(1, min(capacity, WINDOW_BYTES // max(1, stored[:1].nbytes)))
+            self._stored = np.empty((at_once, stored.shape[1]), stored.dtype)
         self._codes = np.empty((capacity, *part.y.shape[1:]), part.y.dtype)
         self._encoder = Encoder(targets, capacity, x.dtype)
         self._weights = None if weights is None else weights.astype(x.dtype)
@@ -119,10 +122,16 @@ class Batches(Generic[Batch]):
         self._now = self._cuts[shape]
         rows = self._order.order[base : self._last[self._end - 1]]
         n = len(rows)
-        if self._part.images is None:
+        if self._part.stored is None or self._stored is None:
             self._part.x.take(rows, axis=0, out=self._window[:n], mode="clip")  # clip: raise would copy `out`
-        elif self._images is not None:
-            self._part.images.take(rows, axis=0, out=self._images[:n], mode="clip")
+        elif self._augmentation:
+            self._part.stored.take(rows, axis=0, out=self._stored[:n], mode="clip")
+        else:
+            at_once = len(self._stored)
+            for a in range(0, n, at_once):  # as much as the cache keeps until it is copied
+                stored = self._stored[: min(n - a, at_once)]
+                self._part.stored.take(rows[a : a + at_once], axis=0, out=stored, mode="clip")
+                self._window[a : a + len(stored), 1:] = stored
         self._part.y.take(rows, axis=0, out=self._codes[:n], mode="clip")
         self._encoder.encode(self._codes[:n], self._now.plan)
         if self._weights is not None:
@@ -155,7 +164,7 @@ class Batches(Generic[Batch]):
         microbatches = []
         for step, ends in enumerate(self._now.ends, self._start):
             for shard, (a, b) in zip(self._held, pairwise(ends), strict=True):
-                images = None if self._images is None else self._images[a:b]
+                images = None if self._stored is None else self._stored[a:b]
                 microbatches.append(Microbatch(self._epoch, step, shard, self._window[a:b, 1:], images))
         augmentation.apply(microbatches, self._scaler)
 

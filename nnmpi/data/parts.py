@@ -106,7 +106,7 @@ class Part:
     Attributes
     ----------
     x : array, shape (n, 1 + features)
-        Column 0 is one, see `nnmpi.nn.layers`, the others are the standardized features. Empty if there are `images`.
+        Column 0 is one, see `nnmpi.nn.layers`, the others are the standardized features. Empty if there are `stored`.
     y : array, shape (n,) or (n, outputs)
         Class codes, labels as booleans, or standardized numbers.
     sizes : list of int
@@ -115,8 +115,9 @@ class Part:
         The row of the source that each sample is.
     numbers : array, shape (n, outputs), or None
         The numbers to predict, as they are in the source.
-    images : array, shape (n, features), or None
-        The features as they are stored, where augmentation moves them before they are standardized.
+    stored : array, shape (n, features), or None
+        The features as they are stored, where batches are made from these: of images that augmentation moves before
+        they are standardized, or of samples that are not to be copied.
     weights : array, shape (n,), or None
         The weight of each sample; None is 1.
     """
@@ -126,7 +127,7 @@ class Part:
     sizes: list[int]
     rows: Indices
     numbers: npt.NDArray[np.float64] | None = None
-    images: npt.NDArray[Any] | None = None
+    stored: npt.NDArray[Any] | None = None
     weights: npt.NDArray[np.float64] | None = None
 
     def loss_weights(self, of_classes: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64] | None:

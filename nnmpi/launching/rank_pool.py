@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,14 +21,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from nnmpi.errors import InputError, RunError
+from nnmpi.launching.array_files import ArrayFiles
 from nnmpi.launching.find_mpiexec import find_launcher
 from nnmpi.launching.mpiexec_command import module_command
-
-Array = npt.NDArray[Any]
 
 START = 120.0  # seconds within which ranks have to be there
 END = 10.0  # seconds that they have to end
@@ -54,9 +49,9 @@ class RankPool:
         self.busy = threading.Lock()
         self._sockets: list[socket.socket] = []
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        self.directories = [Path(tempfile.mkdtemp(prefix="nnmpi-", dir=place)) for place in (memory, None)]
-        address = self.directories[1] / "socket"
-        command = module_command(launcher, ranks, module, str(address), *map(str, self.directories))
+        self.arrays = ArrayFiles([Path(tempfile.mkdtemp(prefix="nnmpi-", dir=place)) for place in (memory, None)])
+        address = self.arrays.directories[1] / "socket"
+        command = module_command(launcher, ranks, module, str(address), *map(str, self.arrays.directories))
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (as long as the pool)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(address))
@@ -88,36 +83,6 @@ class RankPool:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RunError(f"{ranks} ranks could not be started for n_jobs={ranks}: {self._last_words()}")
         self._sockets = [numbered[rank] for rank in sorted(numbered)]
-
-    def array(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-        """An array in a new file that ranks can map, in memory where there is room for it."""
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize + 4096
-        for directory in self.directories:
-            path = directory / f"{name}.npy"
-            path.unlink(missing_ok=True)
-            try:
-                array = np.lib.format.open_memmap(path, "w+", dtype, shape)
-                with path.open("r+b") as file:
-                    os.posix_fallocate(file.fileno(), 0, size)  # else a full disk would end the process (SIGBUS)
-                return np.asarray(array)
-            except OSError as error:
-                path.unlink(missing_ok=True)
-                problem = error
-        raise MemoryError(f"no room for {size / 1e9:.1f} GB in {' or '.join(map(str, self.directories))}: {problem}")
-
-    def put(self, name: str, array: Array) -> None:
-        """Copy an array to where ranks find it."""
-        self.array(name, array.shape, array.dtype)[...] = array
-
-    def get(self, name: str) -> Array:
-        """An array that a rank has written, or `put` before."""
-        return load(self.directories, name, copy=True)
-
-    def clear(self) -> None:
-        """Remove all arrays."""
-        for directory in self.directories:
-            for path in directory.glob("*.npy"):
-                path.unlink(missing_ok=True)
 
     def run(self, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Give the ranks something to do; yields the messages of rank 0 up to the one that is ``done``.
@@ -209,8 +174,7 @@ class RankPool:
                 self._process.wait(END)
             except subprocess.TimeoutExpired:
                 harder()
-        for directory in self.directories:
-            shutil.rmtree(directory, ignore_errors=True)
+        self.arrays.remove()
         self._errors.close()
 
 
@@ -222,12 +186,6 @@ def rank_pool(module: str, ranks: int) -> RankPool:
     if (module, ranks) not in POOLS:
         POOLS[module, ranks] = RankPool(module, ranks)
     return POOLS[module, ranks]
-
-
-def load(directories: list[Path], name: str, copy: bool = False) -> Array:
-    """An array from the directory that has it, mapped unless it is to be a copy."""
-    path = next(path for directory in directories if (path := directory / f"{name}.npy").exists())
-    return np.asarray(np.load(path, mmap_mode=None if copy else "r", allow_pickle=False))
 
 
 @atexit.register

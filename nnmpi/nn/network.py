@@ -15,6 +15,7 @@ from nnmpi.nn.layers import Dense
 from nnmpi.nn.losses import ALL_LOSSES, ALL_OUTPUT_ACTIVATIONS, Memory, Scratch, weighted, with_weights
 
 ROWS = 512  # of a gradient that are computed at once where others wait for them; fewer would make the product slower
+DECAYED = 1 << 14  # weights whose decay is computed at once; it stays in the first-level cache until it is added
 # where the gradient of a block goes, and the additions (total, part) that follow, the first of them of this gradient;
 # all views of flat vectors
 Destination = tuple[list[Array], list[tuple[list[Array], list[Array]]]]
@@ -66,7 +67,10 @@ class Network:
         self._loss = ALL_LOSSES[architecture.loss][architecture.output_activation]
         self._output_activation = ALL_OUTPUT_ACTIVATIONS[architecture.output_activation]
         self._memory = Memory(architecture.sizes[-1], max_block, parameters.dtype)
-        self._chunk: Array = np.empty(min(parameters.size, 16384), parameters.dtype)
+        self._chunk: Array = np.empty(min(parameters.size, DECAYED), parameters.dtype)
+        self._factor: Array = np.zeros((), parameters.dtype)  # NumPy converts a Python float anew in each call
+        self._decayed: list[Array] | None = None
+        self._decay: list[Call] = []
         self._shared: dict[tuple[int, ...], Shared] = {}
         self._sizes: list[int] | None = None
         self._destinations: list[Destination] | None = None
@@ -191,12 +195,21 @@ class Network:
 
     def add_l2(self, gradient: list[Array], factor: float) -> None:
         """``gradient += factor · W`` for the weights; biases are not decayed."""
+        if gradient is not self._decayed:  # it is the same one in every step
+            self._decayed, self._decay = gradient, self._bind_decay(gradient)
+        self._factor[()] = factor
+        for call in self._decay:
+            call()
+
+    def _bind_decay(self, gradient: list[Array]) -> list[Call]:
+        calls: list[Call] = []
         for layer, out in zip(self.architecture.views(self.parameters), gradient, strict=True):
             weight, total = layer[1:].reshape(-1), out[1:].reshape(-1)
-            for start in range(0, weight.size, self._chunk.size):  # in pieces: no second vector of parameters
-                w, g = weight[start : start + self._chunk.size], total[start : start + self._chunk.size]
-                np.multiply(w, factor, out=self._chunk[: w.size])
-                np.add(g, self._chunk[: w.size], out=g)
+            for start in range(0, weight.size, DECAYED):  # in pieces: no second vector of parameters
+                w, g = weight[start : start + DECAYED], total[start : start + DECAYED]
+                chunk = self._chunk[: w.size]
+                calls += [partial(np.multiply, w, self._factor, chunk), partial(np.add, g, chunk, g)]
+        return calls
 
     def predict(self, x: Array) -> Array:
         """The outputs after the output activation, shape (outputs, b): probabilities or numbers."""

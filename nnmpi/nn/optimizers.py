@@ -83,28 +83,42 @@ class Adam:
     ) -> None:
         self.beta1, self.beta2, self.epsilon, self._correct_epsilon = beta1, beta2, epsilon, correct_epsilon
         self.state: Array = np.zeros(2 * parameters.size, parameters.dtype)
-        m, u = np.split(self.state, 2)
-        self._pieces = [(piece, parameters[piece], m[piece], u[piece]) for piece in pieces(parameters.size)]
+        self._parameters = parameters
         self._scale = (1 - self.beta2) ** 0.5 / (1 - self.beta1)  # √v = scale · √u
+        self._beta1, self._beta2 = (np.array(beta, parameters.dtype) for beta in (beta1, beta2))
+        # what changes from step to step; 0-d arrays, as in SGD
+        self._share, self._rate, self._epsilon = (np.zeros((), parameters.dtype) for _ in range(3))
+        self._gradient: Array | None = None
+        self._calls: list[Call] = []
 
     def update(self, gradient: Array, *, divide_by: float, learning_rate: float, k: int) -> None:
         """Update the parameters by the sum `gradient`, divided by `divide_by`; `k` counts the updates from 0."""
+        if gradient is not self._gradient:  # it is the same one in every step
+            self._gradient = gradient
+            w, (m, u) = self._parameters, np.split(self.state, 2)
+            self._calls = [call for p in pieces(w.size) for call in self._bind(gradient[p], w[p], m[p], u[p])]
         correction2 = (1 - self.beta2 ** (k + 1)) ** 0.5
-        rate = -learning_rate * correction2 / (1 - self.beta1 ** (k + 1)) / self._scale
-        epsilon = self.epsilon * (correction2 if self._correct_epsilon else 1.0) / self._scale
-        for piece, w, m, u in self._pieces:
-            g = gradient[piece]
-            np.multiply(g, (1 - self.beta1) / divide_by, out=g)
-            np.multiply(m, self.beta1, out=m)
-            np.add(m, g, out=m)
-            np.square(g, out=g)
-            np.multiply(u, self.beta2, out=u)
-            np.add(u, g, out=u)
-            np.sqrt(u, out=g)
-            np.add(g, epsilon, out=g)
-            np.divide(m, g, out=g)
-            np.multiply(g, rate, out=g)
-            np.add(w, g, out=w)
+        self._share[()] = (1 - self.beta1) / divide_by
+        self._rate[()] = -learning_rate * correction2 / (1 - self.beta1 ** (k + 1)) / self._scale
+        self._epsilon[()] = self.epsilon * (correction2 if self._correct_epsilon else 1.0) / self._scale
+        for call in self._calls:
+            call()
+
+    def _bind(self, g: Array, w: Array, m: Array, u: Array) -> list[Call]:
+        """The calls for a piece of the vectors."""
+        return [
+            partial(np.multiply, g, self._share, g),
+            partial(np.multiply, m, self._beta1, m),
+            partial(np.add, m, g, m),
+            partial(np.square, g, g),
+            partial(np.multiply, u, self._beta2, u),
+            partial(np.add, u, g, u),
+            partial(np.sqrt, u, g),
+            partial(np.add, g, self._epsilon, g),
+            partial(np.divide, m, g, g),
+            partial(np.multiply, g, self._rate, g),
+            partial(np.add, w, g, w),
+        ]
 
 
 Optimizer = SGD | Adam

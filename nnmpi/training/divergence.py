@@ -25,7 +25,7 @@ def diverged(config: Config, task: Task, world: World, epoch: int, step: int) ->
     parts = {"training": task.training, "validation": task.validation, "test": task.test}
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for name, part in parts.items():
-            if part is None or part.images is not None:  # images that are yet to be moved and standardized
+            if part is None or part.stored is not None:  # images that are yet to be moved and standardized
                 continue
             scores = evaluate(network, part, task.targets, world, task.target_scaler, task.class_weights)
             if scores.bad_row is not None or not math.isfinite(scores.loss):

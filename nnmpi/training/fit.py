@@ -65,7 +65,8 @@ class FitSession:
         )
         self.weights = [layer[1:].reshape(-1) for layer in architecture.views(self.parameters)]
         self.targets = Targets("one-hot" if samples.y.ndim == 1 else "numbers", None, architecture.sizes[-1])
-        part = Part(samples.x, samples.y, [], np.arange(0), weights=samples.weights)
+        x: Array = np.empty((0, 1 + architecture.sizes[0]), architecture.dtype)
+        part = Part(x, samples.y, [], np.arange(0), stored=samples.x, weights=samples.weights)
         self.batches = Batches(
             part,
             self.layout,
@@ -107,7 +108,7 @@ class FitSession:
 
     def add_l2(self, weight: float) -> None:
         """Add ``αW`` to the sum gradient of a batch, however much its samples weigh, and note the penalty."""
-        self.progress.penalty = self.config.l2 / 2 * sum(float(np.dot(w, w)) for w in self.weights)
+        self.progress.penalty = self.config.l2 / 2 * sum([float(np.dot(w, w)) for w in self.weights])
         self.network.add_l2(self.sums.layers, self.config.l2)
 
     def diverged(self, step: int) -> RunError:

@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import queue
-import shutil
 import socket
 import sys
 import threading
@@ -20,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from nnmpi.launching.rank_pool import RankPool, load
+from nnmpi.launching.array_files import ArrayFiles
+from nnmpi.launching.rank_pool import RankPool
 from nnmpi.mpi.checks import blas_threads
 from nnmpi.mpi.open_world import open_world
 from nnmpi.mpi.world import World
@@ -54,7 +54,7 @@ def fit_below(
     arrays = {name: getattr(samples, name) for name in SAMPLE_ARRAYS} | {n: getattr(state, n) for n in STATE_ARRAYS}
     present = [name for name, array in arrays.items() if array is not None]
     for name in present:
-        pool.put(name, arrays[name])
+        pool.arrays.put(name, arrays[name])
     job = {
         "arrays": present,
         "settings": dataclasses.asdict(settings),
@@ -72,7 +72,7 @@ def fit_below(
             random.set_state(_legacy(message["random"]))
     for name in STATE_ARRAYS:
         if name in ("parameters", "optimizer") or state.best is not None:
-            setattr(state, name, pool.get(name))
+            setattr(state, name, pool.arrays.get(name, copy=True))
 
 
 def _scalars(state: FitState) -> dict[str, Any]:
@@ -92,8 +92,8 @@ def _legacy(state: list[Any]) -> Any:
 class Rank:
     """One of the ranks: takes jobs from the process above, until that ends."""
 
-    def __init__(self, connection: socket.socket, directories: list[Path]) -> None:
-        self._connection, self._directories = connection, directories
+    def __init__(self, connection: socket.socket, arrays: ArrayFiles) -> None:
+        self._connection, self._arrays = connection, arrays
         self._jobs: queue.Queue[tuple[dict[str, Any], Requests] | None] = queue.Queue()
 
     def work(self, world: World) -> None:
@@ -118,20 +118,19 @@ class Rank:
                 self._jobs.put((message, requests))
         requests.stop = True  # the process above has ended
         self._jobs.put(None)
-        for directory in self._directories:
-            shutil.rmtree(directory, ignore_errors=True)
+        self._arrays.remove()
         time.sleep(END)
         os._exit(1)
 
     def _fit(self, job: dict[str, Any], requests: Requests, world: World) -> None:
         arrays: dict[str, npt.NDArray[Any] | None] = dict.fromkeys((*STATE_ARRAYS, *SAMPLE_ARRAYS))
         for name in job["arrays"]:
-            arrays[name] = load(self._directories, name, copy=name in STATE_ARRAYS)
+            arrays[name] = self._arrays.get(name, copy=name in STATE_ARRAYS)
         architecture = Architecture(**{**job["architecture"], "sizes": tuple(job["architecture"]["sizes"])})
         of_state: dict[str, Any] = {name: arrays[name] for name in STATE_ARRAYS}
         state = FitState(architecture, **of_state, **job["state"])
         of_samples: dict[str, Any] = {name: arrays[name] for name in SAMPLE_ARRAYS}
-        samples = Samples(load(self._directories, "x"), **of_samples)
+        samples = Samples(self._arrays.get("x"), **of_samples)
         random = np.random.RandomState()
         random.set_state(_legacy(job["random"]))
         for _ in fit(FitSettings(**job["settings"]), samples, state, random, world, requests):
@@ -141,15 +140,8 @@ class Rank:
             for name in STATE_ARRAYS:
                 array = getattr(state, name)
                 if array is not None:
-                    np.save(self._directories[1] / f"{name}.new.npy", array)
-                    self._replace(name)
+                    self._arrays.replace(name, array)
             self._send({"done": True, "state": _scalars(state), "random": _random_state(random)})
-
-    def _replace(self, name: str) -> None:
-        """Put a new array in the place of the one that came with the job."""
-        for directory in self._directories:
-            (directory / f"{name}.npy").unlink(missing_ok=True)
-        (self._directories[1] / f"{name}.new.npy").rename(self._directories[1] / f"{name}.npy")
 
     def _send(self, message: dict[str, Any]) -> None:
         self._connection.sendall(json.dumps(message).encode() + b"\n")
@@ -160,7 +152,7 @@ def main(address: str, *directories: str) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)
         with open_world() as world, threadpool_limits(blas_threads(world), user_api="blas"):
-            Rank(connection, [Path(directory) for directory in directories]).work(world)
+            Rank(connection, ArrayFiles([Path(directory) for directory in directories])).work(world)
 
 
 if __name__ == "__main__":

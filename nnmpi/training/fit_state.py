@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from nnmpi.memory import check_memory
 from nnmpi.nn.architecture import Architecture
@@ -14,7 +13,7 @@ from nnmpi.nn.arrays import Array
 
 Rows = npt.NDArray[np.intp]
 
-AT_ONCE = 256  # rows of a sparse matrix that are made dense at once
+AT_ONCE = 256  # rows that are made dense, or of another type, at once
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ class Samples:
 
     Attributes
     ----------
-    x : array, shape (n, 1 + features)
-        Column 0 is one.
+    x : array, shape (n, features)
+        In rows that lie one after the other; the caller's own array, if that fits.
     y : array, shape (n,) or (n, outputs)
         Class codes of several classes, or what each output is to be.
     weights : array, shape (n,), or None
@@ -111,19 +110,19 @@ def packed(architecture: Architecture, coefs: list[Array], intercepts: list[Arra
     return flat
 
 
-def with_ones(X: Any, dtype: str | None, empty: Callable[..., Array] = np.empty) -> Array:
-    """Samples with a column of ones before them, dense, in the dtype that is computed in."""
-    count, features = X.shape
+def dense(X: Any, dtype: str | None, empty: Callable[..., Array] = np.empty) -> Array:
+    """Samples as an array of rows in the dtype that is computed in: `X` itself if it is one."""
     chosen = np.dtype(dtype or ("float32" if X.dtype == np.float32 else "float64"))
-    check_memory(count * (1 + features) * chosen.itemsize, f"X, {count} × {features} numbers as a dense array,")
-    x = empty((count, 1 + features), chosen)
-    x[:, 0] = 1
-    if not sparse.issparse(X):
-        x[:, 1:] = X
-        return x
-    rows = X.tocsr()
+    is_sparse = hasattr(X, "tocsr")  # without SciPy, which ranks below a process need for nothing else
+    if not is_sparse and X.dtype == chosen and X.flags.c_contiguous:
+        return X  # type: ignore[no-any-return]
+    count, features = X.shape
+    check_memory(count * features * chosen.itemsize, f"X, {count} × {features} numbers as a dense array,")
+    x = empty((count, features), chosen)
+    rows = X.tocsr() if is_sparse else X
     for start in range(0, count, AT_ONCE):
-        x[start : start + AT_ONCE, 1:] = rows[start : start + AT_ONCE].toarray()
+        some = rows[start : start + AT_ONCE]
+        x[start : start + AT_ONCE] = some.toarray() if is_sparse else some
     return x
 
 

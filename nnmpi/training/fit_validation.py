@@ -37,9 +37,11 @@ class Validation:
         chunks = range(0, len(self._rows), CHUNK)
         share = held_shards(len(chunks), self._world.size, self._world.rank) if self._shared else range(len(chunks))
         outputs = [np.zeros((0, self._network.architecture.sizes[-1]))]
+        x: Array = np.ones((min(CHUNK, len(self._rows)), 1 + self._x.shape[1]), self._x.dtype)  # column 0 is the bias's
         for start in chunks[share.start : share.stop]:
-            rows = self._x[self._rows[start : start + CHUNK]]
-            outputs.append(self._network.predict(rows.T).T.astype(np.float64))
+            rows = self._rows[start : start + CHUNK]
+            x[: len(rows), 1:] = self._x[rows]
+            outputs.append(self._network.predict(x[: len(rows)].T).T.astype(np.float64))
         predicted = self._world.gather_rows(np.concatenate(outputs))
         if not np.isfinite(predicted).all():
             return np.nan

@@ -25,7 +25,7 @@ from nnmpi.launching.rank_pool import POOLS
 X, y = load_iris(return_X_y=True)
 clf = MLPClassifier(max_iter=2, n_jobs=2).fit(X, y)
 (pool,) = POOLS.values()
-print(pool._process.pid, *pool.directories, flush=True)
+print(pool._process.pid, *pool.arrays.directories, flush=True)
 """
 
 
