@@ -19,6 +19,7 @@ from nnmpi.data.table import Encoding
 from nnmpi.training.task import prepare
 
 pa = pytest.importorskip("pyarrow")
+h5py = pytest.importorskip("h5py")
 
 import pyarrow.parquet  # noqa: E402
 
@@ -47,6 +48,14 @@ def npy(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+def hdf5(**options: Any) -> bytes:
+    file = io.BytesIO()
+    with h5py.File(file, "w") as written:
+        written.create_dataset("X", data=X, **options)
+        written.create_dataset("y", data=Y)
+    return file.getvalue()
+
+
 SVM = "".join(f"{i % 3} 1:{i / 7} 3:{-i}\n" for i in range(30)).encode()
 FILES: dict[str, bytes] = {
     "table.csv": CSV.encode(),
@@ -54,6 +63,8 @@ FILES: dict[str, bytes] = {
     "table.tsv": CSV.replace(",", "\t").encode(),
     "table.parquet": parquet(),
     "plain.parquet": parquet(compression="none", use_dictionary=False),
+    "table.h5": hdf5(),
+    "packed.h5": hdf5(chunks=(8, 3), compression="gzip"),
     "table.svm": SVM,
     "X.npy": npy(X),
     "y.npy": npy(Y),
