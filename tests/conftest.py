@@ -12,7 +12,7 @@ from jobs import run as start
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--chaos-runs", type=int, default=6, help="how many random disturbances test_chaos tries")
+    parser.addoption("--chaos-runs", type=int, default=4, help="how many random disturbances test_chaos tries")
     parser.addoption("--slow", action="store_true", help="run the tests that are marked more, too")
     parser.addoption("--fuzz-examples", type=int, default=0, help="new random inputs of each test in test_fuzz_*.py")
 
@@ -47,11 +47,26 @@ SLOW_FILES = (
 )
 
 
+def not_their_turn(items: list[pytest.Item]) -> list[pytest.Item]:
+    """The cases of tests marked in_turn that are with the other MPI."""
+    left_out: list[pytest.Item] = []
+    seen: dict[str, dict[str, int]] = {}
+    for item in items:
+        if isinstance(item, pytest.Function) and item.get_closest_marker("in_turn"):
+            mpi = item.callspec.params["mpi"]
+            cases = seen.setdefault(f"{item.path}::{item.originalname}", {})
+            case = cases.setdefault(item.callspec.id.replace(mpi, ""), len(cases))
+            if mpi != ("openmpi", "mpich")[case % 2]:
+                left_out.append(item)
+    return left_out
+
+
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the markers
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--slow"):
-        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("more")])
-        items[:] = [item for item in items if not item.get_closest_marker("more")]
+        left_out = [item for item in items if item.get_closest_marker("more")] + not_their_turn(items)
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     for item in items:
         if item.path.parent.name in SLOW_FOLDERS or item.path.stem in SLOW_FILES:
             item.add_marker(pytest.mark.slow)

@@ -40,6 +40,7 @@ def test_evaluate_repeats_the_scores_of_training(train: Train, nnmpi: CommandSer
 @pytest.mark.mpi
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["classes", "numbers"])
+@pytest.mark.in_turn
 def test_evaluate_repeats_the_scores_on_three_ranks(train: Train, mpi: Environment, what: str, tmp_path: Path) -> None:
     trained = train(*TRAINED[what])
     done = run(mpi.nnmpi(3, "evaluate", str(trained.directory)), tmp_path).succeeded()

@@ -39,6 +39,7 @@ JOBS = {
 @pytest.mark.mpi
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", JOBS)
+@pytest.mark.in_turn
 def test_a_job_script_trains_on_the_hosts_it_got(batch: str, mpi: Environment, tmp_path: Path) -> None:
     nodes, job, directory = JOBS[batch]
     (tmp_path / "nodes").write_text("localhost\nlocalhost\n")

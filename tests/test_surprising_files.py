@@ -159,6 +159,7 @@ SOME = ["as it should be", "missing in many ways", "a row too long", "all differ
 @pytest.mark.mpi
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SOME)
+@pytest.mark.in_turn
 def test_on_three_ranks(mpi: Environment, tmp_path: Path, name: str) -> None:
     done = run(mpi.nnmpi(3, *arguments(FILES[name], tmp_path)), tmp_path)
     check(FILES[name], done.status, done.out, done.messages)

@@ -58,6 +58,7 @@ def trained_and_traffic(
 
 
 @pytest.mark.parametrize("ranks", RANKS, ids=str)
+@pytest.mark.in_turn
 def test_a_host_sends_and_receives_what_a_ring_over_the_hosts_needs(
     ranks: list[int], mpi: Environment, cluster: Cluster, tmp_path: Path
 ) -> None:

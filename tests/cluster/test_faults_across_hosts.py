@@ -31,7 +31,12 @@ def start(
     """A training on four hosts that pauses in a step."""
     command = (*flags, "--", "train", *settings, *train, "--output", output)
     job = launch(cluster.hosts, 1, needed(library), directory, *command, **pausing(directory, PAUSE))
-    wait_for_pause(directory, len(cluster.hosts))
+    try:
+        wait_for_pause(directory, len(cluster.hosts))
+    except BaseException as error:
+        output = job.output()
+        job.__exit__()
+        raise AssertionError(f"not all ranks pause: {output}") from error
     return job
 
 
@@ -74,7 +79,7 @@ def test_survivors_on_other_hosts_end_with_the_same_bits(
     assert fault == Cluster.power_off or not victim.path(output).exists()
 
 
-@pytest.mark.parametrize("fault", [FAULTS[0], FAULTS[1], FAULTS[2]])
+@pytest.mark.parametrize("fault", [FAULTS[0], FAULTS[2]])
 def test_survivors_go_on_when_gradients_were_on_their_way(
     fault: Callable[[Cluster, Host], None], cluster: Cluster, train: Callable[..., Run], tmp_path: Path
 ) -> None:
@@ -97,7 +102,14 @@ def test_survivors_go_on_when_gradients_were_on_their_way(
 # closes its connections, after which Open MPI's launcher ends the job, also with fault tolerance.
 WATCHED = ("--stall-timeout", "5")
 LOSSES = [
-    pytest.param("mpich", Cluster.power_off, WATCHED, (), id="MPICH, power off"),
+    pytest.param(
+        "mpich",
+        Cluster.power_off,
+        WATCHED,
+        (),
+        id="MPICH, power off",
+        marks=pytest.mark.more("most of a minute; restarted as after a crash"),
+    ),
     pytest.param("openmpi", Cluster.crash, (), (), id="Open MPI, crash"),
     pytest.param(
         "openmpi",

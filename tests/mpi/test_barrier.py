@@ -22,6 +22,7 @@ WAITING = str(Path(__file__).with_name("waiting.py"))
 
 
 @pytest.mark.parametrize("ranks", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4, 5, 8))])
+@pytest.mark.in_turn
 def test_nobody_passes_before_all_have_come(mpi: Environment, ranks: int, tmp_path: Path) -> None:
     done = run(mpi.mpiexec(ranks, mpi.program("python"), WAITING), tmp_path).succeeded()
     assert json.loads(done.out) == ranks * [[True, False]]

@@ -11,6 +11,7 @@ PROGRAMS = Path(__file__).parents[1] / "programs"
 @pytest.mark.parametrize(
     "ranks", [1, 2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)]
 )
+@pytest.mark.in_turn
 def test_trains_on_any_communicator(mpi: Environment, ranks: int, tmp_path: Path) -> None:
     command = [mpi.program("python"), str(PROGRAMS / "train_on_communicators.py")]
     done = run(mpi.mpiexec(ranks, *command), tmp_path).succeeded()

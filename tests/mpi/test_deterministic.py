@@ -49,13 +49,17 @@ def result(directory: Path) -> Result:
     return hashlib.sha256((directory / "model.safetensors").read_bytes()).hexdigest(), metrics
 
 
-@pytest.mark.parametrize("mpi", ["openmpi", "mpich"])
-@pytest.mark.parametrize("ranks", [1, 2, 3, 4, 5, 8])
+more = pytest.mark.more("other numbers of ranks show it")
+OPEN_MPI = [("openmpi", 2), ("openmpi", 3), ("openmpi", 4), ("openmpi", 8), pytest.param("openmpi", 5, marks=more)]
+MPICH = [("mpich", 1), ("mpich", 3), ("mpich", 5), *(pytest.param("mpich", n, marks=more) for n in (2, 4, 8))]
+
+
+@pytest.mark.parametrize(("mpi", "ranks"), [*OPEN_MPI, *MPICH])
 def test_same_bits_on_any_number_of_ranks(train: Train, mpi: str, ranks: int) -> None:
     assert train(mpi, ranks, RUNS) == train("openmpi", 1, RUNS)
 
 
-@pytest.mark.parametrize(("mpi", "ranks"), [("openmpi", 2), ("openmpi", 3), ("mpich", 5)])
+@pytest.mark.parametrize(("mpi", "ranks"), [("openmpi", 3), ("mpich", 4)])
 def test_same_bits_without_shared_memory(train: Train, mpi: str, ranks: int) -> None:
     assert train(mpi, ranks, RUNS, "messages") == train("openmpi", 1, RUNS)
 

@@ -49,6 +49,7 @@ def started(job: Job) -> tuple[list[int], list[Path]]:
 
 
 @pytest.mark.parametrize("ranks", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.in_turn
 def test_ranks_fit_together(mpi: Environment, ranks: int, tmp_path: Path) -> None:
     command = [mpi.program("python"), str(PROGRAMS / "fit_on_ranks.py")]
     done = run(mpi.mpiexec(ranks, *command), tmp_path, timeout=LONG).succeeded()

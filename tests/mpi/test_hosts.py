@@ -22,6 +22,7 @@ def name_of(hosts: str) -> str:
 
 
 @pytest.mark.parametrize("hosts", PLACES)
+@pytest.mark.in_turn
 def test_sums_are_right_and_the_same_on_all_ranks(mpi: Environment, hosts: str, tmp_path: Path) -> None:
     ranks = len(hosts.split(","))
     command = mpi.mpiexec(ranks, mpi.program("python"), str(HERE / "across.py"))

@@ -51,6 +51,7 @@ def test_deterministic_run_ends_with_the_same_bits(mpi: Environment, tmp_path: P
     assert [m["world_size"] for m in resumed.metrics] == 5 * [2] + 3 * [3] + 4 * [8]
 
 
+@pytest.mark.more("the deterministic run goes the same way, and its bits say more")
 def test_native_run_ends_at_the_same_place(tmp_path: Path) -> None:
     mpi = needed("openmpi")
     straight, resumed = straight_run(mpi, tmp_path / "straight"), interrupted_run(mpi, tmp_path)
@@ -59,6 +60,7 @@ def test_native_run_ends_at_the_same_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.in_turn
 def test_a_signal_to_one_rank_stops_all_after_a_checkpoint(mpi: Environment, name: str, tmp_path: Path) -> None:
     number = int(getattr(signal, name))
     done = disturbed(mpi, 2, number, 10, 1, *TRAIN, cwd=tmp_path)
@@ -99,6 +101,7 @@ def wait_for_an_epoch(job: Job, directory: Path) -> None:
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.in_turn
 def test_flipped_bit_is_found_at_the_end_of_the_epoch(mpi: Environment, ranks: int, tmp_path: Path) -> None:
     done = disturbed(mpi, ranks, "flip", 50, 1, *TRAIN, cwd=tmp_path)
     assert done.status == 1

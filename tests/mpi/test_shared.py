@@ -21,6 +21,7 @@ def sharing(mpi: Environment, ranks: int, directory: Path, *how: str) -> list[li
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3, 4))])
+@pytest.mark.in_turn
 def test_sums_of_all_ranks_reach_all_ranks(mpi: Environment, ranks: int, tmp_path: Path) -> None:
     assert sharing(mpi, ranks, tmp_path) == ranks * [CASES * [True if ranks > 1 else None]]
 

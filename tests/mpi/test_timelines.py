@@ -63,6 +63,7 @@ def check_ranks(done: Done, events: list[dict[str, Any]], ranks: int) -> None:
 
 
 @pytest.mark.parametrize("more", [(), ("--deterministic",)], ids=["native", "deterministic"])
+@pytest.mark.in_turn
 def test_every_rank_and_step_is_there(mpi: Environment, more: tuple[str, ...], tmp_path: Path) -> None:
     done = run(mpi.nnmpi(3, *TRAIN, *more), tmp_path).succeeded()
     events = slices(tmp_path / "lines/t.json")

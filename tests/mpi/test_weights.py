@@ -63,7 +63,7 @@ def alone(runs: dict[str, tuple[str, ...]], tmp_path_factory: pytest.TempPathFac
     return results("openmpi", 1, runs, tmp_path_factory.mktemp("alone"), "--deterministic")
 
 
-@pytest.mark.parametrize(("mpi", "ranks"), [("openmpi", 2), ("openmpi", 3), ("mpich", 3), ("mpich", 5)])
+@pytest.mark.parametrize(("mpi", "ranks"), [("openmpi", 2), ("mpich", 3)])
 def test_same_bits_on_any_number_of_ranks(
     runs: dict[str, tuple[str, ...]], alone: Any, tmp_path: Path, mpi: str, ranks: int
 ) -> None:

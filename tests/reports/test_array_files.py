@@ -124,6 +124,7 @@ def test_unknown_names_list_all_forms(tmp_path):
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("ranks", [1, 3])
+@pytest.mark.in_turn
 def test_training_and_refusal_on_ranks(mpi: Environment, tmp_path: Path, ranks: int) -> None:
     np.savez(tmp_path / "fortran.npz", X=np.asfortranarray(X), y=np.char.encode(LABELS, "utf-8"))
     np.savez(tmp_path / "object.npz", X=X, y=LABELS.astype(object))

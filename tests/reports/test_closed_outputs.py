@@ -47,6 +47,7 @@ def test_training_without_a_reader_finishes(output: str, tmp_path: Path) -> None
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("output", ["| head -n 1", "2>&1 | true", ">&- 2>&-", "> /dev/full 2>&1"])
+@pytest.mark.in_turn
 def test_launched_training_without_a_reader_finishes(mpi: Environment, output: str, tmp_path: Path) -> None:
     shell(f"{{ {mpi.program('nnmpi')} launch -n 2 -- {LONG}; echo $? > status; }} {output}", tmp_path)
     assert (tmp_path / "status").read_text() == "0\n"

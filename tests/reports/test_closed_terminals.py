@@ -66,6 +66,7 @@ def test_nohup_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("restarts", ["0", "2"])
+@pytest.mark.in_turn
 def test_stopped_job_stands_still_and_goes_on(mpi: Environment, restarts: str, tmp_path: Path) -> None:
     command = [mpi.program("nnmpi"), "launch", "-n", "2", "--restarts", restarts, "--", *LONG, "--stall-timeout", "2"]
     with Job(command, tmp_path) as job:

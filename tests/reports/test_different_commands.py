@@ -18,6 +18,7 @@ COMMANDS = {
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.in_turn
 def test_different_commands_are_refused(nnmpi: CommandServer, mpi: Environment, name: str, tmp_path: Path) -> None:
     for model in ("model", "other"):
         nnmpi("train", "--data", "iris", "--epochs", "0", "--output", model, cwd=tmp_path).succeeded()

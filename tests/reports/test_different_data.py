@@ -51,6 +51,7 @@ def each_in(mpi, tmp_path, *arguments):
 
 
 @pytest.mark.parametrize("difference", DIFFERENCES)
+@pytest.mark.in_turn
 def test_training(mpi, tmp_path, difference):
     save(tmp_path / "a")
     save(tmp_path / "b", **DIFFERENCES[difference])

@@ -82,6 +82,7 @@ def test_models_are_used_and_jobs_launched_in_an_allocation(nnmpi: CommandServer
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("which", [name for name in LEFT if not name.startswith("srun")])
+@pytest.mark.in_turn
 def test_nnmpi_launch_ignores_what_is_left(mpi: Environment, which: str, tmp_path: Path) -> None:
     done = run([mpi.program("nnmpi"), "launch", "-n", "2", "--", *TRAIN], tmp_path, timeout=120, **LEFT[which])
     done.succeeded()

@@ -19,6 +19,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("what", REFUSED)
 @pytest.mark.parametrize("rank", [0, 2])
+@pytest.mark.in_turn
 def test_one_rank_refuses(mpi: Environment, what: str, rank: int, tmp_path: Path) -> None:
     words, given = REFUSED[what]
     commands = [[mpi.program("nnmpi"), *TRAIN] for _ in range(3)]
@@ -32,6 +33,7 @@ def test_one_rank_refuses(mpi: Environment, what: str, rank: int, tmp_path: Path
 
 
 @pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.in_turn
 def test_all_ranks_refuse_and_one_speaks(mpi: Environment, what: str, tmp_path: Path) -> None:
     words, given = REFUSED[what]
     done = run(mpi.nnmpi(3, *words), tmp_path, timeout=120)

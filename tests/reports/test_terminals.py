@@ -93,6 +93,7 @@ def test_terminals_without_escape_codes(more: dict[str, str], tmp_path: Path) ->
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("wrapper", ['nnmpi "$@"; exit $?', 'sh -c \'nnmpi "$@"; exit $?\' sh "$@"; exit $?'])
+@pytest.mark.in_turn
 def test_log_file_behind_wrapper_scripts_has_no_escapes(mpi: Environment, wrapper: str, tmp_path: Path) -> None:
     script = tmp_path / "wrapper"
     script.write_text(f"#!/bin/sh\nPATH={mpi.directory}/bin:$PATH\n{wrapper}\n")
