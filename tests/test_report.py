@@ -213,6 +213,23 @@ def test_how_to_repeat_it(digits: Page) -> None:
     assert "nnmpi train --data digits --epochs 3 --early-stopping 9" in digits.text
 
 
+def test_a_test_part_of_its_own_is_named(nnmpi: CommandServer, digits: Page, tmp_path: Path) -> None:
+    X, y = load_digits(return_X_y=True)
+    np.savez(tmp_path / "first.npz", X=X[:900], y=y[:900])
+    np.savez(tmp_path / "rest.npz", X=X[900:], y=y[900:])
+    train = ("train", "first.npz", "--test-data", "rest.npz", "--epochs", "1", "--output", "run")
+    nnmpi(*train, cwd=tmp_path).succeeded()
+    config = tmp_path / "run/config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"command": ["nnmpi", "train", "a b.csv"]}))
+    page = page_of(nnmpi, tmp_path / "run", tmp_path / "page.html")
+    rows = [row for table in page.tables for row in table]
+    assert ["test data", "rest.npz"] in rows
+    assert not any(row[0] == "split" for row in rows)
+    assert "the same data as the training part" not in page.text
+    assert "the same data as the training part" in digits.text
+    assert ["command", "nnmpi train 'a b.csv'"] in rows
+
+
 def test_values_are_text_everywhere(nnmpi: CommandServer, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     y = np.repeat(HOSTILE, 60)

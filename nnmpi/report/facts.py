@@ -26,8 +26,8 @@ def run_facts(run: RunFiles) -> Facts:
     """All else that ``config.json`` says, and the checksum of the model."""
     facts = [("directory", _text(str(run.directory.absolute())))]
     for name, value in _flat("", {k: v for k, v in run.config.items() if k not in ("settings", "architecture")}):
-        table = name.startswith("scores: ") and name.endswith((": classes", ": labels"))
-        if not table:  # of classes or labels, which the page has elsewhere
+        table = name.startswith("scores: ") and name.endswith((": classes", ": labels", ": confusion_matrix"))
+        if not table:  # which the page has elsewhere
             facts.append((name.replace("_", " "), _text(value)))
     try:
         with open(run.directory / "model.safetensors", "rb") as file:
@@ -38,12 +38,7 @@ def run_facts(run: RunFiles) -> Facts:
 
 
 def command_line(run: RunFiles) -> str:
-    """The command that repeats the run: its own, if it was noted, or one with all settings that are not the default."""
-    noted = run.config.get("command_line")
-    if isinstance(noted, list) and noted and all(isinstance(word, str) for word in noted):
-        return shlex.join(noted)
-    if isinstance(noted, str) and noted:
-        return noted
+    """The command that repeats the run: all settings that are not the default, on as many ranks."""
     words = ["nnmpi", "train"]
     for f in fields(Config):
         value = run.settings.get(f.name, f.default)
@@ -95,10 +90,14 @@ def data_facts(run: RunFiles, predictions: Predictions | None) -> Facts:
             labels = predictions.model.targets.labels
             facts.append(("labels", _text(f"{len(labels)}: {', '.join(labels[:100])}")))
         elif predictions.task == "regression":
-            facts.append(("targets", f"{predictions.y.shape[1]} number(s)"))
+            count = predictions.y.shape[1]
+            facts.append(("targets", f"{count} number{'s' * (count > 1)}"))
         else:
             facts.append(("classes", _text(f"{len(classes)}: {', '.join(classes[:100])}")))
-    facts.append(("split", _text(f"at random, seed {run.settings.get('seed')}")))
+    others = {part: run.settings.get(f"{part}_data") for part in ("validation", "test")}
+    facts += [(f"{part} data", _text(str(name))) for part, name in others.items() if name]
+    if not others["test"]:
+        facts.append(("split", _text(f"at random, seed {run.settings.get('seed')}")))
     return facts
 
 
@@ -106,6 +105,8 @@ def _flat(prefix: str, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in values.items():
         if isinstance(value, dict) and value and len(prefix) < 200:
             yield from _flat(f"{prefix}{name}: ", value)
+        elif isinstance(value, list) and name == "command":
+            yield prefix + name, shlex.join(map(str, value))
         elif isinstance(value, list) and name == "hosts":
             yield prefix + name, ", ".join(f"{host} ({n})" for host, n in Counter(map(str, value)).items())
         elif value not in (None, [], {}):

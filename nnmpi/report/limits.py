@@ -47,10 +47,11 @@ def limits(run: RunFiles, predictions: Predictions | None, scores: list[Score]) 
                 f"The test loss was lowest in epoch {lowest + 1} and has risen since: the model may be overfitted; "
                 "see --early-stopping."
             )
-    found.append(
-        "The test part comes from the same data as the training part: the scores say nothing of data from other "
-        "places or later times."
-    )
+    if not run.settings.get("test_data"):
+        found.append(
+            "The test part comes from the same data as the training part: the scores say nothing of data from other "
+            "places or later times."
+        )
     return found
 
 
