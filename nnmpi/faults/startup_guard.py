@@ -9,14 +9,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+STARTED = b"1"
 GRACE = 2.0  # seconds that MPI has to start after a death: it may have come so far that it can do without the dead
 
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """End the job if another rank on this host dies while MPI starts, which happens inside.
+    """End the job if a rank on this host dies while MPI starts, which happens inside.
 
-    A process of its own looks on, as no Python runs in this one until MPI has started.
+    A process of its own looks on, as no Python runs in this one until MPI has started. It outlives this one for a
+    moment: ranks on other hosts would wait for the dead one for ever, and nobody there sees that it died.
     """
     launcher = os.getppid()
     started, tell = os.pipe()
@@ -31,12 +33,14 @@ def guarded() -> Iterator[None]:
     try:
         yield
     finally:
+        with contextlib.suppress(OSError):  # the guard has ended the job already
+            os.write(tell, STARTED)
         os.close(tell)
         os.waitpid(guard, 0)
 
 
 def _guard(started: int, launcher: int) -> None:
-    """Watch the launcher's children until MPI has `started`, or this rank has died."""
+    """Watch the launcher's children until MPI has `started`; a pipe that is closed says that this rank has died."""
     size, here, rank = (int(os.environ[f"OMPI_COMM_WORLD_{name}"]) for name in ("SIZE", "LOCAL_SIZE", "RANK"))
     noticed = None
     while not select.select([started], [], [], 0.2)[0]:
@@ -48,9 +52,19 @@ def _guard(started: int, launcher: int) -> None:
         if time.monotonic() - noticed > GRACE and rank == min(alive):
             dead = [str(r) for r in range(size) if r not in alive] if here == size else []
             who = f"rank{'s' * (len(dead) > 1)} {', '.join(dead)} of {size}" if dead else "a rank on this host"
-            print(f"nnmpi: {who} died while MPI started, the job cannot go on", file=sys.stderr, flush=True)
-            os.kill(launcher, signal.SIGTERM)
+            _end(launcher, who)
             return
+    if os.read(started, 1) == STARTED or here == size:
+        return
+    time.sleep(GRACE)
+    if not _ranks(launcher):  # else the guard of one of them sees to it
+        _end(launcher, f"rank {rank} of {size}")
+
+
+def _end(launcher: int, who: str) -> None:
+    print(f"nnmpi: {who} died while MPI started, the job cannot go on", file=sys.stderr, flush=True)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(launcher, signal.SIGTERM)
 
 
 def _ranks(launcher: int) -> set[int]:

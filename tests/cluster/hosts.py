@@ -21,7 +21,7 @@ SSH_CLIENT = """Host *
   GlobalKnownHostsFile /etc/ssh/known_hosts
   UserKnownHostsFile /dev/null
   LogLevel ERROR
-  SendEnv PYTHONPATH PAUSE_*
+  SendEnv PYTHONPATH PAUSE_* DIES_*
 """
 SSH_SERVER = """HostKey /etc/ssh/host
 AuthorizedKeysFile /etc/ssh/user.pub

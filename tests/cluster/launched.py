@@ -7,6 +7,7 @@ from pathlib import Path
 from hosts import SHARED_CORES, Host, wait_for
 from jobs import ROOT, Environment, Job
 
+PROGRAMS = ROOT / "tests/programs"
 HOSTFILE_LINES = {"openmpi": "{} slots={}", "mpich": "{}:{}"}
 OPEN_MPI_VARIABLES = (
     "OMPI_ALLOW_RUN_AS_ROOT",
@@ -44,10 +45,14 @@ def launch(
     return Job(hosts[0].command(*command, cwd=directory), directory, **SHARED_CORES, **more)
 
 
+def importing(program: str) -> dict[str, str]:
+    """The variables with which Python imports a directory's ``sitecustomize`` when it starts, see `programs`."""
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(PROGRAMS / program), os.environ.get("PYTHONPATH")]))}
+
+
 def pausing(directory: Path, update: int) -> dict[str, str]:
     """The variables with which a training pauses before an update, see `programs/pausing`."""
-    path = os.pathsep.join(filter(None, [str(ROOT / "tests/programs/pausing"), os.environ.get("PYTHONPATH")]))
-    return {"PYTHONPATH": path, "PAUSE_AT": str(update), "PAUSE_FILE": str(directory / "pause")}
+    return {**importing("pausing"), "PAUSE_AT": str(update), "PAUSE_FILE": str(directory / "pause")}
 
 
 def wait_for_pause(directory: Path, ranks: int) -> None:

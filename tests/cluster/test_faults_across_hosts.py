@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hosts import Cluster, Host
 from jobs import Job, Run, needed
-from launched import ENDS, end_pause, launch, pausing, wait_for_no_processes, wait_for_pause
+from launched import ENDS, end_pause, importing, launch, pausing, wait_for_no_processes, wait_for_pause
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
@@ -96,6 +96,19 @@ def test_survivors_go_on_when_gradients_were_on_their_way(
     assert np.abs(run.parameters - straight.parameters).max() <= 1e-3 * np.abs(straight.parameters).max()
     left = [host for host in cluster.hosts if host is not victim or fault != Cluster.link_down]
     wait_for_no_processes(left)
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_rank_that_dies_while_mpi_starts_ends_the_job_on_all_hosts(
+    rank: int, cluster: Cluster, tmp_path: Path
+) -> None:
+    """The others wait for it in MPI_Init, on hosts where nobody sees that it died."""
+    hosts, dying = cluster.hosts[:3], {**importing("dying_at_start"), "DIES_AT_START": str(rank)}
+    with launch(hosts, 1, needed("openmpi"), tmp_path, "--", "train", "iris", "--output", "run", **dying) as job:
+        done = job.wait(ENDS)
+    assert done.status == 1
+    assert f"nnmpi: rank {rank} of 3 died while MPI started, the job cannot go on" in done.err
+    wait_for_no_processes(hosts)
 
 
 # A host without power says nothing: without fault tolerance only the watchdog notices. That of one which crashes
