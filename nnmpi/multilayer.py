@@ -112,7 +112,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             settings = settings_of(self, count, incremental, seed)
             check_same("parameters", [state.parameters, np.frombuffer(repr(settings).encode(), np.uint8)], world)
             if pool:
-                if x is X:
+                if x is X:  # else it was made where the ranks find it
                     pool.arrays.put("x", x)
                 fit_below(pool, settings, samples, state, random, print_epoch if self.verbose else None)
             else:

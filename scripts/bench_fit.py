@@ -14,6 +14,7 @@ import contextlib
 import multiprocessing
 import os
 import statistics
+import sys
 import time
 import warnings
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
 import numpy as np
 from sklearn.datasets import make_classification
 from sklearn.neural_network import MLPClassifier as Theirs
+
+sys.path.insert(0, str(Path(__file__).parent / "lib/bench"))
+from processes import descendants
 
 import nnmpi
 from nnmpi.data.sources import open_source
@@ -84,15 +88,6 @@ def measure(case: Case, repeats: int) -> str:
     return f"| {case.name} | {medians[0]:.2f} s | {one} | {two} | {scores} |"
 
 
-def tree(pid: int) -> list[int]:
-    """A process and all below it."""
-    below = [pid]
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            below += [process for child in children.read_text().split() for process in tree(int(child))]
-    return below
-
-
 def proportional(pid: int) -> int:
     """The memory of a process in bytes; a page that several processes share counts in parts (Linux's Pss)."""
     with contextlib.suppress(OSError):  # it has ended
@@ -118,7 +113,7 @@ def peak(images: str | None, row: int, which: int) -> int:
     begins.wait()
     most = 0
     while process.is_alive():
-        most = max(most, sum(proportional(pid) for pid in tree(process.pid or 0)))
+        most = max(most, sum(proportional(pid) for pid in [process.pid, *descendants(process.pid)]))
         time.sleep(0.01)
     if process.exitcode:
         raise SystemExit(f"the process that fits ended with {process.exitcode}")

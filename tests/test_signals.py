@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from nnmpi.commands.signals import SIGNALS, StopRequest
-from nnmpi.training.session import Requests
+from nnmpi.training.requests import Requests
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -5,7 +5,7 @@ from types import FrameType
 from typing import Any
 
 from nnmpi.errors import CommandError
-from nnmpi.training.session import Requests
+from nnmpi.training.requests import Requests
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 

@@ -22,9 +22,10 @@ from nnmpi.training.events import CheckpointDue, EpochDone, Event, Finished
 from nnmpi.training.loop import train as train_session
 from nnmpi.training.output import Output
 from nnmpi.training.place import RunPlace, agree_on_place
+from nnmpi.training.requests import Requests
 from nnmpi.training.resume import RunState, find_checkpoint
 from nnmpi.training.run_description import changed_bits, code
-from nnmpi.training.session import Requests, Session
+from nnmpi.training.session import Session
 from nnmpi.training.task import suggested_shards
 
 

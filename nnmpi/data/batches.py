@@ -70,12 +70,11 @@ class Batches(Generic[Batch]):
         capacity = steps * largest
         self._steps = steps
         self._window: Array = np.empty((capacity, x.shape[1]), x.dtype)
-        self._stored: npt.NDArray[Any] | None = None
+        self._stored: npt.NDArray[Any] | None = None  # stored samples, gathered before they go into the window
         if part.stored is not None:
             self._window[:, 0] = 1
-            stored = part.stored
-            at_once = capacity if augmentation else max(1, min(capacity, WINDOW_BYTES // max(1, stored[:1].nbytes)))
-            self._stored = np.empty((at_once, stored.shape[1]), stored.dtype)
+            cached = capacity if augmentation else min(capacity, WINDOW_BYTES // max(1, part.stored[:1].nbytes))
+            self._stored = np.empty((max(1, cached), part.stored.shape[1]), part.stored.dtype)
         self._codes = np.empty((capacity, *part.y.shape[1:]), part.y.dtype)
         self._encoder = Encoder(targets, capacity, x.dtype)
         self._weights = None if weights is None else weights.astype(x.dtype)
@@ -124,14 +123,13 @@ class Batches(Generic[Batch]):
         n = len(rows)
         if self._part.stored is None or self._stored is None:
             self._part.x.take(rows, axis=0, out=self._window[:n], mode="clip")  # clip: raise would copy `out`
-        elif self._augmentation:
-            self._part.stored.take(rows, axis=0, out=self._stored[:n], mode="clip")
         else:
-            at_once = len(self._stored)
-            for a in range(0, n, at_once):  # as much as the cache keeps until it is copied
-                stored = self._stored[: min(n - a, at_once)]
-                self._part.stored.take(rows[a : a + at_once], axis=0, out=stored, mode="clip")
-                self._window[a : a + len(stored), 1:] = stored
+            at_once = len(self._stored)  # all that are to be augmented, else what the cache keeps until it is copied
+            for a in range(0, n, at_once):
+                some = self._stored[: min(n - a, at_once)]
+                self._part.stored.take(rows[a : a + at_once], axis=0, out=some, mode="clip")
+                if not self._augmentation:
+                    self._window[a : a + len(some), 1:] = some
         self._part.y.take(rows, axis=0, out=self._codes[:n], mode="clip")
         self._encoder.encode(self._codes[:n], self._now.plan)
         if self._weights is not None:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from nnmpi.mpi.host import process
+
 STARTED = b"1"
 GRACE = 2.0  # seconds that MPI has to start after a death: it may have come so far that it can do without the dead
 
@@ -42,7 +44,7 @@ def guarded() -> Iterator[None]:
 def _guard(started: int, launcher: int) -> None:
     """Watch the launcher's children until MPI has `started`; a pipe that is closed says that this rank has died."""
     size, here, rank = (int(os.environ[f"OMPI_COMM_WORLD_{name}"]) for name in ("SIZE", "LOCAL_SIZE", "RANK"))
-    noticed = None
+    noticed, began = None, _began(launcher)
     while not select.select([started], [], [], 0.2)[0]:
         alive = _ranks(launcher)
         if rank not in alive or len(alive) >= here:  # there is something between the launcher and us, or all is well
@@ -57,8 +59,15 @@ def _guard(started: int, launcher: int) -> None:
     if os.read(started, 1) == STARTED or here == size:
         return
     time.sleep(GRACE)
-    if not _ranks(launcher):  # else the guard of one of them sees to it
+    # A launcher that has ended meanwhile has ended the job; if other ranks are here, their guards see to it.
+    if began and _began(launcher) == began and not _ranks(launcher):
         _end(launcher, f"rank {rank} of {size}")
+
+
+def _began(pid: int) -> int | None:
+    """When a process began, which tells it from a later one with its number; None if it has ended."""
+    found = process(pid)
+    return found[1] if found else None
 
 
 def _end(launcher: int, who: str) -> None:

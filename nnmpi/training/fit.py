@@ -22,7 +22,7 @@ from nnmpi.reduction.step_vector import Sums
 from nnmpi.training.fit_state import FitSettings, FitState, Samples
 from nnmpi.training.fit_validation import Validation
 from nnmpi.training.loop import steps
-from nnmpi.training.session import Requests
+from nnmpi.training.requests import Requests
 
 Rows = npt.NDArray[np.intp]
 

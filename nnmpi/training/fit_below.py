@@ -27,7 +27,7 @@ from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
 from nnmpi.training.fit import fit
 from nnmpi.training.fit_state import FitSettings, FitState, Samples
-from nnmpi.training.session import Requests
+from nnmpi.training.requests import Requests
 
 MODULE = "nnmpi.training.fit_below"
 END = 20.0  # seconds that a rank may take to end when the process above it has ended

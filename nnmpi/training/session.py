@@ -1,7 +1,6 @@
 """All that one training needs on one rank, made from settings, a source and a world."""
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,18 +26,11 @@ from nnmpi.setting import parse_interval
 from nnmpi.training.divergence import diverged
 from nnmpi.training.evaluation import CHUNK, Scores, evaluate
 from nnmpi.training.metrics import larger_is_better, score
+from nnmpi.training.requests import Requests
 from nnmpi.training.resume import check_data, restore, scaler_arrays
 from nnmpi.training.run_description import describe
 from nnmpi.training.scoring import all_scores, metrics_of, predict_part
 from nnmpi.training.task import Task, prepare
-
-
-@dataclass
-class Requests:
-    """What a rank asks of all the others; set from outside, read in every step."""
-
-    stop: bool = False
-    checkpoint: bool = False
 
 
 class Session:

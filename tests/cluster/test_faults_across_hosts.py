@@ -34,9 +34,9 @@ def start(
     try:
         wait_for_pause(directory, len(cluster.hosts))
     except BaseException as error:
-        output = job.output()
+        written = job.output()
         job.__exit__()
-        raise AssertionError(f"not all ranks pause: {output}") from error
+        raise AssertionError(f"not all ranks pause: {written}") from error
     return job
 
 
