@@ -12,7 +12,7 @@ from jobs import run as start
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--chaos-runs", type=int, default=6, help="how many random disturbances test_chaos tries")
+    parser.addoption("--chaos-runs", type=int, default=4, help="how many random disturbances test_chaos tries")
     parser.addoption("--slow", action="store_true", help="run the tests that are marked more, too")
     parser.addoption("--fuzz-examples", type=int, default=0, help="new random inputs of each test in test_fuzz_*.py")
 

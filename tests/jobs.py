@@ -20,9 +20,15 @@ import pytest
 from safetensors.numpy import load_file
 
 ROOT = Path(__file__).parents[1]
+PROGRAMS = ROOT / "tests/programs"
 LAUNCHER_VARIABLES = ("OMPI_", "PMI_", "PMIX_", "PRTE_", "SLURM_", "HYDRA_", "MPI_LOCAL", "MPIR_CVAR_")
 TIMEOUT = 60.0
 ENDED = 20.0  # seconds within which the processes of a job that ended are gone
+
+
+def program_path(name: str) -> str:
+    """A program of tests, or the directory of a ``sitecustomize`` of theirs."""
+    return str(PROGRAMS / name)
 
 
 @dataclass(frozen=True)
@@ -188,9 +194,8 @@ class CommandServer:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        program = Path(__file__).with_name("command_server.py")
         self._process = subprocess.Popen(
-            [sys.executable, str(program)],
+            [sys.executable, program_path("command_server.py")],
             env=variables(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

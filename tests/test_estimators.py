@@ -13,7 +13,7 @@ import sklearn
 from scipy import sparse
 from sklearn import neural_network as theirs
 from sklearn.base import clone
-from sklearn.datasets import load_digits, load_iris, make_multilabel_classification, make_regression
+from sklearn.datasets import load_digits, load_iris, make_regression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -28,7 +28,8 @@ X, y = load_digits(return_X_y=True)
 X, y = X[:500] / 16, y[:500]
 X_numbers, y_numbers = make_regression(200, 10, n_targets=3, random_state=0)
 y_numbers = y_numbers / 100
-X_labels, y_labels = make_multilabel_classification(n_samples=120, random_state=0)
+X_labels = np.random.default_rng(1).normal(size=(120, 20))
+y_labels = (X_labels @ np.random.default_rng(2).normal(size=(20, 5)) > 0.5).astype(int)
 WEIGHTS = np.random.RandomState(0).rand(500)
 SMALL = {"hidden_layer_sizes": (12, 7), "max_iter": 6, "random_state": 3}
 

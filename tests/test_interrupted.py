@@ -7,18 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs import CommandServer, Job, read_metrics, unchanged
+from jobs import CommandServer, Job, program_path, read_metrics, unchanged
 
 
 @pytest.mark.slow
 def test_many_kills(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     kills = 100 if request.config.getoption("--slow") else 30
-    program = Path(__file__).with_name("killed_checkpoints.py")
     with ExitStack() as stack:
         jobs = []
         for seed in ("1", "2"):
             (tmp_path / seed).mkdir()
-            command = [sys.executable, str(program), str(kills), seed, str(tmp_path / seed)]
+            command = [sys.executable, program_path("kill_at_checkpoints.py"), str(kills), seed, str(tmp_path / seed)]
             jobs.append(stack.enter_context(Job(command, tmp_path)))
         outputs = [job.wait(400).succeeded().out for job in jobs]
     for output in outputs:

@@ -241,6 +241,7 @@ def labelled(draw):
     return Labelled(true, outputs.astype(draw(st.sampled_from([np.float32, np.float64]))), weights)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(labelled())
 def test_metrics_of_labels_are_those_of_scikit_learn(case):

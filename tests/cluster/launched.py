@@ -5,9 +5,8 @@ import time
 from pathlib import Path
 
 from hosts import SHARED_CORES, Host, wait_for
-from jobs import ROOT, Environment, Job
+from jobs import Environment, Job, program_path
 
-PROGRAMS = ROOT / "tests/programs"
 HOSTFILE_LINES = {"openmpi": "{} slots={}", "mpich": "{}:{}"}
 OPEN_MPI_VARIABLES = (
     "OMPI_ALLOW_RUN_AS_ROOT",
@@ -45,14 +44,14 @@ def launch(
     return Job(hosts[0].command(*command, cwd=directory), directory, **SHARED_CORES, **more)
 
 
-def importing(program: str) -> dict[str, str]:
+def importing(name: str) -> dict[str, str]:
     """The variables with which Python imports a directory's ``sitecustomize`` when it starts, see `programs`."""
-    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(PROGRAMS / program), os.environ.get("PYTHONPATH")]))}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [program_path(name), os.environ.get("PYTHONPATH")]))}
 
 
 def pausing(directory: Path, update: int) -> dict[str, str]:
-    """The variables with which a training pauses before an update, see `programs/pausing`."""
-    return {**importing("pausing"), "PAUSE_AT": str(update), "PAUSE_FILE": str(directory / "pause")}
+    """The variables with which a training pauses before an update, see `programs/pause_at_update`."""
+    return {**importing("pause_at_update"), "PAUSE_AT": str(update), "PAUSE_FILE": str(directory / "pause")}
 
 
 def wait_for_pause(directory: Path, ranks: int) -> None:

@@ -103,7 +103,7 @@ def test_a_rank_that_dies_while_mpi_starts_ends_the_job_on_all_hosts(
     rank: int, cluster: Cluster, tmp_path: Path
 ) -> None:
     """The others wait for it in MPI_Init, on hosts where nobody sees that it died."""
-    hosts, dying = cluster.hosts[:3], {**importing("dying_at_start"), "DIES_AT_START": str(rank)}
+    hosts, dying = cluster.hosts[:3], {**importing("die_at_start"), "DIES_AT_START": str(rank)}
     with launch(hosts, 1, needed("openmpi"), tmp_path, "--", "train", "iris", "--output", "run", **dying) as job:
         done = job.wait(ENDS)
     assert done.status == 1

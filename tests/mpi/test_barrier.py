@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from jobs import Environment, needed, run
+from jobs import Environment, needed, program_path, run
 from ranks import on_ranks
 
 from nnmpi.mpi import barrier
@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(platform.machine() != "x86_64", reason="the barrier is MPI's on other processors"),
 ]
 
-WAITING = str(Path(__file__).with_name("waiting.py"))
+WAITING = program_path("wait_in_barrier.py")
 
 
 @pytest.mark.parametrize("ranks", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4, 5, 8))])

@@ -3,9 +3,7 @@
 from pathlib import Path
 
 import pytest
-from jobs import Environment, run
-
-PROGRAMS = Path(__file__).parents[1] / "programs"
+from jobs import Environment, program_path, run
 
 
 @pytest.mark.parametrize(
@@ -13,7 +11,7 @@ PROGRAMS = Path(__file__).parents[1] / "programs"
 )
 @pytest.mark.in_turn
 def test_trains_on_any_communicator(mpi: Environment, ranks: int, tmp_path: Path) -> None:
-    command = [mpi.program("python"), str(PROGRAMS / "train_on_communicators.py")]
+    command = [mpi.program("python"), program_path("train_on_communicators.py")]
     done = run(mpi.mpiexec(ranks, *command), tmp_path).succeeded()
     assert "".join(done.out.split()) == "equal" * ranks  # line ends may come later
     assert not done.messages

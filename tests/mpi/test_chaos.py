@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chaos import PATIENCE, TRAIN
-from jobs import Run, needed, run
+from jobs import Run, needed, program_path, run
+from programs.disturb_at_random import PATIENCE, TRAIN
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
@@ -21,8 +21,11 @@ def test_chaos(train: Callable[..., Run], request: pytest.FixtureRequest, tmp_pa
     needed("openmpi")
     needed("mpich")
     runs = request.config.getoption("--chaos-runs")
-    program = str(Path(__file__).with_name("chaos.py"))
-    done = run([sys.executable, program, str(runs), "0", str(tmp_path)], tmp_path, timeout=runs * PATIENCE).succeeded()
+    done = run(
+        [sys.executable, program_path("disturb_at_random.py"), str(runs), "0", str(tmp_path)],
+        tmp_path,
+        timeout=runs * PATIENCE,
+    ).succeeded()
     exact, native = train(*TRAIN[1:], "--deterministic"), train(*TRAIN[1:])
     told = [json.loads(line) for line in done.out.splitlines()]
     assert len(told) == runs
@@ -31,7 +34,7 @@ def test_chaos(train: Callable[..., Run], request: pytest.FixtureRequest, tmp_pa
 
 
 def check(one: dict[str, Any], straight: Run) -> None:
-    """What `one` run of `chaos` told is one of the promised ends."""
+    """What `one` run of `disturb_at_random` told is one of the promised ends."""
     assert not one["hung"], one
     assert "Traceback" not in one["err"], one
     assert one["finished"], one

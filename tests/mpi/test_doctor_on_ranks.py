@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs import ROOT, TIMEOUT, Done, Environment, check_all_ended, mark, needed, run, unchanged
+from jobs import ROOT, TIMEOUT, Done, Environment, check_all_ended, mark, needed, program_path, run, unchanged
 
 pytestmark = pytest.mark.mpi
 
-DISTURBED = str(ROOT / "tests/programs/disturbed_info.py")
+DISTURBED = program_path("inform_with_fault.py")
 
 
 def facts(done: Done) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def test_no_mpi_library(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_clocks_that_differ(mpi: Environment, tmp_path: Path) -> None:
-    program = str(ROOT / "tests/programs/compare_clocks.py")
+    program = program_path("compare_clocks.py")
     done = run(mpi.mpiexec(3, mpi.program("python"), program), tmp_path).succeeded()
     ahead, took = map(int, done.out.split()[2:4])
     assert done.out.split()[:2] == ["0", "0"]

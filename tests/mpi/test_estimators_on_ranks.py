@@ -7,12 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from jobs import Environment, Job, descendants, needed, run
+from jobs import ROOT, Environment, Job, descendants, needed, program_path, run
 
 from nnmpi.mpi.host import process
 
-PROGRAMS = Path(__file__).parents[1] / "programs"
-TESTS = str(PROGRAMS.parent)
+TESTS = str(ROOT / "tests")
 LONG = 500.0
 
 # fits with two ranks below, then says who they are and waits
@@ -51,7 +50,7 @@ def started(job: Job) -> tuple[list[int], list[Path]]:
 @pytest.mark.parametrize("ranks", [2, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.in_turn
 def test_ranks_fit_together(mpi: Environment, ranks: int, tmp_path: Path) -> None:
-    command = [mpi.program("python"), str(PROGRAMS / "fit_on_ranks.py")]
+    command = [mpi.program("python"), program_path("fit_on_ranks.py")]
     done = run(mpi.mpiexec(ranks, *command), tmp_path, timeout=LONG).succeeded()
     assert "".join(done.out.split()) == "right" * ranks
 
@@ -59,20 +58,20 @@ def test_ranks_fit_together(mpi: Environment, ranks: int, tmp_path: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [2, pytest.param(3, marks=pytest.mark.more("2 ranks show it"))])
 def test_scikit_learns_checks_on_ranks(openmpi: Environment, ranks: int, tmp_path: Path) -> None:
-    command = [openmpi.program("python"), str(PROGRAMS / "check_estimators.py")]
+    command = [openmpi.program("python"), program_path("check_estimators.py")]
     done = run(openmpi.mpiexec(ranks, *command), tmp_path, timeout=LONG).succeeded()
     assert "".join(done.out.split()) == "passed" * ranks
 
 
 @pytest.mark.slow
 def test_scikit_learns_checks_with_ranks_below(openmpi: Environment, tmp_path: Path) -> None:
-    command = [openmpi.program("python"), str(PROGRAMS / "check_estimators.py"), "2"]
+    command = [openmpi.program("python"), program_path("check_estimators.py"), "2"]
     assert run(command, tmp_path, timeout=LONG).succeeded().out == "passed\n"
 
 
 @pytest.mark.slow
 def test_grid_search_is_the_same_everywhere(openmpi: Environment, tmp_path: Path) -> None:
-    alone, below = ([openmpi.program("python"), str(PROGRAMS / "grid_search.py"), n] for n in ("1", "2"))
+    alone, below = ([openmpi.program("python"), program_path("grid_search.py"), n] for n in ("1", "2"))
     outputs = [run(command, tmp_path, timeout=LONG).succeeded().out for command in (alone, below)]
     outputs += [run(openmpi.mpiexec(n, *alone), tmp_path, timeout=LONG).succeeded().out for n in (2, 4)]
     results = [json.loads(text) for text in outputs]

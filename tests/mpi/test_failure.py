@@ -10,12 +10,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs import CommandServer, Done, Environment, Job, Run, check_all_ended, mark, needed, read_metrics, run
+from jobs import (
+    CommandServer,
+    Done,
+    Environment,
+    Job,
+    Run,
+    check_all_ended,
+    mark,
+    needed,
+    program_path,
+    read_metrics,
+    run,
+)
 
 pytestmark = pytest.mark.mpi
 
 SOON = 10.0  # seconds, on a machine that may have other things to do
-FAILING = str(Path(__file__).with_name("failing.py"))
+FAILING = program_path("fail.py")
 LONG = ("train", "--data", "random:2000x64x10", "--epochs", "100000")
 
 
@@ -103,7 +115,7 @@ def test_exception_on_one_rank_ends_the_job(mpi: Environment, tmp_path: Path) ->
     assert len(done.messages) == 1
     assert re.fullmatch(r"nnmpi: rank 1 of 3 on \S+: ValueError: one of us fails", done.messages[0])
     assert done.err.count("Traceback (most recent call last)") == 1
-    assert "failing.py" in done.err
+    assert "fail.py" in done.err
     check_all_ended(tmp_path)
 
 

@@ -7,11 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-from jobs import Environment, Job, needed, read_metrics, run
+from jobs import Environment, Job, needed, program_path, read_metrics, run
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
-HAPPENING = Path(__file__).with_name("happening")
 TRAIN = ("train", "--epochs", "3", "--deterministic", "--checkpoint-every", "10steps", "--output")
 FAILURE = 77  # the update before which something happens: in the second epoch, between two checkpoints
 ROOT_VARIABLES = ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "PRTE_MCA_rmaps_default_mapping_policy")
@@ -25,7 +24,7 @@ def launch(mpi: Environment, *words: str) -> list[str]:
 def happening(directory: Path, what: int | str, times: int) -> dict[str, str]:
     """The variables with which something happens to rank 1, so many times."""
     (directory / "happened").touch()
-    path = os.pathsep.join(filter(None, [str(HAPPENING), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [program_path("fail_at_update"), os.environ.get("PYTHONPATH")]))
     return {"PYTHONPATH": path, "HAPPENS": f"{what} {FAILURE} 1 {times}", "HAPPENED": str(directory / "happened")}
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs import Done, Run, needed, run
+from jobs import Done, Run, needed, program_path, run
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
-DYING = str(Path(__file__).with_name("dying.py"))
+DYING = program_path("train_with_deaths.py")
 STEPS = 45  # of an epoch of digits
 SAMPLES = 1437  # of its training part
 FLAGS = ("--epochs", "3", "--hidden", "12", "--dropout", "0.1", "--checkpoint-every", "20steps")
@@ -18,7 +18,7 @@ EARLY = ("--early-stopping", "9")  # evaluates twice an epoch
 
 
 def dying(plan: str, directory: Path, *flags: str, ranks: int = 4) -> Done:
-    """A training on 4 ranks that go on without those that die as planned, see `dying`."""
+    """A training on 4 ranks that go on without those that die as planned, see `train_with_deaths`."""
     mpi = needed("openmpi")
     job = [mpi.program("python"), DYING, plan, "train", *FLAGS, *flags, "--output", "run"]
     return run([mpi.program("mpiexec"), "--with-ft", "ulfm", "-n", str(ranks), *job], directory, timeout=120)
@@ -119,7 +119,7 @@ def test_undisturbed_run_says_nothing_of_it(train: Callable[..., Run], tmp_path:
 def test_resumed_run_survives(train: Callable[..., Run], tmp_path: Path) -> None:
     """A death after a resume, on rank 0: the log keeps the lines from before and gets the others once."""
     mpi = needed("openmpi")
-    stopped = [mpi.program("python"), str(Path(DYING).with_name("disturbed.py")), "9", str(STEPS + 20), "1"]
+    stopped = [mpi.program("python"), program_path("train_with_fault.py"), "9", str(STEPS + 20), "1"]
     train_flags = ("train", *FLAGS, "--deterministic", "--output", "run")
     assert run(mpi.mpiexec(2, *stopped, *train_flags), tmp_path).status != 0
     done = dying(f"reduce:{STEPS}:0", tmp_path, "--deterministic", "--resume")

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from jobs import Environment, needed, run
+from jobs import Environment, needed, program_path, run
 
 from nnmpi.reduction.one_host import slice_of
 
 pytestmark = pytest.mark.mpi
 
-SHARING = str(Path(__file__).with_name("sharing.py"))
+SHARING = program_path("add_up_in_shared_memory.py")
 CASES = 14
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs import CommandServer, Done, Environment, needed, run, unchanged
+from jobs import CommandServer, Done, Environment, needed, program_path, run, unchanged
 from test_timeline import check_tracks
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
-SKEWED = str(Path(__file__).with_name("skewed.py"))
+SKEWED = program_path("train_with_other_clocks.py")
 STEPS = 45  # of an epoch of digits
 TRAIN = ("train", "--epochs", "2", "--output", "run", "--checkpoint-every", "30steps", "--timeline", "lines/t.json")
 

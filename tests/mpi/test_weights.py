@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from jobs import needed, read_metrics, run
+from jobs import needed, program_path, read_metrics, run
 from sklearn.datasets import load_digits
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
-MANY = str(Path(__file__).with_name("many.py"))
+MANY = program_path("train_many.py")
 CHANGING = {"seconds", "samples_per_second", "world_size"}
 
 

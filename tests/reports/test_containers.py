@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from jobs import CommandServer, needed, run
+from jobs import CommandServer, needed, program_path, run
 
 from nnmpi.mpi import cores
 from nnmpi.mpi.host import process
@@ -135,7 +135,7 @@ def test_what_is_no_number_of_threads_is_ignored(value: str, monkeypatch: pytest
     assert cores.preset_threads() is None
 
 
-DENY = Path(__file__).parents[1] / "programs/deny.py"
+DENY = program_path("deny_system_calls.py")
 
 
 @pytest.mark.mpi

@@ -1,6 +1,6 @@
 """A job whose ranks fail as told, started by the tests under mpiexec.
 
-``failing.py one|all|input|shared|leave|abort``
+``fail.py one|all|input|shared|leave|abort``
 """
 
 import os

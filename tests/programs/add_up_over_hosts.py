@@ -1,4 +1,4 @@
-"""Ranks add up vectors over hosts that they pretend to be: ``across.py``, with HOSTS_OF_RANKS in the environment.
+"""Ranks add up vectors over hosts that they pretend to be, as HOSTS_OF_RANKS says: ``add_up_over_hosts.py``.
 
 Rank 0 prints in JSON, for each rank and each case, whether it was added up over hosts, and whether the sums were right
 and the same everywhere.
@@ -9,7 +9,7 @@ import json
 import sys
 
 import numpy as np
-import pretended_hosts
+import train_on_pretended_hosts
 
 from nnmpi.commands.job import run
 from nnmpi.mpi.world import World
@@ -62,5 +62,5 @@ def work(world: World) -> None:
         print(json.dumps(everywhere))
 
 
-pretended_hosts.pretend()
+train_on_pretended_hosts.pretend()
 sys.exit(run(work))

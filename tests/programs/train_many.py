@@ -1,4 +1,4 @@
-"""Several trainings in one job, which saves starting MPI for each: ``many.py [HOW] JSON``, a list of command lines.
+"""Several trainings in one job, which saves starting MPI for each: ``train_many.py [HOW] JSON``, command lines.
 
 With HOW ``plain`` the deterministic reduction is replaced by what it must not be, a sum in the order of the ranks. With
 ``messages`` it does not use shared memory, as on several hosts.

@@ -1,4 +1,4 @@
-"""``deny.py NAME[,NAME...] COMMAND...``: runs COMMAND where these system calls fail with EPERM, as in containers."""
+"""Runs a command where system calls fail with EPERM, as in containers: ``deny_system_calls.py NAME[,…] COMMAND…``."""
 
 import ctypes
 import os

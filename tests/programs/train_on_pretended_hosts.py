@@ -1,6 +1,7 @@
 """Lets the ranks of one machine believe that they are on several hosts: HOSTS_OF_RANKS=0,0,1 in the environment.
 
-Ranks with the same number share memory, and send to the others. As a program: ``pretended_hosts.py nnmpi-arguments…``.
+Ranks with the same number share memory, and send to the others. As a program:
+``train_on_pretended_hosts.py nnmpi-arguments…``.
 """
 
 import os

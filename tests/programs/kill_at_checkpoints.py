@@ -1,4 +1,4 @@
-"""Kills a training with a checkpoint at every step, again and again: ``killed_checkpoints.py KILLS SEED DIRECTORY``.
+"""Kills a training with a checkpoint at every step, again and again: ``kill_at_checkpoints.py KILLS SEED DIRECTORY``.
 
 Each training is a child made by fork, for speed, that goes on with ``--resume`` and is killed -9 at a random moment
 after it has begun to write. Prints one JSON object for each kill: the updates of the newest complete checkpoint on the

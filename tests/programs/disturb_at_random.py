@@ -1,7 +1,7 @@
-"""Random disturbances of trainings, one JSON object for each: ``chaos.py RUNS SEED DIRECTORY [KIND…]``.
+"""Random disturbances of trainings, one JSON object for each: ``disturb_at_random.py RUNS SEED DIRECTORY [KIND…]``.
 
-A run is drawn from its seed alone, so that one that went wrong can be done again: ``chaos.py 1 SEED DIRECTORY``.
-What has to come out stands in ``test_chaos.py``.
+A run is drawn from its seed alone, so that one that went wrong can be done again: ``disturb_at_random.py 1 SEED
+DIRECTORY``. What has to come out stands in ``test_chaos.py``.
 
 survive    4 ranks with fault tolerance; one to three are killed -9, some are stopped and continued
 native     the same without --deterministic
@@ -23,17 +23,16 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from jobs import Environment, Job, environments, read_metrics
+from jobs import Environment, Job, environments, program_path, read_metrics
 
 TRAIN = ("train", "--epochs", "12", "--hidden", "32", "--dropout", "0.1", "--checkpoint-every", "30steps")
-CHAOTIC = str(Path(__file__).with_name("chaotic.py"))
 PATIENCE = 180.0  # seconds until a run counts as hung; it takes about three on a quiet machine
 KINDS = ("survive", "survive", "native", "end")
 
 
 def command(mpi: Environment, ranks: int, *flags: str, tolerant: bool = False) -> list[str]:
     ft = ["--with-ft", "ulfm"] if tolerant else []
-    python = [mpi.program("python"), CHAOTIC, *TRAIN, *flags, "--output", "run"]
+    python = [mpi.program("python"), program_path("train_observed.py"), *TRAIN, *flags, "--output", "run"]
     return [mpi.program("mpiexec"), *ft, "-n", str(ranks), *python]
 
 

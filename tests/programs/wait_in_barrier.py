@@ -1,5 +1,6 @@
-"""Ranks wait for each other in a barrier of their own: ``waiting.py [foreign|die]``; ``foreign``: on another processor.
+"""Ranks wait for each other in a barrier of their own: ``wait_in_barrier.py [foreign|die]``.
 
+``foreign``: on another processor.
 ``die``: the last rank is killed in the middle of a barrier, and rank 0 prints how many barriers each survivor passed.
 Else rank 0 prints in JSON for each rank whether the barrier was nnmpi's own, and whether it ever let a rank through
 before all had come.

@@ -1,4 +1,4 @@
-"""Ranks add up what lies in shared memory: ``sharing.py [refused|renamed]``.
+"""Ranks add up what lies in shared memory: ``add_up_in_shared_memory.py [refused|renamed]``.
 
 ``refused``: the system does not let rank 1 open the memory; ``renamed``: it opens another file in its place. Rank 0
 prints in JSON whether there was shared memory on each rank, and whether the sums were right.
