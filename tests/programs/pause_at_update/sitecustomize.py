@@ -1,6 +1,6 @@
 """A training that pauses: Python imports this file when it starts, if its directory is on PYTHONPATH.
 
-Before update PAUSE_AT, every rank leaves a file PAUSE_FILE.RANK and waits until PAUSE_FILE exists, or a signal comes.
+Before update PAUSE_AT, counted from 1, every rank leaves a file PAUSE_FILE.RANK and waits until PAUSE_FILE exists, or a signal comes.
 """
 
 import os
@@ -16,7 +16,7 @@ if "PAUSE_FILE" in os.environ and {"OMPI_COMM_WORLD_RANK", "PMI_RANK"} & {*os.en
     at, file = int(os.environ["PAUSE_AT"]), Path(os.environ["PAUSE_FILE"])
 
     def pause(*arguments: object, k: int, **numbers: object) -> None:
-        if k != at:
+        if k + 1 != at:  # k counts from 0
             return
         read, write = os.pipe()
         os.set_blocking(write, False)
