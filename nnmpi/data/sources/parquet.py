@@ -29,10 +29,11 @@ def open_table(name: str) -> Any:
 
     paths = files_of(name, (".parquet",))
     types: dict[str, Any] = {}
+    footers: dict[str, Any] = {}  # of the files: they need not be read again for each group
     groups: list[tuple[str, int, int]] = []  # the file, its row group, the rows in it
     for path in paths:
         with _opened(name, path) as file:
-            schema = file.schema_arrow
+            schema, footers[path] = file.schema_arrow, file.metadata
             if types and list(types.items()) != list(zip(schema.names, schema.types, strict=True)):
                 raise InputError(f"--data {name}: {path} has other columns, or of other types, than {paths[0]}")
             types = dict(zip(schema.names, schema.types, strict=True))
@@ -44,7 +45,7 @@ def open_table(name: str) -> Any:
         row = 0
         for path, group, rows in groups:
             if row + rows > first and row < stop:
-                with _opened(name, path) as file:
+                with _opened(name, path, footers[path]) as file:
                     start = row
                     for batch in file.iter_batches(ROWS_AT_ONCE, [group], columns, use_threads=False):
                         if start >= stop:
@@ -59,13 +60,13 @@ def open_table(name: str) -> Any:
 
 
 @contextlib.contextmanager
-def _opened(name: str, path: str) -> Iterator[Any]:
+def _opened(name: str, path: str, footer: Any = None) -> Iterator[Any]:
     """A file that is read in small steps; what goes wrong is said in one line."""
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file:
+        with parquet.ParquetFile(path, metadata=footer, pre_buffer=False, buffer_size=BUFFER) as file:
             yield file
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
