@@ -22,8 +22,8 @@ from safetensors.numpy import load_file
 ROOT = Path(__file__).parents[1]
 PROGRAMS = ROOT / "tests/programs"
 LAUNCHER_VARIABLES = ("OMPI_", "PMI_", "PMIX_", "PRTE_", "SLURM_", "HYDRA_", "MPI_LOCAL", "MPIR_CVAR_")
-TIMEOUT = 60.0
-ENDED = 20.0  # seconds within which the processes of a job that ended are gone
+TIMEOUT = 180.0  # seconds: on a machine that does other work, too
+ENDED = 60.0  # seconds within which the processes of a job that ended are gone
 
 
 def program_path(name: str) -> str:
@@ -152,7 +152,7 @@ class Job:
         for pid in below:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(30)
 
     def __enter__(self) -> "Job":
         return self
@@ -204,7 +204,7 @@ class CommandServer:
         )
         self._requests = 0
 
-    def __call__(self, *arguments: str, cwd: Path | None = None, timeout: int = 30, **more_variables: str) -> Done:
+    def __call__(self, *arguments: str, cwd: Path | None = None, timeout: int = 120, **more_variables: str) -> Done:
         assert self._process.stdin
         assert self._process.stdout
         self._requests += 1
@@ -223,7 +223,7 @@ class CommandServer:
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(30)
         self._process.stdout.close()
 
 

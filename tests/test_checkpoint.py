@@ -149,7 +149,7 @@ class Disk:
 
     def fsync(self, descriptor: int) -> None:
         self.works.set()
-        assert self.goes_on.wait(20)
+        assert self.goes_on.wait(60)
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def writer(tmp_path: Path, disk: Disk) -> Iterator[CheckpointWriter]:
     """With a checkpoint of update 1 on its way to the disk."""
     writer = CheckpointWriter(tmp_path, 9, None)
     writer.save(checkpoint(1))
-    assert disk.works.wait(20)
+    assert disk.works.wait(60)
     yield writer
     disk.goes_on.set()
     writer.close()
@@ -280,7 +280,7 @@ def test_whatever_goes_wrong_in_the_thread_nobody_waits_in_vain(
 
     writer.save(checkpoint(1))
     threading.Thread(target=flush, daemon=True).start()
-    assert told.wait(20)
+    assert told.wait(60)
     writer.close()
 
 

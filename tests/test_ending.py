@@ -27,7 +27,7 @@ def test_further_signal_ends_it() -> None:
         process.stdout.readline()
         end(process.pid, 0.01, "note: waits for node7")
         try:
-            _, errors = process.communicate(timeout=10)
+            _, errors = process.communicate(timeout=60)
         finally:
             process.kill()
     assert process.returncode == 7

@@ -80,10 +80,12 @@ def test_each_write_begins_with_the_erasure_and_ends_with_a_newline(monkeypatch:
     monkeypatch.setattr(progress, "PERIOD", 0.01)
     display = Display(session(), "live", Terminal(True))
     wait_for(lambda: len(writes.all) > 5)
+    drawn = len(writes.all)
     display.epoch(METRICS)
     display.close()
     assert all(write.endswith("\n") for write in writes.all)
-    assert all(write.startswith("\x1b[1A\x1b[2K") for write in writes.all[1:])
+    # the line of the epoch stays, so that what may be drawn once more after it has nothing to erase
+    assert all(write.startswith("\x1b[1A\x1b[2K") for write in writes.all[1 : drawn + 1])
     assert [line for line in shown(writes.getvalue()) if line] == [epoch_line(METRICS, 2, 200, 79)]
 
 

@@ -150,7 +150,7 @@ class Played:
 
     def signalled(self, number: signal.Signals) -> str:
         """Send a signal to the script alone, when it and its training catch it; what it said in the end."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while not ((self.directory / "waiting").exists() and self._catches(number)):
             assert time.monotonic() < end
             time.sleep(0.02)

@@ -26,7 +26,7 @@ TRAININGS = {
     ),
 }
 FORMS = ("none", "fp16", "bf16", "powersgd:4", "powersgd:1")
-SEEDS = (42,)
+SEEDS = (42, 1, 2)
 STYLES = {"none": {"lw": 5, "alpha": 0.3, "color": "black"}}
 
 
@@ -58,7 +58,8 @@ def main(image: str) -> None:
                     loss.plot(epochs, [m["train_loss"] for m in runs[0]], label=form, **style)
                     accuracy.plot(epochs, [m["test_accuracy"] for m in runs[0]], label=form, **style)
                     ends = [run[-1]["test_accuracy"] for run in runs]
-                    cells.append(f"{sum(ends) / len(ends):.4f}")
+                    cells.append(f"{sum(ends) / len(ends):.4f} ({min(ends):.4f} to {max(ends):.4f})")
+                    print(f"{title}, {form}: {ends}", file=sys.stderr, flush=True)
                 loss.set(title=title, ylabel="training loss", yscale="log")
                 accuracy.set(ylabel="test accuracy", xlabel="epoch")
                 accuracy.legend(title="--compress", loc="lower right")

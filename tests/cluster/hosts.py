@@ -51,7 +51,7 @@ def why_not() -> str:
     return ""
 
 
-def run(*command: object, timeout: float = 30) -> str:
+def run(*command: object, timeout: float = 120) -> str:
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=timeout)
     assert done.returncode == 0, f"{command}: {done.stderr}"
     return done.stdout
@@ -71,7 +71,7 @@ class Host:
         namespaces = ("--net", "--uts", "--ipc", "--mount", "--pid")
         return ["nsenter", "-t", str(self.pid), *namespaces, "env", f"--chdir={cwd or '/'}", "TMPDIR=/tmp", *words]
 
-    def run(self, *words: str, timeout: float = 30) -> str:
+    def run(self, *words: str, timeout: float = 120) -> str:
         return run(*self.command(*words), timeout=timeout)
 
     def path(self, path: str) -> Path:
@@ -139,7 +139,7 @@ class Cluster:
             self._end(host)
         if "switch" in self._processes:
             self._processes["switch"].kill()
-            self._processes["switch"].wait(10)
+            self._processes["switch"].wait(60)
 
     def on_switch(self, *words: object) -> str:
         return run("nsenter", "-t", self._processes["switch"].pid, "--net", *words)
@@ -183,7 +183,7 @@ class Cluster:
         if process:
             if host.pid and process.poll() is None:
                 os.kill(host.pid, signal.SIGKILL)
-            process.wait(10)
+            process.wait(60)
 
     def link_down(self, host: Host) -> None:
         """Pull its cable."""
@@ -234,7 +234,7 @@ def other_network(pid: int) -> bool:
     return os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
 
 
-def wait_for(condition: Callable[[], object], log: Path | None = None, timeout: float = 30) -> None:
+def wait_for(condition: Callable[[], object], log: Path | None = None, timeout: float = 120) -> None:
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, log.read_text() if log else f"not so after {timeout} s"

@@ -63,7 +63,7 @@ def end_pause(directory: Path) -> None:
 
 
 def wait_for_no_processes(hosts: list[Host]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while processes := {host.name: host.processes() for host in hosts if host.processes()}:
         assert time.monotonic() < end, processes
         time.sleep(0.05)

@@ -72,7 +72,7 @@ class Slurm:
     def __exit__(self, *error: object) -> None:
         for process in self._daemons.values():
             process.kill()
-            process.wait(10)
+            process.wait(60)
 
     def start(self) -> None:
         """Start the daemons that do not run, and wait until all nodes are idle."""
@@ -97,7 +97,7 @@ class Slurm:
         settings = (f"SLURM_CONF={self.directory}/slurm.conf", *(f"{n}={v}" for n, v in SHARED_CORES.items()))
         return self.cluster.hosts[0].command("env", *settings, *words, cwd=cwd)
 
-    def __call__(self, *words: str, cwd: Path | None = None, timeout: float = 60) -> str:
+    def __call__(self, *words: str, cwd: Path | None = None, timeout: float = 180) -> str:
         """What a command of Slurm prints."""
         return run(*self.command(*words, cwd=cwd), timeout=timeout)
 

@@ -26,7 +26,7 @@ from jobs import (
 
 pytestmark = pytest.mark.mpi
 
-SOON = 10.0  # seconds, on a machine that may have other things to do
+SOON = 40.0  # seconds, on a machine that may have other things to do
 FAILING = program_path("fail.py")
 LONG = ("train", "--data", "random:2000x64x10", "--epochs", "100000")
 
@@ -58,7 +58,7 @@ def check_killed(mpi: Environment, ranks: int, rank: int, tmp_path: Path) -> Non
     with training(mpi, ranks, tmp_path) as job:
         os.kill(job.rank_pid(rank), signal.SIGKILL)
         killed = time.monotonic()
-        done = job.wait(30)
+        done = job.wait()
         assert time.monotonic() - killed < SOON
     assert done.status != 0
     assert "Traceback" not in done.err

@@ -80,7 +80,7 @@ def test_a_crash_that_repeats_is_not_restarted_again(mpi: Environment, tmp_path:
 
 
 def wait_for_an_epoch(job: Job, directory: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not ((directory / "metrics.jsonl").exists() and read_metrics(directory)):
         assert job.process.poll() is None, job.output()
         assert time.monotonic() < deadline
@@ -93,7 +93,7 @@ def test_a_signal_ends_the_training_with_a_checkpoint(library: str, name: str, t
     with Job(launch(needed(library), "-n", "2", "--restarts", "2", "--", *train), tmp_path) as job:
         wait_for_an_epoch(job, tmp_path / "run")
         job.process.send_signal(getattr(signal, name))
-        done = job.wait(60)
+        done = job.wait()
     assert done.status == 128 + getattr(signal, name)
     assert list((tmp_path / "run/checkpoints").glob("*.json"))
     assert "restart" not in done.err
@@ -104,7 +104,7 @@ def test_a_second_interrupt_ends_all_at_once(mpi: Environment, tmp_path: Path) -
     """Rank 1 has stopped, so that no step ends any more."""
     stopped = happening(tmp_path, int(signal.SIGSTOP), 1)
     with Job(launch(mpi, "-n", "2", "--restarts", "2", "--", *TRAIN, "run"), tmp_path, **stopped) as job:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not (tmp_path / "happened").read_text():
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -113,10 +113,10 @@ def test_a_second_interrupt_ends_all_at_once(mpi: Environment, tmp_path: Path) -
         time.sleep(1)
         assert job.process.poll() is None
         job.process.send_signal(signal.SIGINT)
-        done = job.wait(30)
+        done = job.wait()
     assert done.status == 130
     assert "restart" not in done.err
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(Path(f"/proc/{rank}").exists() for rank in ranks):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
 DISTURBED = program_path("train_with_fault.py")
 TIMEOUT = 4  # seconds; ranks that start on a busy machine may wait for each other for less
-ENDS = 15.0  # seconds after which a stalled job has ended at the latest
+ENDS = 45.0  # seconds after which a stalled job has ended at the latest
 STEPS = 45  # of an epoch of digits
 RANKS = 3
 
@@ -32,7 +32,7 @@ def stalled(mpi: Environment, what: int | str, rank: int, cwd: Path, *flags: str
         started = time.monotonic()
         done = job.wait()
         assert time.monotonic() - started < TIMEOUT + ENDS
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while left := [pid for pid in pids if b"train_with_fault.py" in command_line(pid)]:
         assert time.monotonic() < end, left
         time.sleep(0.05)

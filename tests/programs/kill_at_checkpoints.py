@@ -43,10 +43,10 @@ def start() -> int:
 for _ in range(kills):
     before = max(updates(), default=0)
     pid = start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while max(updates(), default=0) <= before:  # it is up, and writes
         assert os.waitpid(pid, os.WNOHANG)[0] == 0, (directory / "output").read_text()
-        assert time.monotonic() < deadline, "no checkpoint in 30 s"
+        assert time.monotonic() < deadline, "no checkpoint in 120 s"
         time.sleep(0.001)
     time.sleep(draw.uniform(0, 0.05))
     os.kill(pid, signal.SIGKILL)

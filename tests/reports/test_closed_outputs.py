@@ -96,5 +96,5 @@ def test_pipe_that_does_not_block_loses_nothing(directory: Path) -> None:
         os.close(writer)
         with open(reader) as pipe:
             lines = pipe.read().splitlines()
-        assert process.wait(60) == 0
+        assert process.wait(180) == 0
     assert len(lines) == 60_000

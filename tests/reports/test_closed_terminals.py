@@ -37,7 +37,7 @@ def test_hangup_stops_with_a_checkpoint(flags: tuple[str, ...], tmp_path: Path) 
     with Job([NNMPI, *LONG, *flags], tmp_path) as job:
         wait_until(lambda: epochs(tmp_path / "run") or job.process.poll() is not None)
         job.process.send_signal(signal.SIGHUP)
-        done = job.wait(60)
+        done = job.wait()
     assert done.status == 129
     assert list((tmp_path / "run/checkpoints").glob("*.json"))
     assert "stopped by SIGHUP" in done.err
@@ -49,7 +49,7 @@ def test_hangup_of_one_rank_stops_all_with_a_checkpoint(mpi: Environment, tmp_pa
     with Job(mpi.nnmpi(3, *LONG), tmp_path) as job:
         wait_until(lambda: epochs(tmp_path / "run") or job.process.poll() is not None)
         os.kill(job.rank_pid(1), signal.SIGHUP)
-        done = job.wait(60)
+        done = job.wait()
     assert list((tmp_path / "run/checkpoints").glob("*.json"))
     assert "stopped by SIGHUP" in done.err
 
@@ -61,7 +61,7 @@ def test_nohup_goes_on(tmp_path: Path) -> None:
         before = epochs(tmp_path / "run")
         wait_until(lambda: epochs(tmp_path / "run") > before + 2)
         job.process.send_signal(signal.SIGTERM)
-        assert job.wait(60).status == 143
+        assert job.wait().status == 143
 
 
 @pytest.mark.mpi
@@ -80,7 +80,7 @@ def test_stopped_job_stands_still_and_goes_on(mpi: Environment, restarts: str, t
         job.process.send_signal(signal.SIGCONT)
         wait_until(lambda: epochs(tmp_path / "run") > before + 2)
         job.process.send_signal(signal.SIGINT)
-        done = job.wait(60)
+        done = job.wait()
     assert done.status == 130
     assert "no progress" not in done.err
 

@@ -35,7 +35,7 @@ def test_killed_mpiexec_leaves_no_rank(mpi: Environment, way: str, tmp_path: Pat
     with Job(mpi.mpiexec(3, *words), tmp_path, **mark(tmp_path)) as job:
         wait_for_an_epoch(job, tmp_path / "run")
         job.process.kill()
-        job.process.wait(10)
+        job.process.wait(60)
         check_all_ended(tmp_path)
         assert not list(Path(job.scratch).glob("ompi.*"))
 
@@ -46,7 +46,7 @@ def test_killed_mpirun_leaves_no_rank_under_fault_tolerance(tmp_path: Path) -> N
     with Job(command, tmp_path, **mark(tmp_path)) as job:
         wait_for_an_epoch(job, tmp_path / "run")
         job.process.kill()
-        job.process.wait(10)
+        job.process.wait(60)
         check_all_ended(tmp_path)
 
 
@@ -56,7 +56,7 @@ def test_launcher_ends_with_nnmpi_launch(mpi: Environment, name: str, tmp_path: 
     with Job(command, tmp_path, **mark(tmp_path)) as job:
         wait_for_an_epoch(job, tmp_path / "run")
         job.process.send_signal(getattr(signal, name))
-        job.process.wait(30)
+        job.process.wait(60)
         check_all_ended(tmp_path)
 
 

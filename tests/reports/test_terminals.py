@@ -76,7 +76,7 @@ def on_a_terminal(command: list[str], cwd: Path, **more: str) -> bytes:
                 shown += data
         except OSError:  # the end of a terminal
             pass
-        assert process.wait(60) == 0, shown
+        assert process.wait(180) == 0, shown
     os.close(main)
     return shown
 

@@ -1,6 +1,7 @@
 """A training that pauses: Python imports this file when it starts, if its directory is on PYTHONPATH.
 
-Before update PAUSE_AT, counted from 1, every rank leaves a file PAUSE_FILE.RANK and waits until PAUSE_FILE exists, or a signal comes.
+Before update PAUSE_AT, counted from 1, every rank leaves a file PAUSE_FILE.RANK and waits until PAUSE_FILE exists, or a
+signal comes.
 """
 
 import os
