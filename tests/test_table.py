@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from ranks import on_ranks
 from sklearn.compose import ColumnTransformer
@@ -405,3 +406,19 @@ def test_a_large_csv_file_says_how_to_convert_it(tmp_path, monkeypatch):
     assert open_source(name, columns=COLUMNS).note == ""
     monkeypatch.setattr("nnmpi.data.sources.csv.LARGE", 1000)
     assert f"nnmpi convert {name} table.parquet" in open_source(name, columns=COLUMNS).note
+
+
+def test_the_footer_of_a_parquet_file_is_read_once(tmp_path, monkeypatch):
+    """It may be long, and a file has many row groups."""
+    name, footers = parquet(FRAME, tmp_path), []
+    original = pq.ParquetFile
+
+    def opened(path, metadata=None, **more):
+        footers.append(metadata)
+        return original(path, metadata=metadata, **more)
+
+    monkeypatch.setattr(pq, "ParquetFile", opened)
+    source = open_source(name, columns=COLUMNS)
+    source.read(np.arange(source.size), np.empty((source.size, source.features), source.dtype))
+    assert len(footers) > 3
+    assert footers.count(None) == 1
