@@ -20,7 +20,6 @@ import pytest
 from safetensors.numpy import load_file
 
 ROOT = Path(__file__).parents[1]
-PROGRAMS = ROOT / "tests/programs"
 LAUNCHER_VARIABLES = ("OMPI_", "PMI_", "PMIX_", "PRTE_", "SLURM_", "HYDRA_", "MPI_LOCAL", "MPIR_CVAR_")
 TIMEOUT = 180.0  # seconds: on a machine that does other work, too
 ENDED = 60.0  # seconds within which the processes of a job that ended are gone
@@ -28,7 +27,7 @@ ENDED = 60.0  # seconds within which the processes of a job that ended are gone
 
 def program_path(name: str) -> str:
     """A program of tests, or the directory of a ``sitecustomize`` of theirs."""
-    return str(PROGRAMS / name)
+    return str(ROOT / "tests/programs" / name)
 
 
 @dataclass(frozen=True)

@@ -80,13 +80,15 @@ def test_each_write_begins_with_the_erasure_and_ends_with_a_newline(monkeypatch:
     monkeypatch.setattr(progress, "PERIOD", 0.01)
     display = Display(session(), "live", Terminal(True))
     wait_for(lambda: len(writes.all) > 5)
-    drawn = len(writes.all)
     display.epoch(METRICS)
     display.close()
+    stays = epoch_line(METRICS, 2, 200, 79)
     assert all(write.endswith("\n") for write in writes.all)
-    # the line of the epoch stays, so that what may be drawn once more after it has nothing to erase
-    assert all(write.startswith("\x1b[1A\x1b[2K") for write in writes.all[1 : drawn + 1])
-    assert [line for line in shown(writes.getvalue()) if line] == [epoch_line(METRICS, 2, 200, 79)]
+    after_stays = next(i for i, write in enumerate(writes.all) if stays in write) + 1
+    # before the first write there is nothing to erase, and after the line that stays
+    erasing = [write for i, write in enumerate(writes.all) if i not in (0, after_stays)]
+    assert all(write.startswith("\x1b[1A\x1b[2K") for write in erasing)
+    assert [line for line in shown(writes.getvalue()) if line] == [stays]
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80, 120])

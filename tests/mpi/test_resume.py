@@ -90,7 +90,7 @@ def test_second_interrupt_ends_at_once(tmp_path: Path) -> None:
         time.sleep(0.5)
         assert job.process.poll() is None  # it would finish its step first
         job.process.send_signal(signal.SIGINT)
-        assert job.wait().status == -signal.SIGINT
+        assert job.wait(30).status == -signal.SIGINT  # it would rest for a minute
 
 
 def wait_for_an_epoch(job: Job, directory: Path) -> None:

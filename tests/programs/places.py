@@ -1,4 +1,4 @@
-"""Where the programs of tests come into a training: before or after what it does in each of these places."""
+"""Places of a training, by name: a program of tests does something of its own before or after what is done there."""
 
 import contextlib
 import importlib
@@ -13,7 +13,7 @@ import numpy as np
 
 Act = Callable[..., object]
 
-# each place by the names of the functions that are called there, as module:name
+# the functions that are called in each place, as module:name
 PLACES = {
     "start": ["nnmpi.commands.job:library_or_alone"],  # before MPI starts
     "world": ["nnmpi.mpi.world:World.__init__"],  # MPI has started
