@@ -25,7 +25,7 @@ from nnmpi.setting import (
     shown,
     whole,
 )
-from nnmpi.settings_together import settle
+from nnmpi.settings_together import complete_settings
 
 LOGS = ("tensorboard", "mlflow")
 
@@ -207,7 +207,7 @@ class Config:
             allowed = ", ".join(meta["choices"]) or meta["allowed"]
             if value not in meta["choices"] if meta["choices"] else meta["check"] and not meta["check"](value):
                 raise InputError(f"{flag_of(f.name)} is {shown(value)}; allowed are {allowed}")
-        settle(self)
+        complete_settings(self)
 
     def as_json(self) -> dict[str, Any]:
         """The settings as plain JSON values."""

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from nnmpi.config import Config
 
 
-def settle(config: "Config") -> None:
-    """Refuse settings that do not go together, and settle those that others decide.
+def complete_settings(config: "Config") -> None:
+    """Refuse settings that contradict each other, and set those that follow from others.
 
     Raises
     ------
@@ -23,8 +23,8 @@ def settle(config: "Config") -> None:
             f"--bucket-mb {config.bucket_mb:g} does not go with --deterministic, which exchanges all sums at once; "
             "leave out one of the two"
         )
-    _settle_compression(config)
-    _settle_validation(config)
+    _check_compression(config)
+    _check_validation(config)
     if config.task == "regression" and config.loss not in ("auto", "mse"):
         raise InputError(f"--loss {config.loss} is for classes and --task regression for numbers; allowed is mse")
     if config.task == "multilabel" and config.loss not in ("auto", "binary-cross-entropy"):
@@ -41,7 +41,7 @@ def settle(config: "Config") -> None:
         )
 
 
-def _settle_compression(config: "Config") -> None:
+def _check_compression(config: "Config") -> None:
     """Refuse compressed gradients where sums are to be exact, or MPI is to make them."""
     if config.compress == "none":
         object.__setattr__(config, "compress", None)  # frozen: this is still the making of it
@@ -59,7 +59,7 @@ def _settle_compression(config: "Config") -> None:
         )
 
 
-def _settle_validation(config: "Config") -> None:
+def _check_validation(config: "Config") -> None:
     """Decide how large the validation part is, and refuse to watch one that is not there."""
     fraction = config.validation_fraction
     if config.validation_data and fraction:

@@ -17,8 +17,8 @@ class ThreadWorld(World):
 
     def __init__(self, rank: int, slots: list[Any], barrier: threading.Barrier) -> None:
         self.rank, self.size, self.host, self.position = rank, len(slots), f"host{rank}", Position()
-        self.started, self.origin, self.recovers = self.size, list(range(self.size)), False
-        self.farewell, self.addresses = lambda: None, Addresses(self)
+        self.initial_size, self.initial_ranks, self.recovers = self.size, list(range(self.size)), False
+        self.before_exit, self.addresses = lambda: None, Addresses(self)
         self._slots, self._barrier = slots, barrier
 
     def _from_all(self, value: Any) -> list[Any]:

@@ -39,13 +39,13 @@ class Small(World):
     """A world whose next communicator holds the ranks in `left`."""
 
     def __init__(self, hosts: str, left: list[int]) -> None:
-        self.host, self.rank, self.size, self.started = hosts[left[0]], 0, len(hosts), len(hosts)
-        self.origin, self.recovers, self.addresses = list(range(len(hosts))), True, SmallAddresses(self, hosts)
+        self.host, self.rank, self.size, self.initial_size = hosts[left[0]], 0, len(hosts), len(hosts)
+        self.initial_ranks, self.recovers, self.addresses = list(range(len(hosts))), True, SmallAddresses(self, hosts)
         self.position = Position()
         self.comm = SimpleNamespace(Revoke=lambda: None, Shrink=lambda: left)
 
-    def adopt(self, comm: list[int]) -> None:
-        self.origin, self.size = comm, len(comm)
+    def shrink_to(self, comm: list[int]) -> None:
+        self.initial_ranks, self.size = comm, len(comm)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ class Small(World):
 def test_these_go_on(hosts: str, left: list[int]) -> None:
     world = Small(hosts, left)
     shrink(world, list(range(len(hosts))))
-    assert world.origin == left
+    assert world.initial_ranks == left
     assert world.lost == [rank for rank in range(len(hosts)) if rank not in left]
 
 
@@ -72,18 +72,18 @@ def test_these_go_on(hosts: str, left: list[int]) -> None:
 )
 def test_hosts_without_ranks_are_known(hosts: str, left: list[int], silent: list[str]) -> None:
     world = Small(hosts, left)
-    world.adopt(left)
-    assert world.addresses.silent == silent
-    assert world.addresses.leads  # it is the first of `left`
+    world.shrink_to(left)
+    assert world.addresses.hosts_without_ranks == silent
+    assert world.addresses.is_first_on_host  # it is the first of `left`
 
 
 def test_one_rank_leads_on_each_host() -> None:
     world = Small("AABB", [1, 2, 3])
-    world.adopt([1, 2, 3])
+    world.shrink_to([1, 2, 3])
     leads = []
-    for number, rank in enumerate(world.origin):
+    for number, rank in enumerate(world.initial_ranks):
         world.rank, world.host = number, "AABB"[rank]
-        leads.append(world.addresses.leads)
+        leads.append(world.addresses.is_first_on_host)
     assert leads == [True, True, False]
 
 

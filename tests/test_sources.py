@@ -11,7 +11,7 @@ import pytest
 import sklearn.datasets
 
 from nnmpi.data import npy
-from nnmpi.data.sources import SOURCES, open_source
+from nnmpi.data.sources import SOURCES, Columns, open_source
 from nnmpi.data.sources.built_in import TABLES
 from nnmpi.data.sources.synthetic import ROWS_AT_ONCE
 from nnmpi.data.targets import targets_of
@@ -63,6 +63,15 @@ def test_built_in_is_the_table_of_scikit_learn(name):
     assert (source.y == table.target).all()
     assert source.y.dtype == table.target.dtype
     assert (rows_of(source, np.arange(source.size)) == table.data).all()
+
+
+def test_built_in_name_wins_over_a_directory_of_that_name(tmp_path, monkeypatch):
+    """Such as `nnmpi train iris --output iris` leaves behind: the same command means the same the next time."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "iris").mkdir()
+    (tmp_path / "iris" / "rows.csv").write_text("a,b,y\n" + "1,2,0\n3,4,1\n" * 20)
+    assert open_source("iris").size == 150
+    assert open_source("./iris", columns=Columns(target=("y",))).size == 40
 
 
 def test_digits_are_images():

@@ -8,7 +8,7 @@ import pytest
 
 from nnmpi.launching import restarts as module
 from nnmpi.launching.find_mpiexec import Launcher
-from nnmpi.launching.forward_signals import Passing
+from nnmpi.launching.forward_signals import SignalForwarder
 from nnmpi.launching.hostfile import Host
 from nnmpi.launching.mpiexec_command import Job
 from nnmpi.launching.restarts import once, supervise
@@ -61,10 +61,10 @@ class Play:
 def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
     made = Play(tmp_path)
 
-    def sleep(self: Passing, seconds: float) -> None:
+    def sleep(self: SignalForwarder, seconds: float) -> None:
         made.pauses.append(seconds)
 
-    monkeypatch.setattr(Passing, "sleep", sleep)
+    monkeypatch.setattr(SignalForwarder, "sleep", sleep)
     return made
 
 

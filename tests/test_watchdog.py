@@ -256,7 +256,7 @@ def test_who_was_given_up_is_told_to_end(job: Recorder) -> None:
         with started(world, LONG) as dog:
             at(world, 20)
             if world.rank == 0:
-                dog.dismiss([2])
+                dog.end_ranks([2])
             job.wait_for(lambda: bool(job.signals))
 
     on_ranks(3, rank)

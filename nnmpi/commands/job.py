@@ -29,7 +29,7 @@ def _agree_to_start(world: World, refusal: CommandError | None) -> None:
         with world.together():
             if refusal:
                 raise refusal
-        world.settle()
+        world.agree_on_end()
 
     recovering(world, attempt, lambda: None)
 
@@ -51,7 +51,7 @@ def run(work: Callable[[World], int | None], refusal: CommandError | None = None
     end_with(launchers)
     world = World(mpi)
     witness.watch(world.rank)
-    world.farewell = witness.leave
+    world.before_exit = witness.leave
     status = 0
     try:
         _agree_to_start(world, refusal)
@@ -75,7 +75,7 @@ def run(work: Callable[[World], int | None], refusal: CommandError | None = None
         name = f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {type(error).__name__}: {error}"
         world.fail(name if status == 130 else f"{traceback.format_exc()}{name}", status)
     sys.stdout.flush()
-    world.farewell()
+    world.before_exit()
     if world.recovers:
         _leave(world, status)
     if not alone:
@@ -87,9 +87,9 @@ def _leave(world: World, status: int) -> NoReturn:
     """Leave without ending MPI, which would wait for ever for a rank that dies meanwhile (open-mpi/ompi#11404)."""
     if status == 0:
         with contextlib.suppress(world.mpi.Exception):
-            world.settle()
-        if world.addresses.silent and world.addresses.leads:
-            hosts = ", ".join(world.addresses.silent)
+            world.agree_on_end()
+        if world.addresses.hosts_without_ranks and world.addresses.is_first_on_host:
+            hosts = ", ".join(world.addresses.hosts_without_ranks)
             end_launcher(
                 f"note: stopping mpirun, which still waits for {hosts}; the training finished, whatever the exit "
                 "status of mpirun"

@@ -54,11 +54,11 @@ def train(config: Config, world: World, screen: Screen | None = None) -> None:
             check_same(world, {"code": code(), "settings": json.dumps(config.as_json()).encode()})
             watchdog.start()
             run.train()
-            world.settle()
+            world.agree_on_end()
 
         def agree() -> None:
             if world.rank == 0:
-                watchdog.dismiss(world.lost)
+                watchdog.end_ranks(world.lost)
             run.agree()
 
         recovering(world, attempt, agree)

@@ -45,7 +45,7 @@ def gather(world: World, threads: int, output: Path, shm: dict[str, int] | None)
     world.position.enter("gathering facts")
     world.addresses.meet()
     ranks = _from_all(world, rank_facts(world, threads) | {"shm": shm})
-    hosts = _from_all(world, host_facts_of(world) if world.addresses.leads else None)
+    hosts = _from_all(world, host_facts_of(world) if world.addresses.is_first_on_host else None)
     facts: Facts = {
         "job": job_facts(world),
         "ranks": ranks,

@@ -35,7 +35,7 @@ def shared_output(world: World, output: Path) -> dict[str, Any]:
     try:
         said = world.broadcast_bytes(os.fsencode(token) + b"\0" + problem.encode() if world.rank == 0 else None)
         path, _, text = said.partition(b"\0")
-        looks = several and not text and world.addresses.leads
+        looks = several and not text and world.addresses.is_first_on_host
         missing = world.gather_bytes(b"" if not looks or seen(Path(os.fsdecode(path))) else b"1")
     finally:
         if world.rank == 0 and several:

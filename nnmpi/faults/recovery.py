@@ -15,9 +15,9 @@ from nnmpi.mpi.world import World
 def recovering(world: World, attempt: Callable[[], None], agree: Callable[[], None]) -> None:
     """Call `attempt` until no rank dies while it runs; before each further one the survivors call `agree`.
 
-    All ranks call this. `attempt` has to stand anything that an earlier one left behind, and to end with
-    `World.settle`. Without ULFM an error of MPI is raised as it is. With it, it is not the kind of an error that tells
-    whether a rank died: between hosts a connection that breaks may be reported as just any error.
+    All ranks call this. `attempt` has to cope with whatever an earlier attempt left behind, and to end with
+    `World.agree_on_end`. Without ULFM an MPI error is raised as it is. With ULFM the error code does not tell whether a
+    rank died: a broken connection between hosts may be reported as any error.
 
     Raises
     ------
@@ -25,16 +25,16 @@ def recovering(world: World, attempt: Callable[[], None], agree: Callable[[], No
         On all ranks of a part of the world that must not go on, see `shrink`; and on all ranks after an error of MPI
         where nobody is lost.
     """
-    agreed = world.origin
+    agreed = world.initial_ranks
     failure: Any = None
     while True:
         try:
             if failure:
                 shrink(world, agreed)
-                if len(world.origin) == len(agreed):
+                if len(world.initial_ranks) == len(agreed):
                     raise _failed(world, failure)
                 agree()
-                agreed, failure = world.origin, None
+                agreed, failure = world.initial_ranks, None
             attempt()
             return
         except world.mpi.Exception as error:
@@ -56,8 +56,8 @@ def shrink(world: World, agreed: list[int]) -> None:
         If this part may not go on.
     """
     world.comm.Revoke()
-    world.adopt(world.position.counted(world.comm.Shrink)())
-    left, members = world.origin, world.addresses
+    world.shrink_to(world.position.counted(world.comm.Shrink)())
+    left, members = world.initial_ranks, world.addresses
     lost = [rank for rank in agreed if rank not in left]
     ours = {members.host_of(rank) for rank in left} - {""}  # before the ranks know their hosts, all may be far away
     alive = members.alive(lost)
@@ -78,5 +78,6 @@ def _failed(world: World, error: Any) -> RunError:
     errors = world.gather_bytes(own.encode())
     rank, text = next(((rank, text) for rank, text in enumerate(errors) if text), (0, b"MPI_ERR_REVOKED"))
     return RunError(
-        f"MPI failed on {world.addresses.name([world.origin[rank]])}: {text.decode(errors='replace')}", shared=True
+        f"MPI failed on {world.addresses.name([world.initial_ranks[rank]])}: {text.decode(errors='replace')}",
+        shared=True,
     )

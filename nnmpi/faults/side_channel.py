@@ -63,7 +63,7 @@ class SideChannel:
     """The sockets of all ranks of a `world`; all ranks make theirs at once. Ranks have their numbers of the start."""
 
     def __init__(self, world: World) -> None:
-        self.rank = world.origin[world.rank]
+        self.rank = world.initial_ranks[world.rank]
         here = machine()
         machines = [text.decode(errors="replace") for text in world.gather_bytes(here.encode())]
         hosts = world.addresses.hosts()
@@ -80,7 +80,7 @@ class SideChannel:
         mine = json.dumps([pid, own[1] if own else 0, address]).encode()
         self._key = world.gather_bytes(os.urandom(32))[0]
         self.peers: dict[int, Peer] = {}
-        for rank, host, name, text in zip(world.origin, hosts, machines, world.gather_bytes(mine), strict=True):
+        for rank, host, name, text in zip(world.initial_ranks, hosts, machines, world.gather_bytes(mine), strict=True):
             pid, started, address = json.loads(text)
             self.peers[rank] = Peer(host, name, pid, started, address and (address[0], address[1]))
 

@@ -69,7 +69,7 @@ class Watchdog:
     def __enter__(self) -> "Watchdog":
         return self
 
-    def dismiss(self, ranks: list[int]) -> None:
+    def end_ranks(self, ranks: list[int]) -> None:
         """Tell those of `ranks` that are alive after all to end: the others went on without them.
 
         One that was stopped for a while would do harm when it wakes up: it takes others for dead, and says so to all.
@@ -233,8 +233,11 @@ class Watchdog:
         members = self._world.addresses
         if not (
             members.on_one_host
-            or (members.leads and end_launcher("note: stopping mpirun, which waits for a host that does not answer"))
+            or (
+                members.is_first_on_host
+                and end_launcher("note: stopping mpirun, which waits for a host that does not answer")
+            )
         ):
             time.sleep(1)  # MPI ends the rank that has to see to it as soon as it notices that others have left
-        self._world.farewell()
+        self._world.before_exit()
         os._exit(1)

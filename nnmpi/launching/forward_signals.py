@@ -18,7 +18,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.
 GRACE = 10  # seconds that a launcher has to end its ranks once it was told to
 
 
-class Passing:
+class SignalForwarder:
     """While entered, a signal that asks to stop is noted and passed on to what runs.
 
     A training gets SIGUSR1, whichever signal it was: launchers hand that on to the ranks, which finish their step and
@@ -34,7 +34,7 @@ class Passing:
         self._process: subprocess.Popen[bytes] | None = None
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> "Passing":
+    def __enter__(self) -> "SignalForwarder":
         for number in SIGNALS:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores it
                 self._before[number] = signal.signal(number, self._note)

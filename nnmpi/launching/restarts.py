@@ -13,7 +13,7 @@ from signal import SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1
 from nnmpi.files.run_status import Evidence, evidence, stamp
 from nnmpi.launching.end_launcher import children
 from nnmpi.launching.find_mpiexec import Launcher
-from nnmpi.launching.forward_signals import Passing, start
+from nnmpi.launching.forward_signals import SignalForwarder, start
 from nnmpi.launching.hostfile import Host, write_hostfile
 from nnmpi.launching.mpiexec_command import Job, call, command, ranks_left
 from nnmpi.text import message
@@ -58,21 +58,21 @@ def supervise(launcher: Launcher, job: Job, hosts: list[Host], restarts: int, di
     failures: list[Failure] = []
     left = hosts
     resuming = False
-    with Passing(gently=True) as passing, tempfile.TemporaryDirectory(prefix="nnmpi-") as scratch:
+    with SignalForwarder(gently=True) as signals, tempfile.TemporaryDirectory(prefix="nnmpi-") as scratch:
         while True:
             before = stamp(directory)
             attempt = replace(job, arguments=(*job.arguments, "--resume")) if resuming else job
             if hosts:
                 write_hostfile(Path(scratch) / "hosts", left)
                 attempt = replace(attempt, hostfile=Path(scratch) / "hosts", ranks=ranks_left(job.ranks, hosts, left))
-            status = shell_status(launcher, passing.run(command(launcher, attempt, left)))
+            status = shell_status(launcher, signals.run(command(launcher, attempt, left)))
             seen = evidence(directory, before)
             if seen.finished:
                 if status:
                     _note(f"the training finished; the launcher ended with status {status} all the same")
                 return 0
-            if passing.asked():
-                return 128 + passing.asked()
+            if signals.asked():
+                return 128 + signals.asked()
             if status in (*STOPPED, BAD_INPUT):
                 return status
 
@@ -83,12 +83,12 @@ def supervise(launcher: Launcher, job: Job, hosts: list[Host], restarts: int, di
                 what = f"the training wrote nothing to {directory}, which must be the same for rank 0 as here"
             answering = hosts
             if len(failures) < restarts and len({host.name for host in hosts}) > 1:
-                answering = _answering(launcher, hosts, Path(scratch), passing)
+                answering = _answering(launcher, hosts, Path(scratch), signals)
             lost = tuple(dict.fromkeys(host.name for host in left if host not in answering))
             failures.append(Failure(status or 1, seen, lost))
             left = answering
-            if passing.asked():
-                return 128 + passing.asked()
+            if signals.asked():
+                return 128 + signals.asked()
             hopeless = _hopeless(failures, restarts, hosts, left)
             if hopeless:
                 print(f"nnmpi: {what}; {hopeless}", file=sys.stderr, flush=True)
@@ -98,24 +98,24 @@ def supervise(launcher: Launcher, job: Job, hosts: list[Host], restarts: int, di
             if lost:
                 what += f"; no answer from {', '.join(lost)}"
             _note(f"{what}; restart {len(failures)} of {restarts} in {pause} s")
-            passing.sleep(pause)
-            if passing.asked():
-                return 128 + passing.asked()
+            signals.sleep(pause)
+            if signals.asked():
+                return 128 + signals.asked()
 
 
 def once(launcher: Launcher, job: Job, hosts: list[Host], limit: float | None = None) -> int:
     """Run a command that leaves nothing to go on from, for `limit` seconds at most; its exit status."""
     began = time.monotonic()
-    with Passing(gently=False) as passing, tempfile.TemporaryDirectory(prefix="nnmpi-") as scratch:
+    with SignalForwarder(gently=False) as signals, tempfile.TemporaryDirectory(prefix="nnmpi-") as scratch:
         if hosts:
             write_hostfile(Path(scratch) / "hosts", hosts)
             job = replace(job, hostfile=Path(scratch) / "hosts")
-        status = shell_status(launcher, passing.run(command(launcher, job, hosts), limit))
+        status = shell_status(launcher, signals.run(command(launcher, job, hosts), limit))
         if limit and time.monotonic() - began >= limit:
             text = f"nnmpi: {launcher} did not end within {limit:.0f} s: it cannot start the ranks, or not end them"
             print(message(text), file=sys.stderr, flush=True)
             return 1
-        return 128 + passing.asked() if status and passing.asked() else status
+        return 128 + signals.asked() if status and signals.asked() else status
 
 
 def _hopeless(failures: list[Failure], restarts: int, hosts: list[Host], left: list[Host]) -> str:
@@ -134,7 +134,7 @@ def shell_status(launcher: Launcher, status: int) -> int:
     return 128 + status if launcher.mpi != "Open MPI" and BAD_INPUT < status < 32 else status
 
 
-def _answering(launcher: Launcher, hosts: list[Host], scratch: Path, passing: Passing) -> list[Host]:
+def _answering(launcher: Launcher, hosts: list[Host], scratch: Path, signals: SignalForwarder) -> list[Host]:
     """Those of `hosts` on which the launcher can start a process now."""
     names = {host.name: host for host in hosts}
     answers: set[str] = set()
@@ -146,8 +146,8 @@ def _answering(launcher: Launcher, hosts: list[Host], scratch: Path, passing: Pa
             tries[name] = start(call(launcher, alone, names[name]), subprocess.DEVNULL)
         end = time.monotonic() + ANSWER
         while any(process.poll() is None for process in tries.values()) and time.monotonic() < end:
-            passing.sleep(0.05)
-            if passing.asked():
+            signals.sleep(0.05)
+            if signals.asked():
                 end = 0
         for name, process in tries.items():
             if process.poll() is None:

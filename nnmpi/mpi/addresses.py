@@ -30,8 +30,8 @@ class Addresses:
         """Tell each other hosts and processes; all ranks take part, as after a death only some may have met before."""
         world, own = self._world, process(os.getpid())
         mine = json.dumps([world.host, machine(), os.getpid(), own[1] if own else 0]).encode()
-        hosts, processes = self._hosts or [""] * world.started, dict(self._processes)
-        for rank, text in zip(world.origin, world.gather_bytes(mine), strict=True):
+        hosts, processes = self._hosts or [""] * world.initial_size, dict(self._processes)
+        for rank, text in zip(world.initial_ranks, world.gather_bytes(mine), strict=True):
             hosts[rank], *where = json.loads(text)
             processes[rank] = (str(where[0]), int(where[1]), int(where[2]))
         self._hosts, self._processes = hosts, processes
@@ -40,20 +40,20 @@ class Addresses:
         """The host name of each rank that is left; all ranks take part if they have not met."""
         if not self._hosts:
             self.meet()
-        return [self._hosts[rank] for rank in self._world.origin]
+        return [self._hosts[rank] for rank in self._world.initial_ranks]
 
     def host_of(self, rank: int) -> str:
         """The host of a rank, alive or not; "" if it died before it could tell."""
         if self._hosts:
             return self._hosts[rank]
-        alone = os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == str(self._world.started)
+        alone = os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == str(self._world.initial_size)
         return self._world.host if alone else ""
 
     def machines(self) -> list[str]:
         """What system each rank that is left is a process of; all ranks take part if they have not met."""
         if not self._hosts:
             self.meet()
-        return [self._processes[rank][0] for rank in self._world.origin]
+        return [self._processes[rank][0] for rank in self._world.initial_ranks]
 
     def ranks_of_machines(self) -> list[list[int]]:
         """The ranks that are left on each system, by their numbers now; all ranks take part if they have not met."""
@@ -65,20 +65,22 @@ class Addresses:
     @property
     def on_one_host(self) -> bool:
         """Whether all ranks, those that were lost, too, are known to be on this host."""
-        return {self.host_of(rank) for rank in range(self._world.started)} == {self._world.host}
+        return {self.host_of(rank) for rank in range(self._world.initial_size)} == {self._world.host}
 
     @property
-    def silent(self) -> list[str]:
+    def hosts_without_ranks(self) -> list[str]:
         """The hosts of which no rank is left: they may be cut off."""
-        left = {self.host_of(rank) for rank in self._world.origin}
+        left = {self.host_of(rank) for rank in self._world.initial_ranks}
         hosts = map(self.host_of, self._world.lost)
         return list(dict.fromkeys(host for host in hosts if host and host not in left))
 
     @property
-    def leads(self) -> bool:
+    def is_first_on_host(self) -> bool:
         """Whether this is the first of the ranks that are left on its host."""
         world = self._world
-        return world.origin[world.rank] == next(rank for rank in world.origin if self.host_of(rank) == world.host)
+        return world.initial_ranks[world.rank] == next(
+            rank for rank in world.initial_ranks if self.host_of(rank) == world.host
+        )
 
     def alive(self, ranks: list[int], patience: float = 3.0) -> list[int]:
         """Those of `ranks` whose processes somebody on their machine still sees; on all ranks.
@@ -107,4 +109,6 @@ class Addresses:
         """``rank 1 of 4 on host``, or ``ranks 1, 3 of 4 on …``."""
         numbers = ", ".join(map(str, ranks))
         hosts = ", ".join(dict.fromkeys(filter(None, map(self.host_of, ranks))))
-        return f"rank{'s' * (len(ranks) > 1)} {numbers} of {self._world.started}" + (f" on {hosts}" if hosts else "")
+        return f"rank{'s' * (len(ranks) > 1)} {numbers} of {self._world.initial_size}" + (
+            f" on {hosts}" if hosts else ""
+        )

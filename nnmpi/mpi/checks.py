@@ -20,16 +20,16 @@ def check_launcher(world: World, training: bool = True) -> None:
         With the remedy.
     """
     name, size, _ = launched()
-    if size != world.started and (training or name != "Slurm"):
+    if size != world.initial_size and (training or name != "Slurm"):
         raise InputError(
-            f"{name} started {size} processes, but MPI sees a world of {world.started}: launcher and MPI library "
+            f"{name} started {size} processes, but MPI sees a world of {world.initial_size}: launcher and MPI library "
             f"are not of the same MPI. The library is {world.library()}; use its own launcher, with Slurm the right "
             "srun --mpi=… (nnmpi info shows both)"
             + ("; if srun did not start this process, unset SLURM_STEP_ID" if name == "Slurm" else ""),
             shared=True,
         )
     tasks = allocated_tasks()
-    if training and world.started == 1 < tasks:
+    if training and world.initial_size == 1 < tasks:
         raise InputError(
             f"Slurm allocated {tasks} tasks (SLURM_NTASKS={tasks}), but srun did not start this process: train on "
             f"all of them with srun nnmpi train …, or nnmpi launch -n {tasks} -- train …; to train on one rank, "

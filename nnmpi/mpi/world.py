@@ -27,13 +27,13 @@ class World:
     ----------
     rank, size : int
         As in MPI, of the ranks that are left.
-    origin : list of int
+    initial_ranks : list of int
         What number each of them had at the start.
     recovers : bool
         Whether the others can go on when a rank dies.
-    members : Addresses
+    addresses : Addresses
         Where they are.
-    farewell : function()
+    before_exit : function()
         To be called before this process ends on purpose.
     """
 
@@ -43,18 +43,18 @@ class World:
         self.rank: int = self.comm.Get_rank()
         self.size: int = self.comm.Get_size()
         self.host = socket.gethostname()
-        self.started = self.size
-        self.origin = list(range(self.size))
+        self.initial_size = self.size
+        self.initial_ranks = list(range(self.size))
         self.recovers = comm is None and fault_tolerant(mpi)  # a caller's communicator is not ours to shrink
-        self.farewell: Callable[[], None] = lambda: None
+        self.before_exit: Callable[[], None] = lambda: None
         self.addresses = Addresses(self)
         self.position = Position()
         self._bind()
 
-    def adopt(self, comm: Any) -> None:
+    def shrink_to(self, comm: Any) -> None:
         """Take `comm`, made of ranks of this world, in the place of its communicator."""
         kept = comm.group.Translate_ranks(list(range(comm.size)), self.comm.group)
-        self.origin = [self.origin[rank] for rank in kept]
+        self.initial_ranks = [self.initial_ranks[rank] for rank in kept]
         self.comm, self.rank, self.size = comm, comm.Get_rank(), comm.Get_size()
         self.position.collectives = len(self.lost) << 40  # from here on the same again on all, and unlike any before
         self._bind()
@@ -63,9 +63,9 @@ class World:
     @property
     def lost(self) -> list[int]:
         """The ranks of the start that are no longer there."""
-        return [rank for rank in range(self.started) if rank not in self.origin]
+        return [rank for rank in range(self.initial_size) if rank not in self.initial_ranks]
 
-    def settle(self) -> None:
+    def agree_on_end(self) -> None:
         """Agree that all is done. Where ranks may die, this succeeds on all that are left, or on none."""
         if self.recovers:
             self.position.counted(self.comm.Agree)(1)
@@ -157,5 +157,5 @@ class World:
         time.sleep(0.3 * min(self.rank, 8))  # if all fail alike, rank 0 speaks, and ends the others before they do
         last_words(f"{message}\n")
         time.sleep(0.1)  # MPICH's launcher may end without passing on what it has not read yet
-        self.farewell()
+        self.before_exit()
         self.comm.Abort(status)

@@ -64,7 +64,7 @@ class Recording:
                 timeline.time_thread(output.checkpoints, finish="checkpoint to the disk")
 
     def _read_clock(self) -> None:
-        self._readings.append((*ahead_of_rank_0(self._world, clock), self._world.origin[0]))
+        self._readings.append((*ahead_of_rank_0(self._world, clock), self._world.initial_ranks[0]))
 
     def __enter__(self) -> "Recording":
         return self
@@ -76,7 +76,7 @@ class Recording:
     def _write(self, timeline: Timeline) -> None:
         world = self._world
         self._read_clock()
-        readings = [reading[:2] for reading in self._readings if reading[2] == world.origin[0]]
+        readings = [reading[:2] for reading in self._readings if reading[2] == world.initial_ranks[0]]
         clocks = world.gather_bytes(np.array(readings, np.int64).tobytes())
         mains = world.gather_bytes(timeline.rows())
         writers = world.gather_bytes(np.array(timeline.written, np.int64).tobytes())
@@ -84,7 +84,7 @@ class Recording:
         with world.together():
             if world.rank == 0:
                 ranks = []
-                for i, (rank, host) in enumerate(zip(world.origin, hosts, strict=True)):
+                for i, (rank, host) in enumerate(zip(world.initial_ranks, hosts, strict=True)):
                     pairs = [(a, b) for a, b in np.frombuffer(clocks[i], np.int64).reshape(-1, 2).tolist()]
                     main, writer = (
                         aligned(np.frombuffer(rows[i], np.int64).reshape(-1, 4), pairs) for rows in (mains, writers)

@@ -77,7 +77,7 @@ class Session:
     ) -> None:
         self.config, self.world = config, world
         self.requests = requests or Requests()
-        shards = resumed.about["shards"] if resumed else config.shards or default_shards(world.started)
+        shards = resumed.about["shards"] if resumed else config.shards or default_shards(world.initial_size)
         self.task = task = task or prepare(config, world, shards, source)
         self.layout, architecture = task.layout, task.architecture
         self.progress = Progress()

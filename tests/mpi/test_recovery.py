@@ -64,7 +64,7 @@ PLANS = {
     "rank 0 when it hands over a checkpoint": "save:2:0",
     "rank 0 while a checkpoint is written": "write:2:0",
     "rank 0 at the end": "finish:1:0",
-    "in the last agreement": "settle:2:2",
+    "in the last agreement": "agree_on_end:2:2",
 }
 
 

@@ -39,7 +39,7 @@ PLACES = {
     "agree": ["nnmpi.training.resume:RunState.agree"],
     "hand-round": ["nnmpi.training.resume:_broadcast"],
     "finish": ["nnmpi.files.run_log:RunLog.finished"],
-    "settle": ["nnmpi.mpi.world:World.settle"],
+    "agree_on_end": ["nnmpi.mpi.world:World.agree_on_end"],
 }
 
 

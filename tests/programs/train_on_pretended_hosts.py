@@ -16,7 +16,7 @@ def pretend() -> None:
     text = os.environ.get("HOSTS_OF_RANKS")
     if text:
         hosts = text.split(",")
-        Addresses.machines = lambda self: [hosts[rank] for rank in self._world.origin]  # type: ignore[method-assign]
+        Addresses.machines = lambda self: [hosts[rank] for rank in self._world.initial_ranks]  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def die(world: World, wait: Callable[[], object]) -> None:
                 threading.Timer(0.0002, os.kill, (os.getpid(), signal.SIGKILL)).start()
             wait()
             passed += 1
-    agreed = world.origin
+    agreed = world.initial_ranks
     try:
         while True:
             wait()
@@ -45,7 +45,7 @@ def die(world: World, wait: Callable[[], object]) -> None:
     everywhere = world.gather_rows(np.array([[passed]]))
     if world.rank == 0:
         print(json.dumps(everywhere.ravel().tolist()))
-    world.settle()
+    world.agree_on_end()
 
 
 def work(world: World) -> None:

@@ -61,7 +61,8 @@ def open_source(
     """
     request = Request(name, targets, trusted, columns, known)
     path = request.path
-    module = _module_for_directory(name) if os.path.isdir(path) else _module_for(path)
+    is_directory = os.path.isdir(path) and path not in SOURCES  # `./iris` is the directory, `iris` the built-in data
+    module = _module_for_directory(name) if is_directory else _module_for(path)
     is_path = "/" in path or any(path.endswith(suffix) for suffix in SUFFIXES)
     if is_path and not os.path.exists(path):
         raise InputError(f"--data {name}: no such file")
