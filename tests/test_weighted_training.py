@@ -61,6 +61,34 @@ def test_equal_weights_change_nothing_but_rounding(tmp_path: Path) -> None:
     np.testing.assert_allclose(weighted.model.parameters, plain.model.parameters, rtol=1e-11)
 
 
+@pytest.mark.parametrize("power", [-300, -140, 120, 300])  # beyond float32's range, or their sums are
+@pytest.mark.parametrize("of", ["samples", "classes"])
+def test_a_factor_of_all_weights_changes_no_bit(tmp_path: Path, of: str, power: int) -> None:
+    """Both are divided by: the loss, the gradient, every metric that is a mean."""
+    x, y, weights = two_classes(200)
+    labels, path = {"0": 1.5, "1": 3.0}, tmp_path / "weights.json"
+
+    def train(factor: float):
+        path.write_text(json.dumps({label: weight * factor for label, weight in labels.items()}))
+        own = weights * factor if of == "samples" else weights
+        more = {"class_weight": str(path)} if of == "classes" else {}
+        return nnmpi.train(x, y, sample_weight=own, epochs=2, validation_fraction=0.2, l2=0.1, **more)
+
+    plain, scaled = train(1.0), train(2.0**power)
+    assert scaled.model.parameters.tobytes() == plain.model.parameters.tobytes()
+    assert [m["train_loss"] for m in scaled.metrics] == [m["train_loss"] for m in plain.metrics]
+    for part in ("test", "validation"):
+        for name in ("loss", "accuracy", "roc_auc", "average_precision", "f1_macro", "log_loss"):
+            assert scaled.all_scores[part][name] == pytest.approx(plain.all_scores[part][name], rel=1e-12), name
+
+
+def test_weights_that_vanish_beside_the_largest_count_nothing(tmp_path: Path) -> None:
+    x, y, weights = two_classes(200)
+    some, none = np.where(weights > 1, weights, 1e-90), np.where(weights > 1, weights, 0.0)
+    models = [nnmpi.train(x, y, sample_weight=own, epochs=2, batch_size=8).model.parameters for own in (some, none)]
+    assert models[0].tobytes() == models[1].tobytes()
+
+
 def test_a_batch_without_weight_leaves_the_parameters(tmp_path: Path) -> None:
     """Of eight steps of one sample one has weight: the others do nothing. A step of all samples is that one, too."""
     x, y = symmetric(12)
@@ -152,6 +180,7 @@ def test_weights_in_a_file_are_those_given(nnmpi, tmp_path: Path) -> None:
         (-1.0, ["are -1 in row 7", "allowed are numbers from 0"]),
         (np.nan, ["are nan in row 7"]),
         (np.inf, ["are inf in row 7"]),
+        (1e200, ["are at most 1e+200", "from 1e-100 to 1e+100"]),
     ],
 )
 def test_weights_that_are_none_are_refused(weights: float, words: list[str]) -> None:

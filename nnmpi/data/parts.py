@@ -99,6 +99,11 @@ def _split_off(rows: Indices, fraction: float, seed: int, y: npt.NDArray[Any] | 
     return rows[drawn[count:]], rows[drawn[:count]]
 
 
+def exponent(weights: npt.NDArray[np.float64] | None) -> int:
+    """The power of two by which all `weights` are divided for the loss, so that the largest is from 0.5 to 1."""
+    return 0 if weights is None else math.frexp(weights.max(initial=0.0))[1]
+
+
 @dataclass(frozen=True)
 class Part:
     """The samples of one part that this rank holds, one shard after the other.
@@ -120,6 +125,8 @@ class Part:
         they are standardized, or of samples that are not to be copied.
     weights : array, shape (n,), or None
         The weight of each sample; None is 1.
+    weight_exponent : int
+        `loss_weights` are divided by 2 to this power, see `exponent`.
     """
 
     x: Array
@@ -129,13 +136,21 @@ class Part:
     numbers: npt.NDArray[np.float64] | None = None
     stored: npt.NDArray[Any] | None = None
     weights: npt.NDArray[np.float64] | None = None
+    weight_exponent: int = 0
 
     def loss_weights(self, of_classes: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64] | None:
-        """What the loss of each sample counts: its weight times that of its class; None is 1."""
-        if of_classes is None:
-            return self.weights
-        weights: npt.NDArray[np.float64] = of_classes[self.y]
-        return weights if self.weights is None else weights * self.weights
+        """The weight of each sample in the loss: its own times that of its class, up to a factor; None is 1.
+
+        The factor, a power of two, keeps the weights and their sums in the range of float32. It cancels out: the loss
+        and the gradient are divided by the sum of the weights.
+        """
+        weights: npt.NDArray[np.float64] | None = None
+        if of_classes is not None:
+            weights = np.ldexp(of_classes, -exponent(of_classes))[self.y]
+        if self.weights is not None:
+            own = np.ldexp(self.weights, -self.weight_exponent)
+            weights = own if weights is None else own * weights
+        return weights
 
     def shards(self) -> list[slice]:
         """Which samples belong to each shard held."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.data.sources.arrays import check_largest_weight
 from nnmpi.data.targets import Targets
 from nnmpi.errors import InputError
 from nnmpi.mpi.world import World
@@ -106,7 +107,9 @@ def _weights_of(weights: dict[str, Any], labels: list[str], path: str) -> Floats
         if isinstance(value, bool) or not _is_number(value) or not 0 <= float(value) < math.inf:
             raise InputError(f"--class-weight {path}: the weight of {label} is {value}; allowed are numbers from 0")
         values.append(float(value))
-    return np.array(values)
+    of_classes = np.array(values)
+    check_largest_weight(of_classes, f"--class-weight {path}: the weights")
+    return of_classes
 
 
 def _is_number(value: Any) -> bool:

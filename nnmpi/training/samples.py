@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from nnmpi.data.digest import digest
 from nnmpi.data.held import HeldRows, Indices
-from nnmpi.data.parts import Part, standardized_targets
+from nnmpi.data.parts import Part, exponent, standardized_targets
 from nnmpi.data.scaler import AT_ONCE, Scaler
 from nnmpi.data.shards import held_shards
 from nnmpi.data.sources import Source
@@ -69,6 +69,7 @@ class Samples:
         y = standardized_targets(source, rows, codes, target_scaler, dtype)
         x = held.standardize(scaler, places[-1].start if keep_last else len(rows))
         numbers = codes if target_scaler else None
+        weight_exponent = exponent(source.weights)
         return [
             Part(
                 x[place],
@@ -78,6 +79,7 @@ class Samples:
                 None if numbers is None else numbers[place],
                 held.stored[place] if keep_last and place is places[-1] else None,
                 None if source.weights is None else source.weights[rows[place]],
+                weight_exponent,
             )
             for place, sizes in zip(places, held.sizes, strict=True)
         ]

@@ -162,7 +162,8 @@ def _check_weights(parts: dict[str, Part], of_classes: npt.NDArray[np.float64] |
     for name, part in parts.items():
         weights = part.loss_weights(of_classes)
         if weights is not None:
-            count, total = world.gather_rows(np.array([[len(weights), weights.sum()]])).sum(axis=0)
+            weights = weights.astype(part.x.dtype)  # as the loss takes them: some may vanish beside the largest
+            count, total = world.gather_rows(np.array([[len(weights), np.count_nonzero(weights)]])).sum(axis=0)
             if count and not total:
                 raise InputError(f"all samples of the {name} part have weight 0", shared=True)
 

@@ -131,9 +131,26 @@ def checked_weights(name: str, weights: npt.NDArray[Any], rows: int, key: str) -
     bad = np.flatnonzero(~((numbers >= 0) & (numbers < np.inf)))
     if len(bad):
         raise InputError(f"{where} are {numbers[bad[0]]:g} in row {bad[0]} (from 0); allowed are numbers from 0")
-    if not numbers.any():
-        raise InputError(f"{where} are all 0")
+    check_largest_weight(numbers, where)
     return numbers
+
+
+def check_largest_weight(weights: npt.NDArray[np.float64], what: str) -> None:
+    """Refuse weights whose sums, or products with each other, would leave the range of float64.
+
+    Raises
+    ------
+    InputError
+        That begins with `what` they are.
+    """
+    largest = weights.max(initial=0.0)
+    if largest == 0:
+        raise InputError(f"{what} are all 0")
+    if not 1e-100 <= largest <= 1e100:
+        raise InputError(
+            f"{what} are at most {largest:g}; the largest must be from 1e-100 to 1e+100: multiply all of them by one "
+            "number, which changes no result"
+        )
 
 
 def are_characters(strings: npt.NDArray[np.str_]) -> bool:
