@@ -31,9 +31,7 @@ def scores(predictions: Predictions) -> list[Score]:
     present = shares[shares > 0]
     with_and_without = np.array([shares, 1 - shares])
     baselines = {
-        "accuracy": float(
-            np.bincount(set_of_sample.reshape(-1), sample_weights, len(sets)).max() / sample_weights.sum()
-        ),
+        "accuracy": float(np.bincount(set_of_sample.reshape(-1), sample_weights, len(sets)).max() / total),
         "hamming_loss": float(np.minimum(shares, 1 - shares).mean()),
         "f1_macro": float((2 * shares / (1 + shares)).mean()),
         "f1_micro": float(2 * shares.mean() / (1 + shares.mean())),

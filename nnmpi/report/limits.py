@@ -46,13 +46,13 @@ def limits(run: RunFiles, predictions: Predictions | None, scores: list[Score]) 
         lowest = min(known, key=lambda i: losses[i])
         if losses[kept] > 1.05 * losses[lowest] and kept > lowest:
             sentences.append(
-                f"The test loss was lowest in epoch {lowest + 1} and has risen since: the model may be overfitted; "
-                "see --early-stopping."
+                f"The test loss was lowest in epoch {lowest + 1} and is higher now: the model may be overfitted; see "
+                "--early-stopping."
             )
     if not run.settings.get("test_data"):
         sentences.append(
-            "The test part comes from the same data as the training part: the scores do not apply to data from other "
-            "places or later times."
+            "The test part comes from the same data as the training part: the scores do not tell how good the "
+            "model is on data from other places or later times."
         )
     return sentences
 

@@ -74,7 +74,7 @@ def run_page(directory: Path, world: World) -> str:
 
 
 def runs_page(directories: list[Path]) -> str:
-    """Return the page of several runs: a table that can be sorted, and one chart of curves for each metric.
+    """Return the page of several runs: a table that can be sorted, and charts of the curves of the first metrics.
 
     Raises
     ------
