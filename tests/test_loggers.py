@@ -107,6 +107,6 @@ def test_a_log_that_fails_is_left_out(fails: str, monkeypatch: pytest.MonkeyPatc
     logs.epoch({"epoch": 2})
     logs.finished()
     logs.close()
-    assert said == ["note: --log tensorboard goes on no further (RuntimeError: the disk is full)"]
+    assert said == ["note: --log tensorboard failed and is now off (RuntimeError: the disk is full)"]
     expected = {"open": ["open"], "epoch": ["open", "epoch"], "close": ["open", "epoch", "epoch", "close True"]}
     assert calls == expected[fails]

@@ -276,7 +276,7 @@ def test_a_damaged_or_unfinished_run_says_so(train: Train, nnmpi: CommandServer,
     (run / "metrics.jsonl").write_bytes(b"".join(lines[:2]) + lines[2][:20])
     page = page_of(nnmpi, run, tmp_path / "page.html")  # no model
     assert "unfinished after 2 of 3 epochs" in page.text
-    assert "Without scores" in page.text
+    assert "No scores" in page.text
     config["scores"] = {"test": {"loss": "x", "accuracy": True}, "other": 3, "train": [1]}
     (run / "config.json").write_text(json.dumps(config))
     (run / "model.safetensors").write_bytes(b"no model")

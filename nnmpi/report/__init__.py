@@ -1,1 +1,1 @@
-"""What people look at: the timeline of a run."""
+"""Reports, comparisons, logs and timelines of runs."""

@@ -1,4 +1,4 @@
-"""The charts of a classifier: confusion matrix, ROC, precision and recall, calibration."""
+"""The charts of a classifier: confusion matrix, ROC, precision-recall, calibration."""
 
 import math
 from typing import Any
@@ -13,14 +13,14 @@ from nnmpi.report.ranking import Ranking
 from nnmpi.report.svg import BLUE, DASHES, INK, SERIES, VERMILLION, WHITE, chart
 
 Array = npt.NDArray[Any]
-MOST_CURVES = 6  # classes in one chart
-MOST_IN_MATRIX = 40  # classes; more are a list of the most frequent confusions
-MOST_NUMBERS = 20  # classes of a matrix with numbers in it
-MOST_POINTS = 300  # of a curve
+MOST_CURVES = 6  # classes in one chart, at most
+MOST_IN_MATRIX = 40  # classes; with more there is no matrix chart
+MOST_NUMBERS = 20  # classes of a matrix whose cells show numbers, at most
+MOST_POINTS = 300  # points of a curve, at most
 
 
 def matrix_chart(predictions: Predictions) -> str:
-    """The confusion matrix as a picture: the darker, the larger a cell's share of its row; "" for too many classes."""
+    """Return the chart of the confusion matrix; a darker cell is a larger share of its row. "" for too many classes."""
     matrix = confusion_matrix(predictions)
     k = len(matrix)
     if k > MOST_IN_MATRIX:
@@ -53,14 +53,14 @@ def matrix_chart(predictions: Predictions) -> str:
 
 
 def curve_charts(predictions: Predictions) -> list[str]:
-    """ROC, precision and recall, calibration; [] where the model has no probabilities."""
+    """Return the ROC, precision-recall and calibration charts; [] for a model without probabilities."""
     probabilities, y = predictions.probabilities, predictions.y
     if probabilities is None:
         return []
     classes = predictions.classes or []
     counts = np.bincount(y, minlength=len(classes))
-    worst = sorted(range(len(classes)), key=lambda code: predictions.table["classes"][code]["f1"] or 0)
-    shown = [code for code in ([1] if len(classes) == 2 else worst) if 0 < counts[code] < len(y)]
+    by_f1 = sorted(range(len(classes)), key=lambda code: predictions.table["classes"][code]["f1"] or 0)
+    shown = [code for code in ([1] if len(classes) == 2 else by_f1) if 0 < counts[code] < len(y)]
     rankings = {
         classes[code]: Ranking(y == code, probabilities[:, code], predictions.part.weights)
         for code in sorted(shown[:MOST_CURVES])
@@ -69,7 +69,7 @@ def curve_charts(predictions: Predictions) -> list[str]:
 
 
 def ranking_charts(rankings: dict[str, Ranking], title: str) -> list[str]:
-    """ROC curves, precision and recall, of up to `MOST_CURVES` classes or labels."""
+    """Return the ROC and the precision-recall chart of up to `MOST_CURVES` classes or labels."""
     with chart("ROC curves") as roc, chart("precision and recall") as precision_recall:
         for i, (name, ranking) in enumerate(rankings.items()):
             style: dict[str, Any] = {"color": SERIES[i], "linestyle": DASHES[i % 2], "label": short(name, 14)}
@@ -90,15 +90,15 @@ def ranking_charts(rankings: dict[str, Ranking], title: str) -> list[str]:
 
 
 def _calibration_chart(predictions: Predictions) -> str:
-    sure, right, counts = calibration(predictions)
+    confidence, accuracy, samples = calibration(predictions)
     with chart("calibration") as drawn:
         drawn.axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
-        drawn.axes.plot(sure, right, color=BLUE)
-        drawn.axes.scatter(sure, right, s=8 + 60 * counts / counts.max(), color=BLUE, linewidths=0)
+        drawn.axes.plot(confidence, accuracy, color=BLUE)
+        drawn.axes.scatter(confidence, accuracy, s=8 + 60 * samples / samples.max(), color=BLUE, linewidths=0)
         drawn.axes.set_xlim(0, 1.03)
         drawn.axes.set_ylim(0, 1.03)
         drawn.axes.set_xlabel("probability of the predicted class")
-        drawn.axes.set_ylabel("share that is right")
+        drawn.axes.set_ylabel("share of correct predictions")
     return drawn.svg
 
 

@@ -1,4 +1,4 @@
-"""The scores of a classifier: those of ``evaluate``, how sure they are, and what a constant answer gets."""
+"""The scores of a classifier with their intervals and baselines; confusions and calibration."""
 
 import math
 from collections.abc import Callable
@@ -21,39 +21,39 @@ MOST_CONFUSIONS = 20
 
 
 def confusion_matrix(predictions: Predictions) -> Array:
-    """How many samples of each class (rows) were given each class (columns), or their weight where they have one."""
-    return counts.matrix(_resampled(predictions)(np.ones(len(predictions.y))))
+    """Return the number of samples, or their weight, by actual class (rows) and predicted class (columns)."""
+    return counts.matrix(_confusion_of_draws(predictions)(np.ones(len(predictions.y))))
 
 
 def scores(predictions: Predictions) -> list[Score]:
-    """The scores with their intervals and what the best constant answer gets."""
+    """Return the scores with their intervals and the scores of the best constant prediction."""
     table, n = predictions.table, len(predictions.y)
-    confusion = _resampled(predictions)
+    confusion = _confusion_of_draws(predictions)
     shares = confusion_matrix(predictions).sum(1)
     shares /= shares.sum()
     statistics: dict[str, Statistic] = {
-        "accuracy": lambda w: counts.accuracy(confusion(w)),
-        "balanced_accuracy": lambda w: counts.balanced_accuracy(confusion(w)),
-        "f1_macro": lambda w: _macro_f1(confusion(w)),
+        "accuracy": lambda draws: counts.accuracy(confusion(draws)),
+        "balanced_accuracy": lambda draws: counts.balanced_accuracy(confusion(draws)),
+        "f1_macro": lambda draws: _macro_f1(confusion(draws)),
         **_of_probabilities(predictions),
     }
     intervals = bootstrap({name: f for name, f in statistics.items() if table.get(name) is not None}, n)
     if predictions.part.weights is None:
         intervals["accuracy"] = wilson(round(table["accuracy"] * n), n)
-    some = shares[shares > 0]
-    to_beat = {
+    present = shares[shares > 0]
+    baselines = {
         "accuracy": float(shares.max()),
-        "balanced_accuracy": 1 / len(some),
-        "f1_macro": 2 * float(shares.max()) / (1 + float(shares.max())) / len(some),
+        "balanced_accuracy": 1 / len(present),
+        "f1_macro": 2 * float(shares.max()) / (1 + float(shares.max())) / len(present),
         "roc_auc": 0.5,
-        "average_precision": float(shares[1] if len(shares) == 2 else some.mean()),
-        "log_loss": float(-(some * np.log(some)).sum()),
+        "average_precision": float(shares[1] if len(shares) == 2 else present.mean()),
+        "log_loss": float(-(present * np.log(present)).sum()),
     }
-    return scores_of(predictions, intervals, to_beat)
+    return scores_of(predictions, intervals, baselines)
 
 
 def confusions(predictions: Predictions) -> list[tuple[str, str, float]]:
-    """The most frequent confusions: actual class, predicted class, how often."""
+    """Return the most frequent confusions: actual class, predicted class, number of samples."""
     matrix = confusion_matrix(predictions)
     np.fill_diagonal(matrix, 0)
     classes = predictions.classes or []
@@ -63,60 +63,63 @@ def confusions(predictions: Predictions) -> list[tuple[str, str, float]]:
 
 
 def calibration(predictions: Predictions) -> tuple[Array, Array, Array]:
-    """How sure the model was, how often it was right, and of how many samples, in bins of equal width of the former."""
+    """Return mean confidence, accuracy and number of samples of each bin of the confidence that has samples.
+
+    The confidence is the probability of the predicted class. The bins have equal width.
+    """
     assert predictions.probabilities is not None
-    sure = predictions.probabilities[np.arange(len(predictions.y)), predictions.predicted]
-    right = predictions.predicted == predictions.y
-    bins = np.clip((sure * BINS).astype(int), 0, BINS - 1)
-    counts = np.bincount(bins, minlength=BINS)
-    used = counts > 0
-    mean = np.bincount(bins, sure, BINS)[used] / counts[used]
-    return mean, np.bincount(bins, right, BINS)[used] / counts[used], counts[used]
+    confidence = predictions.probabilities[np.arange(len(predictions.y)), predictions.predicted]
+    correct = predictions.predicted == predictions.y
+    bins = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
+    samples = np.bincount(bins, minlength=BINS)
+    used = samples > 0
+    mean = np.bincount(bins, confidence, BINS)[used] / samples[used]
+    return mean, np.bincount(bins, correct, BINS)[used] / samples[used], samples[used]
 
 
 def calibration_error(predictions: Predictions) -> float:
-    """The mean distance of how sure the model was from how often it was right, weighted by samples (ECE, 10 bins)."""
+    """Return the expected calibration error: ``|confidence - accuracy|``, averaged over the samples of 10 bins."""
     if predictions.probabilities is None:
         return math.nan
-    sure, right, counts = calibration(predictions)
-    return float(np.sum(np.abs(sure - right) * counts) / counts.sum())
+    confidence, accuracy, samples = calibration(predictions)
+    return float(np.sum(np.abs(confidence - accuracy) * samples) / samples.sum())
 
 
 def short(label: str, longest: int) -> str:
-    """A label of at most so many characters."""
+    """Return `label`, cut to at most `longest` characters."""
     return label if len(label) <= longest else label[: longest - 1] + "…"
 
 
 def _of_probabilities(predictions: Predictions) -> dict[str, Statistic]:
-    """The statistics that need probabilities."""
+    """Return the statistics that need probabilities."""
     probabilities, y, weights = predictions.probabilities, predictions.y, predictions.part.weights
     if probabilities is None:
         return {}
     codes = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
     rankings = [Ranking(y == code, probabilities[:, code], weights) for code in codes if (y == code).any()]
-    outputs = probabilities.astype(predictions.part.x.dtype)  # as they were computed: how near to 1 they can be counts
+    outputs = probabilities.astype(predictions.part.x.dtype)  # the network's precision limits how close to 1 they get
     losses = class_losses(outputs[:, 1:] if predictions.model.targets.kind == "binary" else outputs, y)
 
-    def log_loss(w: Array) -> float:
-        w = w if weights is None else w * weights
+    def log_loss(draws: Array) -> float:
+        w = draws if weights is None else draws * weights
         return float(w @ losses / w.sum())
 
     return {
-        "roc_auc": lambda w: float(np.mean([ranking.roc_auc(w) for ranking in rankings])),
-        "average_precision": lambda w: float(np.mean([ranking.average_precision(w) for ranking in rankings])),
+        "roc_auc": lambda draws: float(np.mean([ranking.roc_auc(draws) for ranking in rankings])),
+        "average_precision": lambda draws: float(np.mean([ranking.average_precision(draws) for ranking in rankings])),
         "log_loss": log_loss,
     }
 
 
-def _resampled(predictions: Predictions) -> Callable[[Array], Confusion]:
-    """A function that gives the confusion where each sample counts so many times."""
+def _confusion_of_draws(predictions: Predictions) -> Callable[[Array], Confusion]:
+    """Return a function: the number of draws of each sample in a resample → the confusion."""
     k, weights = len(predictions.classes or ()), predictions.part.weights
-    pairs, places = np.unique(predictions.y * k + predictions.predicted, return_inverse=True)
-    true, given = np.divmod(pairs, k)
+    pairs, pair_of_sample = np.unique(predictions.y * k + predictions.predicted, return_inverse=True)
+    true, predicted = np.divmod(pairs, k)
 
-    def confusion(times: Array) -> Confusion:
-        counted = times if weights is None else times * weights
-        return Confusion(k, true, given, np.bincount(places, counted, len(pairs)).astype(np.float64))
+    def confusion(draws: Array) -> Confusion:
+        sample_weights = draws if weights is None else draws * weights
+        return Confusion(k, true, predicted, np.bincount(pair_of_sample, sample_weights, len(pairs)).astype(np.float64))
 
     return confusion
 

@@ -1,4 +1,4 @@
-"""Several runs side by side: the settings that differ and the scores."""
+"""Compare runs: the settings that differ, and the scores."""
 
 import csv
 import difflib
@@ -14,23 +14,23 @@ from nnmpi.errors import InputError
 from nnmpi.report.run_files import RunFiles, lower_is_better
 from nnmpi.setting import shown
 
-# settings that say where results go, not what they are
+# settings of files and output, which do not change the results
 ABOUT_FILES = ("output", "overwrite", "resume", "timeline", "report", "log", "config", "checkpoint_every", "keep")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs in order, and what to show of them.
+    """Runs in order, with the settings and metrics to show.
 
     Attributes
     ----------
     runs : list of RunFiles
     names : list of str
-        What each run is called: its path without what all paths begin with.
+        The name of each run: its path relative to the directory that all runs share.
     settings : list of str
-        The settings that are not the same in all runs that can be read, ``world_size`` among them.
+        The settings that differ between readable runs; ``world_size`` counts as a setting.
     metrics : list of str
-        The metrics of the parts, that of the order first.
+        The metrics of all parts; the metric that orders the runs is the first.
     """
 
     runs: list[RunFiles]
@@ -39,12 +39,12 @@ class Comparison:
     metrics: list[str]
 
     def setting(self, run: RunFiles, name: str) -> str:
-        """The value of a setting of a run as the command line writes it; "" if the run has none."""
+        """Return a setting of a run as the command line writes it; "" if the run does not have it."""
         values = values_of(run)
         return shown(values[name]) if name in values else ""
 
     def as_json(self) -> str:
-        """All of it as JSON text; a setting or metric that a run lacks is left out."""
+        """Return the comparison as JSON text, without the settings and metrics that a run lacks."""
         rows = []
         for name, run in zip(self.names, self.runs, strict=True):
             values = values_of(run)
@@ -62,7 +62,7 @@ class Comparison:
         return json.dumps(rows, indent=2)
 
     def as_csv(self) -> str:
-        """All of it as CSV text with a header."""
+        """Return the comparison as CSV text with a header."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["run", "state", "problem", *self.settings, *self.metrics])
@@ -74,9 +74,9 @@ class Comparison:
 
 
 def compare(runs: list[RunFiles], sort: str | None = None) -> Comparison:
-    """Put `runs` in the order of the metric `sort`, the best first; those without it come last.
+    """Sort `runs` by the metric `sort`, the best first; runs without it come last.
 
-    Without `sort` the order is that of a validation score, else of a test score, if there is one.
+    Without `sort`, a validation metric other than the loss orders the runs, else such a test metric, else any metric.
 
     Raises
     ------
@@ -87,10 +87,10 @@ def compare(runs: list[RunFiles], sort: str | None = None) -> Comparison:
     if sort is not None and f"{sort}_macro" in names:
         sort = f"{sort}_macro"
     if sort is not None and sort not in names:
-        near = difflib.get_close_matches(sort, names, 1)
-        advice = f"; did you mean {near[0]}?" if near else ""
-        raise InputError(f"--sort {sort}: no run has this metric{advice} Allowed are {', '.join(names) or 'none'}")
-    key = sort or _usual(names)
+        matches = difflib.get_close_matches(sort, names, 1)
+        advice = f"; did you mean {matches[0]}?" if matches else ""
+        raise InputError(f"--sort {sort}: no run has this metric; allowed are {', '.join(names) or 'none'}{advice}")
+    key = sort or _default_metric(names)
     if key is not None:
         worst = math.inf if lower_is_better(key) else -math.inf
         runs = sorted(runs, key=lambda run: run.scores().get(key, worst), reverse=not lower_is_better(key))
@@ -99,7 +99,7 @@ def compare(runs: list[RunFiles], sort: str | None = None) -> Comparison:
 
 
 def values_of(run: RunFiles) -> dict[str, Any]:
-    """The settings of a run and its world size."""
+    """Return the settings of a run without `ABOUT_FILES`, and its world size."""
     values = {name: value for name, value in run.settings.items() if name not in ABOUT_FILES}
     if "world_size" in run.config:
         values["world_size"] = run.config["world_size"]
@@ -107,7 +107,7 @@ def values_of(run: RunFiles) -> dict[str, Any]:
 
 
 def run_names(directories: list[Path]) -> list[str]:
-    """A short name for each directory: its path without the directories that all have in common."""
+    """Return a short name for each directory: its path relative to the directory that all share."""
     paths = [os.path.abspath(directory) for directory in directories]
     parents = {os.path.dirname(path) for path in paths}
     common = os.path.commonpath(parents) if parents else ""
@@ -124,8 +124,8 @@ def _part(name: str) -> int:
     return ("validation", "test", "train").index(name.split("_")[0])
 
 
-def _usual(names: list[str]) -> str | None:
-    """The metric to order by if none is asked for: no loss, which depends on settings, and never that of training."""
+def _default_metric(names: list[str]) -> str | None:
+    """Return the metric for the order: validation before test; a loss depends on settings and is a last resort."""
     for part in ("validation_", "test_"):
         for name in names:
             if name.startswith(part) and not name.endswith("_loss"):

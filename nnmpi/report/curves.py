@@ -1,4 +1,4 @@
-"""The curves of training: of one run its parts, of several runs one part."""
+"""Curves over the epochs: the parts of one run, or one metric of several runs."""
 
 import math
 from typing import Any
@@ -12,14 +12,14 @@ from nnmpi.report.svg import BLUE, DASHES, GREEN, INK, SERIES, VERMILLION, chart
 
 PARTS = {"train": (BLUE, "-"), "validation": (VERMILLION, "--"), "test": (GREEN, ":")}
 LABELS = {"train": "training"}
-MOST_POINTS = 1000  # of a curve; an epoch more shows nothing on a screen
+MOST_POINTS = 1000  # points of a curve, at most; a screen cannot show more
 MOST_RUNS = len(SERIES) * len(DASHES)
 NAMES = {"r2": "R²", "mae": "mean absolute error", "rmse": "root mean squared error"}
 OTHERS = {"learning_rate": "learning rate", "samples_per_second": "samples/s"}
 
 
 def curves(run: RunFiles) -> list[str]:
-    """A chart for each metric of the run, with a curve for each part, the loss first; then learning rate and speed."""
+    """Return a chart for each metric with a curve for each part; then learning rate and speed if they change."""
     names = run.metrics()
     parts_of: dict[str, list[str]] = {}
     for name in names:
@@ -31,7 +31,7 @@ def curves(run: RunFiles) -> list[str]:
 
 
 def overlaid(comparison: Comparison, metric: str) -> str:
-    """The curves of `metric` of the first runs of a comparison in one chart."""
+    """Return one chart with the curves of `metric` of the first `MOST_RUNS` runs."""
     with chart(f"{metric} of all runs", 6.4, 3.6) as drawn:
         shown: list[float] = []
         for i, (name, run) in enumerate(zip(comparison.names, comparison.runs, strict=True)):
@@ -49,7 +49,7 @@ def overlaid(comparison: Comparison, metric: str) -> str:
 
 
 def points(run: RunFiles, metric: str) -> tuple[list[float], list[float]]:
-    """The epochs that have the metric and its values in them, thinned out evenly, the last always there."""
+    """Return the epochs that have the metric, and its values; evenly thinned out, always with the last epoch."""
     pairs = [(e, v) for e, v in zip(run.column("epoch"), run.column(metric), strict=True) if not math.isnan(v)]
     step = math.ceil(len(pairs) / MOST_POINTS) if pairs else 1
     pairs = pairs[::-step][::-1]
@@ -57,13 +57,13 @@ def points(run: RunFiles, metric: str) -> tuple[list[float], list[float]]:
 
 
 def _changes(values: list[float]) -> bool:
-    """Whether a curve of the values shows more than a line."""
+    """Tell whether the values change by more than 1 %."""
     values = [value for value in values if not math.isnan(value)]
     return len(values) > 1 and max(values) - min(values) > 0.01 * abs(max(values))
 
 
 def _curve(run: RunFiles, metric: str, parts: list[str]) -> str:
-    best = run.best_epoch()
+    kept = run.kept_epoch()
     falling = lower_is_better(metric)
     with chart(f"{metric} by epoch") as drawn:
         shown: list[float] = []
@@ -73,11 +73,11 @@ def _curve(run: RunFiles, metric: str, parts: list[str]) -> str:
             shown += values
             label = LABELS.get(part, part)
             drawn.axes.plot(epochs, values, color=colour, linestyle=dash, label=label, marker="o", markersize=2.2)
-        if best is not None and "validation" in parts:
-            epoch = run.column("epoch")[best]
+        if kept is not None and "validation" in parts:
+            epoch = run.column("epoch")[kept]
             drawn.axes.axvline(epoch, color=INK, linewidth=0.9, linestyle=(0, (1, 2)))
             drawn.axes.annotate(
-                f"best: epoch {epoch:.0f}",
+                f"kept: epoch {epoch:.0f}",
                 (epoch, 1 if falling else 0),
                 xycoords=("data", "axes fraction"),
                 xytext=(-3, -2 if falling else 2),

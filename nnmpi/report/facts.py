@@ -1,4 +1,4 @@
-"""What a page says of a run besides its scores: settings, versions, hosts, and how to repeat it."""
+"""Facts about a run besides its scores: settings, versions, hosts, and the command that repeats it."""
 
 import hashlib
 import shlex
@@ -14,20 +14,20 @@ from nnmpi.report.run_files import RunFiles
 from nnmpi.setting import flag_of, shown
 
 Facts = list[tuple[str, str]]
-LONGEST = 600  # characters of a value
+LONGEST = 600  # characters of a value, at most
 
 
 def settings_facts(run: RunFiles) -> Facts:
-    """The settings by their flags."""
+    """Return the settings with their flags."""
     return [(flag_of(name), _text(shown(value))) for name, value in run.settings.items()]
 
 
 def run_facts(run: RunFiles) -> Facts:
-    """All else that ``config.json`` says, and the checksum of the model."""
+    """Return the other contents of ``config.json``, and the checksum of the model."""
     facts = [("directory", _text(str(run.directory.absolute())))]
     for name, value in _flat("", {k: v for k, v in run.config.items() if k not in ("settings", "architecture")}):
         table = name.startswith("scores: ") and name.endswith((": classes", ": labels", ": confusion_matrix"))
-        if not table:  # which the page has elsewhere
+        if not table:  # the page shows tables in another section
             facts.append((name.replace("_", " "), _text(value)))
     try:
         with open(run.directory / "model.safetensors", "rb") as file:
@@ -38,7 +38,7 @@ def run_facts(run: RunFiles) -> Facts:
 
 
 def command_line(run: RunFiles) -> str:
-    """The command that repeats the run: all settings that are not the default, on as many ranks."""
+    """Return the command that repeats the run: the same number of ranks and all settings that are not the default."""
     words = ["nnmpi", "train"]
     for f in fields(Config):
         value = run.settings.get(f.name, f.default)
@@ -56,14 +56,14 @@ def command_line(run: RunFiles) -> str:
 
 
 def model_facts(run: RunFiles, predictions: Predictions | None) -> Facts:
-    """What the model is, for its card."""
+    """Return the facts about the model for its model card."""
     facts: Facts = []
     if predictions:
         architecture = predictions.model.architecture
         facts += [
             ("layers", "-".join(map(str, architecture.sizes))),
             ("parameters", f"{architecture.parameters:,}, {architecture.dtype}"),
-            ("activation", f"{architecture.activation}, at the end {architecture.output_activation}"),
+            ("activation", f"{architecture.activation}, output {architecture.output_activation}"),
             ("loss", architecture.loss),
         ]
     settings = run.settings
@@ -78,7 +78,7 @@ def model_facts(run: RunFiles, predictions: Predictions | None) -> Facts:
 
 
 def data_facts(run: RunFiles, predictions: Predictions | None) -> Facts:
-    """What the model was trained on, for its card."""
+    """Return the facts about the training data for the model card."""
     facts = [("data", _text(str(run.settings.get("data"))))]
     samples = run.config.get("samples")
     if isinstance(samples, dict):
@@ -97,7 +97,7 @@ def data_facts(run: RunFiles, predictions: Predictions | None) -> Facts:
     others = {part: run.settings.get(f"{part}_data") for part in ("validation", "test")}
     facts += [(f"{part} data", _text(str(name))) for part, name in others.items() if name]
     if not others["test"]:
-        facts.append(("split", _text(f"at random, seed {run.settings.get('seed')}")))
+        facts.append(("split", _text(f"random, seed {run.settings.get('seed')}")))
     return facts
 
 

@@ -1,4 +1,4 @@
-"""How much a model needs each column: the rise of its loss when the column is shuffled (L. Breiman 2001)."""
+"""Permutation importance of columns: the rise of the loss when a column is shuffled (L. Breiman 2001)."""
 
 from dataclasses import dataclass, replace
 
@@ -11,8 +11,8 @@ from nnmpi.report.predictions import Predictions
 
 REPEATS = 5
 MOST_ROWS = 2000
-MOST_COLUMNS = 60  # those with the largest weights in the first layer
-WORK = 2 * 10**10  # multiplications in all
+MOST_COLUMNS = 60  # at most: those with the largest weights in the first layer
+WORK = 2 * 10**10  # multiplications in all, at most
 SEED = 0
 
 
@@ -26,18 +26,18 @@ class Importance:
 
 
 def permutation_importance(predictions: Predictions, world: World) -> list[Importance]:
-    """The importance of the columns on a sample of the test part, the largest first; [] where it takes too long."""
-    model, whole = predictions.model, predictions.part
+    """Return the importance of columns on a sample of the test part, the largest first; [] if it takes too long."""
+    model, test = predictions.model, predictions.part
     random = np.random.default_rng(SEED)
-    rows = np.sort(random.permutation(len(whole.x))[:MOST_ROWS])
+    rows = np.sort(random.permutation(len(test.x))[:MOST_ROWS])
     part = replace(
-        whole,
-        x=whole.x[rows],
-        y=whole.y[rows],
+        test,
+        x=test.x[rows],
+        y=test.y[rows],
         sizes=[len(rows)],
-        rows=whole.rows[rows],
-        numbers=None if whole.numbers is None else whole.numbers[rows],
-        weights=None if whole.weights is None else whole.weights[rows],
+        rows=test.rows[rows],
+        numbers=None if test.numbers is None else test.numbers[rows],
+        weights=None if test.weights is None else test.weights[rows],
     )
     features = features_of_columns(model)
     weights = np.abs(model.architecture.views(model.parameters)[0]).sum(axis=1)  # row 0 is the bias
@@ -45,28 +45,28 @@ def permutation_importance(predictions: Predictions, world: World) -> list[Impor
     repeats = min(REPEATS, WORK // max(1, len(rows) * model.architecture.parameters * len(columns)))
     if not repeats:
         return []
-    before = predictions.loss(part, world)
-    found = []
+    loss = predictions.loss(part, world)
+    importances = []
     for column in columns:
-        places = features[column]
-        original = part.x[:, places]
+        positions = features[column]
+        original = part.x[:, positions]
         rises = []
         for _ in range(repeats):
-            part.x[:, places] = original[random.permutation(len(rows))]
-            rises.append(predictions.loss(part, world) - before)
-        part.x[:, places] = original
-        found.append(Importance(column, float(np.mean(rises)), float(np.std(rises))))
-    return sorted(found, key=lambda importance: -importance.rise)
+            part.x[:, positions] = original[random.permutation(len(rows))]
+            rises.append(predictions.loss(part, world) - loss)
+        part.x[:, positions] = original
+        importances.append(Importance(column, float(np.mean(rises)), float(np.std(rises))))
+    return sorted(importances, key=lambda importance: -importance.rise)
 
 
 def features_of_columns(model: Model) -> dict[str, list[int]]:
-    """Where the features of each column of a table stand in ``Part.x``; of arrays each feature is a column."""
+    """Return the positions of the features of each table column in ``Part.x``; in arrays each feature is a column."""
     encoding = model.scaler
     if not isinstance(encoding, Encoding):
         return {f"feature {i}": [1 + i] for i in range(model.architecture.sizes[0])}
     columns = [*encoding.numbers, *encoding.indicators]
     columns += [i for i, values in encoding.categories.items() for _ in values]
     features: dict[str, list[int]] = {}
-    for place, i in enumerate(columns, start=1):
-        features.setdefault(encoding.columns[i].name, []).append(place)
+    for position, i in enumerate(columns, start=1):
+        features.setdefault(encoding.columns[i].name, []).append(position)
     return features

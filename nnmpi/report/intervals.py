@@ -1,4 +1,4 @@
-"""How sure a score is: confidence intervals over the samples of the test part."""
+"""Confidence intervals of scores over the samples of the test part."""
 
 import math
 from collections.abc import Callable
@@ -8,17 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-Statistic = Callable[[Array], float]  # from how often each sample counts
+Statistic = Callable[[Array], float]  # a score as a function of the number of draws of each sample
 
 LEVEL = 0.95
 Z = 1.959963984540054  # the normal distribution's 97.5 % quantile
 RESAMPLES = 1000
-WORK = 10**8  # samples that are drawn for one interval at most
+WORK = 10**8  # samples × statistics × resamples, about; at least 100 resamples are drawn
 SEED = 0
 
 
 def wilson(correct: int, count: int) -> tuple[float, float]:
-    """Wilson's interval for the share of `correct` among `count` samples (E. B. Wilson 1927)."""
+    """Return Wilson's interval for the share of `correct` among `count` samples (E. B. Wilson 1927)."""
     share = correct / count
     centre = share + Z**2 / (2 * count)
     half = Z * math.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
@@ -27,9 +27,9 @@ def wilson(correct: int, count: int) -> tuple[float, float]:
 
 
 def bootstrap(statistics: dict[str, Statistic], count: int) -> dict[str, tuple[float, float]]:
-    """The percentile interval of each statistic over resamples of `count` samples, with a fixed seed.
+    """Return the percentile interval of each statistic over resamples of `count` samples, with a fixed seed.
 
-    A statistic that is not a number in over half of the resamples has no interval.
+    A statistic has no interval if it is not finite in half of the resamples or more.
     """
     random = np.random.default_rng(SEED)
     resamples = int(np.clip(WORK // (count * max(1, len(statistics))), 100, RESAMPLES))

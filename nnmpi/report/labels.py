@@ -1,4 +1,4 @@
-"""The scores and charts of labels of which a sample may have several."""
+"""The scores and charts of a multilabel model: a sample may have several labels."""
 
 from typing import Any
 
@@ -18,68 +18,70 @@ Array = npt.NDArray[Any]
 
 
 def scores(predictions: Predictions) -> list[Score]:
-    """The scores with their intervals and what the best constant answer gets."""
+    """Return the scores with their intervals and the scores of the best constant prediction."""
     table, y, n, weights = predictions.table, predictions.y, len(predictions.y), predictions.part.weights
     statistics = _statistics(predictions)
     intervals = bootstrap({name: f for name, f in statistics.items() if table.get(name) is not None}, n)
     if weights is None:
         intervals["accuracy"] = wilson(round(table["accuracy"] * n), n)
-    counted = np.ones(n) if weights is None else weights
-    shares = counted @ y / counted.sum()
-    sets, places = np.unique(y, axis=0, return_inverse=True)
-    some = shares[shares > 0]
-    both = np.array([shares, 1 - shares])
-    to_beat = {
-        "accuracy": float(np.bincount(places.reshape(-1), counted, len(sets)).max() / counted.sum()),
+    sample_weights = np.ones(n) if weights is None else weights
+    total = sample_weights.sum()
+    shares = sample_weights @ y / total
+    sets, set_of_sample = np.unique(y, axis=0, return_inverse=True)
+    present = shares[shares > 0]
+    with_and_without = np.array([shares, 1 - shares])
+    baselines = {
+        "accuracy": float(np.bincount(set_of_sample.reshape(-1), sample_weights, len(sets)).max() / total),
         "hamming_loss": float(np.minimum(shares, 1 - shares).mean()),
         "f1_macro": float((2 * shares / (1 + shares)).mean()),
         "f1_micro": float(2 * shares.mean() / (1 + shares.mean())),
         "roc_auc": 0.5,
-        "average_precision": float(some.mean()) if len(some) else 0.0,
-        "log_loss": float(-(both * np.log(np.where(both > 0, both, 1))).sum()),
+        "average_precision": float(present.mean()) if len(present) else 0.0,
+        "log_loss": float(-(with_and_without * np.log(np.where(with_and_without > 0, with_and_without, 1))).sum()),
     }
-    return scores_of(predictions, intervals, to_beat)
+    return scores_of(predictions, intervals, baselines)
 
 
 def _statistics(predictions: Predictions) -> dict[str, Statistic]:
-    """The scores, where each sample counts so many times."""
+    """Return the scores as functions of the number of draws of each sample."""
     y, predicted, weights = predictions.y, predictions.predicted, predictions.part.weights
     assert predictions.probabilities is not None
     columns = [np.asarray(values, np.float64) for values in (y & predicted, predicted, y)]
     wrong = (y != predicted).mean(axis=1)
-    losses = label_losses(predictions.probabilities.astype(predictions.part.x.dtype), y)  # as they were computed
+    losses = label_losses(predictions.probabilities.astype(predictions.part.x.dtype), y)  # in the network's precision
     pairs = zip(y.T, predictions.probabilities.T, strict=True)
     present = [(Ranking(true, p, weights), not true.all()) for true, p in pairs if true.any()]
-    rankings, both = [ranking for ranking, _ in present], [ranking for ranking, some_lack_it in present if some_lack_it]
+    rankings = [ranking for ranking, _ in present]
+    mixed = [ranking for ranking, some_lack_it in present if some_lack_it]  # labels that not every sample has
 
-    def counted(times: Array) -> Array:
-        return np.asarray(times if weights is None else times * weights, np.float64)
+    def weighted(draws: Array) -> Array:
+        return np.asarray(draws if weights is None else draws * weights, np.float64)
 
-    def mean(values: Array, times: Array) -> float:
-        w = counted(times)
+    def mean(values: Array, draws: Array) -> float:
+        w = weighted(draws)
         return float(w @ values / w.sum())
 
-    def decisions(times: Array) -> Decisions:
-        w = counted(times)
+    def decisions(draws: Array) -> Decisions:
+        w = weighted(draws)
         return Decisions(*(w @ values for values in columns))
 
     return {
-        "accuracy": lambda times: mean(wrong == 0, times),
-        "hamming_loss": lambda times: mean(wrong, times),
-        "f1_macro": lambda times: labels.macro(labels.f1, decisions(times)),
-        "f1_micro": lambda times: labels.micro(labels.f1, decisions(times)),
-        "roc_auc": lambda times: float(np.mean([ranking.roc_auc(times) for ranking in both])),
-        "average_precision": lambda times: float(np.mean([ranking.average_precision(times) for ranking in rankings])),
-        "log_loss": lambda times: mean(losses, times),
+        "accuracy": lambda draws: mean(wrong == 0, draws),
+        "hamming_loss": lambda draws: mean(wrong, draws),
+        "f1_macro": lambda draws: labels.macro(labels.f1, decisions(draws)),
+        "f1_micro": lambda draws: labels.micro(labels.f1, decisions(draws)),
+        "roc_auc": lambda draws: float(np.mean([ranking.roc_auc(draws) for ranking in mixed])),
+        "average_precision": lambda draws: float(np.mean([ranking.average_precision(draws) for ranking in rankings])),
+        "log_loss": lambda draws: mean(losses, draws),
     }
 
 
 def curve_charts(predictions: Predictions) -> list[str]:
-    """ROC, precision and recall of the labels with the lowest F1."""
+    """Return the ROC and precision-recall charts of the labels with the lowest F1."""
     rows, y, probabilities = predictions.table["labels"], predictions.y, predictions.probabilities
     assert probabilities is not None
-    both = [i for i, true in enumerate(y.T) if true.any() and not true.all()]
-    shown = sorted(sorted(both, key=lambda i: rows[i]["f1"] or 0)[:MOST_CURVES])
+    mixed = [i for i, true in enumerate(y.T) if true.any() and not true.all()]
+    shown = sorted(sorted(mixed, key=lambda i: rows[i]["f1"] or 0)[:MOST_CURVES])
     weights = predictions.part.weights
     rankings = {rows[i]["label"]: Ranking(y[:, i], probabilities[:, i], weights) for i in shown}
     return ranking_charts(rankings, "label")

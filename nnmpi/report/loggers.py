@@ -1,4 +1,4 @@
-"""``--log``: the metrics of each epoch for TensorBoard and MLflow, in the directory of the run by default."""
+"""``--log``: write the metrics of each epoch for TensorBoard or MLflow, by default in the directory of the run."""
 
 import logging
 import os
@@ -12,21 +12,21 @@ from typing import Any, Protocol
 from nnmpi.errors import InputError
 from nnmpi.report.run_files import number
 
-NEEDED = {"tensorboard": ("tensorboardX",), "mlflow": ("mlflow", "sqlalchemy", "alembic")}  # modules of the extras
+NEEDED = {"tensorboard": ("tensorboardX",), "mlflow": ("mlflow", "sqlalchemy", "alembic")}  # modules of each extra
 
 
 class Logger(Protocol):
-    """What takes the metrics of a run."""
+    """Logs the metrics of a run."""
 
     def epoch(self, metrics: dict[str, Any]) -> None:
-        """Take a line of ``metrics.jsonl``."""
+        """Log the metrics of an epoch: one line of ``metrics.jsonl``."""
 
     def close(self, finished: bool) -> None:
-        """End the log of a run that `finished` or did not."""
+        """Close the log. `finished` tells whether the run finished."""
 
 
 class TensorBoard:
-    """Event files in ``tensorboard/`` of the run, which ``tensorboard --logdir`` shows."""
+    """Writes event files to ``tensorboard/`` in the directory of the run; ``tensorboard --logdir`` shows them."""
 
     def __init__(self, directory: Path, description: dict[str, Any]) -> None:
         from tensorboardX import SummaryWriter
@@ -36,7 +36,7 @@ class TensorBoard:
         self._writer.add_text("settings", "\n".join(["| setting | value |", "| --- | --- |", *rows]))
 
     def epoch(self, metrics: dict[str, Any]) -> None:
-        """Write the metrics at the number of the epoch; ``test_loss`` becomes loss/test, to share a chart."""
+        """Write the metrics of an epoch. ``test_loss`` gets the tag ``loss/test``: TensorBoard groups by prefix."""
         for name, value in _numbers(metrics).items():
             part, _, metric = name.partition("_")
             tag = f"{metric}/{part}" if part in ("train", "validation", "test") else f"run/{name}"
@@ -44,15 +44,15 @@ class TensorBoard:
         self._writer.flush()
 
     def close(self, finished: bool) -> None:
-        """Close the files."""
+        """Close the event files."""
         self._writer.close()
 
 
 class Mlflow:
-    """A run in MLflow: where ``MLFLOW_TRACKING_URI`` says, else in ``mlflow.db`` in the directory of the run."""
+    """Writes a run to MLflow at ``MLFLOW_TRACKING_URI``, by default to ``mlflow.db`` in the directory of the run."""
 
     def __init__(self, directory: Path, description: dict[str, Any]) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing leaves this machine unasked
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # send no usage data unless the user allows it
         from mlflow import MlflowClient
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -62,22 +62,22 @@ class Mlflow:
         self._client = MlflowClient(tracking_uri=address)
         experiment = self._client.get_experiment_by_name("nnmpi")
         if experiment:
-            number_of_it = experiment.experiment_id
+            experiment_id = experiment.experiment_id
         else:
             local = address.startswith("sqlite:")
             artifacts = (directory / "mlflow-artifacts").as_uri() if local else None
-            number_of_it = self._client.create_experiment("nnmpi", artifact_location=artifacts)
-        self._run = self._client.create_run(number_of_it, run_name=directory.name).info.run_id
+            experiment_id = self._client.create_experiment("nnmpi", artifact_location=artifacts)
+        self._run = self._client.create_run(experiment_id, run_name=directory.name).info.run_id
         for name, value in description["settings"].items():
             self._client.log_param(self._run, name, str(value)[:500])
 
     def epoch(self, metrics: dict[str, Any]) -> None:
-        """Write the metrics at the number of the epoch."""
+        """Write the metrics of an epoch."""
         for name, value in _numbers(metrics).items():
             self._client.log_metric(self._run, name, value, step=metrics["epoch"])
 
     def close(self, finished: bool) -> None:
-        """Note how the run ended."""
+        """Set the final status of the run."""
         self._client.set_terminated(self._run, "FINISHED" if finished else "KILLED")
 
 
@@ -85,12 +85,12 @@ LOGGERS: dict[str, Callable[[Path, dict[str, Any]], Logger]] = {"tensorboard": T
 
 
 def check_loggers(names: tuple[str, ...]) -> None:
-    """Refuse a log whose library is missing, before training begins.
+    """Check before training begins that the libraries of the chosen loggers are installed.
 
     Raises
     ------
     InputError
-        If an extra is not installed.
+        If a library is missing.
     """
     for name in names:
         missing = [module for module in NEEDED[name] if find_spec(module) is None]
@@ -99,12 +99,12 @@ def check_loggers(names: tuple[str, ...]) -> None:
 
 
 class Logs:
-    """The loggers of a run. One that fails is left out from then on: a log never fails a training.
+    """The loggers of a run. A logger that fails is dropped: a log never fails a training.
 
     Parameters
     ----------
     say
-        Takes a line for the user about a logger that failed.
+        Called with a message for the user when a logger fails.
     """
 
     def __init__(
@@ -116,12 +116,12 @@ class Logs:
             self._try(name, partial(self._open, name, directory, description))
 
     def epoch(self, metrics: dict[str, Any]) -> None:
-        """Give the metrics of an epoch to all loggers."""
+        """Log the metrics of an epoch with all loggers."""
         for name, logger in list(self._loggers.items()):
             self._try(name, partial(logger.epoch, metrics))
 
     def finished(self) -> None:
-        """Note that the run came to its end."""
+        """Mark the run as finished."""
         self._finished = True
 
     def close(self) -> None:
@@ -135,11 +135,11 @@ class Logs:
     def _try(self, name: str, call: Callable[[], None]) -> None:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of those libraries
+                warnings.simplefilter("ignore")  # warnings of the libraries
                 call()
-        except Exception as error:  # whatever they raise
+        except Exception as error:  # a library may raise anything
             self._loggers.pop(name, None)
-            self._say(f"note: --log {name} goes on no further ({type(error).__name__}: {error})")
+            self._say(f"note: --log {name} failed and is now off ({type(error).__name__}: {error})")
 
 
 def _numbers(metrics: dict[str, Any]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The report of a run, or of several, as one page of HTML that needs nothing else."""
+"""Render the report of one or several runs as one HTML page that loads nothing."""
 
 import math
 from importlib.resources import files
@@ -19,22 +19,28 @@ from nnmpi.report.importance import REPEATS, Importance, permutation_importance
 from nnmpi.report.limits import limits
 from nnmpi.report.predictions import Predictions, predict_test_part
 from nnmpi.report.rank_times import drawing, find_timeline, rank_times, read_timeline
-from nnmpi.report.results import number, results, safe, scores_of_task
+from nnmpi.report.results import as_markup, results, score_text, scores_of_task
 from nnmpi.report.run_files import RunFiles, read_run
 from nnmpi.report.score import Score
 from nnmpi.report.svg import BLUE, INK, chart
 
-MOST_CLASSES = 200  # rows of the table of classes
-STYLES = {"compute": "compute", "reduction": "reduction", "waiting": "waiting", "I/O": "io", "rest": "rest"}
+MOST_CLASSES = 200  # rows of the table of classes, at most
+STYLES = {  # CSS class of each group of times
+    "compute": "compute",
+    "reduction": "reduction",
+    "waiting": "waiting",
+    "I/O": "io",
+    "rest": "rest",
+}
 
 
 def run_page(directory: Path, world: World) -> str:
-    """The page of the run in `directory`; `world` has one rank.
+    """Return the page of the run in `directory`. `world` has one rank.
 
     Raises
     ------
     InputError
-        If nothing of the run can be read.
+        If the settings of the run cannot be read.
     """
     run = read_run(directory)
     if not run.settings:
@@ -44,14 +50,14 @@ def run_page(directory: Path, world: World) -> str:
     try:
         predictions = predict_test_part(directory, world)
     except InputError as error:
-        problems.append(f"Without scores, as the model could not be run on its test part: {error}")
+        problems.append(f"No scores: the model could not be run on its test part: {error}")
     name = run_names([directory])[0]
     scores = scores_of_task(predictions) if predictions else []
     context = {
         "title": f"{name}: {scores[0].name} {scores[0].value:.4f}" if scores else name,
         "subtitle": _subtitle(run, predictions),
         "cards": _cards(run, scores, predictions),
-        "curves": safe(curves(run)),
+        "curves": as_markup(curves(run)),
         "curves_note": _curves_note(run),
         "command": command_line(run),
         "settings": settings_facts(run),
@@ -68,16 +74,16 @@ def run_page(directory: Path, world: World) -> str:
 
 
 def runs_page(directories: list[Path]) -> str:
-    """The page of several runs: a table to sort and their curves in one chart a metric.
+    """Return the page of several runs: a table that can be sorted, and charts of the curves of the first metrics.
 
     Raises
     ------
     InputError
-        If none of them can be read.
+        If no run can be read.
     """
     runs = [read_run(directory) for directory in directories]
     if not any(run.settings for run in runs):
-        raise InputError(f"report: nothing to report: {directories[0]}: {runs[0].problem}")
+        raise InputError(f"report: no run can be read: {directories[0]}: {runs[0].problem}")
     comparison = compare(runs)
     names = zip(comparison.names, comparison.runs, strict=True)
     problems = [f"{name}: {run.state}, {run.problem}" for name, run in names if run.problem]
@@ -91,16 +97,16 @@ def runs_page(directories: list[Path]) -> str:
         texts += [(comparison.setting(run, s),) * 2 for s in comparison.settings]
         cells = zip(heads, texts, strict=True)
         rows.append([{"head": h["name"], "numeric": h["numeric"], "value": v, "text": t} for h, (v, t) in cells])
-    wanted = [name for name in comparison.metrics if not name.startswith("train_")][:6]
-    note = f"The first {MOST_RUNS} of {len(runs)} runs are drawn." if len(runs) > MOST_RUNS else ""
+    drawn_metrics = [name for name in comparison.metrics if not name.startswith("train_")][:6]
+    note = f"The charts show the first {MOST_RUNS} of {len(runs)} runs." if len(runs) > MOST_RUNS else ""
     return _render(
         "runs.html.j2",
         title=f"{len(runs)} runs",
-        subtitle=f"Ordered by {comparison.metrics[0].replace('_', ' ')}." if comparison.metrics else "",
+        subtitle=f"Sorted by {comparison.metrics[0].replace('_', ' ')}." if comparison.metrics else "",
         problems=problems,
         heads=heads,
         rows=rows,
-        curves=safe(overlaid(comparison, metric) for metric in wanted),
+        curves=as_markup(overlaid(comparison, metric) for metric in drawn_metrics),
         curves_note=note,
         sort_js=_file("sort.js"),
     )
@@ -131,10 +137,10 @@ def _cards(run: RunFiles, scores: list[Score], predictions: Predictions | None) 
     for score in scores[:3]:
         lines = []
         if score.interval:
-            lines.append(f"95 % between {number(score.interval[0])} and {number(score.interval[1])}")
-        if score.to_beat is not None:
-            lines.append(f"to beat: {number(score.to_beat)}")
-        cards.append({"name": f"test {score.name}", "value": number(score.value), "lines": lines})
+            lines.append(f"95 % interval: {score_text(score.interval[0])} to {score_text(score.interval[1])}")
+        if score.baseline is not None:
+            lines.append(f"baseline: {score_text(score.baseline)}")
+        cards.append({"name": f"test {score.name}", "value": score_text(score.value), "lines": lines})
     if predictions:
         cards.append(
             {"name": "test samples", "value": f"{predictions.table['samples']:,}", "lines": [_trained_on(run)]}
@@ -145,14 +151,15 @@ def _cards(run: RunFiles, scores: list[Score], predictions: Predictions | None) 
 def _trained_on(run: RunFiles) -> str:
     samples = run.config.get("samples")
     count = samples.get("training") if isinstance(samples, dict) else None
-    return f"trained on {count:,}" if isinstance(count, int) else ""
+    return f"trained on {count:,} samples" if isinstance(count, int) else ""
 
 
 def _curves_note(run: RunFiles) -> str:
-    best = run.best_epoch()
-    if best is None or "validation_loss" not in run.metrics():
+    kept = run.kept_epoch()
+    if kept is None or "validation_loss" not in run.metrics():
         return ""
-    return f"The model is that of epoch {run.column('epoch')[best]:.0f}, whose validation loss is the lowest."
+    epoch = run.column("epoch")[kept]
+    return f"The model is that of epoch {epoch:.0f}: the best one with --early-stopping, else the last."
 
 
 def _importance(predictions: Predictions | None, world: World) -> dict[str, Any]:
@@ -163,18 +170,18 @@ def _importance(predictions: Predictions | None, world: World) -> dict[str, Any]
     if columns:
         context["importance"] = Markup(_importance_chart(columns[:30]))
         context["importance_note"] = (
-            f"The mean rise of the test loss when a column is shuffled, up to {REPEATS} times with a fixed seed; the "
-            "lines are standard deviations. Columns that say the same share their importance."
+            f"Mean rise of the test loss when a column is shuffled, up to {REPEATS} times, with a fixed seed. The "
+            "lines are standard deviations. Columns with the same information share their importance."
         )
     return context
 
 
 def _importance_chart(columns: list[Importance]) -> str:
     with chart("importance of columns", 4.4, 0.8 + 0.2 * len(columns)) as drawn:
-        axes, places = drawn.axes, range(len(columns))
+        axes, positions = drawn.axes, range(len(columns))
         rises, deviations = [c.rise for c in columns], [c.deviation for c in columns]
-        axes.barh(places, rises, xerr=deviations, color=BLUE, ecolor=INK, height=0.65)
-        axes.set_yticks(places, [short(c.column, 24) for c in columns])
+        axes.barh(positions, rises, xerr=deviations, color=BLUE, ecolor=INK, height=0.65)
+        axes.set_yticks(positions, [short(c.column, 24) for c in columns])
         axes.invert_yaxis()
         axes.grid(False, axis="y")
         axes.set_xlabel("rise of the loss")
@@ -189,7 +196,7 @@ def _times(run: RunFiles, problems: list[str]) -> dict[str, Any]:
     try:
         tracks = read_timeline(path)
     except ValueError as error:
-        problems.append(f"Without times by rank: {path}: {error}")
+        problems.append(f"No times by rank: {path}: {error}")
         return context
     times = []
     for rank in rank_times(tracks):
@@ -199,11 +206,11 @@ def _times(run: RunFiles, problems: list[str]) -> dict[str, Any]:
             for name, seconds in rank.seconds.items()
         ]
         times.append({"name": rank.name, "groups": groups, "total": rank.total})
-    left_out = f" {tracks.left_out} were not recorded." if tracks.left_out else ""
+    left_out = f" Not recorded: {tracks.left_out}." if tracks.left_out else ""
     context |= {
         "times": times,
         "timeline": drawing(tracks),
-        "timeline_note": f"From {path}.{left_out} A slice within another counts in the table for the inner one only.",
+        "timeline_note": f"Source: {path}.{left_out} In the table the time of nested slices counts for the inner one.",
         "timeline_js": _file("timeline.js"),
     }
     return context

@@ -1,4 +1,4 @@
-"""Images of samples for a page: PNG inside the page."""
+"""The worst mistakes of a model, with their images as PNG inside the page."""
 
 import base64
 import io
@@ -13,36 +13,36 @@ from PIL import Image
 from nnmpi.report.classification import short
 from nnmpi.report.predictions import Predictions
 
-MOST = 24  # pictures
-LONGEST = 80  # characters of the labels of a sample
-MOST_ROWS = 12  # of a table without pictures
+MOST = 24  # pictures, at most
+LONGEST = 80  # characters of the labels of a sample, at most
+MOST_ROWS = 12  # rows of a table without pictures, at most
 SHORTEST_SIDE = 56  # pixels; smaller images are enlarged, pixel by pixel
-LARGEST = 1 << 18  # pixels of an image; larger ones would make the page too large
+LARGEST = 1 << 18  # pixels of an image; larger images would make the page too large
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A sample that the model got wrong; ``picture`` is the address of its image, "" if it is none."""
+    """A sample that the model got wrong; ``picture`` is its image as a ``data:`` URL, "" if it has none."""
 
     row: int
     actual: str
     predicted: str
-    by: float  # how sure of it the model was, or how far off
+    error: float  # see `worst_mistakes`
     picture: str = ""
 
 
 def worst_mistakes(predictions: Predictions) -> list[Mistake]:
-    """The samples that the model got most wrong, the worst first.
+    """Return the samples with the largest errors, the worst first.
 
-    Of classes: where the probability of the predicted class is highest above that of the true one. Of labels: where the
-    probabilities are farthest from the truth, over all labels. Of numbers: where the error is largest, over the outputs
-    each in units of its spread.
+    The error for classes is the probability of the predicted class minus that of the actual class, or 1 without
+    probabilities. For labels it is the distance of the probabilities from 0 or 1, summed over the labels. For numbers
+    it is the largest absolute error of an output; the order uses errors in units of each output's standard deviation.
     """
     y, predicted = predictions.y, predictions.predicted
     if predictions.task == "regression":
         errors = np.abs(predicted - y)
-        by = (errors / np.maximum(y.std(axis=0), np.finfo(float).tiny)).max(axis=1)
-        worst = np.argsort(-by, kind="stable")[:MOST_ROWS]
+        scaled = (errors / np.maximum(y.std(axis=0), np.finfo(float).tiny)).max(axis=1)
+        worst = np.argsort(-scaled, kind="stable")[:MOST_ROWS]
         return [
             Mistake(int(predictions.rows[i]), _numbers(y[i]), _numbers(predicted[i]), float(errors[i].max()))
             for i in worst
@@ -51,26 +51,26 @@ def worst_mistakes(predictions: Predictions) -> list[Mistake]:
         names = np.array(predictions.model.targets.labels, object)
         wrong = np.flatnonzero((predicted != y).any(axis=1))
         assert predictions.probabilities is not None
-        far = np.abs(predictions.probabilities[wrong] - y[wrong]).sum(axis=1)
-        return _shown(predictions, wrong, far, lambda row: short(", ".join(names[row]) or "none", LONGEST))
+        distances = np.abs(predictions.probabilities[wrong] - y[wrong]).sum(axis=1)
+        return _worst(predictions, wrong, distances, lambda row: short(", ".join(names[row]) or "none", LONGEST))
     classes = predictions.classes or []
     wrong = np.flatnonzero(predicted != y)
-    by = np.ones(len(wrong))
+    errors = np.ones(len(wrong))
     if predictions.probabilities is not None:
-        by = predictions.probabilities[wrong, predicted[wrong]] - predictions.probabilities[wrong, y[wrong]]
-    return _shown(predictions, wrong, by, lambda code: classes[code])
+        errors = predictions.probabilities[wrong, predicted[wrong]] - predictions.probabilities[wrong, y[wrong]]
+    return _worst(predictions, wrong, errors, lambda code: classes[code])
 
 
-def _shown(
-    predictions: Predictions, wrong: npt.NDArray[np.intp], by: npt.NDArray[Any], text_of: Callable[[Any], str]
+def _worst(
+    predictions: Predictions, wrong: npt.NDArray[np.intp], errors: npt.NDArray[Any], text_of: Callable[[Any], str]
 ) -> list[Mistake]:
-    """The samples in `wrong` with the largest `by`, with their pictures."""
-    order = np.argsort(-by, kind="stable")[: MOST if predictions.source.image else MOST_ROWS]
+    """Return the samples in `wrong` with the largest `errors`, with their pictures."""
+    order = np.argsort(-errors, kind="stable")[: MOST if predictions.source.image else MOST_ROWS]
     pictures = _pictures(predictions, wrong[order])
     y, predicted = predictions.y, predictions.predicted
     return [
-        Mistake(int(predictions.rows[i]), text_of(y[i]), text_of(predicted[i]), size, picture)
-        for i, size, picture in zip(wrong[order], by[order].tolist(), pictures, strict=True)
+        Mistake(int(predictions.rows[i]), text_of(y[i]), text_of(predicted[i]), error, picture)
+        for i, error, picture in zip(wrong[order], errors[order].tolist(), pictures, strict=True)
     ]
 
 

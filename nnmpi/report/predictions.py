@@ -1,4 +1,4 @@
-"""What a model says of the samples that it was tested on; its scores are those of ``nnmpi evaluate``."""
+"""The predictions of a model for its test part; the scores are those of ``nnmpi evaluate``."""
 
 import math
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Predictions:
-    """The test part of a model and what the model predicts for it, in the same order.
+    """The test part of a model and the predictions for it, in the same order.
 
     Attributes
     ----------
@@ -32,11 +32,11 @@ class Predictions:
     part : Part
         The samples as the network takes them, scaled.
     y : array, shape (n,) or (n, outputs)
-        Class codes, booleans of labels or, in their own units, numbers.
+        Class codes, a boolean for each label, or numbers in the units of the targets.
     predicted : array, shape (n,) or (n, outputs)
-        The same of the predictions.
+        The predictions, in the form of `y`.
     probabilities : array, shape (n, classes) or (n, labels), or None
-        None for a regression and for classes without probabilities.
+        None for a regression and for outputs that are no probabilities.
     table : dict
         All scores, as ``nnmpi evaluate --json`` prints them.
     """
@@ -52,7 +52,7 @@ class Predictions:
 
     @property
     def task(self) -> str:
-        """What the model has learned, as `Targets.task`."""
+        """The task of the model, as in `Targets.task`."""
         return self.model.targets.task
 
     @property
@@ -61,17 +61,17 @@ class Predictions:
         return None if self.model.targets.classes is None else [str(label) for label in self.model.targets.classes]
 
     def loss(self, part: Part, world: World) -> float:
-        """The mean loss of the model on other samples."""
+        """Return the mean loss of the model on the samples of `part`."""
         return _evaluate(self.model, part, world).loss
 
 
 def predict_test_part(directory: Path, world: World) -> Predictions:
-    """Run the model of a run on its test part, in a `world` of one rank.
+    """Run the model in `directory` on its test part. `world` has one rank.
 
     Raises
     ------
     InputError
-        If the model or its data cannot be read or do not go together.
+        If the model or its data cannot be read or do not match, or a loss is not finite.
     """
     model = read_model(directory)
     targets = model.targets
@@ -80,7 +80,7 @@ def predict_test_part(directory: Path, world: World) -> Predictions:
     network = Network(model.architecture, model.parameters, CHUNK)
     scores = _evaluate(model, part, world)
     if not math.isfinite(scores.loss):
-        raise InputError(f"the loss of row {scores.bad_row} (from 0) is not finite")
+        raise InputError(f"the loss of row {scores.bad_row} (rows count from 0) is not finite")
     table = all_scores(scores, network, part, targets, world, model.target_scaler)
     raw, codes = outputs_of(network, part, targets)
     outputs = raw.astype(np.float64)

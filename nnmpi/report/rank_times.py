@@ -1,4 +1,4 @@
-"""A timeline read back: what each rank spent its time on, and the slices that a page draws."""
+"""Read a timeline: the time that each rank spent on each group of slices, and the slices that a page draws."""
 
 import json
 import math
@@ -11,14 +11,14 @@ from nnmpi.report.run_files import RunFiles
 
 LARGEST = 1 << 28  # bytes of a file
 LATEST = 1 << 55  # ns: a year
-MOST_SLICES = 40_000  # in a page, in all; the first and the last are kept, long ones always
+MOST_SLICES = 40_000  # on a page, about; with more it shows the first and the last slices, and all phases
 GROUPS = {"compute": "compute", "communication": "reduction", "waiting": "waiting", "I/O": "I/O"}
-REST = "rest"  # what no slice explains: evaluation, start-up, Python between the calls
+REST = "rest"  # time outside these groups: evaluation, start-up, Python between the calls
 
 
 @dataclass(frozen=True)
 class Slice:
-    """A time in which a track did one thing, in ns since the start."""
+    """A time span in which a track did one thing, in ns since the start."""
 
     name: str
     category: str
@@ -28,7 +28,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Tracks:
-    """A timeline: the slices of each track, in order, and what the file says of itself."""
+    """A timeline: the slices of each track in order, the names of the ranks, and which steps were not recorded."""
 
     slices: dict[tuple[int, int], list[Slice]]  # by rank and thread
     names: dict[int, str]  # of the ranks
@@ -37,21 +37,21 @@ class Tracks:
 
 @dataclass(frozen=True)
 class RankTimes:
-    """The seconds that a rank spent on each of `GROUPS` and on the rest."""
+    """The seconds that a rank spent on each of `GROUPS` and on `REST`."""
 
     name: str
     seconds: dict[str, float]
 
     @property
     def total(self) -> float:
-        """All of them."""
+        """The sum of all seconds."""
         return sum(self.seconds.values())
 
 
 def find_timeline(run: RunFiles) -> Path | None:
-    """The timeline of a run: the file that ``--timeline`` named or ``timeline.json`` in its directory."""
-    named = run.settings.get("timeline")
-    candidates = [Path(named)] if isinstance(named, str) and "\0" not in named else []
+    """Return the timeline of a run: the file of ``--timeline``, or ``timeline.json`` in the directory of the run."""
+    setting = run.settings.get("timeline")
+    candidates = [Path(setting)] if isinstance(setting, str) and "\0" not in setting else []
     for path in [*candidates, run.directory / "timeline.json"]:
         try:
             if path.is_file() and path.stat().st_size <= LARGEST:
@@ -67,23 +67,23 @@ def read_timeline(path: Path) -> Tracks:
     Raises
     ------
     ValueError
-        If it is no such file.
+        If the file is not a timeline.
     """
     try:
         document = json.loads(path.read_bytes())
-        about = document["otherData"]
+        metadata = document["otherData"]
         slices: dict[tuple[int, int], list[Slice]] = defaultdict(list)
         names: dict[int, str] = {}
         for event in document["traceEvents"]:
             if event["ph"] == "M" and event["name"] == "process_name":
-                names[_whole(event["pid"])] = str(event["args"]["name"])
+                names[_integer(event["pid"])] = str(event["args"]["name"])
             elif event["ph"] == "X":
                 start, length = (math.floor(1000 * float(event[key])) for key in ("ts", "dur"))  # see `trace`
                 if not 0 <= start <= start + length < LATEST:
                     raise ValueError("a slice ends before it starts, or later than a year")
-                track = _whole(event["pid"]), _whole(event["tid"])
+                track = _integer(event["pid"]), _integer(event["tid"])
                 slices[track].append(Slice(str(event["name"]), str(event["cat"]), start, start + length))
-        left_out = about["left_out"]
+        left_out = metadata["left_out"]
     except (OSError, KeyError, TypeError, RecursionError, OverflowError) as error:
         raise ValueError(f"not a timeline ({type(error).__name__}: {error})") from None
     if not slices:
@@ -93,7 +93,7 @@ def read_timeline(path: Path) -> Tracks:
 
 
 def rank_times(tracks: Tracks) -> list[RankTimes]:
-    """What the main thread of each rank spent its time on; a slice within another counts only for the inner one."""
+    """Return the times of the main thread of each rank; the time of nested slices counts for the inner slice only."""
     times = []
     for (rank, thread), slices in tracks.slices.items():
         if thread != 0:
@@ -115,18 +115,19 @@ def rank_times(tracks: Tracks) -> list[RankTimes]:
 
 
 def drawing(tracks: Tracks) -> dict[str, Any]:
-    """What the script of a page draws: names, colours' groups and, by track, flat lists of name, depth, start, length.
+    """Return the data for ``timeline.js``: names and groups of slices, and for each track a flat list of its slices.
 
-    Times are in ns, the starts as differences from the slice before, which keeps the page small.
+    A slice is four integers: index of its name, depth, start and length, in ns. The start is the difference from the
+    start of the slice before, which keeps the page small.
     """
     names: dict[tuple[str, str], int] = {}
-    everything = [s for slices in tracks.slices.values() for s in slices]
-    keep = _window(everything)
-    out = []
+    all_slices = [s for slices in tracks.slices.values() for s in slices]
+    keep = _shown(all_slices)
+    drawn_tracks = []
     for (rank, thread), slices in tracks.slices.items():
         flat: list[int] = []
         ends: list[int] = []
-        before = 0
+        previous_start = 0
         for s in slices:
             while ends and ends[-1] <= s.start:
                 ends.pop()
@@ -136,23 +137,23 @@ def drawing(tracks: Tracks) -> dict[str, Any]:
                 continue
             name = "step" if s.category == "step" else s.name
             number = names.setdefault((name, GROUPS.get(s.category, s.category)), len(names))
-            flat += [number, depth, s.start - before, s.end - s.start]
-            before = s.start
+            flat += [number, depth, s.start - previous_start, s.end - s.start]
+            previous_start = s.start
         label = tracks.names.get(rank, f"rank {rank}")
-        out.append({"name": label if thread == 0 else f"{label}: checkpoints", "slices": flat})
-    return {"names": [name for name, _ in names], "groups": [group for _, group in names], "tracks": out}
+        drawn_tracks.append({"name": label if thread == 0 else f"{label}: checkpoints", "slices": flat})
+    return {"names": [name for name, _ in names], "groups": [group for _, group in names], "tracks": drawn_tracks}
 
 
-def _window(everything: list[Slice]) -> Any:
-    """Which slices a page has room for: all, or those at the beginning and at the end, and the phases."""
-    if len(everything) <= MOST_SLICES:
+def _shown(all_slices: list[Slice]) -> Any:
+    """Return a function that tells whether the page shows a slice: all, or the first, the last and the phases."""
+    if len(all_slices) <= MOST_SLICES:
         return lambda s: True
-    starts = sorted(s.start for s in everything)
+    starts = sorted(s.start for s in all_slices)
     first, last = starts[MOST_SLICES // 2], starts[-MOST_SLICES // 2]
     return lambda s: s.start < first or s.start > last or s.category == "phase"
 
 
-def _whole(value: Any) -> int:
+def _integer(value: Any) -> int:
     if type(value) is not int:
-        raise TypeError(f"{value!r} is no whole number")
+        raise TypeError(f"{value!r} is not an integer")
     return value

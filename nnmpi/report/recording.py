@@ -1,4 +1,4 @@
-"""The timeline of a run: begun on all ranks, and at the end brought to rank 0, which writes it."""
+"""Record the timeline of a run on all ranks; rank 0 collects and writes it at the end."""
 
 import time
 from pathlib import Path
@@ -17,37 +17,37 @@ from nnmpi.training.session import Session
 
 
 class Recording:
-    """A timeline that goes to the file `path` when the run ends, also by an error that all ranks share.
+    """Records a timeline and writes it to the file `path` when the run ends, also after an error that all ranks share.
 
-    Without a `path` there is none, and ``timeline`` is None. It outlasts the death of ranks: the survivors `begin`
-    again, and keep what they have. Ranks have their numbers of the start.
+    Without a `path` nothing is recorded, and ``timeline`` is None. A recording survives the death of ranks: the
+    survivors call `begin` again and keep their rows. The file has the rank numbers of the start of the run.
 
     Raises
     ------
     InputError
         From `begin`, on all ranks, if the file cannot be written.
     RunError
-        From leaving the context, on all ranks, if it can no longer be written.
+        From the end of the context, on all ranks, if the file can no longer be written.
     """
 
     def __init__(self, path: str | None, world: World) -> None:
         self._path, self._world = Path(path or ""), world
         self.timeline = Timeline(world.size) if path else None
-        self._readings: list[tuple[int, int, int]] = []  # time, how far ahead of the clock of a rank, that rank
+        self._readings: list[tuple[int, int, int]] = []  # time, how far ahead of rank 0's clock, initial rank of rank 0
         self._began = time.time()
         world.record(self.timeline)
 
     def begin(self) -> None:
-        """Begin, or go on with the ranks there are; all of them take part."""
+        """Begin the recording, or continue it with the survivors; all ranks take part."""
         if self.timeline is None:
             return
         with self._world.together():
             if self._world.rank == 0:
-                _check(self._path)
+                _check_writable(self._path)
         self._read_clock()
 
     def attach(self, session: Session, output: Output | None) -> None:
-        """Let the parts of a step, and what rank 0 writes, leave rows in the timeline from now on."""
+        """Record the parts of a step, and the files that rank 0 writes, from now on."""
         timeline = self.timeline
         if timeline is None:
             return
@@ -69,7 +69,7 @@ class Recording:
     def __enter__(self) -> "Recording":
         return self
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+    def __exit__(self, error_type: object, error: BaseException | None, traceback: object) -> None:
         if self.timeline and (error is None or (isinstance(error, CommandError) and error.shared)):
             self._write(self.timeline)
 
@@ -90,7 +90,7 @@ class Recording:
                         aligned(np.frombuffer(rows[i], np.int64).reshape(-1, 4), pairs) for rows in (mains, writers)
                     )
                     ranks.append(RankRows(rank, host, main, writer))
-                about = {
+                metadata = {
                     "nnmpi": __version__,
                     "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._began)),
                     "world_size": world.size,
@@ -98,7 +98,7 @@ class Recording:
                     "left_out": timeline.left_out and f"steps {timeline.left_out[0] + 1} to {timeline.left_out[1]}",
                 }
                 try:
-                    write_whole(self._path, trace(ranks, about))
+                    write_whole(self._path, trace(ranks, metadata))
                 except OSError as error:
                     raise RunError(
                         f"--timeline {self._path} can no longer be written ({error.strerror}); "
@@ -106,8 +106,8 @@ class Recording:
                     ) from None
 
 
-def _check(path: Path) -> None:
-    """Find out now what would go wrong when the training is done."""
+def _check_writable(path: Path) -> None:
+    """Raise an error now if the file could not be written at the end."""
     try:
         check_writable(path)
     except OSError as error:

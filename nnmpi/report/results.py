@@ -1,4 +1,4 @@
-"""What the predictions for the test part show, for the template of a page."""
+"""The results on the test part, for the template of the page."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -15,12 +15,12 @@ SCORES = {"classification": classification.scores, "multilabel": labels.scores, 
 
 
 def scores_of_task(predictions: Predictions) -> list[Score]:
-    """The scores with their intervals and what a constant answer gets."""
+    """Return the scores with their intervals and baselines."""
     return SCORES[predictions.task](predictions)
 
 
 def results(predictions: Predictions | None, scores: list[Score]) -> dict[str, Any]:
-    """The tables, charts and notes; all None without predictions."""
+    """Return the tables, charts and notes by their names in the template; all None without predictions."""
     context: dict[str, Any] = dict.fromkeys(
         (
             *("scores", "classes", "matrix", "class_charts", "confusions", "quantiles", "error_charts", "mistakes"),
@@ -32,47 +32,45 @@ def results(predictions: Predictions | None, scores: list[Score]) -> dict[str, A
     context["scores"] = [
         {
             "name": score.name,
-            "value": number(score.value),
-            "interval": f"{number(score.interval[0])} to {number(score.interval[1])}" if score.interval else "",
-            "to_beat": "" if score.to_beat is None else number(score.to_beat),
+            "value": score_text(score.value),
+            "interval": f"{score_text(score.interval[0])} to {score_text(score.interval[1])}" if score.interval else "",
+            "baseline": "" if score.baseline is None else score_text(score.baseline),
         }
         for score in scores
     ]
     context["mistakes"] = worst_mistakes(predictions)
     if predictions.task == "regression":
         context["scores_note"] = (
-            "Intervals: bootstrap over the test samples with a fixed seed, percentiles. The line to beat is the score "
-            "of the best constant: the mean, for absolute errors the median. The loss is of standardized targets."
+            "Intervals: percentile bootstrap over the test samples, with a fixed seed. The baseline is the score of "
+            "the best constant: the mean, for absolute errors the median. The loss is that of standardized targets."
         )
         context["quantiles"] = regression.error_quantiles(predictions)
-        context["error_charts"] = safe(regression.charts(predictions))
-        context["mistakes_note"] = "The largest errors; “by” is the absolute error."
+        context["error_charts"] = as_markup(regression.charts(predictions))
+        context["mistakes_note"] = "The largest absolute errors."
         return context
     if predictions.task == "multilabel":
         context["scores_note"] = (
-            f"{_intervals(predictions)} The line to beat is the score of a constant answer: of the accuracy the most "
-            "frequent set of labels, of F1 all labels, of the log loss their shares."
+            f"{_intervals(predictions)} The baseline is the score of a constant prediction: the most frequent set of "
+            "labels for the accuracy, all labels for F1, their shares for the log loss."
         )
         context["labels"] = [{**row, "name": short(row["label"], 60)} for row in predictions.table["labels"]]
-        context["label_charts"] = safe(labels.curve_charts(predictions))
-        context["mistakes_note"] = (
-            "“By” is how far the probabilities are from the truth, 0 or 1, summed over the labels."
-        )
+        context["label_charts"] = as_markup(labels.curve_charts(predictions))
+        context["mistakes_note"] = "The error is the distance of the probabilities from 0 or 1, summed over the labels."
         return context
     context["scores_note"] = (
-        f"{_intervals(predictions)} The line to beat is the score of a constant answer: the largest class, or for the "
-        "log loss the shares of the classes."
+        f"{_intervals(predictions)} The baseline is the score of a constant prediction: the largest class, for the log "
+        "loss the shares of the classes."
     )
     context["classes"] = [{**row, "label": short(str(row["class"]), 60)} for row in predictions.table["classes"]]
     context["matrix"] = Markup(class_charts.matrix_chart(predictions))
     context["confusions"] = [(short(a, 60), short(p, 60), n) for a, p, n in classification.confusions(predictions)]
-    context["class_charts"] = safe(class_charts.curve_charts(predictions))
+    context["class_charts"] = as_markup(class_charts.curve_charts(predictions))
     error = classification.calibration_error(predictions)
     context["class_charts_note"] = (
-        f"Mean distance of probability and share that is right (expected calibration error): {error:.4f}."
+        f"Mean distance of the probability from the share of correct predictions (calibration error): {error:.4f}."
     )
     context["mistakes_note"] = (
-        "“By” is the probability of the predicted class less that of the actual one."
+        "The error is the probability of the predicted class minus that of the actual class."
         if predictions.probabilities is not None
         else ""
     )
@@ -80,15 +78,16 @@ def results(predictions: Predictions | None, scores: list[Score]) -> dict[str, A
 
 
 def _intervals(predictions: Predictions) -> str:
-    which = "Interval of the accuracy: Wilson's; of the others" if predictions.part.weights is None else "Intervals"
-    return f"{which}: bootstrap over the test samples with a fixed seed, percentiles."
+    unweighted = predictions.part.weights is None
+    scores = "Interval of the accuracy: Wilson. Other intervals" if unweighted else "Intervals"
+    return f"{scores}: percentile bootstrap over the test samples, with a fixed seed."
 
 
-def safe(svgs: Iterable[str]) -> list[Markup]:
-    """Charts, whose texts `nnmpi.report.svg` escaped."""
+def as_markup(svgs: Iterable[str]) -> list[Markup]:
+    """Mark charts as safe HTML: `nnmpi.report.svg` escaped their texts."""
     return [Markup(svg) for svg in svgs]
 
 
-def number(value: float) -> str:
-    """A score as text."""
+def score_text(value: float) -> str:
+    """Return a score as text."""
     return f"{value:.4f}" if abs(value) < 10_000 else f"{value:.6g}"

@@ -1,4 +1,4 @@
-"""What the files of a run say about it, read without trust: a run may be unfinished, damaged or somebody else's."""
+"""Read the files of a run without trusting them: a run may be unfinished, damaged or somebody else's."""
 
 import json
 import math
@@ -10,8 +10,8 @@ from typing import Any
 from nnmpi.training.metrics import METRICS, larger_is_better
 
 LARGEST_CONFIG = 1 << 24  # bytes
-LARGEST_LOG = 1 << 27  # bytes of metrics.jsonl; a line has some 400
-COUNTS = ("samples", "weight")  # among the scores of a part
+LARGEST_LOG = 1 << 27  # bytes of metrics.jsonl; a line has about 400
+COUNTS = ("samples", "weight")  # entries of a part's scores that are no metrics
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,15 @@ class RunFiles:
     Attributes
     ----------
     directory : Path
-        Where the run is.
+        The directory of the run.
     state : {"finished", "unfinished", "damaged"}
-        "unfinished" has no note of its end: it goes on, was stopped, or died.
+        "unfinished": ``config.json`` has no end of the run; it is running, was stopped or died.
     problem : str
-        What is wrong, in a line; "" if nothing is.
+        What is wrong, in one line; "" if nothing is.
     config : dict
-        What ``config.json`` holds; {} if it cannot be read.
+        The contents of ``config.json``; {} if it cannot be read.
     epochs : list of dict
-        The lines of ``metrics.jsonl`` that can be read.
+        The readable lines of ``metrics.jsonl``.
     """
 
     directory: Path
@@ -40,21 +40,21 @@ class RunFiles:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings of the run by name."""
+        """The settings of the run by name; {} if they cannot be read."""
         settings = self.config.get("settings")
         return settings if isinstance(settings, dict) else {}
 
     def column(self, name: str) -> list[float]:
-        """The metric `name` of each epoch; NaN where it is missing or no number."""
+        """Return the metric `name` of each epoch; NaN where it is missing or not a finite number."""
         return [number(metrics.get(name)) for metrics in self.epochs]
 
     def metrics(self) -> list[str]:
-        """The names of all metrics that are a number in some epoch."""
+        """Return the names of the metrics that have a finite value in at least one epoch."""
         names = dict.fromkeys(name for metrics in self.epochs for name in metrics)
         return [name for name in names if not all(math.isnan(value) for value in self.column(name))]
 
-    def best_epoch(self) -> int | None:
-        """The index in ``epochs`` whose parameters were kept: with early stopping the best one, else the last."""
+    def kept_epoch(self) -> int | None:
+        """Return the index in ``epochs`` of the kept parameters: the best epoch with early stopping, else the last."""
         monitor = str(self.settings.get("monitor", "validation_loss"))
         values = self.column(monitor)
         if not values:
@@ -65,12 +65,12 @@ class RunFiles:
         return min(range(len(values)), key=lambda i: math.inf if math.isnan(values[i]) else sign * values[i])
 
     def scores(self) -> dict[str, float]:
-        """The training, validation and test metrics of the epoch that was kept."""
-        best = self.best_epoch()
-        if best is None:
+        """Return the training, validation and test metrics of the kept epoch."""
+        kept = self.kept_epoch()
+        if kept is None:
             return {}
         parts = ("train_", "validation_", "test_")
-        values = {name: number(value) for name, value in self.epochs[best].items() if name.startswith(parts)}
+        values = {name: number(value) for name, value in self.epochs[kept].items() if name.startswith(parts)}
         final = self.config.get("scores")
         for part, scores in final.items() if isinstance(final, dict) else ():
             if f"{part}_" in parts and isinstance(scores, dict):
@@ -79,13 +79,13 @@ class RunFiles:
 
 
 def read_run(directory: Path) -> RunFiles:
-    """Read the run in `directory`; what cannot be read is a problem of the result, not an error."""
+    """Read the run in `directory`. What cannot be read becomes the ``problem`` of the result, not an error."""
     try:
         if not directory.is_dir():
             return RunFiles(directory, "damaged", "no such directory" if not directory.exists() else "not a directory")
         config = _object(_contents(directory / "config.json", LARGEST_CONFIG))
     except FileNotFoundError:
-        return RunFiles(directory, "damaged", "no config.json: not a run, or it stopped before its first step")
+        return RunFiles(directory, "damaged", "no config.json: not a run, or a run that stopped before its first step")
     except (OSError, ValueError, RecursionError) as error:
         return RunFiles(directory, "damaged", f"config.json cannot be read ({_reason(error)})")
     if not isinstance(config.get("settings"), dict):
@@ -98,11 +98,11 @@ def read_run(directory: Path) -> RunFiles:
         return RunFiles(directory, "damaged", f"metrics.jsonl has {bad} unreadable line(s)", config, epochs)
     if config.get("finished") is True:
         return RunFiles(directory, "finished", "", config, epochs)
-    return RunFiles(directory, "unfinished", f"unfinished after {_of_epochs(len(epochs), config)}", config, epochs)
+    return RunFiles(directory, "unfinished", f"unfinished after {_progress(len(epochs), config)}", config, epochs)
 
 
 def number(value: Any) -> float:
-    """`value` as a finite float; NaN if it is none."""
+    """Return `value` as a float; NaN if it is not a finite number."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
             return float(value) if math.isfinite(value) else math.nan
@@ -112,20 +112,20 @@ def number(value: Any) -> float:
 
 
 def lower_is_better(metric: str) -> bool:
-    """Whether a small value of `metric` is a good one."""
+    """Tell whether a smaller value of `metric` is better."""
     part, _, name = metric.partition("_")
     name = name if part in ("train", "validation", "test") else metric
     known = any(name in metrics for metrics in METRICS.values())
     return not larger_is_better(name) if known else name.endswith("loss")
 
 
-def _of_epochs(done: int, config: dict[str, Any]) -> str:
+def _progress(done: int, config: dict[str, Any]) -> str:
     epochs = config["settings"].get("epochs")
     return f"{done} of {epochs} epochs" if isinstance(epochs, int) else f"{done} epochs"
 
 
 def _contents(path: Path, largest: int) -> bytes:
-    if path.exists() and not path.is_file():  # to read a pipe may never end
+    if path.exists() and not path.is_file():  # reading a pipe may never end
         raise ValueError("not a file")
     with open(path, "rb") as file:
         data = file.read(largest + 1)
@@ -142,10 +142,10 @@ def _object(data: bytes) -> dict[str, Any]:
 
 
 def _epochs(data: bytes) -> tuple[list[dict[str, Any]], int]:
-    """The epochs of a log, and how many of its lines are none; a last line without an end is being written."""
+    """Return the epochs of a log and the number of bad lines; a last line without a line end is still being written."""
     lines = data.split(b"\n")
-    found = list(_readable(lines[:-1]))
-    return found, sum(1 for line in lines[:-1] if line.strip()) - len(found)
+    epochs = list(_readable(lines[:-1]))
+    return epochs, sum(1 for line in lines[:-1] if line.strip()) - len(epochs)
 
 
 def _readable(lines: list[bytes]) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A score of a model as a page shows it."""
+"""A score of a model, as the report shows it."""
 
 from dataclasses import dataclass
 
@@ -14,21 +14,21 @@ class Score:
     ----------
     interval : (low, high) or None
         The 95 % confidence interval.
-    to_beat : float or None
-        What the best constant answer gets.
+    baseline : float or None
+        The score of the best constant prediction.
     """
 
     name: str
     value: float
     interval: tuple[float, float] | None
-    to_beat: float | None
+    baseline: float | None
 
 
 def scores_of(
-    predictions: Predictions, intervals: dict[str, tuple[float, float]], to_beat: dict[str, float]
+    predictions: Predictions, intervals: dict[str, tuple[float, float]], baselines: dict[str, float]
 ) -> list[Score]:
-    """The scores that are defined, in the order of a page."""
-    values = predictions.table
-    names = titles_of(values) | {"loss": "loss"}
-    defined = {name: label for name, label in names.items() if values.get(name) is not None}
-    return [Score(label, values[name], intervals.get(name), to_beat.get(name)) for name, label in defined.items()]
+    """Return the scores that are defined, in the order of the page."""
+    table = predictions.table
+    names = titles_of(table) | {"loss": "loss"}
+    defined = {name: label for name, label in names.items() if table.get(name) is not None}
+    return [Score(label, table[name], intervals.get(name), baselines.get(name)) for name, label in defined.items()]

@@ -1,4 +1,4 @@
-"""Charts as SVG inside a page: drawn by Matplotlib, coloured by the page, so that they follow light and dark."""
+"""Charts as SVG for a page. Matplotlib draws them; the page sets the colours, so that they fit light and dark mode."""
 
 import io
 import warnings
@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-# what is drawn in one of these becomes the variable of the page: Okabe and Ito's colours, told apart by all
+# each colour becomes a CSS variable of the page; the palette of Okabe and Ito is safe for colour blindness
 COLOURS = {
     "#0072b2": "var(--blue)",
     "#d55e00": "var(--vermillion)",
@@ -29,11 +29,11 @@ COLOURS = {
 }
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, INK, FAINT, PAPER, WHITE = COLOURS
 SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
-DASHES = ("-", "--", ":", "-.")  # lines differ in more than their colour
+DASHES = ("-", "--", ":", "-.")  # so that lines differ not only in colour
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "nnmpi",  # the same ids each time
+    "svg.hashsalt": "nnmpi",  # the same ids in each run
     "text.parse_math": False,  # a $ in a label is a $
     "axes.unicode_minus": True,
     "font.size": 9,
@@ -59,11 +59,11 @@ STYLE: dict[Any, Any] = {
     "axes.facecolor": "none",
 }
 NAMESPACES = ("{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}")
-_numbers = count(1)  # a prefix for the ids of each chart: a page has many
+_chart_numbers = count(1)  # they keep the ids of the charts of a page apart
 
 
 class Chart:
-    """A figure that becomes SVG when the context of `chart` ends."""
+    """A figure to draw in; ``svg`` is set when the context of `chart` ends."""
 
     def __init__(self, width: float, height: float) -> None:
         self.figure = Figure(figsize=(width, height), layout="constrained")
@@ -73,9 +73,9 @@ class Chart:
 
 @contextmanager
 def chart(title: str, width: float = 4.4, height: float = 2.9) -> Iterator[Chart]:
-    """A chart to draw in, `width` × `height` inches; afterwards its ``svg`` is text for a page, `title` its name."""
+    """Open a chart of `width` × `height` inches; at the end its ``svg`` is HTML with the accessible name `title`."""
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a glyph that Matplotlib's font lacks: the browser has others
+        warnings.simplefilter("ignore")  # about glyphs that Matplotlib's font lacks: the browser has other fonts
         drawn = Chart(width, height)
         yield drawn
         file = io.BytesIO()
@@ -84,26 +84,26 @@ def chart(title: str, width: float = 4.4, height: float = 2.9) -> Iterator[Chart
 
 
 def logarithmic(axes: Axes, values: list[float]) -> None:
-    """Make the vertical axis logarithmic where the (positive) values span more than a factor of 20."""
+    """Make the y axis logarithmic if the values are positive and span more than a factor of 20."""
     if values and min(values) > 0 and max(values) > 20 * min(values):
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # its own is mathematical text
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # the default formatter writes mathematical text
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _for_page(svg: bytes, title: str) -> str:
     root = ElementTree.fromstring(svg)
-    prefix = f"chart{next(_numbers)}-"
+    prefix = f"chart{next(_chart_numbers)}-"
     for name in ("width", "height"):
-        del root.attrib[name]  # the view box stays: as wide as the page lets it be
+        del root.attrib[name]  # the page sets the width; the view box keeps the ratio
     root.set("class", "chart")
     root.set("role", "img")
     root.set("aria-label", title)
-    return "".join(_written(root, prefix))
+    return "".join(_html_of(root, prefix))
 
 
-def _written(element: ElementTree.Element, prefix: str) -> Iterator[str]:
-    """The element as HTML has SVG: no namespaces, metadata or style sheets; ids with a prefix; every value escaped."""
+def _html_of(element: ElementTree.Element, prefix: str) -> Iterator[str]:
+    """Yield the element as HTML: no namespaces, metadata or style sheets; `prefix` before ids; every value escaped."""
     name = _local(element.tag)
     if name in ("metadata", "style", "title"):
         return
@@ -123,7 +123,7 @@ def _written(element: ElementTree.Element, prefix: str) -> Iterator[str]:
     yield ">"
     yield escape(element.text or "")
     for child in element:
-        yield from _written(child, prefix)
+        yield from _html_of(child, prefix)
         yield escape((child.tail or "").strip())
     yield f"</{name}>"
 

@@ -1,4 +1,4 @@
-"""What a rank did when: rows of numbers while a run goes on, slices of a timeline when it has ended."""
+"""Record what a rank does and when: rows of numbers, which `nnmpi.report.trace` turns into slices of a timeline."""
 
 import time
 from array import array
@@ -9,8 +9,8 @@ from typing import Any
 Call = Callable[..., Any]
 Row = tuple[int, int, int, int]  # index in SLICES, start and end in ns, number
 
-# what a slice shows, and what kind of thing that is; "reduction" and "exchange" are collectives, their numbers those
-# of `Position`; the number of a "batch" is that of its step; a phase has no end, it lasts until the next
+# name of a slice: its category. "reduction" and "exchange" are collectives: their row has the number of the collective,
+# as in `Position`. The row of a "batch" has the number of its step. A phase has no end: it lasts until the next phase.
 SLICES = {
     "batch": "compute",
     "dropout": "compute",
@@ -35,20 +35,20 @@ SLICES = {
     "end": "phase",
 }
 NUMBERS = {name: i for i, name in enumerate(SLICES)}
-STEPS = 2000  # kept in full of the beginning of a run, and as many of its end
-STEPS_OF_ALL = 16_000  # the same for all ranks together: of 64 ranks 250 each
-PARTS = 10  # what lies between is left out in parts of STEPS / PARTS
-WRITTEN = 4000  # rows that are kept of the thread that writes checkpoints
+STEPS = 2000  # steps kept at the beginning of a run, and as many at its end
+STEPS_OF_ALL = 16_000  # the same for all ranks together: 64 ranks keep 250 each
+PARTS = 10  # the steps between are dropped in parts of STEPS / PARTS
+WRITTEN = 4000  # rows kept of the thread that writes checkpoints: the last
 
 clock = time.perf_counter_ns
 
 
 class Timeline:
-    """The rows of one rank, at most so many that those of all `size` ranks can be looked at on one page.
+    """The rows of one rank. Their number is limited, so that one page can show the rows of all `size` ranks.
 
-    Nothing in the loop knows of it: `time` puts itself in front of the methods of a network, an optimizer, … so that
-    without a timeline there is nothing that could cost anything. ``written`` are the rows of the thread that writes
-    checkpoints. ``left_out`` are the numbers of the first step that is not kept and of the next that is.
+    The training loop does not know the timeline: `time` wraps methods of the network, the optimizer and so on. So a run
+    without a timeline has no overhead. ``written`` holds the rows of the thread that writes checkpoints. ``left_out``
+    is None or two steps: the first that is dropped and the next that is kept.
     """
 
     def __init__(self, size: int = 1) -> None:
@@ -56,7 +56,7 @@ class Timeline:
         self._part = max(1, keep // PARTS)
         self._rows: list[int] = []
         self._first: list[array[int]] = []
-        self._last: deque[tuple[int, array[int]]] = deque()  # and the step with which each begins
+        self._last: deque[tuple[int, array[int]]] = deque()  # with the first step of each
         self._begin = self._next = 0
         self._phase: Row = (NUMBERS["start-up"], clock(), 0, 0)
         self._rows.extend(self._phase)
@@ -64,43 +64,43 @@ class Timeline:
         self.left_out: tuple[int, int] | None = None
 
     def timed(self, name: str, call: Call, number: Callable[[], int] | None = None, rows: Any = None) -> Call:
-        """`call`, with a row of what it took; `number` tells which one of many alike it was."""
-        extend, kind = (self._rows if rows is None else rows).extend, NUMBERS[name]
+        """Return a function that calls `call` and records a row; `number` returns the number of the row."""
+        extend, code = (self._rows if rows is None else rows).extend, NUMBERS[name]
 
         def timed(*arguments: Any, **named: Any) -> Any:
             start = clock()
             try:
                 return call(*arguments, **named)
             finally:
-                extend((kind, start, clock(), 0))
+                extend((code, start, clock(), 0))
 
         def numbered(*arguments: Any) -> Any:
             start = clock()
             try:
                 return call(*arguments)
             finally:
-                extend((kind, start, clock(), number()))  # type: ignore[misc]
+                extend((code, start, clock(), number()))  # type: ignore[misc]
 
         return numbered if number else timed
 
     def time(self, thing: Any, **names: str) -> None:
-        """From now on ``thing.method(…)`` leaves a row, for each ``method="name"`` given."""
+        """Record each call of the methods of `thing` from now on; `names` are given as ``method="name"``."""
         for method, name in names.items():
             setattr(thing, method, self.timed(name, getattr(thing, method)))
 
     def time_thread(self, thing: Any, **names: str) -> None:
-        """The same for methods that the thread that writes checkpoints calls."""
+        """Like `time`, for methods that the thread that writes checkpoints calls."""
         for method, name in names.items():
             setattr(thing, method, self.timed(name, getattr(thing, method), rows=self.written))
 
     def time_steps(self, batches: Any, update: Callable[[], int]) -> None:
-        """From now on ``batches.batch(…)`` begins a step; `update` tells its number."""
+        """Begin a step at each call of ``batches.batch`` from now on; `update` returns the number of the step."""
         self._next = update()
         batch = self.timed("batch", batches.batch, update)
 
         def begin(*arguments: Any) -> Any:
             if update() >= self._next:
-                self._turn(update())
+                self._begin_part(update())
             return batch(*arguments)
 
         batches.batch = begin
@@ -111,16 +111,16 @@ class Timeline:
         self._rows.extend(self._phase)
 
     def rows(self) -> bytes:
-        """All rows that were kept, in the order in which they ended, as 64-bit numbers."""
+        """Return all kept rows as 64-bit integers, in the order in which they ended."""
         parts = (*self._first, *(part for _, part in self._last), array("q", self._rows))
         return b"".join(part.tobytes() for part in parts)
 
-    def _turn(self, step: int) -> None:
-        """Put the rows so far aside; all ranks do it in the same step."""
+    def _begin_part(self, step: int) -> None:
+        """Store the rows so far as a part and begin the next part at `step`, the same on all ranks."""
         part = array("q", self._rows)
-        self._rows.clear()  # not a new list: what is in front of the methods holds on to this one
-        self._rows.extend(self._phase)  # it may have begun in a part that will be left out
-        if len(self._first) <= PARTS:  # the first of them is what was before the first step
+        self._rows.clear()  # not a new list: the wrappers hold this one
+        self._rows.extend(self._phase)  # it may have begun in a part that will be dropped
+        if len(self._first) <= PARTS:  # the first part is from before the first step
             self._first.append(part)
         else:
             self._last.append((self._begin, part))

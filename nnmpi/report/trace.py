@@ -1,4 +1,4 @@
-"""The timelines of all ranks on one page, in the Trace Event Format that Perfetto and chrome://tracing open."""
+"""Write the timelines of all ranks in the Trace Event Format, which Perfetto and chrome://tracing open."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from nnmpi.report.timeline import NUMBERS, SLICES
 
-Rows = npt.NDArray[np.int64]  # shape (rows, 4): index in SLICES, start, end, number
+Rows = npt.NDArray[np.int64]  # shape (rows, 4): code (index in SLICES), start, end, number
 NAMES = list(SLICES)
 COLLECTIVES = (NUMBERS["reduction"], NUMBERS["exchange"])
 PHASES = [number for name, number in NUMBERS.items() if SLICES[name] == "phase"]
@@ -18,7 +18,7 @@ PHASES = [number for name, number in NUMBERS.items() if SLICES[name] == "phase"]
 
 @dataclass(frozen=True)
 class RankRows:
-    """What one rank recorded: the rows of its two threads, on one clock with those of all other ranks."""
+    """The rows of the two threads of one rank, on the clock that all ranks share."""
 
     rank: int
     host: str
@@ -28,33 +28,35 @@ class RankRows:
 
 @dataclass(frozen=True)
 class Slice:
-    """A time in which a thread did one thing, in ns of the common clock."""
+    """A time span in which a thread did one thing, in ns of the shared clock."""
 
     name: str
-    kind: str
+    category: str
     start: int
     end: int
     arguments: dict[str, Any]
 
 
 def aligned(rows: Rows, readings: list[tuple[int, int]]) -> Rows:
-    """`rows` on the clock of rank 0; `readings` are this clock's times, and how far it was ahead of rank 0's then.
+    """Return `rows` on the clock of rank 0.
 
-    Between two readings, at the start and at the end of a run, the distance is taken to change evenly.
+    `readings` are pairs in ns: a time on the rank's clock, and how far this clock was ahead of that of rank 0 then.
+    Between two readings the difference is interpolated linearly.
     """
-    out = rows.copy()
+    shifted = rows.copy()
     times, ahead = (np.array(values, np.int64) for values in zip(*readings, strict=True))
     for column in (1, 2):
-        since = out[:, column] - times[0]  # differences: a float holds them exactly for months
-        out[:, column] -= np.rint(np.interp(since, times - times[0], ahead - ahead[0])).astype(np.int64) + ahead[0]
-    return out
+        since = shifted[:, column] - times[0]  # differences: a float holds them exactly for months
+        drift = np.interp(since, times - times[0], ahead - ahead[0])
+        shifted[:, column] -= np.rint(drift).astype(np.int64) + ahead[0]
+    return shifted
 
 
-def trace(ranks: list[RankRows], about: dict[str, Any]) -> bytes:
-    """The JSON text; `about` is said of it in ``otherData``.
+def trace(ranks: list[RankRows], metadata: dict[str, Any]) -> bytes:
+    """Return the JSON text, with `metadata` as its ``otherData``.
 
-    Viewers read a time as a binary fraction, and cut it off to whole ns: the digits after those of the ns, 3 of a start
-    and 1 of a length, see to it that this is exact, so that slices which touch do not overlap.
+    Times are in µs. Viewers read them as floating-point numbers and truncate them to whole ns. One more digit than the
+    ns need, 3 for a start and 1 for a duration, makes this exact, so that adjacent slices do not overlap.
     """
     last = last_arrivals(ranks)
     zero = min(int(rank.main[:, 1].min()) for rank in ranks)
@@ -66,61 +68,61 @@ def trace(ranks: list[RankRows], about: dict[str, Any]) -> bytes:
         ):
             events.append(json.dumps({"name": name, "ph": "M", "pid": rank.rank, "tid": 0, "args": arguments}))
         tracks = {"main": slices(rank.main, last), "checkpoints": slices(rank.writer, last)}
-        for thread, (name, found) in enumerate(tracks.items()):
-            if not found:
+        for thread, (name, track) in enumerate(tracks.items()):
+            if not track:
                 continue
             head = {"ph": "M", "pid": rank.rank, "tid": thread}
             events.append(json.dumps({"name": "thread_name", **head, "args": {"name": name}}))
-            for s in sorted(found, key=lambda s: (s.start, -s.end)):
-                text = f'{{"name":"{s.name}","cat":"{s.kind}","ph":"X","pid":{rank.rank},"tid":{thread},'
+            for s in sorted(track, key=lambda s: (s.start, -s.end)):
+                text = f'{{"name":"{s.name}","cat":"{s.category}","ph":"X","pid":{rank.rank},"tid":{thread},'
                 text += f'"ts":{microseconds(s.start - zero)}3,"dur":{microseconds(s.end - s.start)}1'
                 events.append(text + (f',"args":{json.dumps(s.arguments)}}}' if s.arguments else "}"))
     lines = ",\n".join(events)
-    return f'{{"displayTimeUnit":"ns","otherData":{json.dumps(about)},"traceEvents":[\n{lines}\n]}}\n'.encode()
+    return f'{{"displayTimeUnit":"ns","otherData":{json.dumps(metadata)},"traceEvents":[\n{lines}\n]}}\n'.encode()
 
 
 def microseconds(ns: int) -> str:
-    """1234567 → ``1234.567``, exactly."""
+    """Convert ns to text in µs, exactly: 1234567 → ``1234.567``."""
     return f"{ns // 1000}.{ns % 1000:03d}"
 
 
 def last_arrivals(ranks: list[RankRows]) -> dict[int, int]:
-    """When the last rank entered each collective, where all ranks that are there recorded it."""
+    """Return when the last rank entered each collective that all of `ranks` recorded."""
     first, *others = [dict(rank.main[np.isin(rank.main[:, 0], COLLECTIVES)][:, [3, 1]].tolist()) for rank in ranks]
-    known = set(first).intersection(*others)
-    return {number: max(first[number], *(other[number] for other in others)) for number in known} if others else first
+    in_all = set(first).intersection(*others)
+    return {number: max(first[number], *(other[number] for other in others)) for number in in_all} if others else first
 
 
 def slices(rows: Rows, last: dict[int, int]) -> list[Slice]:
-    """The slices of a thread: its rows, a slice for each phase and step around them, and waiting told from the rest."""
+    """Return the slices of a thread: phases, steps and calls. A collective is split into waiting and communication."""
     return [*_phases(rows), *_steps(rows), *_calls(rows, last)]
 
 
 def _calls(rows: Rows, last: dict[int, int]) -> Iterator[Slice]:
-    for kind, start, end, number in rows.tolist():
-        name = NAMES[kind]
-        if kind in COLLECTIVES:
+    for code, start, end, number in rows.tolist():
+        name = NAMES[code]
+        if code in COLLECTIVES:
             arrived = min(max(start, last.get(number, start)), end)
             if arrived > start:
                 yield Slice("waiting", "waiting", start, arrived, {"collective": number})
             if end > arrived:
                 yield Slice(name, SLICES[name], arrived, end, {"collective": number})
-        elif kind not in PHASES:
+        elif code not in PHASES:
             yield Slice(name, SLICES[name], start, end, {})
 
 
 def _phases(rows: Rows) -> Iterator[Slice]:
-    """A phase goes on until the next; it stands in the rows more than once where they were put aside in between."""
-    begins = np.unique(rows[np.isin(rows[:, 0], PHASES)][:, 1::-1], axis=0)  # (start, kind), in order
+    """Yield the phases. A phase lasts until the next one; its row is repeated at the beginning of each part."""
+    begins = np.unique(rows[np.isin(rows[:, 0], PHASES)][:, 1::-1], axis=0)  # (start, code), in order
     if not len(begins):
         return
     ends = [*begins[1:, 0].tolist(), int(rows[:, 1:3].max())]
-    for (start, kind), end in zip(begins.tolist(), ends, strict=True):
-        yield Slice(NAMES[kind], "phase", start, end, {})
+    for (start, code), end in zip(begins.tolist(), ends, strict=True):
+        yield Slice(NAMES[code], "phase", start, end, {})
 
 
 def _steps(rows: Rows) -> Iterator[Slice]:
-    """A step goes from its batch to the last thing done before the next step or phase."""
+    """Yield the steps. A step lasts from its batch to the end of the last call before the next step or phase."""
     batches = rows[rows[:, 0] == NUMBERS["batch"]]
     bounds = np.unique(np.concatenate([batches[:, 1], rows[np.isin(rows[:, 0], PHASES)][:, 1]]))
     calls = rows[~np.isin(rows[:, 0], PHASES)]

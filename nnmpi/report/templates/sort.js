@@ -1,4 +1,4 @@
-// Sorts a table by the column whose head is pressed: numbers by value, empty cells last.
+// Sorts a table by the column whose head is clicked: numbers by value, empty cells last.
 (() => {
   "use strict";
   for (const table of document.querySelectorAll("table.sortable")) {

@@ -1,4 +1,4 @@
-// Draws the timeline of all ranks on a canvas. Wheel with Ctrl, pinch or + and - zoom; dragging or the arrow keys move.
+// Draws the timeline of all ranks on a canvas. Ctrl and wheel, pinch, + and - zoom. Dragging and the arrow keys move.
 (() => {
   "use strict";
   const canvas = document.getElementById("timeline");
@@ -59,7 +59,7 @@
         if (track.end[i] < from || track.start[i] > to) continue;
         const depth = Math.min(track.depth[i], 5), left = Math.max(0, x(track.start[i])), right = Math.min(width, x(track.end[i]));
         const row = (ends[depth] ||= { x: -1 });
-        if (right <= row.x) continue;  // nothing would be seen of it
+        if (right <= row.x) continue;  // another slice covers it
         const long = Math.max(right - left, 0.7);
         row.x = left + long;
         const y = track.top + HEAD + depth * ROW;
