@@ -11,11 +11,14 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 import nnmpi as package
 from nnmpi.mpi.alone import Alone
 from nnmpi.mpi.world import World
+from nnmpi.report.classification import calibration_error
 from nnmpi.report.importance import features_of_columns, permutation_importance
 from nnmpi.report.intervals import bootstrap, wilson
 from nnmpi.report.predictions import predict_test_part
 from nnmpi.report.rank_times import drawing, rank_times, read_timeline
 from nnmpi.report.ranking import Ranking
+from nnmpi.report.regression import error_quantiles
+from nnmpi.report.results import scores_of_task
 
 
 @pytest.mark.parametrize(("correct", "count"), [(0, 5), (5, 5), (353, 360), (1, 2), (600, 1000)])
@@ -137,3 +140,41 @@ def test_importance_is_of_whole_columns(tmp_path: Path) -> None:
     rises = {i.column: i.rise for i in importance}
     assert rises["colour"] > 10 * max(abs(rises["noise"]), abs(rises["size"]))
     assert predictions.loss(predictions.part, world) == predictions.table["loss"]  # the features are in order again
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
+def test_whole_numbers_as_weights_are_repeated_samples(tmp_path: Path, task: str) -> None:
+    """Scores, calibration and the errors' quantiles; how many samples a class has does not depend on their weights."""
+    random = np.random.default_rng(5)
+    x = random.normal(size=(300, 4))
+    targets = {
+        "classification": (x[:, 0] + random.normal(size=300) > 0).astype(int),
+        "multilabel": (x[:, :2] + random.normal(size=(300, 2)) > 0).astype(int),
+        "regression": x[:, 0] + random.normal(size=300),
+    }
+    y, weights = targets[task], random.integers(1, 4, 300)
+    test = slice(0, 100)
+    seen = {}
+    for name, times in (("weighted", np.ones(100, int)), ("repeated", weights[test])):
+        file = tmp_path / f"{name}.npz"
+        sample_weight = weights[test] if name == "weighted" else np.ones(times.sum())
+        np.savez(file, X=np.repeat(x[test], times, axis=0), y=np.repeat(y[test], times, axis=0), w=sample_weight)
+        output = tmp_path / name
+        np.savez(tmp_path / "data.npz", X=x[100:], y=y[100:], w=np.ones(200))
+        settings = {"sample_weight": "w", "test_data": str(file), "task": task, "epochs": 3, "dtype": "float64"}
+        package.train(str(tmp_path / "data.npz"), output=output, **settings)
+        seen[name] = predict_test_part(output, World(Alone()))
+    weighted, repeated = seen["weighted"], seen["repeated"]
+    for a, b in zip(scores_of_task(weighted), scores_of_task(repeated), strict=True):
+        assert (a.name, a.value) == (b.name, pytest.approx(b.value, rel=1e-9))
+        assert a.baseline == (None if b.baseline is None else pytest.approx(b.baseline, rel=1e-9))
+    if task == "classification":
+        assert calibration_error(weighted) == pytest.approx(calibration_error(repeated), rel=1e-9)
+        assert weighted.samples_of_classes() == np.bincount(y[test]).tolist()
+    elif task == "regression":
+        largest = [max(e for _, e in error_quantiles(p)) for p in (weighted, repeated)]
+        assert largest[0] == pytest.approx(largest[1], rel=1e-9)
+        median = np.median(np.abs(repeated.predicted - repeated.y))
+        assert dict(error_quantiles(weighted))["50 %"] == pytest.approx(median, rel=0.05)
+    else:
+        assert weighted.samples_of_classes() == y[test].sum(axis=0).tolist()

@@ -12,7 +12,7 @@ from rich.text import Text
 from nnmpi.errors import InputError
 from nnmpi.mpi.launcher import launched
 from nnmpi.report.compare import Comparison, compare
-from nnmpi.report.run_files import RunFiles, read_run
+from nnmpi.report.run_files import read_run
 from nnmpi.text import printable
 
 WIDEST = 24  # characters of a cell
@@ -32,7 +32,7 @@ def compare_runs(directories: list[Path], sort: str | None, form: str) -> None:
         return
     runs = [read_run(directory) for directory in directories]
     if not any(run.settings for run in runs):
-        raise InputError(f"compare: nothing to compare: {directories[0]}: {runs[0].problem}")
+        raise InputError(f"compare: no run can be read: {directories[0]}: {runs[0].problem}")
     comparison = compare(runs, sort)
     if form == "json":
         print(comparison.as_json())
@@ -55,13 +55,9 @@ def _print(comparison: Comparison) -> None:
     console.print(table)
     for name, run in zip(comparison.names, comparison.runs, strict=True):
         if run.problem:
-            console.print(Text(printable(f"{name}: {_note(run)}")))
+            console.print(Text(printable(f"{name}: {run.note}")))
     if hidden:
         console.print(Text(f"not shown at {console.width} columns: {', '.join(hidden)}; see --csv or --json"))
-
-
-def _note(run: RunFiles) -> str:
-    return run.problem if run.problem.startswith(run.state) else f"{run.state}: {run.problem}"
 
 
 def _columns(comparison: Comparison, width: int) -> tuple[list[list[str]], list[str]]:

@@ -62,7 +62,7 @@ def curve_charts(predictions: Predictions) -> list[str]:
     by_f1 = sorted(range(len(classes)), key=lambda code: predictions.table["classes"][code]["f1"] or 0)
     shown = [code for code in ([1] if len(classes) == 2 else by_f1) if 0 < counts[code] < len(y)]
     rankings = {
-        classes[code]: Ranking(y == code, probabilities[:, code], predictions.part.weights)
+        classes[code]: Ranking(y == code, probabilities[:, code], predictions.weights)
         for code in sorted(shown[:MOST_CURVES])
     }
     return [*ranking_charts(rankings, "class"), _calibration_chart(predictions)]
@@ -90,11 +90,11 @@ def ranking_charts(rankings: dict[str, Ranking], title: str) -> list[str]:
 
 
 def _calibration_chart(predictions: Predictions) -> str:
-    confidence, accuracy, samples = calibration(predictions)
+    confidence, accuracy, weights = calibration(predictions)
     with chart("calibration") as drawn:
         drawn.axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
         drawn.axes.plot(confidence, accuracy, color=BLUE)
-        drawn.axes.scatter(confidence, accuracy, s=8 + 60 * samples / samples.max(), color=BLUE, linewidths=0)
+        drawn.axes.scatter(confidence, accuracy, s=8 + 60 * weights / weights.max(), color=BLUE, linewidths=0)
         drawn.axes.set_xlim(0, 1.03)
         drawn.axes.set_ylim(0, 1.03)
         drawn.axes.set_xlabel("probability of the predicted class")

@@ -63,26 +63,28 @@ def confusions(predictions: Predictions) -> list[tuple[str, str, float]]:
 
 
 def calibration(predictions: Predictions) -> tuple[Array, Array, Array]:
-    """Return mean confidence, accuracy and number of samples of each bin of the confidence that has samples.
+    """Return mean confidence, accuracy and weight of each bin of the confidence that has samples.
 
-    The confidence is the probability of the predicted class. The bins have equal width.
+    The confidence is the probability of the predicted class. The bins have equal width. The weight of a bin is the sum
+    of the weights of its samples, or their number.
     """
     assert predictions.probabilities is not None
     confidence = predictions.probabilities[np.arange(len(predictions.y)), predictions.predicted]
     correct = predictions.predicted == predictions.y
     bins = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
-    samples = np.bincount(bins, minlength=BINS)
-    used = samples > 0
-    mean = np.bincount(bins, confidence, BINS)[used] / samples[used]
-    return mean, np.bincount(bins, correct, BINS)[used] / samples[used], samples[used]
+    weights = predictions.weights
+    totals = np.bincount(bins, weights, BINS)
+    used = totals > 0
+    mean = np.bincount(bins, weights * confidence, BINS)[used] / totals[used]
+    return mean, np.bincount(bins, weights * correct, BINS)[used] / totals[used], totals[used]
 
 
 def calibration_error(predictions: Predictions) -> float:
-    """Return the expected calibration error: ``|confidence - accuracy|``, averaged over the samples of 10 bins."""
+    """Return the expected calibration error: ``|confidence - accuracy|``, averaged over the samples in 10 bins."""
     if predictions.probabilities is None:
         return math.nan
-    confidence, accuracy, samples = calibration(predictions)
-    return float(np.sum(np.abs(confidence - accuracy) * samples) / samples.sum())
+    confidence, accuracy, weights = calibration(predictions)
+    return float(np.sum(np.abs(confidence - accuracy) * weights) / weights.sum())
 
 
 def short(label: str, longest: int) -> str:
@@ -92,7 +94,7 @@ def short(label: str, longest: int) -> str:
 
 def _of_probabilities(predictions: Predictions) -> dict[str, Statistic]:
     """Return the statistics that need probabilities."""
-    probabilities, y, weights = predictions.probabilities, predictions.y, predictions.part.weights
+    probabilities, y, weights = predictions.probabilities, predictions.y, predictions.weights
     if probabilities is None:
         return {}
     codes = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
@@ -101,7 +103,7 @@ def _of_probabilities(predictions: Predictions) -> dict[str, Statistic]:
     losses = class_losses(outputs[:, 1:] if predictions.model.targets.kind == "binary" else outputs, y)
 
     def log_loss(draws: Array) -> float:
-        w = draws if weights is None else draws * weights
+        w = draws * weights
         return float(w @ losses / w.sum())
 
     return {
@@ -113,13 +115,13 @@ def _of_probabilities(predictions: Predictions) -> dict[str, Statistic]:
 
 def _confusion_of_draws(predictions: Predictions) -> Callable[[Array], Confusion]:
     """Return a function: the number of draws of each sample in a resample → the confusion."""
-    k, weights = len(predictions.classes or ()), predictions.part.weights
+    k, weights = len(predictions.classes or ()), predictions.weights
     pairs, pair_of_sample = np.unique(predictions.y * k + predictions.predicted, return_inverse=True)
     true, predicted = np.divmod(pairs, k)
 
     def confusion(draws: Array) -> Confusion:
-        sample_weights = draws if weights is None else draws * weights
-        return Confusion(k, true, predicted, np.bincount(pair_of_sample, sample_weights, len(pairs)).astype(np.float64))
+        weight_of_pair = np.bincount(pair_of_sample, draws * weights, len(pairs))
+        return Confusion(k, true, predicted, weight_of_pair.astype(np.float64))
 
     return confusion
 

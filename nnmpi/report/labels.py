@@ -19,19 +19,18 @@ Array = npt.NDArray[Any]
 
 def scores(predictions: Predictions) -> list[Score]:
     """Return the scores with their intervals and the scores of the best constant prediction."""
-    table, y, n, weights = predictions.table, predictions.y, len(predictions.y), predictions.part.weights
+    table, y, n, weights = predictions.table, predictions.y, len(predictions.y), predictions.weights
     statistics = _statistics(predictions)
     intervals = bootstrap({name: f for name, f in statistics.items() if table.get(name) is not None}, n)
-    if weights is None:
+    if predictions.part.weights is None:
         intervals["accuracy"] = wilson(round(table["accuracy"] * n), n)
-    sample_weights = np.ones(n) if weights is None else weights
-    total = sample_weights.sum()
-    shares = sample_weights @ y / total
+    total = weights.sum()
+    shares = weights @ y / total
     sets, set_of_sample = np.unique(y, axis=0, return_inverse=True)
     present = shares[shares > 0]
     with_and_without = np.array([shares, 1 - shares])
     baselines = {
-        "accuracy": float(np.bincount(set_of_sample.reshape(-1), sample_weights, len(sets)).max() / total),
+        "accuracy": float(np.bincount(set_of_sample.reshape(-1), weights, len(sets)).max() / total),
         "hamming_loss": float(np.minimum(shares, 1 - shares).mean()),
         "f1_macro": float((2 * shares / (1 + shares)).mean()),
         "f1_micro": float(2 * shares.mean() / (1 + shares.mean())),
@@ -44,7 +43,7 @@ def scores(predictions: Predictions) -> list[Score]:
 
 def _statistics(predictions: Predictions) -> dict[str, Statistic]:
     """Return the scores as functions of the number of draws of each sample."""
-    y, predicted, weights = predictions.y, predictions.predicted, predictions.part.weights
+    y, predicted, weights = predictions.y, predictions.predicted, predictions.weights
     assert predictions.probabilities is not None
     columns = [np.asarray(values, np.float64) for values in (y & predicted, predicted, y)]
     wrong = (y != predicted).mean(axis=1)
@@ -54,16 +53,12 @@ def _statistics(predictions: Predictions) -> dict[str, Statistic]:
     rankings = [ranking for ranking, _ in present]
     mixed = [ranking for ranking, some_lack_it in present if some_lack_it]  # labels that not every sample has
 
-    def weighted(draws: Array) -> Array:
-        return np.asarray(draws if weights is None else draws * weights, np.float64)
-
     def mean(values: Array, draws: Array) -> float:
-        w = weighted(draws)
+        w = draws * weights
         return float(w @ values / w.sum())
 
     def decisions(draws: Array) -> Decisions:
-        w = weighted(draws)
-        return Decisions(*(w @ values for values in columns))
+        return Decisions(*((draws * weights) @ values for values in columns))
 
     return {
         "accuracy": lambda draws: mean(wrong == 0, draws),
@@ -82,6 +77,6 @@ def curve_charts(predictions: Predictions) -> list[str]:
     assert probabilities is not None
     mixed = [i for i, true in enumerate(y.T) if true.any() and not true.all()]
     shown = sorted(sorted(mixed, key=lambda i: rows[i]["f1"] or 0)[:MOST_CURVES])
-    weights = predictions.part.weights
+    weights = predictions.weights
     rankings = {rows[i]["label"]: Ranking(y[:, i], probabilities[:, i], weights) for i in shown}
     return ranking_charts(rankings, "label")

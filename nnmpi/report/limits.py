@@ -27,8 +27,13 @@ def limits(run: RunFiles, predictions: Predictions | None, scores: list[Score]) 
     if predictions.task != "regression":
         singular, plural = ("class", "classes") if predictions.task == "classification" else ("label", "labels")
         rows = predictions.table[plural]
-        few = [short(str(row[singular]), 30) for row in rows if row["samples"] < FEW]
-        weak = [short(str(row[singular]), 30) for row in rows if row["samples"] >= FEW and (row["recall"] or 0) < 0.5]
+        names = [short(str(row[singular]), 30) for row in rows]
+        counts = predictions.samples_of_classes()
+        few = [name for name, count in zip(names, counts, strict=True) if count < FEW]
+        recalls = [row["recall"] or 0 for row in rows]
+        weak = [
+            name for name, count, recall in zip(names, counts, recalls, strict=True) if count >= FEW and recall < 0.5
+        ]
         if few:
             sentences.append(
                 f"Fewer than {FEW} test samples of {_listed(few)}: scores of these {plural} are unreliable."
@@ -45,8 +50,9 @@ def limits(run: RunFiles, predictions: Predictions | None, scores: list[Score]) 
     if kept is not None and known:
         lowest = min(known, key=lambda i: losses[i])
         if losses[kept] > 1.05 * losses[lowest] and kept > lowest:
+            epoch = run.column("epoch")[lowest]
             sentences.append(
-                f"The test loss was lowest in epoch {lowest + 1} and is higher now: the model may be overfitted; see "
+                f"The test loss was lowest in epoch {epoch:.0f} and is higher now: the model may be overfitted; see "
                 "--early-stopping."
             )
     if not run.settings.get("test_data"):

@@ -25,6 +25,8 @@ from nnmpi.report.score import Score
 from nnmpi.report.svg import BLUE, INK, chart
 
 MOST_CLASSES = 200  # rows of the table of classes, at most
+MOST_METRICS = 6  # charts of a page of several runs, at most
+MOST_COLUMNS = 30  # bars of the chart of importance, at most
 STYLES = {  # CSS class of each group of times
     "compute": "compute",
     "reduction": "reduction",
@@ -55,7 +57,7 @@ def run_page(directory: Path, world: World) -> str:
     scores = scores_of_task(predictions) if predictions else []
     context = {
         "title": f"{name}: {scores[0].name} {scores[0].value:.4f}" if scores else name,
-        "subtitle": _subtitle(run, predictions),
+        "subtitle": _subtitle(run),
         "cards": _cards(run, scores, predictions),
         "curves": as_markup(curves(run)),
         "curves_note": _curves_note(run),
@@ -86,7 +88,7 @@ def runs_page(directories: list[Path]) -> str:
         raise InputError(f"report: no run can be read: {directories[0]}: {runs[0].problem}")
     comparison = compare(runs)
     names = zip(comparison.names, comparison.runs, strict=True)
-    problems = [f"{name}: {run.state}, {run.problem}" for name, run in names if run.problem]
+    problems = [f"{name}: {run.note}" for name, run in names if run.problem]
     heads = [{"name": "run", "numeric": False}]
     heads += [{"name": name.replace("_", " "), "numeric": True} for name in (*comparison.metrics, *comparison.settings)]
     rows = []
@@ -97,8 +99,12 @@ def runs_page(directories: list[Path]) -> str:
         texts += [(comparison.setting(run, s),) * 2 for s in comparison.settings]
         cells = zip(heads, texts, strict=True)
         rows.append([{"head": h["name"], "numeric": h["numeric"], "value": v, "text": t} for h, (v, t) in cells])
-    drawn_metrics = [name for name in comparison.metrics if not name.startswith("train_")][:6]
-    note = f"The charts show the first {MOST_RUNS} of {len(runs)} runs." if len(runs) > MOST_RUNS else ""
+    metrics = [name for name in comparison.metrics if not name.startswith("train_")]
+    drawn_metrics = metrics[:MOST_METRICS]
+    notes = [f"The charts show the first {MOST_RUNS} of {len(runs)} runs."] if len(runs) > MOST_RUNS else []
+    notes += [f"There are charts of the first {MOST_METRICS} of {len(metrics)} metrics."] * (
+        len(metrics) > MOST_METRICS
+    )
     return _render(
         "runs.html.j2",
         title=f"{len(runs)} runs",
@@ -107,7 +113,7 @@ def runs_page(directories: list[Path]) -> str:
         heads=heads,
         rows=rows,
         curves=as_markup(overlaid(comparison, metric) for metric in drawn_metrics),
-        curves_note=note,
+        curves_note=" ".join(notes),
         sort_js=_file("sort.js"),
     )
 
@@ -123,7 +129,7 @@ def _file(name: str) -> Markup:
     return Markup(files("nnmpi.report").joinpath("templates", name).read_text("utf-8"))
 
 
-def _subtitle(run: RunFiles, predictions: Predictions | None) -> str:
+def _subtitle(run: RunFiles) -> str:
     architecture = run.config.get("architecture")
     sizes = architecture.get("sizes") if isinstance(architecture, dict) else None
     network = "-".join(map(str, sizes)) if isinstance(sizes, list) else "network"
@@ -168,10 +174,12 @@ def _importance(predictions: Predictions | None, world: World) -> dict[str, Any]
         return context
     columns = permutation_importance(predictions, world)
     if columns:
-        context["importance"] = Markup(_importance_chart(columns[:30]))
+        some = f" The chart shows the first {MOST_COLUMNS} of {len(columns)} columns."
+        context["importance"] = Markup(_importance_chart(columns[:MOST_COLUMNS]))
         context["importance_note"] = (
             f"Mean rise of the test loss when a column is shuffled, up to {REPEATS} times, with a fixed seed. The "
             "lines are standard deviations. Columns with the same information share their importance."
+            f"{some if len(columns) > MOST_COLUMNS else ''}"
         )
     return context
 

@@ -60,6 +60,17 @@ class Predictions:
         """The labels of the classes as text; None where there are no classes."""
         return None if self.model.targets.classes is None else [str(label) for label in self.model.targets.classes]
 
+    @property
+    def weights(self) -> Array:
+        """The weight of each sample, shape (n,); 1 where the samples have no weights."""
+        return np.ones(len(self.y)) if self.part.weights is None else self.part.weights
+
+    def samples_of_classes(self) -> list[int]:
+        """Return the number of samples of each class, or that have each label, whatever their weights."""
+        if self.y.ndim > 1:
+            return [int(count) for count in self.y.sum(axis=0)]
+        return [int(count) for count in np.bincount(self.y, minlength=len(self.classes or ()))]
+
     def loss(self, part: Part, world: World) -> float:
         """Return the mean loss of the model on the samples of `part`."""
         return _evaluate(self.model, part, world).loss

@@ -19,12 +19,11 @@ SEED = 0
 
 def scores(predictions: Predictions) -> list[Score]:
     """Return the scores, averaged over the outputs, with their intervals and the scores of the best constants."""
-    y, weights = predictions.y, predictions.part.weights
+    y, weights = predictions.y, predictions.weights
     centred = y - y.mean(axis=0)
     statistics = _statistics(centred, predictions.predicted - y, weights)
     defined = {name: f for name, f in statistics.items() if predictions.table.get(name) is not None}
-    sample_weights = np.ones(len(y)) if weights is None else weights
-    mean = sample_weights @ y / sample_weights.sum()
+    mean = weights @ y / weights.sum()
     medians = np.array([median(column, weights) for column in y.T])
     once = np.ones(len(y))
     baselines = {name: f(once) for name, f in _statistics(centred, y - mean, weights).items()} | {"r2": 0.0}
@@ -33,34 +32,36 @@ def scores(predictions: Predictions) -> list[Score]:
     return scores_of(predictions, bootstrap(defined, len(y)), baselines)
 
 
-def _statistics(y: Array, error: Array, weights: Array | None) -> dict[str, Statistic]:
+def _statistics(y: Array, error: Array, weights: Array) -> dict[str, Statistic]:
     """Return the scores as functions of the number of draws of each sample; the mean of `y` is about zero."""
     squares, sizes, y_squares = np.square(error), np.abs(error), np.square(y)
 
-    def weighted(draws: Array) -> Array:
-        return np.asarray(draws if weights is None else draws * weights, np.float64)
-
     def r2(draws: Array) -> float:
-        w = weighted(draws)
+        w = draws * weights
         spread = w @ y_squares - np.square(w @ y) / w.sum()
         return float(np.mean(np.where(spread > 0, 1 - (w @ squares) / spread, np.nan)))
 
     def mean(values: Array, draws: Array) -> Array:
-        w = weighted(draws)
+        w = draws * weights
         return np.asarray(w @ values / w.sum())
 
     return {
         "r2": r2,
         "mae": lambda draws: float(mean(sizes, draws).mean()),
         "rmse": lambda draws: float(np.sqrt(mean(squares, draws)).mean()),
-        "median_absolute_error": lambda draws: float(np.mean([median(s, weighted(draws)) for s in sizes.T])),
+        "median_absolute_error": lambda draws: float(np.mean([median(s, draws * weights) for s in sizes.T])),
     }
 
 
 def error_quantiles(predictions: Predictions) -> list[tuple[str, float]]:
     """Return the quantiles of the absolute error, as pairs of a percentage of the samples and their largest error."""
     sizes = np.abs(predictions.predicted - predictions.y)
-    return [(f"{100 * q:g} %", float(value)) for q, value in zip(QUANTILES, np.quantile(sizes, QUANTILES), strict=True)]
+    if predictions.part.weights is None:
+        values = np.quantile(sizes, QUANTILES)
+    else:
+        weights = np.repeat(predictions.weights, sizes.shape[1])
+        values = np.quantile(sizes.ravel(), QUANTILES, weights=weights, method="inverted_cdf")
+    return [(f"{100 * q:g} %", float(value)) for q, value in zip(QUANTILES, values, strict=True)]
 
 
 def charts(predictions: Predictions) -> list[str]:
@@ -80,10 +81,11 @@ def charts(predictions: Predictions) -> list[str]:
         residual_plot.axes.set_xlabel("predicted")
         residual_plot.axes.set_ylabel("actual − predicted")
     with chart("histogram of residuals") as histogram:
-        histogram.axes.hist(residuals, bins=40, color=BLUE)
+        weights = np.repeat(predictions.weights, predictions.y.shape[1])
+        histogram.axes.hist(residuals, bins=40, color=BLUE, weights=weights)
         histogram.axes.axvline(0, color=FAINT, linewidth=0.8)
         histogram.axes.set_xlabel("actual − predicted")
-        histogram.axes.set_ylabel("samples")
+        histogram.axes.set_ylabel("samples" if predictions.part.weights is None else "weight of the samples")
     return [scatter.svg, residual_plot.svg, histogram.svg]
 
 

@@ -24,7 +24,7 @@ def results(predictions: Predictions | None, scores: list[Score]) -> dict[str, A
     context: dict[str, Any] = dict.fromkeys(
         (
             *("scores", "classes", "matrix", "class_charts", "confusions", "quantiles", "error_charts", "mistakes"),
-            *("labels", "label_charts"),
+            *("labels", "label_charts", "matrix_numbers", "counted"),
         )
     )
     if predictions is None:
@@ -39,6 +39,7 @@ def results(predictions: Predictions | None, scores: list[Score]) -> dict[str, A
         for score in scores
     ]
     context["mistakes"] = worst_mistakes(predictions)
+    context["counted"] = "samples" if predictions.part.weights is None else "sums of weights"
     if predictions.task == "regression":
         context["scores_note"] = (
             "Intervals: percentile bootstrap over the test samples, with a fixed seed. The baseline is the score of "
@@ -63,6 +64,7 @@ def results(predictions: Predictions | None, scores: list[Score]) -> dict[str, A
     )
     context["classes"] = [{**row, "label": short(str(row["class"]), 60)} for row in predictions.table["classes"]]
     context["matrix"] = Markup(class_charts.matrix_chart(predictions))
+    context["matrix_numbers"] = len(context["classes"]) <= class_charts.MOST_NUMBERS
     context["confusions"] = [(short(a, 60), short(p, 60), n) for a, p, n in classification.confusions(predictions)]
     context["class_charts"] = as_markup(class_charts.curve_charts(predictions))
     error = classification.calibration_error(predictions)

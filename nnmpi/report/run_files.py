@@ -44,6 +44,13 @@ class RunFiles:
         settings = self.config.get("settings")
         return settings if isinstance(settings, dict) else {}
 
+    @property
+    def note(self) -> str:
+        """The problem, with the state if the problem does not begin with it; "" if there is none."""
+        if not self.problem or self.problem.startswith(self.state):
+            return self.problem
+        return f"{self.state}: {self.problem}"
+
     def column(self, name: str) -> list[float]:
         """Return the metric `name` of each epoch; NaN where it is missing or not a finite number."""
         return [number(metrics.get(name)) for metrics in self.epochs]

@@ -2,10 +2,10 @@
 
 import io
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
-from itertools import count
 from typing import Any
 from xml.etree import ElementTree
 
@@ -35,7 +35,6 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "nnmpi",  # the same ids in each run
     "text.parse_math": False,  # a $ in a label is a $
-    "axes.unicode_minus": True,
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.labelsize": 9,
@@ -59,7 +58,6 @@ STYLE: dict[Any, Any] = {
     "axes.facecolor": "none",
 }
 NAMESPACES = ("{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}")
-_chart_numbers = count(1)  # they keep the ids of the charts of a page apart
 
 
 class Chart:
@@ -93,7 +91,7 @@ def logarithmic(axes: Axes, values: list[float]) -> None:
 
 def _for_page(svg: bytes, title: str) -> str:
     root = ElementTree.fromstring(svg)
-    prefix = f"chart{next(_chart_numbers)}-"
+    prefix = f"chart{zlib.crc32(svg):08x}-"  # keeps the ids of the charts of a page apart
     for name in ("width", "height"):
         del root.attrib[name]  # the page sets the width; the view box keeps the ratio
     root.set("class", "chart")

@@ -58,7 +58,7 @@ def trace(ranks: list[RankRows], metadata: dict[str, Any]) -> bytes:
     Times are in µs. Viewers read them as floating-point numbers and truncate them to whole ns. One more digit than the
     ns need, 3 for a start and 1 for a duration, makes this exact, so that adjacent slices do not overlap.
     """
-    last = last_arrivals(ranks)
+    last = _last_arrivals(ranks)
     zero = min(int(rank.main[:, 1].min()) for rank in ranks)
     events = []
     for rank in ranks:
@@ -67,7 +67,7 @@ def trace(ranks: list[RankRows], metadata: dict[str, Any]) -> bytes:
             ("process_sort_index", {"sort_index": rank.rank}),
         ):
             events.append(json.dumps({"name": name, "ph": "M", "pid": rank.rank, "tid": 0, "args": arguments}))
-        tracks = {"main": slices(rank.main, last), "checkpoints": slices(rank.writer, last)}
+        tracks = {"main": _slices(rank.main, last), "checkpoints": _slices(rank.writer, last)}
         for thread, (name, track) in enumerate(tracks.items()):
             if not track:
                 continue
@@ -86,14 +86,14 @@ def microseconds(ns: int) -> str:
     return f"{ns // 1000}.{ns % 1000:03d}"
 
 
-def last_arrivals(ranks: list[RankRows]) -> dict[int, int]:
+def _last_arrivals(ranks: list[RankRows]) -> dict[int, int]:
     """Return when the last rank entered each collective that all of `ranks` recorded."""
     first, *others = [dict(rank.main[np.isin(rank.main[:, 0], COLLECTIVES)][:, [3, 1]].tolist()) for rank in ranks]
     in_all = set(first).intersection(*others)
     return {number: max(first[number], *(other[number] for other in others)) for number in in_all} if others else first
 
 
-def slices(rows: Rows, last: dict[int, int]) -> list[Slice]:
+def _slices(rows: Rows, last: dict[int, int]) -> list[Slice]:
     """Return the slices of a thread: phases, steps and calls. A collective is split into waiting and communication."""
     return [*_phases(rows), *_steps(rows), *_calls(rows, last)]
 
