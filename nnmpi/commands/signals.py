@@ -19,7 +19,7 @@ class Stopped(CommandError):
 
 
 class StopRequest:
-    """Turns SIGTERM, SIGINT, SIGUSR1 and SIGHUP into a request to stop while entered; they do not end the process.
+    """A context in which SIGTERM, SIGINT, SIGUSR1 and SIGHUP request a stop instead of ending the process.
 
     ``number`` is the first signal that came, 0 before. SIGHUP, sent when a terminal is closed, stays ignored under
     ``nohup``. A second SIGINT ends the process at once, even inside a library call.
@@ -33,14 +33,14 @@ class StopRequest:
     def __enter__(self) -> "StopRequest":
         for number in SIGNALS:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._note)
+                self._before[number] = signal.signal(number, self._record)
         return self
 
     def __exit__(self, *exc: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _record(self, number: int, frame: FrameType | None) -> None:
         self.number = self.number or number
         self._requests.stop = True
         if number == signal.SIGINT:

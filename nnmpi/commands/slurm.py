@@ -27,14 +27,14 @@ def write_script(job: SlurmJob, mpi: str, config: Config, command: tuple[str, ..
             f"--mpi {mpi}: the launcher at hand is {launcher}; run nnmpi slurm in an environment with {MPIS[mpi]}, "
             "or leave out --mpi"
         )
-    # a launcher from a wheel is beside nnmpi's Python; else the script loads the modules that are loaded now
+    # a launcher beside nnmpi's Python is from a wheel and needs no modules; else the script loads those loaded now
     own = Path(launcher.path).parent == Path(program()[0]).parent
     modules = "" if own else os.environ.get("LOADEDMODULES", "").replace(":", " ")
 
     train = quoted(*_without_output(command))
     if not config.resume:
         train += " --resume"
-    if config.threads is None and not config.deterministic:  # --deterministic keeps one thread
+    if config.threads is None and not config.deterministic:  # --deterministic: one thread, bits depend on it
         train += ' --threads "$SLURM_CPUS_PER_TASK"'
     # the directory stays the same when the job is queued again, and no other job uses it
     output = quoted(f"{config.output or default_directory(config.data)}") + (

@@ -116,7 +116,7 @@ class _Run:
                     self._screen.begin(session, place.directory, threads)
                     self._logs = Logs(config.log, place.directory, session.description, self._print_note)
                     stack.callback(self._logs.close)
-                    self._note_differences(session, resumed.about["bits"] if resumed else None)
+                    self._print_differences(session, resumed.about["bits"] if resumed else None)
                     if not survived:
                         self._print_note(session.task.source.note)
                         self._print_note(without_effect(config.compress, world))
@@ -161,7 +161,7 @@ class _Run:
         if self._output:
             self._screen.take(event)
 
-    def _note_differences(self, session: Session, bits: dict[str, object] | None) -> None:
+    def _print_differences(self, session: Session, bits: dict[str, object] | None) -> None:
         """Print notes about idle ranks, and about software that changed since the checkpoint with these `bits`."""
         shards, size = session.layout.shards, self._world.size
         better = suggested_shards(shards, size)
