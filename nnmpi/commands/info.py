@@ -48,7 +48,7 @@ def launched_time_limit(ranks: int) -> float:
 def library() -> Any:
     """Load the MPI library without starting it; return `Alone` for a single rank, or if MPI cannot start.
 
-    From here on the command has a time limit, whatever happens.
+    From here on a command under a launcher has a time limit, whatever happens.
     """
     name, size, rank = launched()
     if name:

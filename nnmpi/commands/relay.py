@@ -18,9 +18,8 @@ def relayed_output() -> Iterator[None]:
     A terminal is not replaced: the launcher checks whether it has one, and a closed terminal sends a signal.
     """
     threads = []
-    outputs: dict[
-        tuple[int, int], int
-    ] = {}  # one pipe per file keeps the order of lines if both streams are the same file
+    # one pipe per file keeps the order of lines if both streams are the same file
+    outputs: dict[tuple[int, int], int] = {}
     saved = {number: os.dup(number) for number in (1, 2) if not os.isatty(number)}
     for number, original in saved.items():
         file = os.fstat(number)

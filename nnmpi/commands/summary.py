@@ -13,7 +13,7 @@ LABEL = 10  # characters of the column of labels
 
 
 def start_summary(session: Session, directory: Path | None, threads: int, width: int) -> str:
-    """Return a table of data, network, training and ranks, and of the output `directory` if there is one."""
+    """Return the reason for the kind of targets, and a table of data, network, training, ranks and `directory`."""
     config, task, world = session.config, session.task, session.world
     source, architecture, layout = task.source, task.architecture, session.layout
     columns = f"{source.features} columns" if source.columns else f"{source.features} features"
