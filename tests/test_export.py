@@ -337,9 +337,7 @@ def test_a_file_is_replaced_only_if_told(nnmpi: CommandServer, tmp_path: Path) -
     (tmp_path / "model.onnx").write_text("mine")
     refused = nnmpi("export", model, "model.onnx", cwd=tmp_path)
     assert refused.status == 2
-    assert refused.messages == [
-        "nnmpi: model.onnx: there is such a file; replace it with --overwrite, or give another name"
-    ]
+    assert refused.messages == ["nnmpi: model.onnx already exists; replace it with --overwrite, or choose another name"]
     assert (tmp_path / "model.onnx").read_text() == "mine"
     nnmpi("export", model, "model.onnx", "--overwrite", cwd=tmp_path).succeeded()
     onnx.checker.check_model(tmp_path / "model.onnx")

@@ -151,7 +151,7 @@ def test_speed_is_a_mean_over_the_window(monkeypatch: pytest.MonkeyPatch) -> Non
     for second in range(1, 101):
         now[0] = float(second)
         of.progress.update += 20 if second > 50 else 10  # 200 samples a second, then
-        speed.look()
+        speed.record()
     assert speed.samples_per_second == pytest.approx(200)
     assert speed.seconds_left == pytest.approx((1_000_000 - 10 * of.progress.update) / 200)
 

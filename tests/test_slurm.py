@@ -254,7 +254,7 @@ def test_the_command_writes_a_script(case: str, nnmpi: CommandServer) -> None:
 
 
 BAD = {
-    "a command that is not train": (("--nodes", "1", "--", "info"), "slurm info: a job script is written for train"),
+    "a command that is not train": (("--nodes", "1", "--", "info"), "slurm info: a job script can only run train"),
     "bad settings": (("--nodes", "1", "--", "train", "--epochs", "-1"), "--epochs"),
     "another MPI": (("--nodes", "1", "--mpi", "intelmpi", "--", "train"), "--mpi intelmpi: the launcher at hand is"),
     "no time": (("--nodes", "1", "--time", "soon", "--", "train"), "--time"),

@@ -1,6 +1,6 @@
-"""The command line: flags → config → one function call. Each command's flags stand in a file of their own.
+"""The command line: flags → config → one function call. Each command has a file with its flags.
 
-Nothing here imports MPI, scikit-learn or what needs them before a command runs, so that ``--help`` answers at once.
+MPI, scikit-learn and the modules that need them are imported only when a command runs: ``--help`` answers at once.
 """
 
 import sys
@@ -36,7 +36,7 @@ def cli() -> None:
       nnmpi predict runs/digits new.csv      apply it to new samples
       nnmpi report runs/digits               a page about it
 
-    Under a batch system or mpirun, nnmpi train runs on all ranks it was started on.
+    Under mpirun or a batch system, nnmpi train runs on all ranks that were started.
     """  # noqa: D301 (click keeps the lines below \b)
 
 
@@ -49,7 +49,7 @@ for _command in (cli, *cli.commands.values()):
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit.
 
-    Status 0: done. 2: bad usage or bad input, with one line that says what to change. 1: anything else.
+    Exit status: 0 done; 2 bad usage or bad input, with one line that says what to change; 1 any other failure.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     guard_streams()
@@ -61,13 +61,13 @@ def main(arguments: list[str] | None = None) -> None:
         status = _refuse(error)
     except click.Abort:
         status = 130
-    if status == 0 and not {"train", "launch"}.intersection(arguments[:1]):  # a training leaves files, and is done
+    if status == 0 and not {"train", "launch"}.intersection(arguments[:1]):  # a training is done: its files are written
         status = status_of_output()
     sys.exit(status)
 
 
 def _refuse(error: click.ClickException | CommandError) -> int:
-    """Say what is wrong, once for all ranks; where there are others, they must not wait for this one."""
+    """Print the error once for all ranks, end the job, and return the exit status: no rank may wait for this one."""
     from nnmpi.mpi.launcher import launched
 
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
@@ -85,6 +85,6 @@ def _refuse(error: click.ClickException | CommandError) -> int:
     try:
         if not refusal.shared:
             return run(lambda world: None, refusal)
-    except CommandError as no_mpi:
-        refusal = no_mpi
+    except CommandError as mpi_error:
+        refusal = mpi_error
     return end_unstarted(refusal)

@@ -18,7 +18,8 @@ _model = click.argument("model", type=click.Path(path_type=Path))
 def evaluate(model: Path, data: str | None, as_json: bool) -> int:
     """Score MODEL, the directory of a run or its model.safetensors.
 
-    DATA is as for train, and all its samples count. By default it is the test part of what MODEL was trained on.
+    DATA takes the same values as for train; all its samples are scored. By default the test part of the data that
+    MODEL was trained on is scored.
     """
     from nnmpi.commands.apply import evaluate_model
 
@@ -31,13 +32,18 @@ def evaluate(model: Path, data: str | None, as_json: bool) -> int:
 @click.option(
     "--part",
     type=click.Choice(("test", "validation", "training")),
-    help="Only this part of what MODEL was trained on, with the number of each row; DATA may be left out.",
+    help="Predict one part of the data that MODEL was trained on, with row numbers in --out; DATA is then optional.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="A .csv or .npz file to write instead of the screen.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="A .csv or .npz file for the predictions. By default they are printed.",
+)
 def predict(model: Path, data: str | None, part: str | None, out: Path | None) -> int:
-    """Predict the class or number of every sample of DATA with MODEL.
+    """Predict the targets of every sample of DATA with MODEL.
 
-    DATA is as for train, but needs no targets.
+    MODEL is the directory of a run or its model.safetensors. DATA takes the same values as for train, but needs no
+    targets.
     """
     if out and out.suffix not in (".csv", ".npz"):
         raise InputError(f"--out {out}: allowed are files that end in .csv or .npz")

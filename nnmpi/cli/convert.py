@@ -9,9 +9,9 @@ import click
 @click.argument("data")
 @click.argument("out", type=click.Path(path_type=Path))
 def convert(data: str, out: Path) -> int:
-    """Write a large CSV file, or a directory of them, to one Parquet file OUT, in little memory.
+    """Write DATA, a large CSV file or a directory of them, to one Parquet file OUT, in little memory.
 
-    All ranks of a training read all of a CSV file, but their own part only of a Parquet file.
+    In a training each rank reads a CSV file completely, but only its own part of a Parquet file.
     """
     from nnmpi.commands.convert import convert
 

@@ -1,4 +1,4 @@
-"""The sections of the help of ``train``: each flag stands in one, in this order."""
+"""The sections of the help of ``train`` and ``lr-find``: each flag is in one section, in this order."""
 
 GROUPS = {
     "Sweep": ("lowest", "highest", "picture"),  # of lr-find
@@ -31,5 +31,5 @@ RARE = frozenset(
 
 
 def group_of(name: str) -> str:
-    """The section that the flag of this parameter stands in."""
+    """Return the section of the flag of this parameter."""
     return next((group for group, names in GROUPS.items() if name in names), "Other")

@@ -5,13 +5,13 @@ import click
 from nnmpi.cli import ranks
 
 
-@click.command(short_help="Check MPI, hosts, cores and network; show what would be used.")
-@click.option("--output", metavar="DIR", help="Where results would go: do all hosts see it?  [default: runs]")
+@click.command(short_help="Check the MPI, hosts, cores and network that a command would use.")
+@click.option("--output", metavar="DIR", help="Directory for results; all hosts should see it.  [default: runs]")
 @click.option("--json", "machine_readable", is_flag=True, help="Print one JSON object with all findings and facts.")
 def info(output: str | None, machine_readable: bool) -> int:
-    """Show what MPI, hosts, cores, BLAS and network a command started in the same way would use.
+    """Show the MPI, hosts, cores, BLAS and network that a command started in the same way would use.
 
-    What is wrong comes first, with its remedy. Exit status 1: something costs results or speed; 0: nothing does.
+    Problems come first, each with its remedy. Exit status: 1 if a problem costs results or speed, else 0.
 
     \b
     Examples:

@@ -15,24 +15,28 @@ from nnmpi.errors import InputError
     context_settings={"allow_interspersed_args": False},
     options_metavar="-n RANKS [OPTIONS] --",
 )
-@click.option("-n", "--ranks", type=click.IntRange(min=1), required=True, help="How many ranks to start.")
+@click.option("-n", "--ranks", type=click.IntRange(min=1), required=True, help="Number of ranks.")
 @click.option(
-    "--hostfile", type=click.Path(path_type=Path), help="Where to start them, in the syntax of the launcher's own."
+    "--hostfile",
+    type=click.Path(path_type=Path),
+    help="File of the hosts for the ranks, in the launcher's own syntax.  [default: this host or the batch job's]",
 )
 @click.option(
     "--restarts",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="How often to start a training that failed again, from its newest valid checkpoint.",
+    help="Number of times to restart a failed training, from its newest valid checkpoint.",
 )
 @click.option(
     "--fault-tolerance/--no-fault-tolerance",
     default=None,
-    help="Open MPI: a training may go on without a lost rank.  [default: where the launcher was built with it]",
+    help="Open MPI only: continue a training without a lost rank.  [default: on if the launcher was built with it]",
 )
 @click.option("--tag-output", is_flag=True, help="Begin each line of output with its rank.")
-@click.option("--dry-run", is_flag=True, help="Show the command, in a line for a shell, and do not run it.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the launcher's command, in one line for a shell, and do not run it."
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND...")
 @click.pass_context
 def launch(
@@ -45,9 +49,9 @@ def launch(
     dry_run: bool,
     command: tuple[str, ...],
 ) -> int:
-    """Start COMMAND (train, lr-find, evaluate, predict or info, with its flags) with the MPI launcher at hand.
+    """Start COMMAND (train, lr-find, evaluate, predict or info, with its flags) on several ranks.
 
-    That is the mpiexec beside nnmpi's Python, else the first on PATH. For example:
+    The MPI launcher is the mpiexec beside nnmpi's Python, else the first one on PATH. For example:
     nnmpi launch -n 4 --restarts 3 -- train --data digits
     """
     from nnmpi.launching.find_mpiexec import check_outermost, find_launcher
@@ -59,14 +63,14 @@ def launch(
     name, settings = on_ranks.parse(context, command)
     config = config_of(settings) if name == "train" and not settings["dry_run"] else None
     if restarts and not config:
-        raise InputError(f"--restarts {restarts} is for train; {name} leaves nothing to go on from")
+        raise InputError(f"--restarts {restarts} is for train; {name} writes no checkpoint to restart from")
     check_outermost()
     launcher = find_launcher()
     hosts = read_hostfile(hostfile, launcher.mpi) if hostfile else []
     job = Job(ranks, command, hostfile, tag_output, fault_tolerance)
-    first = build(launcher, job, hosts)
+    launcher_command = build(launcher, job, hosts)
     if dry_run:
-        print(first)
+        print(launcher_command)
         return 0
     limit = None
     from nnmpi.commands.relay import relayed_output
@@ -83,7 +87,7 @@ def launch(
         with relayed_output():
             return once(launcher, job, hosts, limit)
     directory = choose_directory(config.output, config.data, config.resume, config.overwrite)
-    if not config.output:  # decided once: a restart goes on where the training began
+    if not config.output:  # decided once: a restart uses the directory of the first attempt
         job = replace(job, arguments=(command[0], "--output", str(directory), *command[1:]))
     with relayed_output():
         return supervise(launcher, job, hosts, restarts, directory)

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @click.command("lr-find", cls=SectionedCommand, short_help="Suggest a learning rate for train, from a short sweep.")
 @setting_flags
-@click.option("--lowest", type=float, default=1e-5, show_default=True, help="first learning rate of the sweep")
-@click.option("--highest", type=float, default=10.0, show_default=True, help="last learning rate of the sweep")
-@click.option("--picture", type=click.Path(path_type=Path), help="a .svg, .png or .pdf file for the curve")
+@click.option("--lowest", type=float, default=1e-5, show_default=True, help="First learning rate of the sweep.")
+@click.option("--highest", type=float, default=10.0, show_default=True, help="Last learning rate of the sweep.")
+@click.option("--picture", type=click.Path(path_type=Path), help="A .svg, .png or .pdf file for the curve.")
 def lr_find(lowest: float, highest: float, picture: Path | None, **settings: Any) -> int:
-    """Suggest a --learning-rate: one pass over DATA in which it grows from --lowest to --highest.
+    """Suggest a --learning-rate from one pass over DATA, in which it grows from --lowest to --highest.
 
-    It takes the flags of train, and writes nothing. The suggestion is a tenth of the rate with the lowest loss.
+    The flags are those of train; no run is written. The suggestion is a tenth of the rate with the lowest loss.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""What the commands that run on ranks have in common, and how `launch` and `slurm` read the command they start."""
+"""Run a command on all ranks, and parse the command that ``launch`` or ``slurm`` starts."""
 
 import os
 from collections.abc import Callable
@@ -15,9 +15,9 @@ COMMANDS = ("train", "lr-find", "evaluate", "predict", "info")
 
 
 def run(work: "Callable[[World], int | None]", mpi: Any = None) -> int:
-    """Start MPI, do `work` with the world on all ranks, end MPI; returns the exit status.
+    """Start MPI, call `work` with the world on all ranks, end MPI, and return the exit status.
 
-    `mpi` is the library to start, if it is known already.
+    `mpi` is the MPI library if the caller has loaded it.
     """
     from nnmpi.commands.job import run
     from nnmpi.mpi.checks import check_same
@@ -27,7 +27,7 @@ def run(work: "Callable[[World], int | None]", mpi: Any = None) -> int:
     name, arguments = str(context.info_name), str(context.params)
 
     def checked(world: "World") -> int | None:
-        if name != "train":  # which does so itself, where ranks may die meanwhile
+        if name != "train":  # train checks this itself, where it can recover from the death of a rank
             check_same(world, {"commands": name.encode(), "arguments": arguments.encode(errors="backslashreplace")})
         return work(world)
 
@@ -35,7 +35,7 @@ def run(work: "Callable[[World], int | None]", mpi: Any = None) -> int:
 
 
 def check_surroundings() -> None:
-    """See to what MPI needs: a working directory, and the name of a home, which some batch systems leave out."""
+    """Check the working directory, and set HOME if a batch system left it out: MPI needs both."""
     try:
         os.getcwd()
     except OSError as error:
@@ -46,9 +46,9 @@ def check_surroundings() -> None:
 
 
 def parse(context: click.Context, words: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
-    """The name of the command in `words`, and its settings, read as the ranks will read them.
+    """Return the name of the command in `words` and its settings, parsed as the ranks parse them.
 
-    So what a rank would refuse is refused before any is started, with the same words.
+    A command line that the ranks would refuse is refused before they start, with the same message.
     """
     group = context.find_root().command
     assert isinstance(group, click.Group)

@@ -1,4 +1,4 @@
-"""Help in sections: click's own formatter prints them. A library for it (cloup) takes 60 ms to import."""
+"""Help in sections, printed by click's own formatter: the library for sections, cloup, takes 60 ms to import."""
 
 from typing import Any
 
@@ -7,29 +7,29 @@ import click
 from nnmpi.cli.groups import GROUPS, RARE, group_of
 from nnmpi.commands.data_argument import DataCommand
 
-ALL = "nnmpi.help_all"  # where a context notes that rare flags are shown, too
+ALL = "nnmpi.help_all"  # key in ``Context.meta``: true if the help shows rare flags, too
 
 
 class OrderedGroup(click.Group):
-    """Commands in the order in which they were added, which is that of a first session."""
+    """A group that lists its commands in the order in which they were added: that of a first session."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of the commands."""
+        """Return the names of the commands."""
         return list(self.commands)
 
 
 class SectionedCommand(DataCommand):
-    """A command whose flags stand in the sections of `GROUPS`; ``--help-all`` shows the rare ones, too."""
+    """A command whose help has the sections of `GROUPS`; ``--help-all`` also shows the rare flags."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        show = "Show this message and the flags that are rarely used, and exit."
+        text = "Show this message with all flags, also the rare ones, and exit."
         self.params.append(
-            click.Option(["--help-all"], help=show, is_flag=True, is_eager=True, expose_value=False, callback=_show_all)
+            click.Option(["--help-all"], help=text, is_flag=True, is_eager=True, expose_value=False, callback=_show_all)
         )
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write a section for each group."""
+        """Write one section for each group of flags."""
         records: dict[str, list[tuple[str, str]]] = {group: [] for group in (*GROUPS, "Other")}
         for parameter in sorted(self.get_params(ctx), key=_position):
             name = _name(parameter)
@@ -50,11 +50,11 @@ def _position(parameter: click.Parameter) -> int:
 
 
 def _name(parameter: click.Parameter) -> str:
-    return "help" if "--help" in parameter.opts else str(parameter.name)  # click has a name of its own for that one
+    return "help" if "--help" in parameter.opts else str(parameter.name)  # click names this parameter differently
 
 
-def _show_all(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
-    if asked and not context.resilient_parsing:
+def _show_all(context: click.Context, parameter: click.Parameter, show: bool) -> None:
+    if show and not context.resilient_parsing:
         context.meta[ALL] = True
         click.echo(context.get_help())
         context.exit()

@@ -1,4 +1,4 @@
-"""The flags that are the fields of `Config`, and the file that ``--config`` reads them from."""
+"""One flag for each field of `Config`, and ``--config``, which reads their values from a file."""
 
 import difflib
 import json
@@ -14,11 +14,11 @@ from nnmpi.errors import InputError
 from nnmpi.setting import flag_of, shown
 
 LARGEST_FILE = 1 << 24  # bytes
-PLACES = ("output", "overwrite", "resume", "timeline")  # of a run that is repeated: its files are kept
+NOT_REPEATED = ("output", "overwrite", "resume", "timeline")  # a repeated run must not touch the files of the first
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
-    """A flag whose text a function of `nnmpi.config` reads."""
+    """The type of a flag whose text is read by a function; ``allowed`` says which texts are valid."""
 
     name = "text"
 
@@ -26,7 +26,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 
         self._parse, self._allowed = parse, allowed
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read `value`."""
+        """Parse `value`, unless it is parsed already."""
         if not isinstance(value, str):
             return value
         try:
@@ -55,23 +55,23 @@ def setting_flags(command: Callable[..., int]) -> Callable[..., int]:
         type=click.Path(path_type=Path),
         is_eager=True,
         expose_value=False,
-        callback=_read,
-        help="a TOML file of settings, or the config.json of a run to repeat; flags win.",
+        callback=_read_config,
+        help="TOML file of settings, or config.json of a run to repeat; flags override it.",
     )(command)
 
 
 def config_of(settings: dict[str, Any]) -> Config:
-    """The `Config` in the parameters of a command that has `setting_flags`."""
+    """Return the `Config` made of the parameters of a command that has `setting_flags`."""
     return Config(**{f.name: settings[f.name] for f in fields(Config)})
 
 
-def _read(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
-    """Let the settings in the file at `path` be the defaults of the other flags."""
+def _read_config(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+    """Make the settings in the file at `path` the defaults of the other flags."""
     if path is None:
         return
     options = {option.name: option for option in context.command.params if option.name in Config.__dataclass_fields__}
     defaults = {}
-    for key, value in _settings(path).items():
+    for key, value in _load_settings(path).items():
         name = key.replace("-", "_")
         if name not in options:
             near = difflib.get_close_matches(name, map(str, options), 1)
@@ -79,15 +79,15 @@ def _read(context: click.Context, parameter: click.Parameter, path: Path | None)
             raise InputError(f"--config {path}: unknown setting {key!r}{hint}")
         if value is not None:
             try:
-                defaults[name] = options[name].type_cast_value(context, _as_given(value))
+                defaults[name] = options[name].type_cast_value(context, _as_flag_value(value))
             except (click.BadParameter, TypeError, ValueError) as error:
                 problem = error.message if isinstance(error, click.BadParameter) else str(error)
                 raise InputError(f"--config {path}: {key} is {value!r}: {problem}") from None
     context.default_map = {**(context.default_map or {}), **defaults}
 
 
-def _settings(path: Path) -> dict[str, Any]:
-    import tomllib  # rarely needed: --help is to answer at once
+def _load_settings(path: Path) -> dict[str, Any]:
+    import tomllib  # imported only here, so that --help answers at once
 
     try:
         if path.exists() and not path.is_file():
@@ -98,17 +98,18 @@ def _settings(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"--config {path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"--config {path}: not a TOML file, and no JSON file that ends in .json ({error})") from None
-    if isinstance(settings, dict) and isinstance(settings.get("settings"), dict):  # what a run left behind
-        of_run, shards = settings["settings"], settings.get("shards")
-        return {"shards": shards} | {k: v for k, v in of_run.items() if k not in PLACES and (k, v) != ("shards", None)}
+        raise InputError(f"--config {path}: neither TOML, nor JSON in a file that ends in .json ({error})") from None
+    if isinstance(settings, dict) and isinstance(settings.get("settings"), dict):  # the config.json of a run
+        shards, settings = settings.get("shards"), settings["settings"]
+        repeated = {k: v for k, v in settings.items() if k not in NOT_REPEATED and (k, v) != ("shards", None)}
+        return {"shards": shards} | repeated
     if not isinstance(settings, dict):
         raise InputError(f"--config {path}: expected names and values")
     return settings
 
 
-def _as_given(value: Any) -> Any:
-    """A value of the file as it would stand on the command line; a list of names or sizes is one already."""
+def _as_flag_value(value: Any) -> Any:
+    """Return a value of the file as the text of a flag; a list becomes a tuple."""
     if isinstance(value, list):
         if not all(type(item) in (int, str) for item in value):
             raise ValueError("expected whole numbers or names")

@@ -11,52 +11,58 @@ from nnmpi.launching.slurm import parse_time
 
 
 @click.command(
-    short_help="Write a Slurm job script that trains.",
+    short_help="Write a Slurm job script for a training.",
     context_settings={"allow_interspersed_args": False},
     options_metavar="--nodes NODES [OPTIONS] --",
 )
-@click.option("--nodes", type=click.IntRange(min=1), required=True, help="How many nodes the job gets.")
-@click.option("--ntasks-per-node", type=click.IntRange(min=1), default=1, show_default=True, help="Ranks on each node.")
+@click.option("--nodes", type=click.IntRange(min=1), required=True, help="Number of nodes.")
 @click.option(
-    "--cpus-per-task", type=click.IntRange(min=1), default=1, show_default=True, help="Cores and threads of a rank."
+    "--ntasks-per-node", type=click.IntRange(min=1), default=1, show_default=True, help="Number of ranks per node."
+)
+@click.option(
+    "--cpus-per-task",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Number of cores and BLAS threads per rank.",
 )
 @click.option(
     "--time",
     type=Parsed(parse_time, "2h, 90m, 1d12h or D-HH:MM:SS"),
-    help="Time limit; the job is queued again until the training is done.  [default: the partition's]",
+    help="Time limit, such as 2h; the job is queued again until the training is done.  [default: the partition's]",
 )
 @click.option(
     "--grace",
     type=click.IntRange(min=1),
     default=60,
     show_default=True,
-    help="Seconds before the time limit at which the training writes a checkpoint and ends.",
+    help="Seconds before the time limit at which the training writes a checkpoint and stops.",
 )
-@click.option("--partition", default="", help="Partition to run in.  [default: Slurm's]")
+@click.option("--partition", default="", help="Partition to run in.  [default: Slurm's own]")
 @click.option("--job-name", default="nnmpi", show_default=True, help="Name of the job, and of its output file.")
-@click.option("--array", default="", help="A job for each index, such as 1-5; %a in COMMAND becomes the index.")
+@click.option("--array", default="", help="Job array, one job per index, such as 1-5; %a in COMMAND is the index.")
 @click.option(
     "--mpi",
     type=click.Choice(("auto", "openmpi", "mpich", "intelmpi")),
     default="auto",
     show_default=True,
-    help="Refuse any other MPI than this one.",
+    help="MPI of the launcher; another one is refused. auto takes any.",
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND...")
 @click.pass_context
 def slurm(
-    context: click.Context, /, time: int | None, job_name: str, mpi: str, command: tuple[str, ...], **asked: Any
+    context: click.Context, /, time: int | None, job_name: str, mpi: str, command: tuple[str, ...], **options: Any
 ) -> int:
-    """Write a job script that trains (COMMAND is train, with its flags) to standard output, for sbatch.
+    """Print a job script for sbatch that runs COMMAND, which is train with its flags.
 
     For example: nnmpi slurm --nodes 4 --time 2h -- train --data digits | sbatch
     """
     from nnmpi.commands.slurm import write_script
     from nnmpi.launching.slurm import ARRAY_INDEX, SlurmJob, first_index
 
-    job = SlurmJob(name=job_name, seconds=time, **asked)
+    job = SlurmJob(name=job_name, seconds=time, **options)
     name, settings = ranks.parse(context, tuple(word.replace(ARRAY_INDEX, first_index(job.array)) for word in command))
     if name != "train":
-        raise InputError(f"slurm {command[0]}: a job script is written for train")
+        raise InputError(f"slurm {command[0]}: a job script can only run train")
     write_script(job, mpi, config_of(settings), command)
     return 0

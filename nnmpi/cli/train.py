@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     type=click.Choice(("auto", "live", "plain", "none")),
     default="auto",
     show_default=True,
-    help="how to show progress: live is redrawn in a terminal, plain is lines; auto is live in a terminal",
+    help="Display of progress: live redraws lines, plain prints lines; auto is live in a terminal, else plain.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="print only the final scores, notes and errors")
-@click.option("--json", is_flag=True, help="print events as JSON lines, and nothing else, to standard output")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the final scores, notes and errors.")
+@click.option("--json", is_flag=True, help="Print only events, as JSON lines, to standard output.")
 @click.option(
-    "--dry-run", is_flag=True, help="check all input, time a few steps, estimate memory and time; write nothing."
+    "--dry-run", is_flag=True, help="Check all input, time a few steps, estimate memory and time; write nothing."
 )
 def train(progress: str, quiet: bool, json: bool, dry_run: bool, **settings: Any) -> int:
     """Train a network on DATA; results go to the directory --output.
@@ -39,11 +39,11 @@ def train(progress: str, quiet: bool, json: bool, dry_run: bool, **settings: Any
     config = config_of(settings)
 
     def work(world: "World") -> None:
-        # imported after MPI has started: an earlier death of a rank cannot be survived
+        # imported after MPI_Init: the death of a rank before that cannot be survived
         if dry_run:
-            from nnmpi.commands import dry_run as trial
+            from nnmpi.commands.dry_run import dry_run as run_dry
 
-            trial.dry_run(config, world)
+            run_dry(config, world)
         else:
             from nnmpi.commands.screen import Screen
             from nnmpi.commands.train import train

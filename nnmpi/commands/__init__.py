@@ -1,1 +1,1 @@
-"""The commands: one file each. Only they print, take signals and end the process."""
+"""The commands, one file each. Only commands print, handle signals and end the process."""

@@ -1,4 +1,4 @@
-"""Using a trained model: the commands ``evaluate`` and ``predict``, on any number of ranks."""
+"""The commands ``evaluate`` and ``predict``: use a trained model, on any number of ranks."""
 
 import csv
 import io
@@ -31,16 +31,16 @@ from nnmpi.training.scoring import all_scores, outputs_of
 
 
 def evaluate_model(path: Path, data: str | None, as_json: bool, world: World) -> None:
-    """Print the scores of a model: on all of `data`, or on the test part of what it was trained on.
+    """Print the scores of the model at `path` on all of `data`, or on the test part of what it was trained on.
 
     Raises
     ------
     InputError
-        On all ranks, if the model cannot be read or the data do not go with it.
+        On all ranks, if the model cannot be read, or the data do not fit it.
     """
     model = _open_model(path, world)
     if data:
-        source, part = _all_of(model, data, world, labelled=True)
+        source, part = _all_samples(model, data, world, labelled=True)
     else:
         source, part = part_of(model, "test", None, world)
     network = Network(model.architecture, model.parameters, CHUNK)
@@ -49,8 +49,8 @@ def evaluate_model(path: Path, data: str | None, as_json: bool, world: World) ->
         scores = evaluate(network, part, targets, world, scaler, model.class_weights)
     if scores.bad_row is not None or not math.isfinite(scores.loss):
         raise InputError(
-            f"--data {source.name}: the model's output or loss for row {scores.bad_row} (from 0) is not finite: its "
-            "numbers are too far from those that the model was trained on. Remove such rows or fill them in",
+            f"--data {source.name}: the model's output or loss for row {scores.bad_row} (counted from 0) is not "
+            "finite: the values of this row are too far from those in training. Remove or correct such rows",
             shared=True,
         )
     table = all_scores(scores, network, part, targets, world, scaler)
@@ -58,19 +58,19 @@ def evaluate_model(path: Path, data: str | None, as_json: bool, world: World) ->
         print(json.dumps({"data": source.name, "part": None if data else "test", **table}), flush=True)
     elif world.rank == 0:
         seed = model.recipe.seed
-        drawn = "the test part" if model.recipe.test_data else f"the test part, drawn with seed {seed},"
-        which = "all samples" if data else drawn
-        print_scores(table, f"{scores.samples} samples: {which} of {source.name}")
+        test_part = "the test part" if model.recipe.test_data else f"the test part, drawn with seed {seed},"
+        scored = "all samples" if data else test_part
+        print_scores(table, f"{scores.samples} samples: {scored} of {source.name}")
         print(scores.line("test"), flush=True)
 
 
 def predict(path: Path, data: str | None, part_name: str | None, out: Path | None, world: World) -> None:
-    """Write the prediction for every sample of `data`, or of a part of it, to `out`, or print them; rank 0 writes.
+    """Predict every sample of `data`, or of one of its parts; rank 0 writes the predictions to `out` or prints them.
 
     Raises
     ------
     InputError
-        On all ranks, if the model or the data cannot be read or `out` cannot be written.
+        On all ranks, if the model or the data cannot be read, or `out` cannot be written.
     """
     with world.together():
         if out and world.rank == 0:
@@ -79,12 +79,12 @@ def predict(path: Path, data: str | None, part_name: str | None, out: Path | Non
     if part_name:
         source, part = part_of(model, part_name, data, world)
     else:
-        assert data is not None  # one of the two is there
-        source, part = _all_of(model, data, world, labelled=False)
+        assert data is not None  # the command line has DATA or --part
+        source, part = _all_samples(model, data, world, labelled=False)
     with world.together():
         outputs, codes = _outputs(model, part, source.name)
     columns = codes if codes.ndim > 1 else codes[:, None]
-    outputs, codes = world.gather_rows(outputs), world.gather_rows(columns)  # in the order of the rows
+    outputs, codes = world.gather_rows(outputs), world.gather_rows(columns)  # keeps the order of the rows
     rows = world.gather_rows(part.rows[:, None])[:, 0] if part_name else None
     with world.together():
         if world.rank == 0:
@@ -100,8 +100,8 @@ def _open_model(path: Path, world: World) -> Model:
     return model
 
 
-def _all_of(model: Model, data: str, world: World, labelled: bool) -> tuple[Source, Part]:
-    """All samples of `data`."""
+def _all_samples(model: Model, data: str, world: World, labelled: bool) -> tuple[Source, Part]:
+    """Return the source `data` and all its samples as one part, with their targets if `labelled`."""
     with world.together():
         source = source_for(model, data, targets=labelled)
     check_same_data(source, world)
@@ -114,19 +114,19 @@ def _all_of(model: Model, data: str, world: World, labelled: bool) -> tuple[Sour
 
 
 def _outputs(model: Model, part: Part, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """The outputs, shape (n, outputs), and what they speak for (`Targets.decided`) of a rank's samples."""
+    """Return the outputs, shape (n, outputs), and the predicted codes (`Targets.decided`) of this rank's samples."""
     outputs, codes = outputs_of(in_float64(model.architecture, model.parameters, CHUNK), part, model.targets)
     bad = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
     if len(bad):
         raise InputError(
-            f"--data {name}: the model's output for row {part.rows[bad[0]]} (from 0) is not finite: its numbers are "
-            "too far from those that the model was trained on. Remove such rows or fill them in"
+            f"--data {name}: the model's output for row {part.rows[bad[0]]} (counted from 0) is not finite: the "
+            "values of this row are too far from those in training. Remove or correct such rows"
         )
     return outputs, codes
 
 
 def _check_out(out: Path) -> None:
-    """Find out now what would go wrong when all is computed."""
+    """Refuse a file that cannot be written, before anything is computed."""
     try:
         check_replaceable(out)
         if not out.parent.is_dir():
@@ -142,7 +142,7 @@ def _write(
     rows: npt.NDArray[np.intp] | None,
     out: Path | None,
 ) -> None:
-    """Write the predictions, with the numbers of their rows in the data if these are only some of them."""
+    """Write the predictions to `out`, or print them; `rows` are their row numbers in the data, None if all."""
     classes = model.targets.classes
     if model.targets.task == "regression":
         assert model.target_scaler
@@ -154,21 +154,20 @@ def _write(
         assert classes is not None
         table = {"prediction": classes[codes]}
         if model.architecture.output_activation != "identity":
-            both = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
-            table["probability"] = both
+            table["probability"] = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
             table["classes"] = classes
     if rows is not None:
         table["row"] = rows
     if out is None:
-        shown = table["prediction"]
-        if shown.dtype.kind == "U":
-            shown = np.array([printable(label) for label in classes.tolist()])[codes]  # type: ignore[union-attr]
-        np.savetxt(sys.stdout, shown, fmt="%s")
+        predictions = table["prediction"]
+        if predictions.dtype.kind == "U":
+            predictions = np.array([printable(label) for label in classes.tolist()])[codes]  # type: ignore[union-attr]
+        np.savetxt(sys.stdout, predictions, fmt="%s")
         return
     try:
         with whole_file(out, sync=False) as file:
             if out.suffix == ".npz":
-                np.savez(file, **table)  # type: ignore[arg-type]  # no name is an option of savez
+                np.savez(file, **table)  # type: ignore[arg-type]  # no key is a parameter of savez
             else:
                 with io.TextIOWrapper(file, "utf-8", newline="") as text:
                     _write_csv(table, text)
@@ -178,7 +177,7 @@ def _write(
 
 
 def _write_csv(table: dict[str, npt.NDArray[Any]], file: TextIO) -> None:
-    """One row a sample: its number where it is known, the predictions, then the probability of each class or label."""
+    """Write one line per sample: its row number if known, the predictions, the probability of each class or label."""
     prediction = table["prediction"] if table["prediction"].ndim > 1 else table["prediction"][:, None]
     names = table.get("labels", range(prediction.shape[1]))
     header = ["prediction"] if prediction.shape[1] == 1 else [f"prediction_{name}" for name in names]

@@ -1,4 +1,4 @@
-"""The command ``compare``: several runs in one table."""
+"""The command ``compare``: print several runs in one table."""
 
 import os
 import sys
@@ -16,8 +16,8 @@ from nnmpi.report.run_files import read_run
 from nnmpi.text import printable
 
 WIDEST = 24  # characters of a cell
-GAP = 2  # between columns
-WIDTH_OF_A_FILE = 120  # characters of a line that goes to no terminal
+GAP = 2  # characters between columns
+FILE_WIDTH = 120  # characters of a line if the output is not a terminal
 
 
 def compare_runs(directories: list[Path], sort: str | None, form: str) -> None:
@@ -45,7 +45,7 @@ def compare_runs(directories: list[Path], sort: str | None, form: str) -> None:
 def _print(comparison: Comparison) -> None:
     console = Console(soft_wrap=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(width=WIDTH_OF_A_FILE)
+        console = Console(width=FILE_WIDTH)
     columns, hidden = _columns(comparison, console.width)
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
     for column, (head, *_) in enumerate(columns):
@@ -61,9 +61,9 @@ def _print(comparison: Comparison) -> None:
 
 
 def _columns(comparison: Comparison, width: int) -> tuple[list[list[str]], list[str]]:
-    """The columns that fit in `width` characters, each with its head first, and the heads of those that do not.
+    """Return the columns that fit into `width` characters, each with its head first, and the heads of the others.
 
-    The order by which they are chosen: the run, the metric of the order, what differs, then the other scores.
+    Columns are chosen in this order: run, state, the metric of the sort order, settings that differ, other metrics.
     """
     runs = comparison.runs
     scores = [run.scores() for run in runs]
@@ -76,21 +76,21 @@ def _columns(comparison: Comparison, width: int) -> tuple[list[list[str]], list[
     ]
     names = ["run", *comparison.names]
     state = ["state", *("" if run.state == "finished" else run.state for run in runs)]
-    wanted = [names, *([state] if any(state[1:]) else []), *metrics[:1], *settings, *metrics[1:]]
+    all_columns = [names, *([state] if any(state[1:]) else []), *metrics[:1], *settings, *metrics[1:]]
     columns: list[list[str]] = []
     hidden = []
-    left = width
-    for cells in ([_short(cell) for cell in column] for column in wanted):
-        needs = max(map(cell_len, cells)) + GAP
-        if needs <= left or not columns:
+    free_width = width
+    for cells in ([_short(cell) for cell in column] for column in all_columns):
+        column_width = max(map(cell_len, cells)) + GAP
+        if column_width <= free_width or not columns:
             columns.append(cells)
-            left -= needs
+            free_width -= column_width
         else:
             hidden.append(cells[0])
     return columns, hidden
 
 
 def _short(cell: str) -> str:
-    """A cell of at most `WIDEST` characters: of a long one the end, which differs more often than the beginning."""
+    """Shorten a cell to its last `WIDEST` characters: ends differ more often than beginnings."""
     cell = printable(cell)
     return cell if len(cell) <= WIDEST else "…" + cell[1 - WIDEST :]

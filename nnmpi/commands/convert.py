@@ -1,4 +1,4 @@
-"""The command ``convert``: CSV files to one Parquet file, of which each rank reads its own rows only."""
+"""The command ``convert``: CSV files to one Parquet file, from which each rank reads only its own rows."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,19 +10,19 @@ from nnmpi.errors import InputError
 from nnmpi.files.atomic import whole_file
 from nnmpi.text import printable
 
-ROWS = 1 << 17  # of a row group: what a rank reads at the least
-BYTES = 1 << 26  # in memory of a row group of many columns
+ROWS = 1 << 17  # rows of a row group, the smallest unit that a rank reads
+BYTES = 1 << 26  # bytes in memory of a row group; the limit for tables of many columns
 
 
 def convert(data: str, out: Path) -> None:
     """Write the table `data`, a CSV file or a directory of them, to the Parquet file `out`, block by block.
 
-    Columns get the types that ``train`` sees in them, so that both files train alike.
+    Columns get the types that ``train`` finds in them, so that a training gives the same result with both files.
 
     Raises
     ------
     InputError
-        If the table cannot be read, or `out` is there already or cannot be written.
+        If the table cannot be read, or if `out` exists or cannot be written.
     """
     pa = needed("pyarrow", "tables", data)
     from pyarrow import parquet
@@ -30,7 +30,7 @@ def convert(data: str, out: Path) -> None:
     from nnmpi.data.sources import csv
 
     if out.exists():
-        raise InputError(f"{out}: there is such a file; remove it, or give another name")
+        raise InputError(f"{out} already exists; remove it, or choose another name")
     table = csv.open_table(Request(data))
     schema = pa.schema(list(table.types.items()))
     try:
@@ -43,7 +43,7 @@ def convert(data: str, out: Path) -> None:
 
 
 def _groups(pa: Any, table: Any) -> Iterator[Any]:
-    """The rows of the table, a row group at a time."""
+    """Yield the rows of the table as row groups."""
     batches: list[Any] = []
     for _, batch in table.batches(list(table.types), 0, table.size):
         batches.append(batch)

@@ -1,4 +1,4 @@
-"""``train --dry-run``: everything that a training needs, tried in a few steps; nothing is written."""
+"""``train --dry-run``: check all input and take a few steps of a training, without writing anything."""
 
 import os
 import resource
@@ -24,12 +24,12 @@ STEPS = 3
 
 
 def dry_run(config: Config, world: World) -> None:
-    """Read and check everything, time a few steps and an evaluation; rank 0 prints what the whole run would take.
+    """Check all input, time a few steps and an evaluation; rank 0 prints the time, memory and disk of the whole run.
 
     Raises
     ------
     InputError
-        On all ranks, as the training would.
+        On all ranks, for the same reasons as in a training.
     """
     with world.together():
         if world.rank == 0:
@@ -37,12 +37,12 @@ def dry_run(config: Config, world: World) -> None:
             if config.report:
                 check_report()
     directory = agree_on_place(config, world, None).directory
-    trial = replace(config, epochs=max(1, config.epochs), verify_replicas=False)
+    trial_config = replace(config, epochs=max(1, config.epochs), verify_replicas=False)
     began = time.perf_counter()
-    session = open_session(trial, world)
+    session = open_session(trial_config, world)
     reading = time.perf_counter() - began
 
-    first, *times = islice(steps(session), STEPS + 1)  # the first one makes what the others use again
+    first, *times = islice(steps(session), STEPS + 1)  # the first step allocates what the others use again
     step = statistics.median(times or [first])
     began = time.perf_counter()
     task = session.task
@@ -54,7 +54,7 @@ def dry_run(config: Config, world: World) -> None:
     peaks = world.gather_rows(np.array([[kib * 1024]]))[:, 0].tolist()
     hosts = world.addresses.hosts()
     threads = config.threads or (1 if config.deterministic else blas_threads(world))
-    of_hosts = [sum(peak for peak, host in zip(peaks, hosts, strict=True) if host == name) for name in set(hosts)]
+    host_peaks = [sum(peak for peak, host in zip(peaks, hosts, strict=True) if host == name) for name in set(hosts)]
     if world.rank == 0:
         all_steps = session.layout.steps * config.epochs
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -65,7 +65,7 @@ def dry_run(config: Config, world: World) -> None:
             f"{1000 * evaluation:,.3g} ms",
             "time": f"about {duration(reading + all_steps * step + config.epochs * evaluation)} in all, for "
             f"{counted(config.epochs, 'epoch')}, {counted(all_steps, 'step')}",
-            "memory": f"{max(peaks) / 1e9:.2f} GB a rank, {max(of_hosts) / 1e9:.2f} GB a host of "
+            "memory": f"{max(peaks) / 1e9:.2f} GB a rank, {max(host_peaks) / 1e9:.2f} GB a host of "
             f"{memory / 1e9:.1f} GB (measured)",
             "disk": f"{checkpoint / 1e6:,.1f} MB a checkpoint, {counted(config.keep, 'checkpoint')} kept",
         }

@@ -1,4 +1,4 @@
-"""The command ``export``: a model as a file for ONNX or scikit-learn."""
+"""The command ``export``: write a model as a file for ONNX or scikit-learn."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,22 +24,22 @@ from nnmpi.training.evaluation import CHUNK
 from nnmpi.training.model_data import part_of
 from nnmpi.training.scoring import outputs_of
 
-ALLOWED = 1e-6  # difference of probabilities, or of numbers in standard deviations of the target
-ROWS = 1 << 14  # that are checked at once
+ALLOWED = 1e-6  # largest difference of probabilities, or of numbers in standard deviations of the target
+ROWS = 1 << 14  # rows checked at once
 
 
 def export_model(path: Path, out: Path, check: bool, data: str | None, overwrite: bool) -> None:
-    """Write the model at `path` to `out`, on rank 0; the other ranks have nothing to do.
+    """Write the model at `path` to `out`, on rank 0; the other ranks do nothing.
 
-    With `check` the predictions of what is to be written are compared with those of nnmpi for the test part of what the
-    model was trained on, which is at `data` now, if not where it was.
+    With `check` the predictions of the exported model for the test part are first compared with those of nnmpi. `data`
+    is where the data of the training are now, None if they have not moved.
 
     Raises
     ------
     InputError
         If the model cannot be read, the extra is missing, or `out` cannot be written.
     RunError
-        If the predictions differ. `out` is not written then.
+        If the predictions differ. `out` is then not written.
     """
     if launched()[2] > 0:
         return
@@ -59,7 +59,7 @@ def export_model(path: Path, out: Path, check: bool, data: str | None, overwrite
 
 
 def _check_out(out: Path, overwrite: bool) -> None:
-    """Find out now what would go wrong when all is done."""
+    """Refuse a file that cannot be written, before anything is computed."""
     check_format(out)
     try:
         check_replaceable(out)
@@ -68,7 +68,7 @@ def _check_out(out: Path, overwrite: bool) -> None:
     except OSError as error:
         raise _cannot_be_written(out, error) from None
     if out.exists() and not overwrite:
-        raise InputError(f"{out}: there is such a file; replace it with --overwrite, or give another name")
+        raise InputError(f"{out} already exists; replace it with --overwrite, or choose another name")
 
 
 def _cannot_be_written(out: Path, error: OSError) -> InputError:
@@ -80,9 +80,9 @@ def _check(model: Model, content: bytes, out: Path, data: str | None) -> None:
     outputs, codes = outputs_of(in_float64(model.architecture, model.parameters, CHUNK), part, model.targets)
     predict = runner(content, out.suffix, model)
     largest = 0.0
-    for places, raw in _raw_rows(model, source, part.rows):
-        of_these = difference(model, predict(raw), outputs[places], codes[places])
-        largest = float(np.maximum(largest, of_these))
+    for positions, raw in _raw_rows(model, source, part.rows):
+        largest_of_block = difference(model, predict(raw), outputs[positions], codes[positions])
+        largest = float(np.maximum(largest, largest_of_block))
     unit = " standard deviations of the target" if model.targets.task == "regression" else ""
     result = f"largest difference {largest:.1e}{unit} on {counted(len(outputs), 'row')} of the test part"
     if not largest <= ALLOWED:
@@ -91,13 +91,13 @@ def _check(model: Model, content: bytes, out: Path, data: str | None) -> None:
 
 
 def _raw_rows(model: Model, source: Source, rows: npt.NDArray[np.intp]) -> Iterator[tuple[npt.NDArray[np.intp], Raw]]:
-    """Some of the `rows` at a time as their user has them, with their places among `rows`."""
+    """Yield blocks of `rows` as the user has them, before scaling and encoding, with their positions in `rows`."""
     ascending = np.argsort(rows, kind="stable")
     for start in range(0, len(rows), ROWS):
-        places = ascending[start : start + ROWS]
-        numbers = np.empty((len(places), source.features), source.dtype)
-        source.read(rows[places].astype(np.intp), numbers)
+        positions = ascending[start : start + ROWS]
+        numbers = np.empty((len(positions), source.features), source.dtype)
+        source.read(rows[positions].astype(np.intp), numbers)
         if isinstance(model.scaler, Encoding):
-            yield places, raw_columns(model.scaler, numbers.astype(np.float64, copy=False), source.texts)
+            yield positions, raw_columns(model.scaler, numbers.astype(np.float64, copy=False), source.texts)
         else:
-            yield places, numbers
+            yield positions, numbers

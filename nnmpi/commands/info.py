@@ -1,4 +1,4 @@
-"""The command ``info``: what a command started in the same way would use, what is wrong with it, and the remedy."""
+"""The command ``info``: what a command started in the same way would use, with problems and their remedies."""
 
 import json
 import os
@@ -29,26 +29,26 @@ from nnmpi.mpi.launcher import library as name_of
 from nnmpi.mpi.start import load, would_die
 from nnmpi.mpi.world import World
 
-STALLED = 15.0  # seconds that ranks wait for one that does not move
-LIMIT = 60.0  # seconds that all may take, MPI's start too; a job of thousands of ranks gets more
-LAST = 20.0  # more seconds until all that still runs is ended without a word on the ranks
-SLOW = 20  # ranks that may take a second more
+STALLED = 15.0  # seconds that ranks wait for a rank that hangs
+LIMIT = 60.0  # seconds for the whole command, the start of MPI included
+LAST = 20.0  # seconds after that limit until ranks that still run end without a message
+SLOW = 20  # number of ranks for which the limit is one second longer
 
 
 def time_limit(ranks: int) -> float:
-    """Seconds after which the ranks end their launcher."""
+    """Return the seconds after which the ranks end their launcher."""
     return LIMIT + ranks / SLOW
 
 
 def launched_time_limit(ranks: int) -> float:
-    """Seconds after which ``nnmpi launch`` ends the launcher, if the ranks could not."""
+    """Return the seconds after which ``nnmpi launch`` ends the launcher, if the ranks could not."""
     return time_limit(ranks) + LAST
 
 
 def library() -> Any:
-    """The MPI library, loaded but not started; a stand-in for it where there is one rank, or MPI cannot start at all.
+    """Load the MPI library without starting it; return `Alone` for a single rank, or if MPI cannot start.
 
-    Whatever happens from here on, it takes no longer than a time limit.
+    From here on a command under a launcher has a time limit, whatever happens.
     """
     name, size, rank = launched()
     if name:
@@ -56,16 +56,16 @@ def library() -> Any:
         if rank == 0:
             end_launcher(
                 f"not all of {size} ranks have answered within {limit:.0f} s: MPI cannot start, or its messages get "
-                "lost. See that no firewall is between the hosts, and that none of them hangs",
+                "lost. Check for a firewall between the hosts, and for a host that hangs",
                 limit,
             )
-        signal.alarm(int(limit + LAST))  # where the launcher cannot be ended from here, the ranks end
+        signal.alarm(int(limit + LAST))  # ends the ranks if the launcher cannot be ended from here
     if not may_have_others():
         return Alone()
     try:
         mpi = load()
     except InputError:
-        return Alone()  # which the facts tell
+        return Alone()  # the facts report the missing library
     if would_die(mpi):
         return Alone()
     _warn_of_small_shm(mpi)
@@ -73,19 +73,19 @@ def library() -> Any:
 
 
 def _warn_of_small_shm(mpi: Any) -> None:
-    """Say so before MPI starts where /dev/shm is so small that it may die of it; one rank of each host does."""
-    first = os.environ.get("OMPI_COMM_WORLD_LOCAL_RANK", os.environ.get("MPI_LOCALRANKID", "0")) == "0"
+    """Print a note, on one rank of each host, if /dev/shm is so small that MPI may die while it starts."""
+    is_first_on_host = os.environ.get("OMPI_COMM_WORLD_LOCAL_RANK", os.environ.get("MPI_LOCALRANKID", "0")) == "0"
     ranks = os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE", os.environ.get("MPI_LOCALNRANKS", "1"))
     shm = shared_memory()
-    if first and ranks.isdigit() and shm and shm["free"] < needed_shm(name_of(mpi), int(ranks)):
+    if is_first_on_host and ranks.isdigit() and shm and shm["free"] < needed_shm(name_of(mpi), int(ranks)):
         text = f"/dev/shm of {socket.gethostname()} has {shm['free'] / 1e6:.0f} MB free, so MPI may die while it starts"
-        last_words(f"nnmpi: note: {text}; docker run --shm-size=1g\n")
+        last_words(f"nnmpi: note: {text}; in a container use docker run --shm-size=1g\n")
 
 
 def info(world: World, output: str | None, machine_readable: bool, shm: dict[str, int] | None) -> int:
-    """Gather the facts and check them, on all ranks; rank 0 prints. Returns the exit status: 1 if there is a problem.
+    """Gather the facts on all ranks and check them; rank 0 prints. Return the exit status: 1 if there is a problem.
 
-    `shm` is what /dev/shm was before MPI started.
+    `shm` is the size of /dev/shm and its free bytes before MPI started.
     """
     threads = blas_threads(world)
     set_threads(threads)
@@ -93,19 +93,19 @@ def info(world: World, output: str | None, machine_readable: bool, shm: dict[str
         watchdog.start()
         facts = gather(world, threads, Path(output or RUNS), shm)
     findings = check(facts) if world.rank == 0 else []
-    speaks = world.rank == 0 and (world.size > 1 or launched()[2] == 0)
-    if speaks:
+    prints = world.rank == 0 and (world.size > 1 or launched()[2] == 0)
+    if prints:
         show(findings, facts, machine_readable)
     status = int(world.broadcast_bytes(str(_status(findings)).encode() if world.rank == 0 else None))
-    if status and not speaks:
-        time.sleep(0.5 if world.size > 1 else 2)  # the launcher ends all when the first exits
+    if status and not prints:
+        time.sleep(0.5 if world.size > 1 else 2)  # the launcher ends all ranks when the first one exits with an error
     if launched()[0]:
         signal.alarm(0)
     return status
 
 
 def show_unreached(hosts: list[Host], machine_readable: bool) -> bool:
-    """Try to reach each of `hosts` as the launcher would; if some cannot be, print why, and return True."""
+    """Try to reach each of `hosts` as the launcher would. If a host cannot be reached, print why and return True."""
     findings = unreached(hosts)
     if findings:
         show(findings, None, machine_readable)
@@ -113,7 +113,7 @@ def show_unreached(hosts: list[Host], machine_readable: bool) -> bool:
 
 
 def show(findings: list[Finding], facts: Facts | None, machine_readable: bool) -> None:
-    """Print findings and facts, for people or for programs."""
+    """Print findings and facts, as a page or as JSON."""
     if machine_readable:
         print(json.dumps(as_json(findings, facts)), flush=True)
     else:

@@ -1,4 +1,4 @@
-"""How a job starts and ends on all its ranks."""
+"""Start and end a job on all its ranks."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ from nnmpi.mpi.world import World
 
 
 def _agree_to_start(world: World, refusal: CommandError | None) -> None:
-    """Do not begin where a rank refuses its command line: the others would wait for it. All ranks take part."""
+    """Raise the `refusal` of a rank's command line on all ranks, so that none waits for it. All ranks take part."""
 
     def attempt() -> None:
         with world.together():
@@ -35,13 +35,13 @@ def _agree_to_start(world: World, refusal: CommandError | None) -> None:
 
 
 def run(work: Callable[[World], int | None], refusal: CommandError | None = None, mpi: Any = None) -> int:
-    """Start MPI where a launcher started this process, do `work` with the world, end MPI; returns the exit status.
+    """Start MPI if a launcher started this process, call `work` with the world, end MPI, and return the exit status.
 
-    That is what `work` returns, on all ranks the same, or 0. `mpi` is the library to start, if it is known already.
+    The exit status is what `work` returns, the same on all ranks, or 0. `mpi` is the MPI library if the caller has
+    loaded it. A rank with a `refusal` of its command line only tells the other ranks about it.
 
-    An error that all ranks share is printed once and ends the job in good order. Any other exception ends it at
-    once on every rank, after a message that names the rank: the others may be waiting for this one. With a `refusal`
-    of its command line this rank takes part only as far as the others have to know.
+    An error that all ranks share is printed once, and MPI ends normally. Any other exception ends the job at once on
+    all ranks, because they may wait for this one; the message names the rank.
     """
     mpi = mpi or library_or_alone()
     alone = isinstance(mpi, Alone)
@@ -62,18 +62,19 @@ def run(work: Callable[[World], int | None], refusal: CommandError | None = None
             world.fail(f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {error}", status)
         name, _, rank = launched()
         if world.rank == 0 and (world.size > 1 or rank == 0 or name == "Slurm"):
-            last_words(f"nnmpi: {error}\n")  # srun's variables may be left over: then there is nobody else to speak
+            # a single process with left-over variables of srun prints, too: no other rank would
+            last_words(f"nnmpi: {error}\n")
         elif world.size == 1 or world.recovers:
-            # the launcher ends all when the first exits: let it be the one that speaks
+            # the launcher ends all ranks when the first one exits: that must be the rank that prints
             time.sleep(2 if world.size == 1 else 0.5)
     except MemoryError as error:
         world.fail(f"nnmpi: rank {world.rank} of {world.size} on {world.host}: not enough memory ({error})", 2)
     except BaseException as error:
         if isinstance(error, mpi.Exception):
-            time.sleep(1)  # it may follow from the death of another rank: let who knows which one say it, and end us
+            time.sleep(1)  # another rank may have died: a process that knows which one names it and ends this rank
         status = 130 if isinstance(error, KeyboardInterrupt) else 1
-        name = f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {type(error).__name__}: {error}"
-        world.fail(name if status == 130 else f"{traceback.format_exc()}{name}", status)
+        text = f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {type(error).__name__}: {error}"
+        world.fail(text if status == 130 else f"{traceback.format_exc()}{text}", status)
     sys.stdout.flush()
     world.before_exit()
     if world.recovers:
@@ -84,24 +85,23 @@ def run(work: Callable[[World], int | None], refusal: CommandError | None = None
 
 
 def _leave(world: World, status: int) -> NoReturn:
-    """Leave without ending MPI, which would wait for ever for a rank that dies meanwhile (open-mpi/ompi#11404)."""
+    """End this process without MPI_Finalize, which would wait for ever for a dying rank (open-mpi/ompi#11404)."""
     if status == 0:
         with contextlib.suppress(world.mpi.Exception):
             world.agree_on_end()
         if world.addresses.hosts_without_ranks and world.addresses.is_first_on_host:
             hosts = ", ".join(world.addresses.hosts_without_ranks)
             end_launcher(
-                f"note: stopping mpirun, which still waits for {hosts}; the training finished, whatever the exit "
-                "status of mpirun"
+                f"note: training finished; stopping mpirun, which still waits for {hosts}. Ignore its exit status"
             )
     sys.stderr.flush()
     os._exit(status)
 
 
 def end_unstarted(error: CommandError) -> int:
-    """End the job of which this rank cannot even start MPI, as the others wait for it; returns the exit status."""
+    """Print the error and end the job, without MPI: the other ranks wait for this one. Return the exit status."""
     _, size, rank = launched()
-    time.sleep(2 * (rank > 0))  # if all fail alike, rank 0 speaks, and ends the others before they do
+    time.sleep(2 * (rank > 0))  # if all ranks fail, rank 0 prints the error and ends the others before they print
     last_words(f"nnmpi: rank {rank} of {size} on {socket.gethostname()}: {error}\n")
     abort_by_pmi(error.status)
     return error.status

@@ -1,4 +1,4 @@
-"""``lr-find``: a sweep of the learning rate over one pass of the training set (Smith 2017), on all ranks."""
+"""The command ``lr-find``: sweep the learning rate in one pass over the training set (Smith 2017), on all ranks."""
 
 import contextlib
 import itertools
@@ -17,29 +17,29 @@ from nnmpi.files.atomic import check_writable, whole_file
 from nnmpi.mpi.world import World
 from nnmpi.training.session import Session
 
-FEWEST = 20  # steps of a sweep
-WIDTH = 15  # that part of a sweep is the width of a mean
-DIVERGED = 4.0  # times the first loss: the end of the sweep
-ROWS = 12  # of the table
+MIN_STEPS = 20  # steps of a sweep
+SMOOTHING = 15  # losses are averaged over 1/15 of the sweep
+DIVERGED = 4.0  # the sweep ends when the loss is this multiple of the first one
+ROWS = 12  # rows of the printed table
 
 
 def lr_find(config: Config, world: World, lowest: float, highest: float, picture: Path | None) -> None:
-    """Raise the learning rate from `lowest` to `highest`; rank 0 prints the losses and the rate it suggests.
+    """Train while the learning rate grows from `lowest` to `highest`; rank 0 prints losses and a suggested rate.
 
     Raises
     ------
     InputError
-        On all ranks, if the settings do not go with the data, there are too few steps, or the picture cannot be made.
+        On all ranks, if the settings do not fit the data, there are too few steps, or the picture cannot be written.
     """
     with world.together():
         if picture and world.rank == 0:
             _check(picture)
     session = open_session(replace(config, epochs=1, verify_replicas=False, warmup_epochs=0.0), world)
     count = session.layout.steps
-    if count < FEWEST:
+    if count < MIN_STEPS:
         raise InputError(
-            f"a pass over the data has {count} steps of {session.layout.batch_size} samples, lr-find needs {FEWEST}: "
-            "lower --batch-size",
+            f"one pass over the data has {count} steps of {session.layout.batch_size} samples, but lr-find needs at "
+            f"least {MIN_STEPS}: lower --batch-size",
             shared=True,
         )
     rates = np.geomspace(lowest, highest, count)
@@ -52,31 +52,31 @@ def lr_find(config: Config, world: World, lowest: float, highest: float, picture
             print(f"{rates[i]:13.3g}    {losses[i]:.4f}")
         if picture:
             _draw(picture, rates[: len(losses)], losses, suggestion)
-            print(f"picture in {picture}")
+            print(f"picture written to {picture}")
         if suggestion is None:
-            print("no learning rate lowers the loss: try other values of --lowest and --highest", flush=True)
+            print("no learning rate lowered the loss: try other values of --lowest and --highest", flush=True)
         else:
             print(f"suggestion: --learning-rate {suggestion:.2g}", flush=True)
 
 
 def _sweep(session: Session, step_seconds: Iterator[float]) -> list[float]:
-    """The training loss of each step until it diverges, smoothed; alike on all ranks."""
+    """Return the smoothed training loss of each step until it diverges; the same on all ranks."""
     progress = session.progress
     losses: list[float] = []
-    before = weight_before = 0.0
+    loss_before = weight_before = 0.0
     with contextlib.suppress(RunError):  # the loss became infinite, on all ranks
         for _ in itertools.islice(step_seconds, session.layout.steps):
             weight = progress.weight_sum - weight_before
-            # a batch may have no weight
-            losses.append((progress.loss_sum - before) / weight if weight else (losses or [0.0])[-1])
-            before, weight_before = progress.loss_sum, progress.weight_sum
+            # the weights of a batch may add up to 0
+            losses.append((progress.loss_sum - loss_before) / weight if weight else (losses or [0.0])[-1])
+            loss_before, weight_before = progress.loss_sum, progress.weight_sum
             if losses[-1] > DIVERGED * losses[0]:
                 break
-    return smoothed(losses, session.layout.steps // WIDTH)
+    return smoothed(losses, session.layout.steps // SMOOTHING)
 
 
 def smoothed(losses: list[float], width: int) -> list[float]:
-    """The mean of each loss and its neighbours, as many on both sides, which moves no minimum."""
+    """Return the mean of each loss and its neighbours; the window is centered, so that no minimum moves."""
     if not losses:
         return []
     half = max(1, width // 2)
@@ -85,7 +85,7 @@ def smoothed(losses: list[float], width: int) -> list[float]:
 
 
 def suggested(rates: npt.NDArray[np.float64], losses: list[float]) -> float | None:
-    """A tenth of the learning rate at which the loss is lowest, before it diverges; None if it never falls."""
+    """Return a tenth of the learning rate with the lowest loss, or None if the loss never falls."""
     lowest = int(np.argmin(losses)) if losses else 0
     return float(rates[lowest] / 10) if lowest > 1 else None
 

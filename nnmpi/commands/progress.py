@@ -1,4 +1,4 @@
-"""What ``train`` shows while it runs: a line for each epoch and, in a terminal, two lines that are redrawn."""
+"""The progress that ``train`` shows: one line for each epoch and, in a terminal, two lines that are redrawn."""
 
 import sys
 import threading
@@ -10,21 +10,21 @@ from typing import Any
 from nnmpi.commands.terminal import Block, Terminal
 from nnmpi.training.session import Session
 
-PERIOD = 0.25  # seconds between two looks at how far training has come
-LINE_EVERY = 30.0  # seconds between two lines where nothing is redrawn
-WINDOW = 15.0  # seconds that the speed shown is a mean over
-EPOCHS_FOR_SPEED = 1.0  # seconds of training that the speed of an epoch's line is a mean over, at least
+PERIOD = 0.25  # seconds between two looks at the progress of the session
+LINE_EVERY = 30.0  # seconds between two lines if nothing is redrawn
+WINDOW = 15.0  # the speed shown is the mean over this many seconds
+EPOCHS_FOR_SPEED = 1.0  # the speed in an epoch's line is the mean over at least this many seconds of training
 
 
 class Display:
-    """The progress of `session`; only rank 0 has one.
+    """The display of the progress of `session`; only rank 0 has one.
 
-    A thread of its own looks at how far the session has come, so that a step does nothing for it.
+    A separate thread reads the progress of the session, so that the display costs nothing in a step.
 
     Parameters
     ----------
     style : {"live", "plain", "none"}
-        Lines that are redrawn, lines only, or nothing.
+        Redraw lines, only print lines, or show nothing.
     """
 
     def __init__(self, session: Session, style: str, terminal: Terminal) -> None:
@@ -42,7 +42,7 @@ class Display:
             self._thread.start()
 
     def epoch(self, metrics: dict[str, Any]) -> None:
-        """Show the metrics of an epoch in a line."""
+        """Print the metrics of an epoch in one line."""
         if self._style == "none":
             return
         self._printed = time.monotonic()
@@ -50,11 +50,11 @@ class Display:
         self._block.print(epoch_line(metrics, self._session.config.epochs, self._mean_speed(metrics), columns))
 
     def cleared(self) -> AbstractContextManager[None]:
-        """While entered, nothing is drawn; what is redrawn comes back below what was printed meanwhile."""
+        """Erase the redrawn lines while entered; they return below what was printed in between."""
         return self._block.cleared()
 
     def close(self) -> None:
-        """Stop, and erase what is redrawn."""
+        """Stop the thread and erase the redrawn lines."""
         self._closing.set()
         if self._thread:
             self._thread.join()
@@ -63,7 +63,7 @@ class Display:
             pass
 
     def _mean_speed(self, metrics: dict[str, Any]) -> float:
-        """The speed of the last epochs, training only: that of one short epoch says nothing."""
+        """Return the training speed over the last epochs in samples/s: that of one short epoch is too noisy."""
         recent = self._recent
         recent.append((metrics["samples"], metrics["seconds"]))
         while sum(seconds for _, seconds in recent) - recent[0][1] >= EPOCHS_FOR_SPEED:
@@ -72,7 +72,7 @@ class Display:
 
     def _watch(self) -> None:
         while not self._closing.wait(PERIOD):
-            self._speed.look()
+            self._speed.record()
             if self._style == "live":
                 self._draw()
             elif time.monotonic() - self._printed >= LINE_EVERY:
@@ -85,12 +85,12 @@ class Display:
         self._block.draw([line for line in self._lines(columns) if line])
 
     def _lines(self, columns: int) -> tuple[str, str]:
-        """The two lines, as much of each as fits."""
+        """Return the two redrawn lines, each cut to what fits."""
         first, second = self._facts()
         line = fit(second, columns)
         share = self._speed.updates / max(1, self._speed.all_updates)
-        room = min(30, columns - len(line) - 2)
-        return fit(first, columns), f"{bar(share, room)}  {line}" if room >= 5 else line
+        bar_width = min(30, columns - len(line) - 2)
+        return fit(first, columns), f"{bar(share, bar_width)}  {line}" if bar_width >= 5 else line
 
     def _facts(self) -> tuple[list[str], list[str]]:
         session, speed = self._session, self._speed
@@ -107,25 +107,25 @@ class Display:
 
 
 class Speed:
-    """How fast a session goes, as a mean over the last seconds; epochs may be much shorter, or longer."""
+    """The speed of a session, as a mean over the last `WINDOW` seconds, which may hold many epochs or part of one."""
 
     def __init__(self, session: Session) -> None:
         self._session, self._layout = session, session.layout
         self.updates = session.progress.update
         self.all_updates = session.config.epochs * session.layout.steps
-        self._seen = deque([(time.monotonic(), self.updates)])
+        self._history = deque([(time.monotonic(), self.updates)])  # time and number of updates
 
-    def look(self) -> None:
-        """Note how far the session has come."""
+    def record(self) -> None:
+        """Record how many updates the session has done by now."""
         self.updates, now = self._session.progress.update, time.monotonic()
-        self._seen.append((now, self.updates))
-        while len(self._seen) > 2 and now - self._seen[1][0] >= WINDOW:
-            self._seen.popleft()
+        self._history.append((now, self.updates))
+        while len(self._history) > 2 and now - self._history[1][0] >= WINDOW:
+            self._history.popleft()
 
     @property
     def samples_per_second(self) -> float:
-        """Samples in a second, evaluation and checkpoints included; 0 before there is anything to tell."""
-        (start, first), (end, last) = self._seen[0], self._seen[-1]
+        """Samples per second, with the time for evaluation and checkpoints; 0 before the first update."""
+        (start, first), (end, last) = self._history[0], self._history[-1]
         return (self._samples(last) - self._samples(first)) / (end - start) if last > first else 0.0
 
     @property
@@ -139,7 +139,7 @@ class Speed:
 
 
 def epoch_line(metrics: dict[str, Any], epochs: int, speed: float, columns: int | None = None) -> str:
-    """The metrics of an epoch in a line; in a short form, or only the first of them, where `columns` are too few."""
+    """Return the metrics of an epoch as one line; if `columns` are too few, in a short form and cut to what fits."""
     name = "accuracy" if "test_accuracy" in metrics else "r2"
     score = metrics[f"test_{name}"]
     value = "undefined" if score is None else f"{score:.4f}"
@@ -153,7 +153,7 @@ def epoch_line(metrics: dict[str, Any], epochs: int, speed: float, columns: int 
 
 
 def fit(parts: list[str], columns: int) -> str:
-    """The first of `parts` that fit into a line of so many columns."""
+    """Join as many of the first `parts` as fit into a line of `columns` characters."""
     line = ""
     for part in parts:
         longer = f"{line}  {part}" if line else part
@@ -164,7 +164,7 @@ def fit(parts: list[str], columns: int) -> str:
 
 
 def bar(share: float, columns: int) -> str:
-    """A bar of which `share` is full, in characters that standard output has."""
+    """Return a bar of which `share` is full, in characters that standard output can encode."""
     full, empty = "━", "─"
     try:
         (full + empty).encode(sys.stdout.encoding or "ascii")
@@ -175,7 +175,7 @@ def bar(share: float, columns: int) -> str:
 
 
 def clock(seconds: float) -> str:
-    """``0:45``, ``12:03``, ``2:00:00`` or, from a day on, ``3 days``."""
+    """Return a time as ``0:45``, ``12:03``, ``2:00:00`` or, from one day on, ``3.0 days``."""
     whole = round(min(seconds, 1e9))
     if whole >= 86400:
         return f"{whole / 86400:.1f} days"

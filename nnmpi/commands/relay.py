@@ -1,4 +1,4 @@
-"""Passing on the output of an MPI launcher, which would end its ranks when the reader of its output goes away."""
+"""Relay the output of an MPI launcher, which would end its ranks when the reader of its output goes away."""
 
 import contextlib
 import os
@@ -8,17 +8,18 @@ from collections.abc import Iterator
 from nnmpi.commands.streams import GuardedOutput
 
 BLOCK = 1 << 16  # bytes
-LAST = 5  # seconds to wait for the rest of the output after the launcher has ended
+LAST = 5  # seconds to wait for the rest of the output after the launcher ended
 
 
 @contextlib.contextmanager
 def relayed_output() -> Iterator[None]:
-    """While entered, what this process and those it starts write goes through pipes that are always read.
+    """Send the output of this process and its children through pipes that are always read, while entered.
 
-    A terminal is left as it is: the launcher looks whether it has one, and its end is a signal.
+    A terminal is not replaced: the launcher checks whether it has one, and a closed terminal sends a signal.
     """
     threads = []
-    outputs: dict[tuple[int, int], int] = {}  # standard output and error may be one file: keep the order of their lines
+    # one pipe per file keeps the order of lines if both streams are the same file
+    outputs: dict[tuple[int, int], int] = {}
     saved = {number: os.dup(number) for number in (1, 2) if not os.isatty(number)}
     for number, original in saved.items():
         file = os.fstat(number)

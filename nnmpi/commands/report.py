@@ -1,4 +1,4 @@
-"""The command ``report``: a page about one run or several."""
+"""The command ``report``: write a page about one run or several."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +14,7 @@ NEEDED = {"jinja2": "Jinja2", "matplotlib": "Matplotlib"}
 
 
 def check_report() -> None:
-    """Refuse at once what a report cannot be written without.
+    """Refuse to go on if a library that the report needs is missing.
 
     Raises
     ------
@@ -27,9 +27,9 @@ def check_report() -> None:
 
 
 def report(directories: list[Path], out: Path | None) -> None:
-    """Write the page of the runs in `directories` to `out`, on rank 0; the other ranks have nothing to do.
+    """Write the page of the runs in `directories` to `out`, on rank 0; the other ranks do nothing.
 
-    By default it is ``report.html`` in the directory of the only run, or here for several.
+    The default of `out` is ``report.html``, in the directory of a single run, or in the working directory for several.
 
     Raises
     ------
@@ -43,14 +43,14 @@ def report(directories: list[Path], out: Path | None) -> None:
 
 
 def write_report(directories: list[Path], out: Path | None) -> Path:
-    """Write the page and return its path. Raises as `report`."""
+    """Write the page and return its path. The errors are those of `report`."""
     check_report()
     path = out or (directories[0] / "report.html" if len(directories) == 1 else Path("report.html"))
     try:
-        (check_writable if out else check_replaceable)(path)  # a run that is not there is not made
+        (check_writable if out else check_replaceable)(path)  # never creates the directory of a run
     except OSError as error:
         raise _cannot_be_written(path, error) from None
-    from nnmpi.report.page import run_page, runs_page  # they need the extra
+    from nnmpi.report.page import run_page, runs_page  # these need the extra
 
     text = run_page(directories[0], World(Alone())) if len(directories) == 1 else runs_page(directories)
     try:

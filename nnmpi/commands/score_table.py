@@ -10,16 +10,16 @@ from nnmpi.text import printable
 from nnmpi.training.scoring import titles_of
 
 WIDTH = 80
-MOST_CLASSES = 20  # that are all shown; of more, those of the lowest F1
-FEWEST_SHOWN = 10
-LONGEST_LABEL = 20
+MOST_CLASSES = 20  # up to this number all classes are shown
+FEWEST_SHOWN = 10  # of more classes, this number with the lowest F1
+LONGEST_LABEL = 20  # characters
 IN_ANY_TERMINAL = {"r2": "R2"}
 
 
 def print_scores(scores: dict[str, Any], title: str) -> None:
-    """Print the scores of a part, as `nnmpi.training.scoring` gives them, in 80 columns under a title."""
+    """Print the scores of a part, as `nnmpi.training.scoring` returns them, in 80 columns under a title."""
     print(printable(title))
-    # plain: Open MPI gives rank 0 a terminal of its own, also where its launcher writes to a file
+    # no escape codes: under Open MPI rank 0 has a terminal even if the launcher writes to a file
     console = Console(width=WIDTH, highlight=False, markup=False, emoji=False, force_terminal=False)
     console.print(_summary(scores))
     if "classes" in scores:
@@ -33,7 +33,7 @@ def print_scores(scores: dict[str, Any], title: str) -> None:
 
 
 def largest_class_note(scores: dict[str, Any]) -> str:
-    """That always naming the largest class would be as good, where accuracy is not above its share; else ""."""
+    """Return a note if always predicting the largest class would be at least as accurate; else ""."""
     accuracy, share = scores.get("accuracy"), scores.get("largest_class_share")
     if accuracy is None or share is None or accuracy > share:
         return ""
@@ -52,7 +52,7 @@ def _summary(scores: dict[str, Any]) -> Table:
 
 
 def _of_class(name: str, scores: dict[str, Any]) -> str:
-    """Which class a metric is of, where it would be another one of the other class."""
+    """Return the class that a metric refers to, if its value depends on the class."""
     classes = scores.get("classes", ())
     if name != "average_precision" or len(classes) != 2:
         return ""
@@ -60,10 +60,10 @@ def _of_class(name: str, scores: dict[str, Any]) -> str:
 
 
 def _classes(classes: list[dict[str, Any]], heading: str, counted: str) -> Table:
-    """Precision, recall and F1 of each class, or of each label with the ROC AUC."""
-    shown, key = classes, heading
+    """Return a table of precision, recall and F1 of each class, or of each label, with its ROC AUC."""
+    rows, key = classes, heading
     if len(classes) > MOST_CLASSES:
-        shown = sorted(classes, key=lambda row: -1.0 if row["f1"] is None else row["f1"])[:FEWEST_SHOWN]
+        rows = sorted(classes, key=lambda row: -1.0 if row["f1"] is None else row["f1"])[:FEWEST_SHOWN]
         heading = f"{FEWEST_SHOWN} of {len(classes)} {'classes' if key == 'class' else 'labels'}"
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column(Text(f"  {heading}"), min_width=24, no_wrap=True)
@@ -72,7 +72,7 @@ def _classes(classes: list[dict[str, Any]], heading: str, counted: str) -> Table
         names |= {"roc_auc": "ROC AUC"}
     for name in (counted, *names.values()):
         table.add_column(Text(name), justify="right", no_wrap=True, min_width=9)
-    for row in shown:
+    for row in rows:
         label = Text(f"  {printable(_short(str(row[key])))}")
         table.add_row(label, _count(row["samples"]), *(_number(row[name]) for name in names))
     return table

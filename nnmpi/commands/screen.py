@@ -1,6 +1,6 @@
-"""What ``train`` prints. Standard output: a summary, progress, results; its last line is the score. Else: notes.
+"""The output of ``train``. Standard output: summary, progress, results; its last line is the score.
 
-With ``--json`` standard output has one JSON object a line and nothing else.
+Notes and errors go to standard error. With ``--json`` standard output has only JSON objects, one per line.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from nnmpi.training.session import Session
 
 
 class Screen:
-    """The output of one run; rank 0 begins and ends it, and does so again if it takes over from a rank that died.
+    """The output of one run, on rank 0. After the death of a rank it begins again, perhaps on another rank.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Screen:
         self._printed = False
 
     def begin(self, session: Session, directory: Path, threads: int) -> None:
-        """Say what is trained, once, and show its progress from now on."""
+        """Print the summary of the run, once, and show its progress from now on."""
         self._session, self._directory = session, directory
         self._terminal = find_terminal()
         if self._json and not self._began:
@@ -52,7 +52,7 @@ class Screen:
         self._display = Display(session, self._style(), self._terminal)
 
     def take(self, event: Event) -> None:
-        """Show an event."""
+        """Print what an event reports."""
         if not self._display or not self._session:
             return
         match event:
@@ -75,7 +75,7 @@ class Screen:
             print(message(f"nnmpi: {text}"), file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Leave a clean screen."""
+        """End the display of progress."""
         if self._display:
             self._display.close()
             self._display = None
@@ -86,7 +86,7 @@ class Screen:
         shows = self._terminal.shows
         if self._progress == "auto":
             return "live" if shows else "plain"
-        # escape codes never go to a file; whether srun has a terminal, only its user knows
+        # escape codes never go to a file; under srun only the user knows whether there is a terminal
         return "plain" if self._progress == "live" and shows is False else self._progress
 
     def _finish(self, session: Session, event: Finished) -> None:

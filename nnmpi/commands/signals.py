@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: what a terminal, a scheduler or a user sends."""
+"""Signals from a terminal, a scheduler or a user that ask a run to stop."""
 
 import signal
 from types import FrameType
@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
 class Stopped(CommandError):
-    """A run ended early because a signal asked for it; exit status 128 + the signal's number, as in a shell."""
+    """A signal stopped the run; the exit status is 128 + the number of the signal, as in a shell."""
 
     def __init__(self, number: int, message: str) -> None:
         super().__init__(message, shared=True)
@@ -19,10 +19,10 @@ class Stopped(CommandError):
 
 
 class StopRequest:
-    """While entered, SIGTERM, SIGINT, SIGUSR1 and SIGHUP ask for a stop instead of ending the process.
+    """A context in which SIGTERM, SIGINT, SIGUSR1 and SIGHUP request a stop instead of ending the process.
 
-    SIGHUP, which comes when a terminal is closed, stays ignored under ``nohup``. ``number`` is the first of them that
-    came, 0 before. A second SIGINT ends the process at once, also where Python is not running.
+    ``number`` is the first signal that came, 0 before. SIGHUP, sent when a terminal is closed, stays ignored under
+    ``nohup``. A second SIGINT ends the process at once, even inside a library call.
     """
 
     def __init__(self, requests: Requests) -> None:
@@ -33,14 +33,14 @@ class StopRequest:
     def __enter__(self) -> "StopRequest":
         for number in SIGNALS:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._note)
+                self._before[number] = signal.signal(number, self._record)
         return self
 
     def __exit__(self, *exc: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _record(self, number: int, frame: FrameType | None) -> None:
         self.number = self.number or number
         self._requests.stop = True
         if number == signal.SIGINT:

@@ -1,4 +1,4 @@
-"""The command ``slurm``: a job script on standard output."""
+"""The command ``slurm``: print a job script."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ MPIS = {"openmpi": "Open MPI", "mpich": "MPICH", "intelmpi": "Intel MPI"}
 
 
 def write_script(job: SlurmJob, mpi: str, config: Config, command: tuple[str, ...]) -> None:
-    """Print the script of `job` that trains as `command`, of which `config` is what it says.
+    """Print a script for `job` that runs the ``train`` command line `command`, whose settings are `config`.
 
     Raises
     ------
@@ -24,19 +24,19 @@ def write_script(job: SlurmJob, mpi: str, config: Config, command: tuple[str, ..
     launcher = find_launcher()
     if MPIS.get(mpi, launcher.mpi) != launcher.mpi:
         raise InputError(
-            f"--mpi {mpi}: the launcher at hand is {launcher}; run nnmpi slurm in an environment of {MPIS[mpi]}, "
-            "or leave the flag out"
+            f"--mpi {mpi}: the launcher at hand is {launcher}; run nnmpi slurm in an environment with {MPIS[mpi]}, "
+            "or leave out --mpi"
         )
-    # the wheel's launcher stands beside nnmpi's Python; that of a module is found as it is now
+    # a launcher beside nnmpi's Python is from a wheel and needs no modules; else the script loads those loaded now
     own = Path(launcher.path).parent == Path(program()[0]).parent
     modules = "" if own else os.environ.get("LOADEDMODULES", "").replace(":", " ")
 
     train = quoted(*_without_output(command))
     if not config.resume:
         train += " --resume"
-    if config.threads is None and not config.deterministic:  # else one: bits depend on the number of threads
+    if config.threads is None and not config.deterministic:  # --deterministic: one thread, bits depend on it
         train += ' --threads "$SLURM_CPUS_PER_TASK"'
-    # the same when the job is queued again, and no other job's
+    # the directory stays the same when the job is queued again, and no other job uses it
     output = quoted(f"{config.output or default_directory(config.data)}") + (
         '/"$SLURM_ARRAY_TASK_ID"' if job.array else ""
     )
@@ -46,7 +46,7 @@ def write_script(job: SlurmJob, mpi: str, config: Config, command: tuple[str, ..
 
 
 def _without_output(words: tuple[str, ...]) -> list[str]:
-    """The words but ``--output DIR`` and ``--output=DIR``."""
+    """Return the words without ``--output DIR`` and ``--output=DIR``."""
     kept = []
     remaining = iter(words)
     for word in remaining:

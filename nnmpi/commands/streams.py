@@ -1,6 +1,6 @@
-"""Standard output and standard error: whatever becomes of them, no command fails because of it.
+"""Guard standard output and standard error, so that no command fails when writing to them does.
 
-A reader may go away, a disk behind ``>`` may be full, a terminal may lack a character, a parent may have closed them.
+The reader may go away, the disk may be full, the terminal may lack a character, or the parent may have closed them.
 """
 
 import errno
@@ -12,46 +12,46 @@ from typing import Any
 
 import click
 
-READER_GONE = 141  # what a shell shows for a tool that SIGPIPE ended: 128 + 13
+READER_GONE = 141  # the exit status in a shell of a tool that SIGPIPE ended: 128 + 13
 
 
 class GuardedOutput(io.FileIO):
-    """The file behind a standard stream. After the first failed write it is ``/dev/null``, and ``error`` says why."""
+    """The file of a standard stream. After the first failed write it is ``/dev/null``, and ``error`` is the cause."""
 
     error: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        """Write `data`, or drop them."""
+        """Write `data`, or drop it after an error."""
         while self.error is None:
             try:
                 written: int | None = super().write(data)
             except OSError as error:
                 self.error = error
-                _send_to_null(self.fileno())  # for MPI and other libraries that write by themselves, too
+                _send_to_null(self.fileno())  # also for libraries such as MPI, which write directly
             else:
                 if written is not None:
                     return written
-                select.select([], [self], [])  # somebody made the pipe non-blocking, and it is full
+                select.select([], [self], [])  # the pipe is non-blocking and full: wait until it has room
         return memoryview(data).nbytes
 
 
 class _HelpFormatter(click.HelpFormatter):
     def getvalue(self) -> str:
-        """The help in the characters of standard output: `click` would write UTF-8 to an ASCII terminal."""
+        """Return the help in the encoding of standard output: `click` would write UTF-8 to an ASCII terminal."""
         encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
         return super().getvalue().encode(encoding, "backslashreplace").decode(encoding)
 
 
 class HelpContext(click.Context):
-    """A context whose help any terminal can show."""
+    """A click context whose help any terminal can show."""
 
     formatter_class = _HelpFormatter
 
 
 def guard_streams() -> None:
-    """Put guarded streams in the place of ``sys.stdout`` and ``sys.stderr``, and open those that are closed.
+    """Replace ``sys.stdout`` and ``sys.stderr`` by guarded streams, and open closed standard streams on /dev/null.
 
-    A closed one would give its number to the next file that is opened, which prints would then go into.
+    The next opened file would otherwise get the number of a closed stream, and prints would go into that file.
     """
     for number in range(3):
         try:
@@ -61,7 +61,7 @@ def guard_streams() -> None:
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
         if stream is not None and not _is_stream_of(stream, number):
-            continue  # a caller has put something of its own there
+            continue  # the caller has replaced the stream
         if stream is not None:
             stream.flush()
         guarded = io.TextIOWrapper(
@@ -75,9 +75,9 @@ def guard_streams() -> None:
 
 
 def status_of_output() -> int:
-    """The exit status of a command that exists for its output: 0, or what a Unix tool has if it could not be written.
+    """Return the exit status of a command whose result is its output: 0, or that of a Unix tool after a write error.
 
-    A reader that went away has seen enough, which needs no message.
+    A reader that went away gets no message: it has read all it wanted.
     """
     if not isinstance(sys.stdout, io.TextIOWrapper):
         return 0

@@ -1,4 +1,4 @@
-"""What ``train`` says at its start and at its end, in short lines."""
+"""The summaries that ``train`` prints at its start and at its end."""
 
 import shlex
 import textwrap
@@ -9,11 +9,11 @@ from nnmpi.commands.progress import clock
 from nnmpi.text import counted, printable
 from nnmpi.training.session import Session
 
-LABEL = 10  # columns
+LABEL = 10  # characters of the column of labels
 
 
 def start_summary(session: Session, directory: Path | None, threads: int, width: int) -> str:
-    """What is trained, on what, and where the results go; without a `directory` nothing of that."""
+    """Return the reason for the kind of targets, and a table of data, network, training, ranks and `directory`."""
     config, task, world = session.config, session.task, session.world
     source, architecture, layout = task.source, task.architecture, session.layout
     columns = f"{source.features} columns" if source.columns else f"{source.features} features"
@@ -38,7 +38,7 @@ def start_summary(session: Session, directory: Path | None, threads: int, width:
 
 
 def end_summary(session: Session, directory: Path, seconds: float, speed: float, width: int) -> str:
-    """The best epoch, how long it took, where the results are and what may be done with them."""
+    """Return a table of the best epoch, the time, the files of the results and a command to try next."""
     progress = session.progress
     rows = {}
     if progress.best_epoch:
@@ -51,12 +51,12 @@ def end_summary(session: Session, directory: Path, seconds: float, speed: float,
 
 
 def duration(seconds: float) -> str:
-    """``3.2 s``, ``12:03`` and so on."""
+    """Return a time as ``3.2 s`` or ``12:03``."""
     return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
 
 
 def table(rows: dict[str, str], width: int) -> str:
-    """Labels and texts, wrapped so that they fit into `width` columns."""
+    """Return lines of a label and a text each, wrapped to `width` columns."""
     indent = " " * LABEL
     return "\n".join(
         textwrap.fill(
@@ -65,7 +65,7 @@ def table(rows: dict[str, str], width: int) -> str:
             initial_indent=label.ljust(LABEL),
             subsequent_indent=indent,
             break_on_hyphens=False,
-            break_long_words=False,  # a path is copied
+            break_long_words=False,  # so that a path can be copied
         )
         for label, text in rows.items()
         if text

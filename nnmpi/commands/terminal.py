@@ -1,4 +1,4 @@
-"""The terminal that shows what rank 0 prints, and a block of lines at its end that is redrawn in place."""
+"""The terminal that shows the output of rank 0, and a block of lines that is redrawn in place."""
 
 import contextlib
 import os
@@ -12,21 +12,21 @@ from pathlib import Path
 from nnmpi.mpi.host import process_name
 from nnmpi.mpi.launcher import PROGRAMS, launcher_processes
 
-WIDTH = 80  # columns of a terminal that does not say how many it has
+WIDTH = 80  # columns of a terminal of unknown width
 UNLIMITED = 1 << 16  # columns of a file
 
 
 @dataclass(frozen=True)
 class Terminal:
-    """What is known of where standard output goes.
+    """The destination of standard output.
 
     Attributes
     ----------
     shows : bool or None
-        Whether it is a terminal that obeys escape codes and may be sent some; None if that cannot be known: srun, on
-        another host, has the terminal.
+        Whether it is a terminal that may get escape codes; None if unknown: the terminal belongs to srun on another
+        host.
     file : int or None
-        A descriptor of the terminal, which knows its width.
+        A file descriptor of the terminal, for its width.
     """
 
     shows: bool | None
@@ -42,25 +42,25 @@ class Terminal:
 
 
 def find_terminal() -> Terminal:
-    """The terminal behind standard output, through the launcher that passes the output on.
+    """Find the terminal that shows standard output, directly or through a launcher that passes the output on.
 
-    Open MPI's launcher gives rank 0 a terminal of its own even where it passes the output on into a file, MPICH's gives
-    it a pipe: what the launcher itself writes to is what counts.
+    Under a launcher its own standard output counts: the one of Open MPI gives rank 0 a terminal even if it writes to a
+    file, the one of MPICH gives it a pipe.
     """
     plain = os.environ.get("TERM", "") in ("", "dumb") or os.environ.get("NO_COLOR") or "JPY_PARENT_PID" in os.environ
     try:
-        mine = os.fstat(sys.stdout.fileno())
+        output = os.fstat(sys.stdout.fileno())
     except (OSError, ValueError):
-        return Terminal(False)  # a caller has put something of its own there
-    if plain or stat.S_ISREG(mine.st_mode):
+        return Terminal(False)  # the caller has replaced the stream
+    if plain or stat.S_ISREG(output.st_mode):
         return Terminal(False)
     launchers = [pid for pid in launcher_processes() if process_name(pid).startswith(PROGRAMS)]
     if sys.stdout.isatty() and not ("OMPI_COMM_WORLD_SIZE" in os.environ and launchers):
         return Terminal(True, sys.stdout.fileno())
-    if not sys.stdout.isatty() and not any(_reads(pid, mine) for pid in launchers):
+    if not sys.stdout.isatty() and not any(_has_pipe(pid, output) for pid in launchers):
         return Terminal(None if "SLURM_PROCID" in os.environ else False)
     try:
-        # not by open(): that would empty a file; and a pipe that nobody reads must not block
+        # open() would empty a file; O_NONBLOCK: a pipe without a reader must not block
         file = os.open(f"/proc/{launchers[-1]}/fd/1", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
     except OSError:
         return Terminal(False)
@@ -70,18 +70,18 @@ def find_terminal() -> Terminal:
     return Terminal(False)
 
 
-def _reads(pid: int, pipe: os.stat_result) -> bool:
-    """Whether a launcher has an end of this pipe; else it is another's, such as that of a script with ``| tee``."""
+def _has_pipe(pid: int, pipe: os.stat_result) -> bool:
+    """Whether a launcher has an end of this pipe; if not, the pipe leads elsewhere, such as to ``tee``."""
     with contextlib.suppress(OSError):
         return any(os.path.samestat(os.stat(link), pipe) for link in Path(f"/proc/{pid}/fd").iterdir())
     return False
 
 
 class Block:
-    """Lines at the end of the output that are replaced in place, and lines that stay above them.
+    """A block of lines at the end of the output that is redrawn in place, below lines that stay.
 
-    A launcher passes output on when a line ends. So each change is one text that goes up over the block, erases it,
-    and ends with a newline.
+    A launcher passes output on at the end of a line. So each change is one text that moves up over the block, erases
+    it, and ends with a newline.
     """
 
     def __init__(self) -> None:
@@ -101,10 +101,10 @@ class Block:
 
     @contextlib.contextmanager
     def cleared(self) -> Iterator[None]:
-        """While entered, the block is erased, so that somebody else can print."""
+        """Erase the block while entered, so that other code can print."""
         with self._lock:
             if self._lines:
-                self._write(["\x1b[1A"])  # its newline leads back to where the block began
+                self._write(["\x1b[1A"])  # with its newline, the cursor is where the block began
             self._lines = 0
             yield
 

@@ -1,4 +1,4 @@
-"""The command ``train``: a training on all ranks of a job, with what surrounds it."""
+"""The command ``train``: a training on all ranks of a job, with its output, checkpoints, signals and recovery."""
 
 import json
 from contextlib import ExitStack
@@ -30,19 +30,19 @@ from nnmpi.training.task import suggested_shards
 
 
 def train(config: Config, world: World, screen: Screen | None = None) -> None:
-    """Train as `config` says, on all ranks of `world`; rank 0 writes the results and prints the final scores.
+    """Train with the settings `config` on all ranks of `world`; rank 0 writes the results and prints the final scores.
 
-    When ranks die and the others can go on, the survivors agree on what they hold and train on in a new session.
+    If ranks die and the others can recover, the survivors agree on the state of the run and continue in a new session.
 
     Raises
     ------
     InputError
-        On all ranks, before anything is written, if the settings do not go with the data or the world.
+        On all ranks, before anything is written, if the settings do not fit the data or the world.
     RunError
         On all ranks, if the loss becomes NaN or infinite (the model of the last good epoch is kept), if a checkpoint
         cannot be written, or if the replicas are no longer equal.
     Stopped
-        On all ranks, after a signal and the checkpoint that follows it.
+        On all ranks, after a signal and the last checkpoint.
     """
     run = _Run(config, world, screen or Screen())
     with Watchdog(world, config.stall_timeout, world.recovers) as watchdog:
@@ -67,7 +67,7 @@ def train(config: Config, world: World, screen: Screen | None = None) -> None:
 
 
 class _Run:
-    """A run of the command on this rank, over the deaths of other ranks."""
+    """The run on this rank, which continues after the death of other ranks."""
 
     def __init__(self, config: Config, world: World, screen: Screen) -> None:
         self._config, self._world, self._screen = config, world, screen
@@ -81,13 +81,13 @@ class _Run:
         self._logs: Logs | None = None
 
     def agree(self) -> None:
-        """Take over what the most advanced survivor holds."""
+        """Take over the state of the most advanced survivor. All survivors take part."""
         if self._session:
             self._session.note_seconds()
-        self._say(self._state.agree(self._world))
+        self._print_note(self._state.agree(self._world))
 
     def train(self) -> None:
-        """Train from where the run stands to its end, with the ranks there are."""
+        """Train from the current state of the run to its end, on the ranks that are left."""
         config, world = self._config, self._world
         with world.together():
             if world.rank == 0:
@@ -103,7 +103,7 @@ class _Run:
         if config.resume and not survived:
             resumed, notes = find_checkpoint(config, place.directory, world)
             for note in notes:
-                self._say(note)
+                self._print_note(note)
         self._session = session = Session(config, world, resumed=resumed, requests=self._requests)
         with ExitStack() as stack:
             stack.enter_context(self._recording)
@@ -114,32 +114,32 @@ class _Run:
                     stack.callback(self._output.close)
                     stack.callback(self._screen.close)
                     self._screen.begin(session, place.directory, threads)
-                    self._logs = Logs(config.log, place.directory, session.description, self._say)
+                    self._logs = Logs(config.log, place.directory, session.description, self._print_note)
                     stack.callback(self._logs.close)
-                    self._note_differences(session, resumed.about["bits"] if resumed else None)
+                    self._print_differences(session, resumed.about["bits"] if resumed else None)
                     if not survived:
-                        self._say(session.task.source.note)
-                        self._say(without_effect(config.compress, world))
+                        self._print_note(session.task.source.note)
+                        self._print_note(without_effect(config.compress, world))
             stack.enter_context(self._stop)
             stack.enter_context(np.errstate(over="ignore", invalid="ignore", divide="ignore"))  # the loss is checked
             self._recording.attach(session, self._output)
-            self._state.checkpoint = session.checkpoint()  # from here on survivors go on from what they hold
+            self._state.checkpoint = session.checkpoint()  # from here on survivors continue from this state
             self._requests.checkpoint = bool(survived)
             for event in train_session(session):
-                self._take(event)
+                self._handle(event)
 
     def report(self) -> None:
-        """Write the report of the finished run; if that fails, its results are complete all the same."""
+        """Write the report of the finished run. A failure is only a note: the results are complete without it."""
         assert self._place
         try:
             path = write_report([self._place.directory], None)
-        except Exception as error:  # whatever a library raises
-            self._say(f"note: no report was written ({type(error).__name__}: {error})")
+        except Exception as error:  # any error of a library
+            self._print_note(f"note: no report was written ({type(error).__name__}: {error})")
         else:
-            self._say(f"report written to {path}")
+            self._print_note(f"report written to {path}")
 
-    def _take(self, event: Event) -> None:
-        """Do what an event asks for; all ranks do so together."""
+    def _handle(self, event: Event) -> None:
+        """Write, print or stop, as the event requires. All ranks take part."""
         match event:
             case EpochDone(metrics):
                 self._state.epochs.append(metrics)
@@ -161,32 +161,32 @@ class _Run:
         if self._output:
             self._screen.take(event)
 
-    def _note_differences(self, session: Session, bits: dict[str, object] | None) -> None:
-        """Say what may surprise: idle ranks, and other software than before an interruption."""
+    def _print_differences(self, session: Session, bits: dict[str, object] | None) -> None:
+        """Print notes about idle ranks, and about software that changed since the checkpoint with these `bits`."""
         shards, size = session.layout.shards, self._world.size
         better = suggested_shards(shards, size)
         if bits is None and better:
-            self._say(
+            self._print_note(
                 f"note: {shards} shards on {size} ranks leave some ranks waiting for others; use --shards {better}"
             )
         if bits is not None and self._config.deterministic:
-            self._say(changed_bits(bits, session.description["bits"]))
+            self._print_note(changed_bits(bits, session.description["bits"]))
 
     def _stopped(self) -> Stopped:
-        """The error that ends a run on request, after its checkpoint is on the disk; all ranks take part."""
+        """Wait until the last checkpoint is on disk and return the error that stops the run. All ranks take part."""
         with self._world.together():
             if self._output:
                 self._output.flush()
         number = self._world.largest(self._stop.number)  # the signal may not have reached every rank
         assert self._session
         progress = self._session.progress
-        keeps = self._config.checkpoint_every != "never"
+        has_checkpoint = self._config.checkpoint_every != "never"
+        advice = "add --resume to go on" if has_checkpoint else "without a checkpoint (--checkpoint-every never)"
         return Stopped(
             number,
-            f"stopped by {Signals(number).name} in epoch {progress.epoch + 1} after step {progress.step}; "
-            + ("add --resume to go on" if keeps else "without a checkpoint (--checkpoint-every)"),
+            f"stopped by {Signals(number).name} in epoch {progress.epoch + 1} after step {progress.step}; {advice}",
         )
 
-    def _say(self, text: str) -> None:
+    def _print_note(self, text: str) -> None:
         if text and self._world.rank == 0:
             self._screen.say(text)

@@ -1,4 +1,4 @@
-"""Steps of a training that leaves nothing behind: what ``--dry-run`` and ``lr-find`` share."""
+"""A training that writes no files, step by step; for ``--dry-run`` and ``lr-find``."""
 
 import json
 import time
@@ -17,12 +17,12 @@ from nnmpi.training.session import Session
 
 
 def open_session(config: Config, world: World) -> Session:
-    """The session of a training on all ranks of `world`; like `nnmpi.commands.train`, but nothing is written.
+    """Open the session of a training on all ranks of `world`, as `nnmpi.commands.train` does, but write no files.
 
     Raises
     ------
     InputError
-        On all ranks, if the settings do not go with the data or the world, or ranks have different code or settings.
+        On all ranks, if the settings do not fit the data or the world, or if ranks have different code or settings.
     """
     check_launcher(world)
     check_same(world, {"code": code(), "settings": json.dumps(config.as_json()).encode()})
@@ -31,9 +31,9 @@ def open_session(config: Config, world: World) -> Session:
 
 
 def steps(session: Session) -> Iterator[float]:
-    """Train `session`; after each step of its epochs, how long it took in seconds. All ranks take part.
+    """Train `session` and yield the seconds that each step took. All ranks take part.
 
-    The loop offers a checkpoint after each step as long as one is asked for, and stands still while it is written.
+    While a checkpoint is requested, the training loop yields one after each step, and pauses there.
     """
     session.requests.checkpoint = True
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the loss is checked
