@@ -93,7 +93,9 @@ def _load_settings(path: Path) -> dict[str, Any]:
         if path.exists() and not path.is_file():
             raise InputError(f"--config {path}: not a file")
         with open(path, "rb") as file:
-            content = file.read(LARGEST_FILE)
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise InputError(f"--config {path}: larger than {LARGEST_FILE >> 20} MB; is it a file of settings?")
         settings = json.loads(content) if path.suffix == ".json" else tomllib.loads(content.decode())
     except OSError as error:
         raise InputError(f"--config {path}: cannot be read ({error.strerror})") from None

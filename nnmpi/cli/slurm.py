@@ -60,9 +60,9 @@ def slurm(
     from nnmpi.commands.slurm import write_script
     from nnmpi.launching.slurm import ARRAY_INDEX, SlurmJob, first_index
 
-    job = SlurmJob(name=job_name, seconds=time, **options)
-    name, settings = ranks.parse(context, tuple(word.replace(ARRAY_INDEX, first_index(job.array)) for word in command))
-    if name != "train":
+    if command[0] != "train":
         raise InputError(f"slurm {command[0]}: a job script can only run train")
+    job = SlurmJob(name=job_name, seconds=time, **options)
+    _, settings = ranks.parse(context, tuple(word.replace(ARRAY_INDEX, first_index(job.array)) for word in command))
     write_script(job, mpi, config_of(settings), command)
     return 0

@@ -11,12 +11,13 @@ from typing import Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.commands.output_file import cannot_be_written, check_out
 from nnmpi.commands.score_table import print_scores
 from nnmpi.data.parts import Part
 from nnmpi.data.sources import Source
 from nnmpi.environment import set_threads
 from nnmpi.errors import InputError
-from nnmpi.files.atomic import check_replaceable, whole_file
+from nnmpi.files.atomic import whole_file
 from nnmpi.files.model import Model, read_model
 from nnmpi.mpi.checks import blas_threads, check_launcher
 from nnmpi.mpi.world import World
@@ -48,9 +49,10 @@ def evaluate_model(path: Path, data: str | None, as_json: bool, world: World) ->
     with np.errstate(over="ignore", invalid="ignore"):
         scores = evaluate(network, part, targets, world, scaler, model.class_weights)
     if scores.bad_row is not None or not math.isfinite(scores.loss):
+        where = "" if scores.bad_row is None else f" for row {scores.bad_row} (counted from 0)"
         raise InputError(
-            f"--data {source.name}: the model's output or loss for row {scores.bad_row} (counted from 0) is not "
-            "finite: the values of this row are too far from those in training. Remove or correct such rows",
+            f"--data {source.name}: the model's output or loss{where} is not finite: its values are too far from those "
+            "in training. Remove or correct such rows",
             shared=True,
         )
     table = all_scores(scores, network, part, targets, world, scaler)
@@ -74,7 +76,7 @@ def predict(path: Path, data: str | None, part_name: str | None, out: Path | Non
     """
     with world.together():
         if out and world.rank == 0:
-            _check_out(out)
+            check_out(out, f"--out {out}")
     model = _open_model(path, world)
     if part_name:
         source, part = part_of(model, part_name, data, world)
@@ -125,16 +127,6 @@ def _outputs(model: Model, part: Part, name: str) -> tuple[npt.NDArray[Any], npt
     return outputs, codes
 
 
-def _check_out(out: Path) -> None:
-    """Refuse a file that cannot be written, before anything is computed."""
-    try:
-        check_replaceable(out)
-        if not out.parent.is_dir():
-            raise NotADirectoryError(0, f"{out.parent} is not a directory")
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written ({error.strerror}); choose another file") from None
-
-
 def _write(
     model: Model,
     outputs: npt.NDArray[Any],
@@ -172,7 +164,7 @@ def _write(
                 with io.TextIOWrapper(file, "utf-8", newline="") as text:
                     _write_csv(table, text)
     except OSError as error:
-        raise InputError(f"--out {out}: cannot be written ({error.strerror})") from None
+        raise cannot_be_written(f"--out {out}", error) from None
     print(f"{len(outputs)} predictions written to {printable(str(out))}")
 
 

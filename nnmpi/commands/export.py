@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.commands.output_file import cannot_be_written, check_out
 from nnmpi.data.sources import Source
 from nnmpi.data.table import Encoding
 from nnmpi.errors import InputError, RunError
@@ -13,7 +14,7 @@ from nnmpi.export import check_format, check_needed, exported
 from nnmpi.export.check import Raw, difference, runner
 from nnmpi.export.describe import description
 from nnmpi.export.raw_columns import raw_columns
-from nnmpi.files.atomic import check_replaceable, write_whole
+from nnmpi.files.atomic import write_whole
 from nnmpi.files.model import Model, read_model
 from nnmpi.mpi.alone import Alone
 from nnmpi.mpi.launcher import launched
@@ -43,7 +44,10 @@ def export_model(path: Path, out: Path, check: bool, data: str | None, overwrite
     """
     if launched()[2] > 0:
         return
-    _check_out(out, overwrite)
+    check_format(out)
+    check_out(out, str(out))
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} already exists; replace it with --overwrite, or choose another name")
     model = read_model(path)
     check_needed(out, model, check)
     content = exported(model, out.suffix)
@@ -52,27 +56,10 @@ def export_model(path: Path, out: Path, check: bool, data: str | None, overwrite
     try:
         write_whole(out, content, sync=False)
     except OSError as error:
-        raise _cannot_be_written(out, error) from None
+        raise cannot_be_written(str(out), error) from None
     print(f"{printable(str(out))} written, {len(content):,} bytes")
     for line in description(model, out.suffix):
         print(printable(line))
-
-
-def _check_out(out: Path, overwrite: bool) -> None:
-    """Refuse a file that cannot be written, before anything is computed."""
-    check_format(out)
-    try:
-        check_replaceable(out)
-        if not out.parent.is_dir():
-            raise NotADirectoryError(0, f"{out.parent} is not a directory")
-    except OSError as error:
-        raise _cannot_be_written(out, error) from None
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} already exists; replace it with --overwrite, or choose another name")
-
-
-def _cannot_be_written(out: Path, error: OSError) -> InputError:
-    return InputError(f"{out}: cannot be written ({error.strerror}); choose another file")
 
 
 def _check(model: Model, content: bytes, out: Path, data: str | None) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.commands.output_file import cannot_be_written
 from nnmpi.commands.trial import open_session, steps
 from nnmpi.config import Config
 from nnmpi.errors import InputError, RunError
 from nnmpi.files.atomic import check_writable, whole_file
 from nnmpi.mpi.world import World
+from nnmpi.text import printable
 from nnmpi.training.session import Session
 
 MIN_STEPS = 20  # steps of a sweep
@@ -46,13 +48,15 @@ def lr_find(config: Config, world: World, lowest: float, highest: float, picture
     session.learning_rate = lambda k: float(rates[k])  # type: ignore[assignment]
     losses = _sweep(session, steps(session))
     suggestion = suggested(rates[: len(losses)], losses)
+    with world.together():
+        if picture and world.rank == 0:
+            _draw(picture, rates[: len(losses)], losses, suggestion)
     if world.rank == 0:
         print("learning rate    loss")
         for i in np.unique(np.linspace(0, len(losses) - 1, ROWS).astype(int) if losses else []):
             print(f"{rates[i]:13.3g}    {losses[i]:.4f}")
         if picture:
-            _draw(picture, rates[: len(losses)], losses, suggestion)
-            print(f"picture written to {picture}")
+            print(f"picture written to {printable(str(picture))}")
         if suggestion is None:
             print("no learning rate lowered the loss: try other values of --lowest and --highest", flush=True)
         else:
@@ -98,7 +102,7 @@ def _check(picture: Path) -> None:
     try:
         check_writable(picture)
     except OSError as error:
-        raise InputError(f"--picture {picture}: cannot be written ({error.strerror})") from None
+        raise cannot_be_written(f"--picture {picture}", error) from None
 
 
 def _draw(picture: Path, rates: npt.NDArray[np.float64], losses: list[float], suggestion: float | None) -> None:

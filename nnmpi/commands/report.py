@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+from nnmpi.commands.output_file import cannot_be_written
 from nnmpi.errors import InputError
 from nnmpi.files.atomic import check_replaceable, check_writable, write_whole
 from nnmpi.mpi.alone import Alone
@@ -49,16 +50,12 @@ def write_report(directories: list[Path], out: Path | None) -> Path:
     try:
         (check_writable if out else check_replaceable)(path)  # never creates the directory of a run
     except OSError as error:
-        raise _cannot_be_written(path, error) from None
+        raise cannot_be_written(str(path), error) from None
     from nnmpi.report.page import run_page, runs_page  # these need the extra
 
     text = run_page(directories[0], World(Alone())) if len(directories) == 1 else runs_page(directories)
     try:
         write_whole(path, text.encode("utf-8", "backslashreplace"), sync=False)
     except OSError as error:
-        raise _cannot_be_written(path, error) from None
+        raise cannot_be_written(str(path), error) from None
     return path
-
-
-def _cannot_be_written(path: Path, error: OSError) -> InputError:
-    return InputError(f"--out {path}: cannot be written ({error.strerror}); choose another file")
