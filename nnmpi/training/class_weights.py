@@ -38,9 +38,9 @@ def class_weights(way: str, targets: Targets, codes: npt.NDArray[np.intp], world
     if way == "none":
         return None
     if targets.task != "classification":
-        content = "multilabel" if targets.task == "multilabel" else "numbers"
+        actual = "multilabel" if targets.task == "multilabel" else "numbers"
         raise InputError(
-            f"--class-weight {way} is for classes, but the targets are {content}; leave it out", shared=True
+            f"--class-weight {way} is for classes, but the targets are {actual}; leave it out", shared=True
         )
     classes = targets.classes
     assert classes is not None
@@ -73,7 +73,7 @@ def _read(path: str) -> bytes:
 
 
 def _parse(content: bytes, path: str) -> dict[str, Any]:
-    """Return the weight by label from a JSON object, or from CSV lines ``label,weight``."""
+    """Return the weights by label from a JSON object, or from CSV lines ``label,weight``."""
     try:
         text = content.decode("utf-8-sig")
         if text.lstrip().startswith("{"):

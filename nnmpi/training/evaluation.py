@@ -92,7 +92,7 @@ def evaluate(
             row[0] += b - a
             row[1] += b - a if sample_weights is None else sample_weights.sum()
             row[2] += b - a if loss_weights is None else loss_weights.sum(dtype=np.float64)
-            with np.errstate(over="ignore", invalid="ignore"):  # `cross_entropy` handles an overflow
+            with np.errstate(over="ignore", invalid="ignore"):  # see `cross_entropy` on overflow
                 if targets.task == "regression":
                     squared = np.square(_errors(z, part, a, target_scaler))
                     row[5:] += (squared if sample_weights is None else squared * sample_weights[:, None]).sum(axis=0)

@@ -160,8 +160,9 @@ def fit(
 ) -> Iterator[FitState]:
     """Fit up to ``max_iter`` epochs, and yield `state`, the same on all ranks, after each. All ranks take part.
 
-    The fit ends early if the loss, or the score of the validation rows if there are any, has not improved by ``tol``
-    for ``n_iter_no_change`` epochs; if `requests` of any rank ask for a stop; and if the loss is NaN or infinite.
+    The fit ends early if the loss, or the validation score if there are validation rows, has not improved by ``tol``
+    for more than ``n_iter_no_change`` epochs; if `requests` on any rank ask for a stop; and if the loss is NaN or
+    infinite. With the "adaptive" learning rate, lack of improvement first divides the rate by 5, down to 1e-6.
     """
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         session = FitSession(settings, samples, state, random, world)

@@ -37,9 +37,8 @@ class Validation:
         chunks = range(0, len(self._rows), CHUNK)
         share = held_shards(len(chunks), self._world.size, self._world.rank) if self._shared else range(len(chunks))
         outputs = [np.zeros((0, self._network.architecture.sizes[-1]))]
-        x: Array = np.ones(
-            (min(CHUNK, len(self._rows)), 1 + self._x.shape[1]), self._x.dtype
-        )  # column 0 feeds the bias
+        # column 0 feeds the bias
+        x: Array = np.ones((min(CHUNK, len(self._rows)), 1 + self._x.shape[1]), self._x.dtype)
         for start in chunks[share.start : share.stop]:
             rows = self._rows[start : start + CHUNK]
             x[: len(rows), 1:] = self._x[rows]

@@ -16,7 +16,7 @@ EPSILON = float(np.finfo(np.float64).eps)
 
 
 def true_probability(p: npt.NDArray[np.floating], true: npt.NDArray[np.bool_]) -> Floats:
-    """Return the probability of the truth in float64, from `p`, the probability of yes.
+    """Return the probability that `p` gives to the truth, in float64; `p` is the probability of yes.
 
     The dtype of `p` can represent numbers close to 0, but not equally close to 1. So a `p` that is rounded to 1 counts
     as 1 less the epsilon of its dtype.
