@@ -110,7 +110,7 @@ def test_a_changed_test_file_is_refused(nnmpi: CommandServer, files: dict[str, P
     [
         ({"X": X[:9, :7], "y": Y[:9]}, "has 7 features, --data"),
         ({"X": X[:9], "y": np.full(9, 5)}, "holds the class 5"),
-        ({"X": X[:9], "y": Y[:9], "sample_weight": np.ones(9)}, "give both files weights, or none"),
+        ({"X": X[:9], "y": Y[:9], "sample_weight": np.ones(9)}, "give weights to both files or to none"),
     ],
 )
 def test_other_data_for_the_test_part_are_refused(
@@ -167,7 +167,7 @@ def test_scores_in_config_are_those_of_scikit_learn(train: Train) -> None:
         ({"early_stopping": 3, "validation_fraction": 0}, "--early-stopping 3 needs a validation part"),
         ({"monitor": "validation_mae", "early_stopping": 2}, "does not go with the targets"),
         ({"monitor": "roc_auc", "early_stopping": 2}, "allowed are validation_ with loss or the name of a metric"),
-        ({"monitor": "validation_auc", "early_stopping": 2}, "validation_ with one of loss, accuracy"),
+        ({"monitor": "validation_auc", "early_stopping": 2}, "validation_ followed by one of loss, accuracy"),
         ({"validation_data": "iris", "validation_fraction": 0.2}, "do not go together"),
     ],
 )
