@@ -105,5 +105,5 @@ def test_weights_of_classes_are_refused_for_numbers():
 
 
 def test_weights_of_classes_are_refused_for_labels():
-    with pytest.raises(InputError, match="is for classes, but the targets are labels of which a sample may have"):
+    with pytest.raises(InputError, match="is for classes, but the targets are multilabel"):
         weights("balanced", Targets("labels", None, 2, ("a", "b")))

@@ -220,7 +220,7 @@ BAD = {
     "one column": (Y[:, 0], {"task": "multilabel"}, "needs two columns or more .* --task classification"),
     "strings": (Y[:, 0].astype(str), {"task": "multilabel"}, "needs two columns or more"),
     "class weights": (Y, {"class_weight": "balanced"}, "--class-weight balanced is for classes"),
-    "stratify": (Y, {"stratify": True}, "--stratify keeps the shares of classes, .* labels of which .*: leave it out"),
+    "stratify": (Y, {"stratify": True}, "--stratify keeps the shares of classes, .* multilabel targets: leave it out"),
     "softmax": (Y, {"output_activation": "softmax"}, "softmax does not go with the loss binary-cross-entropy"),
     "classes": (Y, {"task": "classification"}, "--task multilabel for columns of 0 and 1"),
     "monitor": (Y, {"monitor": "validation_r2", "early_stopping": 1}, "allowed are .*hamming_loss"),

@@ -110,7 +110,7 @@ def test_a_changed_test_file_is_refused(nnmpi: CommandServer, files: dict[str, P
     [
         ({"X": X[:9, :7], "y": Y[:9]}, "has 7 features, --data"),
         ({"X": X[:9], "y": np.full(9, 5)}, "holds the class 5"),
-        ({"X": X[:9], "y": Y[:9], "sample_weight": np.ones(9)}, "give both files weights, or none"),
+        ({"X": X[:9], "y": Y[:9], "sample_weight": np.ones(9)}, "give weights to both files or to none"),
     ],
 )
 def test_other_data_for_the_test_part_are_refused(
@@ -167,7 +167,7 @@ def test_scores_in_config_are_those_of_scikit_learn(train: Train) -> None:
         ({"early_stopping": 3, "validation_fraction": 0}, "--early-stopping 3 needs a validation part"),
         ({"monitor": "validation_mae", "early_stopping": 2}, "does not go with the targets"),
         ({"monitor": "roc_auc", "early_stopping": 2}, "allowed are validation_ with loss or the name of a metric"),
-        ({"monitor": "validation_auc", "early_stopping": 2}, "validation_ with one of loss, accuracy"),
+        ({"monitor": "validation_auc", "early_stopping": 2}, "validation_ followed by one of loss, accuracy"),
         ({"validation_data": "iris", "validation_fraction": 0.2}, "do not go together"),
     ],
 )
@@ -180,5 +180,5 @@ def test_settings_that_do_not_go_together(settings: dict[str, object], words: st
 def test_an_undefined_monitor_ends_in_a_line() -> None:
     y = np.zeros(len(X), np.intp)
     y[parts_of()["training"][:40]] = 1  # none in the validation part
-    with pytest.raises(InputError, match="validation_roc_auc is undefined on the validation part, of 114 samples"):
+    with pytest.raises(InputError, match=r"validation_roc_auc is undefined on the validation part \(114 samples\)"):
         nnmpi.train(X, y, early_stopping=2, monitor="validation_roc_auc", validation_fraction=0.25, epochs=2)

@@ -1,1 +1,1 @@
-"""A training on one rank: session, loop, evaluation, resuming, what rank 0 writes."""
+"""Training on one rank: session, loop, evaluation, resuming, and the files that rank 0 writes."""

@@ -1,4 +1,4 @@
-"""What all ranks must have in common before the first collective whose size depends on it."""
+"""Checks that all ranks read the same data and the same model, before collectives whose sizes depend on them."""
 
 import hashlib
 import os
@@ -12,44 +12,44 @@ from nnmpi.errors import InputError
 from nnmpi.files.model import Model, metadata_of
 from nnmpi.mpi.world import World
 
-LARGE = 1 << 26  # bytes of a file from which on samples of it are compared
-SAMPLES, SAMPLE = 64, 1 << 14  # how many, and of how many bytes
-BUILT_IN_SIZE = 1 << 20  # numbers up to which a source that is no file is compared number by number
+LARGE = 1 << 26  # bytes; of a file of this size or more only samples are compared
+SAMPLES, SAMPLE = 64, 1 << 14  # number of samples of a large file, and bytes of each
+BUILT_IN_SIZE = 1 << 20  # numbers; a source without files is compared up to this size
 
 
 def check_same_data(source: Source, world: World) -> None:
-    """Refuse to go on where ranks see different data under one name. All ranks take part.
+    """Refuse a source that holds other data on another rank. All ranks take part.
 
     Raises
     ------
     InputError
-        On all ranks.
+        On all ranks; it names the ranks whose data differ from those of rank 0.
     """
     with world.together():
         contents = _contents(source)
     _check_same(
         world,
         contents,
-        f"--data {source.name} is not the same on all ranks: {{ranks}} other contents than rank 0. Give all ranks one "
-        "file, for example by its absolute path in a directory that all hosts share, or copy it to all of them again",
+        f"--data {source.name} is not the same on all ranks: {{ranks}} other contents than rank 0. Give all ranks the "
+        "same file: use an absolute path in a directory that all hosts share, or copy the file to all hosts again",
     )
 
 
 def check_same_model(path: Path, model: Model, world: World) -> None:
-    """Refuse to go on where ranks have read different models. All ranks take part.
+    """Refuse a model that is another one on another rank. All ranks take part.
 
     Raises
     ------
     InputError
-        On all ranks.
+        On all ranks; it names the ranks whose model differs from that of rank 0.
     """
     parts = [metadata_of(model).encode(), model.parameters.tobytes()]
     parts += [s.mean.tobytes() + s.scale.tobytes() for s in (model.scaler, model.target_scaler) if s]
     _check_same(
         world,
         b"".join(parts),
-        f"{path} is not the same on all ranks: {{ranks}} another model than rank 0. Give all ranks one file, for "
-        "example by its absolute path in a directory that all hosts share",
+        f"{path} is not the same on all ranks: {{ranks}} another model than rank 0. Give all ranks the same file: use "
+        "an absolute path in a directory that all hosts share",
     )
 
 
@@ -62,14 +62,14 @@ def _check_same(world: World, contents: bytes, message: str) -> None:
 
 
 def _contents(source: Source) -> bytes:
-    """What differs where data differ, at next to no cost where they are large.
+    """Return bytes that identify the data of a source; large data cost little time.
 
-    An archive lists the checksum of all bytes of each member, which is verified when they are read. Of large files some
-    parts are read.
+    A zip archive is identified by the checksums of its members, which are verified when the members are read. A large
+    file is identified by its size and samples of its bytes.
     """
     if source.files:
         return b"".join(map(_contents_of_file, source.files))
-    if source.size * source.features > BUILT_IN_SIZE:  # made up from its name, which is a setting
+    if source.size * source.features > BUILT_IN_SIZE:  # too large to compare
         return b""
     x = np.empty((source.size, source.features))
     source.read(np.arange(source.size), x)

@@ -1,4 +1,4 @@
-"""``nnmpi.train``: a training called from Python."""
+"""``nnmpi.train``: training from Python."""
 
 import difflib
 import os
@@ -25,21 +25,21 @@ from nnmpi.training.loop import train as train_session
 from nnmpi.training.output import Output
 from nnmpi.training.session import Session
 
-IN_MEMORY = "arrays"  # what --data is called where the samples came from Python
+IN_MEMORY = "arrays"  # the name in place of --data if the samples are arrays or a frame
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a training brought; the same on all ranks.
+    """The result of a training; the same on all ranks.
 
     Attributes
     ----------
     metrics : list of dict
-        One for each epoch, with the keys of ``metrics.jsonl``.
+        The metrics of each epoch, with the keys of ``metrics.jsonl``.
     scores : Scores
-        Loss, and accuracy or R², of the final network on the test part.
+        The loss, and accuracy or R², of the final network on the test part.
     all_scores : dict
-        All metrics of the part ``"test"`` and, if there is one, ``"validation"``; None is undefined.
+        All metrics of the parts ``"test"`` and, if there is one, ``"validation"``; None where undefined.
     model : TrainedNetwork
         The final network.
     """
@@ -60,20 +60,21 @@ def train(
     verbose: bool = False,
     **settings: Any,
 ) -> Result:
-    """Train a network on all ranks of a communicator; every rank calls this with the same arguments.
+    """Train a network on all ranks of a communicator. Every rank calls this with the same arguments.
 
-    It prints nothing unless `verbose`, writes nothing unless there is an `output`, changes nothing of the process that
-    outlasts it, and can be called any number of times. Under ``mpirun`` all ranks of the job train. In a process that
-    no launcher started it trains alone, without MPI.
+    The function prints only if `verbose`, and writes files only if there is an `output`. It leaves the settings of the
+    process as they were, and can be called any number of times. Under ``mpirun`` all ranks of the job train. A process
+    that no launcher started trains alone, without MPI.
 
     Parameters
     ----------
     data : str, path, frame, or array-like of shape (n, features) or (n, height, width)
-        What ``--data`` takes, or the samples themselves. A pandas or Polars frame is a table, as a CSV file is.
+        A name or path as for ``--data``, or the samples themselves. A pandas or Polars frame is a table, like a CSV
+        file.
     y : array-like of shape (n,) or (n, outputs), optional
-        The targets of samples that are given as an array, or as a frame that does not hold them.
+        The targets, if the samples are an array, or a frame without the targets.
     sample_weight : array-like of shape (n,), or str, optional
-        The weight of each sample that is given as an array; of other data what ``--sample-weight`` takes.
+        The weight of each sample if the samples are an array or a frame, or a name as for ``--sample-weight``.
     comm : mpi4py.MPI.Comm, optional
         The ranks that train. Default: all ranks of the job.
     output : str or path, optional
@@ -86,7 +87,7 @@ def train(
     Returns
     -------
     Result
-        Its ``metrics`` (of each epoch), ``scores`` (of the test part) and ``model``.
+        ``metrics`` of each epoch, ``scores`` on the test part, and the ``model``.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def train(
     RunError
         If the loss becomes NaN or infinite.
     TypeError
-        If there is no setting of that name.
+        If a setting is unknown, or `y` is missing.
     """
     source = None
     in_memory = not isinstance(data, str | os.PathLike)
@@ -133,7 +134,7 @@ def train(
 
 
 def _config(data: str, output: str | os.PathLike[str] | None, settings: dict[str, Any]) -> Config:
-    """The settings as `Config` takes them: text is read as on the command line, lists become tuples."""
+    """Return the settings as a `Config`. Text is parsed as on the command line; lists become tuples."""
     known = {field.name: field for field in fields(Config) if field.name not in ("data", "output")}
     for name, value in settings.items():
         if name not in known:
@@ -149,7 +150,7 @@ def _config(data: str, output: str | os.PathLike[str] | None, settings: dict[str
 
 @contextmanager
 def _output(session: Session, directory: str | os.PathLike[str] | None) -> Iterator[Output | None]:
-    """What writes the files, on rank 0, if there is a directory for them."""
+    """Yield the `Output` that writes the files on rank 0; None on other ranks, and without a directory."""
     files: Output | None = None
     if directory is not None:
         with session.world.together():
@@ -163,7 +164,7 @@ def _output(session: Session, directory: str | os.PathLike[str] | None) -> Itera
 
 
 def _quiet() -> np.errstate:
-    """No warnings of NumPy about numbers that overflow: the loss is checked in each step."""
+    """Return a context without NumPy's floating-point warnings: the loss is checked in each step."""
     return np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 

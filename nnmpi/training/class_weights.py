@@ -1,4 +1,4 @@
-"""Weights of classes: balanced, or from a file."""
+"""The weights of classes for ``--class-weight``: balanced, or from a file."""
 
 import csv
 import io
@@ -21,28 +21,28 @@ WAYS = ("none", "balanced")
 
 
 def class_weights(way: str, targets: Targets, codes: npt.NDArray[np.intp], world: World) -> Floats | None:
-    """The weight of each class for ``--class-weight``; None is the weight 1 of each. All ranks take part.
+    """Return the weight of each class for ``--class-weight``; None stands for 1 each. All ranks take part.
 
     Parameters
     ----------
     way
-        ``none``; ``balanced``, which is samples / (classes · samples of the class), counting the training part; or
-        the path of a file.
+        ``none``; ``balanced``, which is samples / (classes · samples of the class) in the training part, over the
+        classes that occur there; or the path of a file.
     codes
-        The class codes of this rank's samples of the training part.
+        The class codes of the training samples of this rank.
 
     Raises
     ------
     InputError
-        On all ranks, if the file cannot be read or names other classes, or there are no classes.
+        On all ranks, if the file cannot be read or names an unknown class, or the targets are not classes.
     """
     if way == "none":
         return None
     if targets.task != "classification":
-        what = "numbers"
-        if targets.task == "multilabel":
-            what = "labels of which a sample may have several"
-        raise InputError(f"--class-weight {way} is for classes, but the targets are {what}; leave it out", shared=True)
+        actual = "multilabel" if targets.task == "multilabel" else "numbers"
+        raise InputError(
+            f"--class-weight {way} is for classes, but the targets are {actual}; leave it out", shared=True
+        )
     classes = targets.classes
     assert classes is not None
     if way == "balanced":
@@ -74,7 +74,7 @@ def _read(path: str) -> bytes:
 
 
 def _parse(content: bytes, path: str) -> dict[str, Any]:
-    """Label → weight: a JSON object, or CSV lines ``label,weight``."""
+    """Return the weights by label from a JSON object, or from CSV lines ``label,weight``."""
     try:
         text = content.decode("utf-8-sig")
         if text.lstrip().startswith("{"):
@@ -82,7 +82,7 @@ def _parse(content: bytes, path: str) -> dict[str, Any]:
         else:
             pairs = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
             if len(pairs) > 1 and not _is_number(pairs[0][-1]):
-                del pairs[0]  # the names of the columns
+                del pairs[0]  # the header
         weights: dict[str, Any] = {}
         for label, weight in pairs:
             if label in weights:

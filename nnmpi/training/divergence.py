@@ -1,4 +1,4 @@
-"""Why a loss is no longer finite: the data, or the way in which the network is trained."""
+"""The error for a loss that is no longer finite. It blames the data or the settings of the training."""
 
 import math
 
@@ -15,17 +15,16 @@ from nnmpi.training.task import Task
 
 
 def diverged(config: Config, task: Task, world: World, epoch: int, step: int) -> CommandError:
-    """The error that ends a run whose loss became NaN or infinite in a step. All ranks take part.
+    """Return the error that ends a run whose loss became NaN or infinite in a step. All ranks take part.
 
-    If the network as it was before the first step has no finite loss either, the data are to blame and no learning
-    rate helps.
+    If the loss of the initial network is not finite either, the data are the cause, and no learning rate helps.
     """
     initial = glorot_uniform(task.architecture, stream(config.seed, Purpose.PARAMETERS))
     network = Network(task.architecture, initial, CHUNK)
     parts = {"training": task.training, "validation": task.validation, "test": task.test}
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for name, part in parts.items():
-            if part is None or part.stored is not None:  # images that are yet to be moved and standardized
+            if part is None or part.stored is not None:  # images that are not standardized yet
                 continue
             scores = evaluate(network, part, task.targets, world, task.target_scaler, task.class_weights)
             if scores.bad_row is not None or not math.isfinite(scores.loss):

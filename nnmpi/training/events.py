@@ -1,4 +1,4 @@
-"""What the training loop tells the outside: the same events, in the same order, on all ranks."""
+"""Events of the training loop: the same events, in the same order, on all ranks."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from nnmpi.training.evaluation import Scores
 
 @dataclass(frozen=True)
 class EpochDone:
-    """An epoch ended; ``is_best`` says that its parameters are the ones to keep so far."""
+    """An epoch ended. ``is_best`` says whether its parameters replace those of the model file."""
 
     metrics: dict[str, Any]  # a line of metrics.jsonl
     is_best: bool
@@ -16,7 +16,7 @@ class EpochDone:
 
 @dataclass(frozen=True)
 class CheckpointDue:
-    """The replicas are equal and a checkpoint is wanted now; with ``stopping`` it is the last before the run stops."""
+    """A checkpoint is due, and all replicas are equal. With ``stopping`` the run stops after it."""
 
     stopping: bool = False
     finished: bool = False  # all epochs are done
@@ -24,9 +24,9 @@ class CheckpointDue:
 
 @dataclass(frozen=True)
 class Finished:
-    """Training is over: the parameters are the final ones, and these are their scores on the test part.
+    """Training ended. ``scores`` are those of the final parameters on the test part.
 
-    ``all_scores`` has all metrics of each part, by its name, as `nnmpi.training.scoring` gives them.
+    ``all_scores`` holds all metrics of each part, by its name; see `nnmpi.training.scoring.all_scores`.
     """
 
     scores: Scores

@@ -1,4 +1,4 @@
-"""The fit of an estimator on all ranks: scikit-learn's rules for batches, losses and when to stop, our steps."""
+"""The fit of an estimator on all ranks: nnmpi's steps, with scikit-learn's rules for batches, loss and stopping."""
 
 from collections.abc import Callable, Iterator
 
@@ -28,17 +28,17 @@ Rows = npt.NDArray[np.intp]
 
 
 class FitProgress(Progress):
-    """`Progress` with scikit-learn's loss: the mean over the batches, by their sizes, with the penalty in it."""
+    """`Progress` with scikit-learn's loss: the mean over the batches, weighted by size, with the L2 penalty."""
 
     penalty: float = 0.0  # ½α‖W‖² before the step
 
     def advance(self, loss_sum: float, weight_sum: float, samples: int) -> None:
-        """Count a step that is done."""
+        """Count a finished step."""
         super().advance((loss_sum + self.penalty) / (weight_sum or 1.0) * samples, samples, samples)
 
 
 class FitSession:
-    """What the steps of a fit need on this rank; all ranks of `world` make theirs together."""
+    """The session that `steps` needs for a fit on this rank. All ranks of `world` construct one together."""
 
     def __init__(
         self, settings: FitSettings, samples: Samples, state: FitState, random: np.random.RandomState, world: World
@@ -87,37 +87,37 @@ class FitSession:
         return self.network.bind(inputs, targets, destinations, ready, training=True, weights=weights)
 
     def learning_rate(self, k: int) -> float:
-        """The learning rate, which changes between epochs only."""
+        """Return the learning rate; it changes only between epochs."""
         return self.state.learning_rate
 
     def start_epoch(self) -> None:
-        """Draw the order of the epoch that `progress` stands in."""
+        """Draw the order of the current epoch."""
         self.batches.start(self.progress.epoch)
 
     def draw_dropout(self, step: int, batch: Bound) -> None:
-        """Draw which hidden outputs each sample of a step keeps."""
+        """Draw the hidden outputs that each sample of a step keeps."""
         self.network.resize(batch.sizes)
         for shard, block, columns in self.batches.columns(step):
-            where = self.progress.update, 0, shard
-            self._dropout = stream(self.config.seed, Purpose.DROPOUT, *where, reuse=self._dropout)
+            key = self.progress.update, 0, shard
+            self._dropout = stream(self.config.seed, Purpose.DROPOUT, *key, reuse=self._dropout)
             self.network.draw_dropout(block, columns, self._dropout)
 
     def checkpoint_is_due(self) -> bool:
-        """A fit writes none."""
+        """Return False: a fit writes no checkpoints."""
         return False
 
     def add_l2(self, weight: float) -> None:
-        """Add ``αW`` to the sum gradient of a batch, however much its samples weigh, and note the penalty."""
+        """Add ``αW`` to the sum gradient of a batch, whatever its `weight`, and note the penalty."""
         self.progress.penalty = self.config.l2 / 2 * sum([float(np.dot(w, w)) for w in self.weights])
         self.network.add_l2(self.sums.layers, self.config.l2)
 
     def diverged(self, step: int) -> RunError:
-        """The error that ends the steps when the loss is NaN or infinite; the same on all ranks."""
+        """Return the error that ends the steps if the loss is NaN or infinite; the same on all ranks."""
         return RunError("the loss is no longer finite", shared=True)
 
 
 def _optimizer(settings: FitSettings, state: FitState) -> SGD | Adam:
-    """The optimizer, which works on the state's own arrays."""
+    """Return the optimizer. It updates the arrays of `state` in place."""
     optimizer: SGD | Adam
     if settings.solver == "sgd":
         optimizer = SGD(state.parameters, settings.momentum, settings.nesterovs_momentum)
@@ -133,7 +133,10 @@ def _optimizer(settings: FitSettings, state: FitState) -> SGD | Adam:
 def _scikit_learns_order(
     settings: FitSettings, samples: Samples, random: np.random.RandomState
 ) -> Callable[[int], Rows]:
-    """The order of each epoch, as scikit-learn draws it: all ranks draw the same, from equal generators."""
+    """Return a function that draws the order of an epoch as scikit-learn does; the same on all ranks.
+
+    The generators `random` of all ranks are in the same state.
+    """
     order = np.arange(len(samples.training))
 
     def draw(epoch: int) -> Rows:
@@ -155,10 +158,11 @@ def fit(
     world: World,
     requests: Requests | None = None,
 ) -> Iterator[FitState]:
-    """Fit up to ``max_iter`` epochs, with `state` after each of them; it is the same on all ranks, which all take part.
+    """Fit up to ``max_iter`` epochs, and yield `state`, the same on all ranks, after each. All ranks take part.
 
-    Ends early when the loss, or with validation rows their score, has not got better by ``tol`` for
-    ``n_iter_no_change`` epochs; when `requests` ask for it on any rank; and when the loss is NaN or infinite.
+    The fit ends early if the loss, or the validation score if there are validation rows, has not improved by ``tol``
+    for more than ``n_iter_no_change`` epochs; if `requests` on any rank ask for a stop; and if the loss is NaN or
+    infinite. With the "adaptive" learning rate, lack of improvement first divides the rate by 5, down to 1e-6.
     """
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         session = FitSession(settings, samples, state, random, world)
@@ -199,7 +203,7 @@ def fit(
 
 
 def _note_improvement(state: FitState, tol: float, by_score: bool) -> None:
-    """Count the epochs that brought nothing, and keep the parameters of the best score."""
+    """Count the epochs without improvement; with validation scores, keep the parameters of the best one."""
     if by_score:
         score = state.validation_scores[-1]
         state.no_improvement = state.no_improvement + 1 if score < state.best_score + tol else 0

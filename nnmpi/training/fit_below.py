@@ -1,6 +1,6 @@
-"""A fit on ranks below an ordinary Python process, ``n_jobs``: both sides of the messages.
+"""A fit on ``n_jobs`` ranks that an ordinary Python process has started: both sides of their messages.
 
-``python -m nnmpi.training.fit_below SOCKET DIRECTORY...`` is what the ranks run.
+The ranks run ``python -m nnmpi.training.fit_below SOCKET DIRECTORY...``.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ from nnmpi.training.fit_state import FitSettings, FitState, Samples
 from nnmpi.training.requests import Requests
 
 MODULE = "nnmpi.training.fit_below"
-END = 20.0  # seconds that a rank may take to end when the process above it has ended
+END = 20.0  # seconds that a rank may take to end after its parent process has ended
 
 STATE_ARRAYS = ("parameters", "optimizer", "best")
 SAMPLE_ARRAYS = ("y", "weights", "training", "validation")
@@ -44,12 +44,14 @@ def fit_below(
     random: np.random.RandomState,
     on_epoch: Callable[[FitState], None] | None,
 ) -> None:
-    """Fit on the ranks of `pool`, where ``samples.x`` is already; `state` and `random` are as after a fit right here.
+    """Fit on the ranks of `pool`. Afterwards `state` and `random` are as after a fit in this process.
+
+    The pool's files already hold ``samples.x``.
 
     Raises
     ------
     RunError
-        If a rank has failed.
+        If a rank failed.
     """
     arrays = {name: getattr(samples, name) for name in SAMPLE_ARRAYS} | {n: getattr(state, n) for n in STATE_ARRAYS}
     present = [name for name, array in arrays.items() if array is not None]
@@ -69,7 +71,7 @@ def fit_below(
         if on_epoch and "done" not in message:
             on_epoch(state)
         if "done" in message:
-            random.set_state(_legacy(message["random"]))
+            random.set_state(_numpy_state(message["random"]))
     for name in STATE_ARRAYS:
         if name in ("parameters", "optimizer") or state.best is not None:
             setattr(state, name, pool.arrays.get(name, copy=True))
@@ -85,29 +87,30 @@ def _random_state(random: np.random.RandomState) -> list[Any]:
     return [name, np.asarray(keys).tolist(), *rest]
 
 
-def _legacy(state: list[Any]) -> Any:
+def _numpy_state(state: list[Any]) -> Any:
+    """Return the argument of ``RandomState.set_state`` for a list that `_random_state` made."""
     return (state[0], np.array(state[1], np.uint32), *state[2:])
 
 
 class Rank:
-    """One of the ranks: takes jobs from the process above, until that ends."""
+    """One of the ranks: takes jobs from the parent process until that ends."""
 
     def __init__(self, connection: socket.socket, arrays: ArrayFiles) -> None:
         self._connection, self._arrays = connection, arrays
         self._jobs: queue.Queue[tuple[dict[str, Any], Requests] | None] = queue.Queue()
 
     def work(self, world: World) -> None:
-        """Do one job after the other, together with the other ranks."""
+        """Run the jobs one after the other, together with the other ranks."""
         self._connection.sendall(world.rank.to_bytes(4, "little"))
         threading.Thread(target=self._listen, daemon=True).start()
         while job := self._jobs.get():
             try:
                 self._fit(*job, world)
-            except Exception as error:  # whatever it is, the process above raises it
+            except Exception as error:  # of any kind: the parent process raises it
                 self._send({"error": f"{type(error).__name__}: {error} (on rank {world.rank} of {world.size})"})
 
     def _listen(self) -> None:
-        """Read what the process above says, while a job is done, too."""
+        """Read the messages of the parent process, also while a job runs."""
         requests = Requests()
         for line in self._connection.makefile("rb"):
             message = json.loads(line)
@@ -116,7 +119,7 @@ class Rank:
             else:
                 requests = Requests()
                 self._jobs.put((message, requests))
-        requests.stop = True  # the process above has ended
+        requests.stop = True  # the parent process has ended
         self._jobs.put(None)
         self._arrays.remove()
         time.sleep(END)
@@ -127,12 +130,12 @@ class Rank:
         for name in job["arrays"]:
             arrays[name] = self._arrays.get(name, copy=name in STATE_ARRAYS)
         architecture = Architecture(**{**job["architecture"], "sizes": tuple(job["architecture"]["sizes"])})
-        of_state: dict[str, Any] = {name: arrays[name] for name in STATE_ARRAYS}
-        state = FitState(architecture, **of_state, **job["state"])
-        of_samples: dict[str, Any] = {name: arrays[name] for name in SAMPLE_ARRAYS}
-        samples = Samples(self._arrays.get("x"), **of_samples)
+        state_arrays: dict[str, Any] = {name: arrays[name] for name in STATE_ARRAYS}
+        state = FitState(architecture, **state_arrays, **job["state"])
+        sample_arrays: dict[str, Any] = {name: arrays[name] for name in SAMPLE_ARRAYS}
+        samples = Samples(self._arrays.get("x"), **sample_arrays)
         random = np.random.RandomState()
-        random.set_state(_legacy(job["random"]))
+        random.set_state(_numpy_state(job["random"]))
         for _ in fit(FitSettings(**job["settings"]), samples, state, random, world, requests):
             if job["epochs"] and world.rank == 0:
                 self._send({"state": {"loss_curve": state.loss_curve, "validation_scores": state.validation_scores}})
@@ -148,7 +151,7 @@ class Rank:
 
 
 def main(address: str, *directories: str) -> None:
-    """What a rank runs."""
+    """Run a rank: connect to the parent process and work until it ends."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)
         with open_world() as world, threadpool_limits(blas_threads(world), user_api="blas"):

@@ -1,4 +1,4 @@
-"""What a fit is given, what it starts from and what it leaves, in plain arrays and numbers."""
+"""The input and the state of a fit, in plain arrays and numbers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from nnmpi.nn.arrays import Array
 
 Rows = npt.NDArray[np.intp]
 
-AT_ONCE = 256  # rows that are made dense, or of another type, at once
+AT_ONCE = 256  # rows that `dense` converts at a time
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """What an estimator asks of its fit; the names without a comment are scikit-learn's parameters."""
+    """The settings of a fit. The names without a comment are scikit-learn's parameters."""
 
     solver: str
     l2: float  # alpha
@@ -37,24 +37,25 @@ class FitSettings:
     n_iter_no_change: float
     dropout: float
     deterministic: bool
-    seed: int  # of dropout, and of the order where each rank brings its own rows
+    seed: int  # of dropout, and of the order of the samples if each rank brings its own rows
 
 
 @dataclass
 class Samples:
-    """What an estimator is fitted to.
+    """The samples that an estimator is fitted to.
 
     Attributes
     ----------
     x : array, shape (n, features)
-        In rows that lie one after the other; the caller's own array, if that fits.
+        The features, C-contiguous; the caller's own array if it has the right dtype and layout.
     y : array, shape (n,) or (n, outputs)
-        Class codes of several classes, or what each output is to be.
+        Class codes for more than two classes; otherwise the target of each output.
     weights : array, shape (n,), or None
     training, validation : array
-        Which rows are for what; no validation rows: None.
+        The rows of each part; `validation` is None without early stopping.
     shared : bool
-        Whether all ranks have all samples. If not, each has the rows of its shards, the training rows first.
+        Whether all ranks have all samples. If not, each rank has the training rows of its shards, then its own
+        validation rows.
     """
 
     x: Array
@@ -67,26 +68,26 @@ class Samples:
 
 @dataclass
 class FitState:
-    """What a fit starts from and leaves, so that another one can go on."""
+    """The state of a fit, at its start and after each epoch. Another fit can continue from it."""
 
     architecture: Architecture
     parameters: Array
     optimizer: Array = field(default_factory=lambda: np.zeros(0))
     learning_rate: float = 0.0
-    updates: int = 0  # that the state of the optimizer has seen
-    seen: int = 0  # samples
+    updates: int = 0  # in the state of the optimizer
+    seen: int = 0  # samples so far, in all epochs
     no_improvement: int = 0
     loss_curve: list[float] = field(default_factory=list)
     validation_scores: list[float] = field(default_factory=list)
     best_loss: float = np.inf
     best_score: float = -np.inf
-    best: Array | None = None  # parameters of the best validation score
+    best: Array | None = None  # parameters with the best validation score
     n_iter: int = 0
-    end: str = ""  # "stopped" (from outside), "diverged" or, after max_iter epochs, nothing
+    end: str = ""  # "converged", "diverged" or "stopped" (on request); "" after max_iter epochs
 
 
 def initial_parameters(architecture: Architecture, random: np.random.RandomState) -> Array:
-    """What scikit-learn starts from: all uniform in ``±√(f / (fan_in + fan_out))``, f 2 with logistic units, else 6."""
+    """Draw scikit-learn's initial parameters: uniform in ``±√(f / (fan_in + fan_out))``, f = 2 for logistic, else 6."""
     flat: Array = np.zeros(architecture.parameters, architecture.dtype)
     for layer in architecture.views(flat):
         fan_in, fan_out = layer.shape[0] - 1, layer.shape[1]
@@ -97,7 +98,7 @@ def initial_parameters(architecture: Architecture, random: np.random.RandomState
 
 
 def packed(architecture: Architecture, coefs: list[Array], intercepts: list[Array]) -> Array:
-    """scikit-learn's arrays in one vector."""
+    """Return scikit-learn's arrays of weights and biases in one vector."""
     flat: Array = np.zeros(architecture.parameters, architecture.dtype)
     views = architecture.views(flat)
     if [view[1:].shape for view in views] != [np.shape(weights) for weights in coefs]:
@@ -111,9 +112,9 @@ def packed(architecture: Architecture, coefs: list[Array], intercepts: list[Arra
 
 
 def dense(X: Any, dtype: str | None, empty: Callable[..., Array] = np.empty) -> Array:
-    """Samples as an array of rows in the dtype that is computed in: `X` itself if it is one."""
+    """Return `X` as a C-contiguous array of the dtype to compute in; `X` itself if it is one already."""
     chosen = np.dtype(dtype or ("float32" if X.dtype == np.float32 else "float64"))
-    is_sparse = hasattr(X, "tocsr")  # without SciPy, which ranks below a process need for nothing else
+    is_sparse = hasattr(X, "tocsr")  # does not import SciPy, which the ranks of n_jobs do not need
     if not is_sparse and X.dtype == chosen and X.flags.c_contiguous:
         return X  # type: ignore[no-any-return]
     count, features = X.shape
@@ -121,13 +122,13 @@ def dense(X: Any, dtype: str | None, empty: Callable[..., Array] = np.empty) -> 
     x = empty((count, features), chosen)
     rows = X.tocsr() if is_sparse else X
     for start in range(0, count, AT_ONCE):
-        some = rows[start : start + AT_ONCE]
-        x[start : start + AT_ONCE] = some.toarray() if is_sparse else some
+        block = rows[start : start + AT_ONCE]
+        x[start : start + AT_ONCE] = block.toarray() if is_sparse else block
     return x
 
 
 def print_epoch(state: FitState) -> None:
-    """A line for each epoch, as scikit-learn has it."""
+    """Print the line that scikit-learn prints after an epoch."""
     print(f"Iteration {len(state.loss_curve)}, loss = {state.loss_curve[-1]:.8f}", flush=True)
     if state.best is not None:
         print(f"Validation score: {state.validation_scores[-1]:f}", flush=True)

@@ -1,4 +1,4 @@
-"""What the ranks that fit an estimator agree on before they start."""
+"""Preparation of a fit on all ranks: common checks, labels, class weights, samples and random numbers."""
 
 import io
 import zlib
@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 
 @contextmanager
 def on_all_ranks(world: World) -> Iterator[None]:
-    """Do something that may fail on some ranks only: then it fails on all. Nothing inside may be collective."""
+    """Turn an error on some ranks into an error on all ranks. The body must not contain a collective."""
     error: Exception | None = None
     try:
         yield
@@ -35,13 +35,13 @@ def on_all_ranks(world: World) -> Iterator[None]:
             raise ValueError(f"{text.decode()} (on rank {rank} of {world.size})")
 
 
-def check_same(what: str, arrays: list[Array | None], world: World) -> None:
-    """Refuse to fit where ranks differ in `what`; all ranks take part.
+def check_same(name: str, arrays: list[Array | None], world: World) -> None:
+    """Refuse arrays, called `name` in the message, that differ between ranks. All ranks take part.
 
     Raises
     ------
     ValueError
-        On all ranks.
+        On all ranks, with the ranks whose arrays differ from those of rank 0.
     """
     if world.size == 1:
         return
@@ -50,29 +50,30 @@ def check_same(what: str, arrays: list[Array | None], world: World) -> None:
     others = np.flatnonzero((everywhere != everywhere[0]).any(axis=1)).tolist()
     if others:
         raise ValueError(
-            f"rank {', '.join(map(str, others))} and rank 0 were given different {what}: give all ranks the same"
-            + (", or call fit with shard=True if each rank brings its own rows" if what == "samples" else "")
+            f"rank{'s' * (len(others) > 1)} {', '.join(map(str, others))} and rank 0 have different {name}: give all "
+            "ranks the same"
+            + (", or call fit with shard=True if each rank brings its own rows" if name == "samples" else "")
         )
 
 
 def all_labels(labels: Array, world: World) -> Array:
-    """The labels that any rank has, in ascending order; all ranks take part."""
-    own = np.unique(labels)
-    if own.dtype == object:  # text, which is checked already
-        own = own.astype(str)
+    """Return the labels that occur on any rank, in ascending order. All ranks take part."""
+    own_labels = np.unique(labels)
+    if own_labels.dtype == object:  # strings; the caller has checked that
+        own_labels = own_labels.astype(str)
     buffer = io.BytesIO()
-    np.save(buffer, own, allow_pickle=False)
+    np.save(buffer, own_labels, allow_pickle=False)
     everywhere = world.gather_bytes(buffer.getvalue())
     return np.unique(np.concatenate([np.load(io.BytesIO(data), allow_pickle=False) for data in everywhere]))
 
 
 def check_known(labels: Array, classes: Array, all_of_them: bool) -> None:
-    """Refuse labels that an earlier fit did not have, and with `all_of_them` a lack of those that it had.
+    """Refuse labels that an earlier fit did not have; with `all_of_them` also the lack of a label that it had.
 
     Raises
     ------
     ValueError
-        With the labels.
+        It lists the labels.
     """
     if all_of_them and set(labels) != set(classes):
         raise ValueError(
@@ -86,12 +87,12 @@ def check_known(labels: Array, classes: Array, all_of_them: bool) -> None:
 def weights_of_classes(
     class_weight: Any, labels: list[Any], codes: npt.NDArray[np.intp], world: World | None
 ) -> npt.NDArray[np.float64]:
-    """The weight of each class; of a `world` all ranks take part, each with codes of its own.
+    """Return the weight of each class. With a `world` all ranks take part, each with its own `codes`.
 
     Raises
     ------
     ValueError
-        If `class_weight` has a label that there is not.
+        If `class_weight` has a label that is not one of the classes.
     """
     if class_weight != "balanced":
         unknown = set(class_weight) - set(labels)
@@ -104,9 +105,10 @@ def weights_of_classes(
 
 
 def to_holders(rows: Array, world: World) -> Array:
-    """The rows that belong to this rank's shards, of rows of which each rank has any number; all ranks take part.
+    """Send each row to the rank that holds its shard; return the rows of this rank's shards. All ranks take part.
 
-    The rows of all ranks, one rank after the other, are cut into shards of equal size.
+    Each rank may bring any number of rows. The rows of all ranks, in rank order, are cut into shards whose sizes differ
+    by one row at most.
     """
     if world.size == 1:
         return rows
@@ -115,22 +117,22 @@ def to_holders(rows: Array, world: World) -> Array:
     size, more = divmod(int(counts.sum()), shards)
     holders = [held_shards(shards, world.size, rank) for rank in range(world.size)]
     ends = np.array([held.stop * size + min(held.stop, more) for held in holders])
-    have, want = np.concatenate([[0], np.cumsum(counts)]), np.concatenate([[0], ends])
-    # how many rows each rank (first axis) sends to each other
-    table = np.minimum.outer(have[1:], want[1:]) - np.maximum.outer(have[:-1], want[:-1])
+    before, after = np.concatenate([[0], np.cumsum(counts)]), np.concatenate([[0], ends])  # bounds of each rank's rows
+    # number of rows that each rank (first axis) sends to each rank (second axis)
+    table = np.minimum.outer(before[1:], after[1:]) - np.maximum.outer(before[:-1], after[:-1])
     table = np.maximum(table, 0)
-    sends, takes = table[world.rank].tolist(), table[:, world.rank].tolist()
-    out = np.empty((sum(takes), *rows.shape[1:]), rows.dtype)
+    send_counts, receive_counts = table[world.rank].tolist(), table[:, world.rank].tolist()
+    out = np.empty((sum(receive_counts), *rows.shape[1:]), rows.dtype)
     row_type = world.mpi.BYTE.Create_contiguous(int(np.prod(rows.shape[1:])) * rows.itemsize).Commit()
     try:
-        world.comm.Alltoallv([np.ascontiguousarray(rows), sends, row_type], [out, takes, row_type])
+        world.comm.Alltoallv([np.ascontiguousarray(rows), send_counts, row_type], [out, receive_counts, row_type])
     finally:
         row_type.Free()
     return out
 
 
 def sharded(samples: Samples, world: World) -> Samples:
-    """From any rows on each rank to those of its shards, followed by its own validation rows; all ranks take part."""
+    """Return the training rows of this rank's shards, followed by its own validation rows. All ranks take part."""
     shape = samples.x.shape[1], samples.x.itemsize, samples.y[:1].size, samples.weights is None
     check_same("features, outputs, types or weights", [np.array(shape)], world)
     arrays, validation = (samples.x, samples.y, samples.weights), samples.validation
@@ -148,7 +150,7 @@ def sharded(samples: Samples, world: World) -> Samples:
 
 
 def limited_threads(deterministic: bool, world: World) -> AbstractContextManager[Any]:
-    """Ranks that share a host share its cores; a rank alone has what BLAS takes by itself."""
+    """Limit the threads of BLAS: one if `deterministic`, else a share of the host; no limit for a single rank."""
     if world.size == 1 and not deterministic:
         return nullcontext()
     threads: AbstractContextManager[Any] = threadpool_limits(
@@ -158,12 +160,12 @@ def limited_threads(deterministic: bool, world: World) -> AbstractContextManager
 
 
 def same_random_state(random_state: Any, world: World) -> np.random.RandomState:
-    """A generator in the same state on all ranks, that of rank 0; all ranks take part."""
+    """Return a generator that has the state of rank 0 on all ranks. All ranks take part."""
     random: np.random.RandomState = check_random_state(random_state)
     if world.size == 1:
         return random
     if random_state is None:
-        random = np.random.RandomState()  # not NumPy's global one
+        random = np.random.RandomState()  # instead of NumPy's global one, whose state must not change
     state: Any = random.get_state()
     keys = np.append(state[1], np.uint32(state[2]))
     world.broadcast(keys)

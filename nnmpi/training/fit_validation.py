@@ -1,4 +1,4 @@
-"""The validation score of a fit, which decides when to stop early."""
+"""The validation score of a fit, for early stopping."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from nnmpi.training.fit_state import Samples
 
 
 class Validation:
-    """Scores the validation rows as scikit-learn does: accuracy or R², with the weights of the samples."""
+    """Scores the validation rows as scikit-learn does: accuracy or R², weighted by the sample weights."""
 
     def __init__(self, samples: Samples, architecture: Architecture, parameters: Array, world: World) -> None:
         assert samples.validation is not None
@@ -27,17 +27,18 @@ class Validation:
         self._loss = architecture.loss
 
     def _whole(self, own: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The targets or weights of all validation rows, from this rank's own."""
+        """Return the targets or weights of all validation rows from those of each rank. All ranks take part."""
         if self._shared:
             return own
         return self._world.gather_rows(own.reshape(len(own), -1)).reshape(-1, *own.shape[1:])
 
     def score(self) -> float:
-        """The score of the parameters as they are now; all ranks take part, each with some chunks of the rows."""
+        """Return the score of the present parameters. All ranks take part, each with some chunks of the rows."""
         chunks = range(0, len(self._rows), CHUNK)
         share = held_shards(len(chunks), self._world.size, self._world.rank) if self._shared else range(len(chunks))
         outputs = [np.zeros((0, self._network.architecture.sizes[-1]))]
-        x: Array = np.ones((min(CHUNK, len(self._rows)), 1 + self._x.shape[1]), self._x.dtype)  # column 0 is the bias's
+        # column 0 feeds the bias
+        x: Array = np.ones((min(CHUNK, len(self._rows)), 1 + self._x.shape[1]), self._x.dtype)
         for start in chunks[share.start : share.stop]:
             rows = self._rows[start : start + CHUNK]
             x[: len(rows), 1:] = self._x[rows]

@@ -1,4 +1,4 @@
-"""The training loop. It yields events; who writes files, shows progress or stops the process reads them."""
+"""The training loop. It yields events; the caller reads them to write files, show progress or stop."""
 
 import math
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def train(session: Session) -> Iterator[Event]:
-    """Train `session` to its end, from where its ``progress`` stands; all ranks go through the events together.
+    """Train `session` from its present ``progress`` to the end. All ranks must read all events, in the same order.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def train(session: Session) -> Iterator[Event]:
     session.restore_best()
     task = session.task
     scores = session.evaluate(task.test)
-    if scores.bad_row is not None:  # without an epoch nothing has been evaluated yet
+    if scores.bad_row is not None:  # with --epochs 0 this is the first evaluation
         raise session.diverged(0)
     all_scores = {"test": session.all_scores(task.test, scores)}
     if task.validation:
@@ -48,7 +48,7 @@ def train(session: Session) -> Iterator[Event]:
 
 
 def steps(session: "Session | FitSession") -> Iterator[CheckpointDue]:
-    """Take the steps of the epoch that has been started, from where ``progress`` stands."""
+    """Run the remaining steps of the current epoch; yield when a checkpoint is due."""
     config, layout, progress, requests = session.config, session.layout, session.progress, session.requests
     batches, network, step_vector, reduction = session.batches, session.network, session.sums, session.reduction
     optimizer, learning_rate = session.optimizer, session.learning_rate
@@ -83,15 +83,15 @@ def _checkpoint(session: Session, due: CheckpointDue) -> Iterator[CheckpointDue]
 
 
 def _end_epoch(session: Session) -> EpochDone:
-    """Evaluate, and go on to the next epoch."""
+    """Evaluate the network, and move ``progress`` to the next epoch."""
     config, task, progress, world = session.config, session.task, session.progress, session.world
     session.note_seconds()
     world.position.enter("evaluation")
     scores = session.evaluate(task.test)
     all_scores = [scores]
     if task.validation:
-        watched = session.evaluate(task.validation)
-        all_scores.append(watched)
+        validation_scores = session.evaluate(task.validation)
+        all_scores.append(validation_scores)
     finite = all(math.isfinite(s.loss) and s.bad_row is None for s in all_scores)
     if not (finite and math.isfinite(float(np.dot(session.parameters, session.parameters)))):
         raise session.diverged(session.layout.steps - 1)
@@ -110,8 +110,8 @@ def _end_epoch(session: Session) -> EpochDone:
     }
     is_best = True
     if task.validation:
-        monitored = session.monitored(task.validation, watched)
-        metrics |= {**watched.named("validation"), config.monitor: monitored}
+        monitored = session.monitored(task.validation, validation_scores)
+        metrics |= {**validation_scores.named("validation"), config.monitor: monitored}
         is_best = session.keep_if_best(monitored) if config.early_stopping else True
     progress.finish_epoch()
     return EpochDone(metrics, is_best)

@@ -1,4 +1,4 @@
-"""What rank 0 writes: the directory of a run, with its log, its model and its checkpoints."""
+"""The files that rank 0 writes into the directory of a run: log, model and checkpoints."""
 
 import threading
 from collections.abc import Iterator
@@ -18,23 +18,23 @@ from nnmpi.training.session import Session
 
 
 class Output:
-    """Writes what the events of `session` bring into `directory`; only rank 0 has one.
+    """Writes the events of `session` to files in `directory`. Only rank 0 has an output.
 
     Parameters
     ----------
     resumed
-        Whether the run goes on from a checkpoint, or from what survivors hold.
+        Whether the run continues from a checkpoint or from the state of survivors.
     history
-        The metrics of the epochs that this rank took part in before.
+        The metrics of the epochs that this rank has already trained.
     run_id
-        Survivors of the process that has locked the directory share it; None is a new one.
+        The id in the lock of the directory, which survivors may take over; None makes a new one.
 
     Raises
     ------
     InputError
         If the directory cannot be written, is in use, or holds another run.
     RunError
-        From its methods, if the directory can no longer be written.
+        From the methods, if the directory can no longer be written.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Output:
             self.model()
 
     def take(self, event: Event) -> None:
-        """Write what an event asks for."""
+        """Write the files that belong to an event."""
         match event:
             case EpochDone(metrics, is_best):
                 with self._writing():
@@ -88,7 +88,7 @@ class Output:
                     self.log.finished(all_scores)
 
     def model(self, sync: bool = False) -> None:
-        """Write ``model.safetensors``; with `sync` it is on the disk when this returns."""
+        """Write ``model.safetensors``; with `sync` wait until it is on the disk."""
         with self._writing():
             write_model(self._directory / "model.safetensors", self._session.model(), sync)
 
@@ -98,13 +98,13 @@ class Output:
         Raises
         ------
         RunError
-            If one could not be written.
+            If a checkpoint could not be written.
         """
         if self.checkpoints:
             self.checkpoints.flush()
 
     def close(self) -> None:
-        """Close the files, and end the thread that writes checkpoints."""
+        """Close the files, end the thread that writes checkpoints, and release the lock."""
         self.log.close()
         if self._timer:
             self._timer.cancel()
@@ -116,7 +116,7 @@ class Output:
         self._session.requests.stop = True
 
     def _start_timer(self) -> None:
-        """Ask for a checkpoint in so many minutes, if ``--checkpoint-every`` counts minutes."""
+        """Start the timer that requests the next checkpoint, if ``--checkpoint-every`` is given in minutes."""
         if self._timer:
             self._timer.cancel()
         if self._unit == "minutes":

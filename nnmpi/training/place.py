@@ -1,4 +1,4 @@
-"""Where a run goes: rank 0 chooses, all ranks know, and survivors stay there."""
+"""The directory of a run. Rank 0 chooses it and tells all ranks; survivors of a rank's death keep it."""
 
 import os
 import uuid
@@ -12,27 +12,29 @@ from nnmpi.mpi.world import World
 
 @dataclass(frozen=True)
 class RunPlace:
-    """The directory of a run, and what marks its lock as that of this run."""
+    """The directory of a run, and the id that marks the lock in it as this run's."""
 
     directory: Path
     run_id: str
 
 
 def agree_on_place(config: Config, world: World, known: RunPlace | None) -> RunPlace:
-    """The place of the run, on all ranks; `known` is what this rank agreed on before others died.
+    """Return the directory and id of the run, the same on all ranks. All ranks take part.
+
+    `known` is what this rank agreed on before other ranks died. If any rank has one, all ranks keep it.
 
     Raises
     ------
     InputError
         On all ranks, if the directory cannot be used, is in use, or holds a run that would be lost.
     """
-    mine = known.run_id.encode() + b" " + os.fsencode(known.directory) if known else b""
-    places = [place for place in world.gather_bytes(mine) if place]
+    encoded = known.run_id.encode() + b" " + os.fsencode(known.directory) if known else b""
+    places = [place for place in world.gather_bytes(encoded) if place]
     if not places:
         with world.together():
             if world.rank == 0:
                 directory = choose_directory(config.output, config.data, config.resume, config.overwrite)
-                mine = uuid.uuid4().hex.encode() + b" " + os.fsencode(directory)
-        places = [world.broadcast_bytes(mine if world.rank == 0 else None)]
+                encoded = uuid.uuid4().hex.encode() + b" " + os.fsencode(directory)
+        places = [world.broadcast_bytes(encoded if world.rank == 0 else None)]
     run_id, _, path = places[0].partition(b" ")
     return RunPlace(Path(os.fsdecode(path)), run_id.decode())

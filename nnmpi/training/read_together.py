@@ -1,4 +1,4 @@
-"""Reading of a large source whose pieces can only be read whole: each by one rank, which hands rows to the others."""
+"""Reading a large source in whole pieces: one rank reads a piece and broadcasts it to others that need its rows."""
 
 import json
 from collections.abc import Callable
@@ -16,8 +16,8 @@ from nnmpi.mpi.world import World
 def read_together(source: Source, indices: Indices, out: npt.NDArray[Any], world: World) -> None:
     """Write the rows `indices` of `source` to `out`, as ``source.read`` does. All ranks take part.
 
-    A piece that one rank wants is read by that rank. One that several want, where the rows of one rank end and those of
-    the next begin, is read by the rank that wants most of it and broadcast, block by block.
+    A piece that only one rank needs is read by that rank. Neighbouring ranks may need rows of the same piece: then the
+    rank that needs most of them reads it and broadcasts it, block by block.
 
     Raises
     ------
@@ -25,10 +25,10 @@ def read_together(source: Source, indices: Indices, out: npt.NDArray[Any], world
         On all ranks, if a piece cannot be read.
     """
     starts = [0, *(np.flatnonzero(np.diff(indices) < 0) + 1).tolist(), len(indices)]
-    runs = [(a, indices[a:b]) for a, b in pairwise(starts)]  # ascending: one for each part of a source
+    runs = [(a, indices[a:b]) for a, b in pairwise(starts)]  # ascending rows; one run for each part of the source
     bounds = np.array(source.bounds)
-    wanted = np.add.reduce([np.diff(np.searchsorted(run, bounds)) for _, run in runs])
-    counts = world.gather_rows(wanted[None])
+    needed = np.add.reduce([np.diff(np.searchsorted(run, bounds)) for _, run in runs])  # rows of each piece
+    counts = world.gather_rows(needed[None])
 
     def keep(start: int, block: npt.NDArray[Any]) -> None:
         for first, run in runs:
@@ -38,7 +38,7 @@ def read_together(source: Source, indices: Indices, out: npt.NDArray[Any], world
     assert source.blocks
     shared = np.count_nonzero(counts, axis=0) > 1
     with world.together():
-        for piece in np.flatnonzero((wanted > 0) & ~shared):
+        for piece in np.flatnonzero((needed > 0) & ~shared):
             for start, block in source.blocks(int(bounds[piece]), int(bounds[piece + 1])):
                 keep(start, block)
     for piece in np.flatnonzero(shared):
@@ -50,7 +50,7 @@ def read_together(source: Source, indices: Indices, out: npt.NDArray[Any], world
 def _broadcast(
     source: Source, first: int, stop: int, owner: int, keep: Callable[[int, npt.NDArray[Any]], None], world: World
 ) -> None:
-    """Let rank `owner` read the rows from `first` to `stop`, and all ranks keep those that they want."""
+    """Read the rows from `first` to `stop` on rank `owner`, and `keep` the needed ones on each. All ranks take part."""
     assert source.blocks
     blocks = source.blocks(first, stop) if world.rank == owner else iter(())
     while first < stop:

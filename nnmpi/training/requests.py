@@ -1,11 +1,11 @@
-"""What somebody outside the loop asks of a training."""
+"""Requests to a training from outside its loop."""
 
 from dataclasses import dataclass
 
 
 @dataclass
 class Requests:
-    """What a rank asks of all the others; set from outside, read in every step."""
+    """Requests of this rank to all ranks. They are set outside the loop and sent with every step."""
 
     stop: bool = False
     checkpoint: bool = False

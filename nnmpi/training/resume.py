@@ -1,4 +1,4 @@
-"""Going on from a checkpoint on the disk, or from what the survivors of a rank's death hold."""
+"""Resuming a run from a checkpoint on the disk, or from the state of the survivors after a rank died."""
 
 import dataclasses
 import json
@@ -15,19 +15,20 @@ from nnmpi.errors import InputError
 from nnmpi.files.checkpoint import Checkpoint, Progress, newest
 from nnmpi.mpi.world import World
 from nnmpi.nn.arrays import Array
+from nnmpi.text import counted
 from nnmpi.training.task import Task
 
 
 def find_checkpoint(config: Config, run: Path, world: World) -> tuple[Checkpoint | None, list[str]]:
-    """The newest valid checkpoint of the run in `run`, on all ranks, or None; on rank 0 what its user should know.
+    """Return the newest valid checkpoint in the directory `run`, or None, and notes for the user. All ranks take part.
 
-    Rank 0 reads it and broadcasts it, so that the ranks need no common file system. Damaged checkpoints are named and
-    left in place.
+    Rank 0 reads the checkpoint and broadcasts it, so the ranks need no common file system. The notes are on rank 0
+    only; they name damaged checkpoints, which stay in place.
 
     Raises
     ------
     InputError
-        On all ranks, if the run had other settings; it lists the differences.
+        On all ranks, if the run had other settings, with a list of the differences.
     """
     checkpoint: Checkpoint | None = None
     notes: list[str] = []
@@ -39,18 +40,18 @@ def find_checkpoint(config: Config, run: Path, world: World) -> tuple[Checkpoint
             if checkpoint is None:
                 notes.append(f"no checkpoint in {directory}; starting from the beginning")
             else:
-                _check_about(checkpoint, directory)
+                _check_metadata(checkpoint, directory)
                 differences = config.differences(checkpoint.about["settings"])
                 if differences:
                     raise InputError(
                         f"--resume: the run in {directory.parent} had other settings: {'; '.join(differences)}. "
-                        "Give the same, or start a run of its own with another --output"
+                        "Give the same settings, or start a new run with another --output"
                     )
     return _broadcast(checkpoint, 0, world), notes
 
 
 def _broadcast(checkpoint: Checkpoint | None, root: int, world: World) -> Checkpoint | None:
-    """The `checkpoint` of rank `root`, on all ranks."""
+    """Return the checkpoint of rank `root` on all ranks. All ranks take part."""
     head = b""
     if world.rank == root and checkpoint:
         shapes = {name: (array.shape, array.dtype.str) for name, array in checkpoint.arrays.items()}
@@ -70,58 +71,59 @@ def _broadcast(checkpoint: Checkpoint | None, root: int, world: World) -> Checkp
 
 @dataclass
 class RunState:
-    """What this rank holds of a run, and what outlives the death of other ranks.
+    """The state of a run on this rank. It outlives the death of other ranks.
 
     Attributes
     ----------
     checkpoint : Checkpoint or None
-        The live arrays and progress; None before training begins.
+        The live arrays and the progress; None before training begins.
     epochs : list of dict
-        The metrics of each epoch that this process took part in, for a rank that has to take over the log.
+        The metrics of each epoch that this process took part in. A rank that takes over the log needs them.
     """
 
     checkpoint: Checkpoint | None = None
     epochs: list[dict[str, Any]] = field(default_factory=list)
 
     def agree(self, world: World) -> str:
-        """Take over the state of the most advanced survivor; all of them take part. Returns what happened, in a line.
+        """Take over the state of the most advanced survivor, and return a note about it. All survivors take part.
 
-        Ranks differ by one step or the end of one epoch at most, as all take part in each.
+        Survivors differ by at most one step or the end of one epoch, because all ranks take part in each.
         """
-        mine = self.checkpoint
-        if mine:
-            mine.about["epoch"] = self.epochs[-1] if self.epochs else None
-        place = (mine.progress.epoch, mine.progress.update) if mine else (-1, -1)
-        places = [tuple(row) for row in world.gather_rows(np.array([place])).tolist()]
-        if min(places) < max(places):
-            self.checkpoint = _broadcast(mine, places.index(max(places)), world)
+        own = self.checkpoint
+        if own:
+            own.about["epoch"] = self.epochs[-1] if self.epochs else None
+        position = (own.progress.epoch, own.progress.update) if own else (-1, -1)
+        positions = [tuple(row) for row in world.gather_rows(np.array([position])).tolist()]
+        if min(positions) < max(positions):
+            self.checkpoint = _broadcast(own, positions.index(max(positions)), world)
             last = self.checkpoint and self.checkpoint.about["epoch"]
-            if last and last["epoch"] not in [metrics["epoch"] for metrics in self.epochs]:  # each has its own times
+            if last and last["epoch"] not in [metrics["epoch"] for metrics in self.epochs]:  # own times are kept
                 self.epochs.append(last)
-        now = self.checkpoint.progress if self.checkpoint else Progress()
-        where = f"epoch {now.epoch + 1} after step {now.step}" if self.checkpoint else "the preparations"
-        return f"note: {world.addresses.name(world.lost)} died; {world.size} go on, in {where}"
+        progress = self.checkpoint.progress if self.checkpoint else Progress()
+        phase = f"epoch {progress.epoch + 1} after step {progress.step}" if self.checkpoint else "preparation"
+        ranks = counted(world.size, "rank")
+        return f"note: {world.addresses.name(world.lost)} died; training continues with {ranks}, in {phase}"
 
 
 def check_data(checkpoint: Checkpoint, task: Task) -> None:
-    """Refuse to go on with other data than the run was started with.
+    """Refuse other data than the run was started with, and take over the scalers of the checkpoint.
 
     Raises
     ------
     InputError
-        On all ranks: what is compared is the same on all.
+        On all ranks, because the compared values are the same on all ranks.
     """
-    before = checkpoint.about.get("data_digest")  # None: written before there were digests
+    before = checkpoint.about.get("data_digest")  # None in checkpoints of versions without digests
     same = before in (None, task.data_digest)
     same = same and checkpoint.about["samples"] == task.samples and checkpoint.about["shards"] == task.layout.shards
-    same = same and _is_of(checkpoint.progress, task.layout)
+    same = same and _fits_layout(checkpoint.progress, task.layout)
     for name, now in scaler_arrays(task).items():
         old = checkpoint.arrays.get(name)
         same = same and old is not None and old.shape == now.shape and np.allclose(old, now, rtol=1e-9)
     if not same:
         raise InputError(
             f"--resume: --data {task.source.name} is not what the run was trained on: features, targets or the order "
-            "of the rows have changed. Bring the old data back, or start a run of its own with another --output",
+            "of the rows have changed. Restore the old data, or start a new run with another --output",
             shared=True,
         )
     for name, now in scaler_arrays(task).items():
@@ -129,37 +131,37 @@ def check_data(checkpoint: Checkpoint, task: Task) -> None:
 
 
 def restore(checkpoint: Checkpoint, state: dict[str, Array]) -> None:
-    """Overwrite the arrays of `state` by those of the checkpoint that have their names.
+    """Overwrite the arrays of `state` with the arrays of the same names in the checkpoint.
 
     Raises
     ------
     InputError
-        On all ranks, if it lacks one, or has one of another shape or type.
+        On all ranks, if the checkpoint lacks an array, or has one of another shape or dtype.
     """
     for name, array in state.items():
         before = checkpoint.arrays.get(name)
         if before is None or before.shape != array.shape or before.dtype != array.dtype:
             raise InputError(
-                f"--resume: the checkpoint's {name} do not fit the network; remove it to go on from the one before, or "
-                "choose another --output",
+                f"--resume: the checkpoint's array {name!r} does not fit the network; remove this checkpoint to resume "
+                "from the one before, or choose another --output",
                 shared=True,
             )
         array[:] = before
 
 
-def _check_about(checkpoint: Checkpoint, directory: Path) -> None:
-    """Refuse what has the checksums of a checkpoint but not the contents: another program's, or another version's."""
-    kinds = {"settings": dict, "samples": dict, "shards": int, "bits": dict}
-    strange = [name for name, kind in kinds.items() if type(checkpoint.about.get(name)) is not kind]
-    if strange or checkpoint.about["shards"] < 1:
+def _check_metadata(checkpoint: Checkpoint, directory: Path) -> None:
+    """Refuse a checkpoint with valid checksums that another program or another version of nnmpi wrote."""
+    types = {"settings": dict, "samples": dict, "shards": int, "bits": dict}
+    invalid = [name for name, expected in types.items() if type(checkpoint.about.get(name)) is not expected]
+    if invalid or checkpoint.about["shards"] < 1:
         raise InputError(
-            f"--resume: the newest checkpoint in {directory} is not one of this version of nnmpi "
-            f"({', '.join(strange) or 'shards'}); remove it, or choose another --output"
+            f"--resume: the newest checkpoint in {directory} was not written by this version of nnmpi: invalid "
+            f"{', '.join(invalid) or 'shards'}; remove it, or choose another --output"
         )
 
 
-def _is_of(progress: Progress, layout: Layout) -> bool:
-    """Whether a run of this layout can stand where `progress` says."""
+def _fits_layout(progress: Progress, layout: Layout) -> bool:
+    """Return whether a run with this layout can have this progress."""
     return (
         progress.step <= layout.steps
         and progress.update == progress.epoch * layout.steps + progress.step
@@ -170,7 +172,7 @@ def _is_of(progress: Progress, layout: Layout) -> bool:
 
 
 def scaler_arrays(task: Task) -> dict[str, Any]:
-    """The scalers' arrays under the names that they have in files."""
+    """Return the arrays of the scalers by their names in files."""
     arrays = {"scaler.mean": task.scaler.mean, "scaler.scale": task.scaler.scale}
     if isinstance(task.scaler, Encoding):
         arrays["table.fill"] = task.scaler.fill

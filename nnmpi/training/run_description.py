@@ -1,4 +1,4 @@
-"""What a run is: what ``config.json`` says of it, and what all its ranks must have in common."""
+"""The description of a run in ``config.json``, and the digest of the code that all its ranks must share."""
 
 import hashlib
 import sys
@@ -16,8 +16,8 @@ from nnmpi.training.task import Task
 
 
 def describe(config: Config, task: Task, world: World) -> dict[str, Any]:
-    """What ``config.json`` says of a run. Under "bits" stands what its bits depend on, besides the settings."""
-    found, math = versions(), blas()
+    """Return the contents of ``config.json``. "bits" holds the software that decides on the bits of the result."""
+    software = versions()
     return {
         "finished": False,
         "command": sys.argv,
@@ -36,13 +36,13 @@ def describe(config: Config, task: Task, world: World) -> dict[str, Any]:
         "hosts": world.addresses.hosts(),
         "mpi": world.library(),
         "slurm": batch_job(),
-        "versions": found,
-        "bits": {"blas": math, "numpy": found["numpy"], "scikit-learn": found["scikit-learn"]},
+        "versions": software,
+        "bits": {"blas": blas(), "numpy": software["numpy"], "scikit-learn": software["scikit-learn"]},
     }
 
 
 def changed_bits(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """In a line, which software that decides on bits differs `before` an interruption and `now`; "" if none does."""
+    """Return one line that lists what differs between the software `before` an interruption and `now`, or ""."""
     changed = [f"{name} was {before.get(name)}, is {now[name]}" for name in now if before.get(name) != now[name]]
     if not changed:
         return ""
@@ -50,7 +50,7 @@ def changed_bits(before: dict[str, Any], now: dict[str, Any]) -> str:
 
 
 def code() -> bytes:
-    """All source files of the package, so that ranks with different ones can be told."""
+    """Return the versions of Python and NumPy and a digest of the package's source files; ranks compare them."""
     digest = hashlib.sha256()
     root = Path(__file__).parents[1]
     for path in sorted(root.rglob("*.py")):

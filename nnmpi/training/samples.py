@@ -1,4 +1,4 @@
-"""The samples that a rank holds, on their way from a source to the parts that a network works on."""
+"""The samples that a rank holds: read from a source, then made into standardized parts."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -21,31 +21,31 @@ Array = npt.NDArray[Any]
 
 
 class Samples:
-    """Rows that are held, and their targets where they are `labelled`.
+    """The rows that a rank holds, with their targets if they are `labelled`.
 
     Raises
     ------
     InputError
-        If the source has other targets than these.
+        If the source's targets do not fit `targets`.
     """
 
     def __init__(self, rows: HeldRows, targets: Targets, labelled: bool = True) -> None:
         self._rows, self._targets = rows, targets
-        y, wanted = rows.source.y, rows.indices
-        self._codes: Array = np.zeros(len(wanted), np.intp)
+        y, indices = rows.source.y, rows.indices
+        self._codes: Array = np.zeros(len(indices), np.intp)
         if labelled and y is not None:
-            self._codes = targets.room_for_codes(len(wanted))
-            for start in range(0, len(wanted), AT_ONCE):
-                some = wanted[start : start + AT_ONCE]
-                self._codes[start : start + len(some)] = targets.codes(y[some], f"--data {rows.source.name}", some)
+            self._codes = targets.room_for_codes(len(indices))
+            for start in range(0, len(indices), AT_ONCE):
+                block = indices[start : start + AT_ONCE]
+                self._codes[start : start + len(block)] = targets.codes(y[block], f"--data {rows.source.name}", block)
 
     def shards(self, part: int) -> Iterator[tuple[Array, Array, Array]]:
-        """Features as they are stored, codes, labels or numbers, and row numbers of each shard of a part."""
-        for place in self._rows.bounds()[part]:
-            yield self._rows.stored[place], self._codes[place], self._rows.indices[place]
+        """Yield the stored features, the targets (`Targets.codes`) and the row numbers of each shard of a part."""
+        for shard in self._rows.bounds()[part]:
+            yield self._rows.stored[shard], self._codes[shard], self._rows.indices[shard]
 
     def digest(self, world: World) -> str:
-        """The digest of the samples of all parts on all ranks, which take part."""
+        """Return the digest of the samples of all parts and ranks. All ranks take part."""
         shards = [shard for part in range(len(self._rows.sizes)) for shard in self.shards(part)]
         weights = self._rows.source.weights
         if weights is not None:
@@ -55,33 +55,33 @@ class Samples:
     def parts(
         self, scaler: Preparation, target_scaler: Scaler | None, dtype: npt.DTypeLike, keep_last: bool = False
     ) -> list[Part]:
-        """The parts, standardized; with `keep_last` the features of the last one are left as they are stored.
+        """Return the standardized parts; with `keep_last` the last part has its features as stored instead.
 
         Raises
         ------
         InputError
-            If a number does not fit `dtype` when it is standardized.
+            If a standardized number does not fit `dtype`.
         """
         held = self._rows
         ends = np.cumsum([sum(sizes) for sizes in held.sizes]).tolist()
-        places = [slice(end - sum(sizes), end) for end, sizes in zip(ends, held.sizes, strict=True)]
+        slices = [slice(end - sum(sizes), end) for end, sizes in zip(ends, held.sizes, strict=True)]
         source, rows, codes = held.source, held.indices, self._codes
         y = standardized_targets(source, rows, codes, target_scaler, dtype)
-        x = held.standardize(scaler, places[-1].start if keep_last else len(rows))
+        x = held.standardize(scaler, slices[-1].start if keep_last else len(rows))
         numbers = codes if target_scaler else None
         weight_exponent = exponent(source.weights)
         return [
             Part(
-                x[place],
-                y[place],
+                x[part],
+                y[part],
                 sizes,
-                rows[place],
-                None if numbers is None else numbers[place],
-                held.stored[place] if keep_last and place is places[-1] else None,
-                None if source.weights is None else source.weights[rows[place]],
+                rows[part],
+                None if numbers is None else numbers[part],
+                held.stored[part] if keep_last and part is slices[-1] else None,
+                None if source.weights is None else source.weights[rows[part]],
                 weight_exponent,
             )
-            for place, sizes in zip(places, held.sizes, strict=True)
+            for part, sizes in zip(slices, held.sizes, strict=True)
         ]
 
 
@@ -94,12 +94,12 @@ def read_samples(
     world: World,
     labelled: bool = True,
 ) -> Samples:
-    """The rows of each part of a source that are in the `shards` of this rank. All ranks take part.
+    """Read the rows of each part that belong to this rank's shards, of `shards` in all. All ranks take part.
 
     Raises
     ------
     InputError
-        On all ranks, if the data cannot be read, hold numbers that are not finite, or have other targets.
+        On all ranks, if the data cannot be read, hold numbers that are not finite, or do not fit `targets`.
     """
     with world.together():
         rows = HeldRows(source, parts, shards, held_shards(shards, world.size, world.rank), dtype)

@@ -1,4 +1,4 @@
-"""All scores of a network on a part of the data, as ``evaluate`` and the end of ``train`` show them."""
+"""All scores of a network on a part of the data, as ``evaluate`` and the end of ``train`` print them."""
 
 from typing import Any
 
@@ -24,9 +24,9 @@ from nnmpi.training.metrics import (
     score,
 )
 
-MOST_IN_MATRIX = 100  # classes of which the confusion matrix is kept
+MOST_IN_MATRIX = 100  # classes; with more there is no confusion matrix
 
-# what people read for a score, in the order in which tables and pages show them
+# metric → title in tables and reports, in the order in which they show the metrics
 TITLES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -52,16 +52,16 @@ TITLES_OF_LABELS = {
 
 
 def titles_of(scores: dict[str, Any]) -> dict[str, str]:
-    """What people read for each of the scores that `all_scores` gives."""
+    """Return the titles, by metric, for scores that `all_scores` returned."""
     return TITLES_OF_LABELS if "labels" in scores else TITLES
 
 
 def all_scores(
     scores: Scores, network: Network, part: Part, targets: Targets, world: World, target_scaler: Scaler | None
 ) -> dict[str, Any]:
-    """The loss, all metrics, and those of each class or label, as plain values; None is undefined. All ranks take part.
+    """Return the loss, all metrics, and the metrics of each class or label. All ranks take part.
 
-    `scores` are those of `evaluate`.
+    The values are plain numbers, None where a metric is undefined. `scores` come from `evaluate`.
     """
     predictions = predict_part(network, part, targets, world, target_scaler)
     result: dict[str, Any] = {"samples": scores.samples, "loss": scores.loss}
@@ -82,14 +82,14 @@ def all_scores(
 
 
 def metrics_of(targets: Targets) -> list[str]:
-    """The names of the metrics for these targets."""
+    """Return the names of the metrics for these targets."""
     return list(METRICS[targets.task])
 
 
 def predict_part(
     network: Network, part: Part, targets: Targets, world: World, target_scaler: Scaler | None
 ) -> Predictions:
-    """What a network predicts for a part, with the truth. All ranks take part."""
+    """Return the predictions for a part, with the true targets. All ranks take part."""
     samples = Samples(world, part.sizes, part.weights)
     outputs, codes = outputs_of(network, part, targets)
     if targets.task == "multilabel":
@@ -107,9 +107,9 @@ def predict_part(
 
 
 def outputs_of(network: Network, part: Part, targets: Targets) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """The outputs, shape (n, outputs), and the predicted classes or labels (`Targets.decided`) of a rank's samples.
+    """Return the outputs, shape (n, outputs), and the predicted codes (`Targets.decided`) of this rank's samples.
 
-    They are computed in the type of the network.
+    They are computed in the dtype of the network.
     """
     dtype = network.parameters.dtype
     outputs = np.empty((len(part.x), network.architecture.sizes[-1]), dtype)

@@ -34,7 +34,7 @@ from nnmpi.training.task import Task, prepare
 
 
 class Session:
-    """The data, the network and the state of one training on this rank; all ranks of `world` make theirs together.
+    """The data, the network and the state of one training on this rank. All ranks of `world` construct one together.
 
     Parameters
     ----------
@@ -43,27 +43,27 @@ class Session:
     world
         The ranks that train.
     source
-        Where the samples come from; None opens ``config.data``.
+        The source of the samples; None opens ``config.data``.
     resumed
-        What to go on from: a checkpoint, or what survivors hold.
+        The state to resume from: a checkpoint from the disk, or the state of survivors.
     requests
-        Where somebody outside asks for a stop or a checkpoint.
+        Requests for a stop or a checkpoint, which the caller sets.
     task
-        The samples, if the caller has prepared them; by default `prepare` makes it from `source`.
+        The prepared samples; None prepares them from `source`.
 
     Attributes
     ----------
     task, layout
-        The samples that this rank holds, and how an epoch is cut into steps.
+        The samples that this rank holds, and the division of an epoch into steps.
     parameters : array
         This rank's replica, flat.
     progress : Progress
-        How far training has come.
+        The epoch and the step that training has reached.
 
     Raises
     ------
     InputError
-        On all ranks, if the settings do not go with the data or the world, or `resumed` is of other data.
+        On all ranks, if the settings do not fit the data or the world, or `resumed` comes from other data.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Session:
         if self.monitor not in ("loss", *metrics_of(task.targets)):
             raise InputError(
                 f"--monitor {config.monitor} does not go with the targets of --data {task.source.name}; allowed are "
-                f"validation_ with one of loss, {', '.join(metrics_of(task.targets))}",
+                f"validation_ followed by one of loss, {', '.join(metrics_of(task.targets))}",
                 shared=True,
             )
         self.description = describe(config, task, world)
@@ -138,36 +138,36 @@ class Session:
         return self.network.bind(inputs, targets, destinations, ready, training=True, weights=weights)
 
     def start_epoch(self) -> None:
-        """Draw the order of the epoch that `progress` stands in, and start its clock."""
+        """Draw the order of the current epoch, and start its clock."""
         self.batches.start(self.progress.epoch)
         self._epoch_began = time.perf_counter() - self.progress.seconds
 
     def note_seconds(self) -> None:
-        """Note how long the unfinished epoch has taken; after an epoch's end there is none."""
+        """Update ``progress.seconds``, the training time of the unfinished epoch, if it has finished steps."""
         if self.progress.step:
             self.progress.seconds = time.perf_counter() - self._epoch_began
 
     def draw_dropout(self, step: int, batch: Bound) -> None:
-        """Draw which hidden outputs each sample of a step keeps."""
+        """Draw the hidden outputs that each sample of a step keeps."""
         self.network.resize(batch.sizes)
         for shard, block, columns in self.batches.columns(step):
-            where = self.progress.epoch, step, shard
-            self._dropout = stream(self.config.seed, Purpose.DROPOUT, *where, reuse=self._dropout)
+            key = self.progress.epoch, step, shard
+            self._dropout = stream(self.config.seed, Purpose.DROPOUT, *key, reuse=self._dropout)
             self.network.draw_dropout(block, columns, self._dropout)
 
     def checkpoint_is_due(self, epoch: bool = False) -> bool:
-        """Whether ``--checkpoint-every`` counts steps or epochs and asks for a checkpoint after this one."""
+        """Return whether ``--checkpoint-every`` asks for a checkpoint after this step, or with `epoch` this epoch."""
         if epoch:
             return self._unit == "epochs" and self.progress.epoch % self._every == 0
         return self._unit == "steps" and self.progress.update % self._every == 0
 
     def checkpoint(self, finished: bool = False) -> Checkpoint:
-        """The live arrays and progress, as a checkpoint stores them."""
+        """Return a checkpoint of the live arrays and progress; it holds no copies."""
         about = {name: self.description[name] for name in ("settings", "samples", "shards", "bits", "data_digest")}
         return Checkpoint(self.progress, self._state, {**about, "finished": finished})
 
     def model(self) -> Model:
-        """The network as it is now, with all that is needed to use it."""
+        """Return the present network as a model, with all that is needed to use it."""
         config, task = self.config, self.task
         recipe = Recipe(
             config.data,
@@ -186,30 +186,30 @@ class Session:
         return Model(task.architecture, self.parameters, *scalers, task.targets, recipe, task.class_weights)
 
     def add_l2(self, weight: float) -> None:
-        """Add the decay of the weights to the gradient of a step, of samples that weigh so much together."""
+        """Add ``λW`` to the sum gradient of a step, times `weight`, the total weight of its samples."""
         self.network.add_l2(self.sums.layers, self.config.l2 * weight)
 
     def diverged(self, step: int) -> CommandError:
-        """The error that ends a run whose loss became NaN or infinite in a step; all ranks take part."""
+        """Return the error that ends a run whose loss became NaN or infinite in a step. All ranks take part."""
         return diverged(self.config, self.task, self.world, self.progress.epoch, step)
 
     def evaluate(self, part: Part) -> Scores:
-        """The scores of the network as it is now on a part; all ranks take part."""
+        """Return the scores of the present network on a part. All ranks take part."""
         task = self.task
         return evaluate(self.evaluator, part, task.targets, self.world, task.target_scaler, task.class_weights)
 
     def all_scores(self, part: Part, scores: Scores) -> dict[str, Any]:
-        """All metrics of a part, besides `scores`; all ranks take part."""
+        """Return `scores` with all metrics of a part. All ranks take part."""
         task = self.task
         return all_scores(scores, self.evaluator, part, task.targets, self.world, task.target_scaler)
 
     def monitored(self, part: Part, scores: Scores) -> float:
-        """What ``--monitor`` watches, of the validation part; all ranks take part.
+        """Return the value of the ``--monitor`` metric on the validation part. All ranks take part.
 
         Raises
         ------
         InputError
-            On all ranks, if it is undefined.
+            On all ranks, if the metric is undefined.
         """
         task, name = self.task, self.monitor
         if name == "loss":
@@ -217,19 +217,19 @@ class Session:
         value = score(name, predict_part(self.evaluator, part, task.targets, self.world, task.target_scaler))
         if value is None:
             raise InputError(
-                f"--monitor validation_{name} is undefined on the validation part, of {scores.samples} samples: make "
-                "it larger, or watch validation_loss",
+                f"--monitor validation_{name} is undefined on the validation part ({scores.samples} samples): enlarge "
+                "it, or use --monitor validation_loss",
                 shared=True,
             )
         return value
 
     def stops_early(self) -> bool:
-        """Whether what is monitored has not got better for ``--early-stopping`` epochs."""
+        """Return whether the monitored metric has not improved for ``--early-stopping`` epochs."""
         patience, progress = self.config.early_stopping, self.progress
         return bool(patience) and progress.epoch - progress.best_epoch >= patience
 
     def keep_if_best(self, value: float) -> bool:
-        """Keep a copy of the parameters if what is monitored is the best so far, at the end of an epoch."""
+        """Keep a copy of the parameters if `value`, the monitored metric, is the best so far; return whether it is."""
         progress, best = self.progress, self.progress.best_score
         if best is not None and (value <= best if larger_is_better(self.monitor) else value >= best):
             return False
@@ -238,6 +238,6 @@ class Session:
         return True
 
     def restore_best(self) -> None:
-        """Make the parameters those of the best epoch, where early stopping watches."""
+        """Restore the parameters of the best epoch; without early stopping there is none."""
         if 0 < self.progress.best_epoch < self.progress.epoch:
             np.copyto(self.parameters, self._best)

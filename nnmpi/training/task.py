@@ -1,4 +1,4 @@
-"""From the settings to what a rank works on: the samples of its shards, and the shape of the network."""
+"""From the settings to the task of a rank: the samples of its shards, and the architecture of the network."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,11 +30,12 @@ from nnmpi.training.samples import read_samples
 
 @dataclass(frozen=True)
 class Task:
-    """What a rank trains on, and what for.
+    """The samples that a rank trains on, and the network to train.
 
-    The parts hold the samples of the shards in ``held``, features and numeric targets standardized; images of the
-    training part that augmentation moves are left as they are stored. ``target_reason`` says which targets there are
-    and why. ``class_weights`` are those in the loss, by class code. ``test_digest`` is that of ``--test-data``.
+    The parts hold the samples of the shards in ``held``. Features and numeric targets are standardized; only training
+    images that augmentation moves stay as stored. ``samples`` is the size of each part over all ranks.
+    ``target_reason`` says which targets the network learns and why. ``class_weights`` are the weights of the classes in
+    the loss, by class code. ``test_digest`` is the digest of ``--test-data``.
     """
 
     source: Source
@@ -56,19 +57,21 @@ class Task:
 
 
 def prepare(config: Config, world: World, shards: int | None, source: Source | None = None) -> Task:
-    """Open the source, split it and read this rank's part of its `shards`; all ranks take part.
+    """Open the source, split it and read the samples of this rank's shards. All ranks take part.
+
+    `shards` is the number of shards that the training set is split into; None takes the default.
 
     Raises
     ------
     InputError
-        On all ranks, if the settings do not go with the data or the world size.
+        On all ranks, if the settings do not fit the data or the world size.
     """
     with world.together():
-        chosen = Columns(config.target, config.drop, config.categories, config.sample_weight)
-        source = source or open_source(config.data, columns=chosen)
+        columns = Columns(config.target, config.drop, config.categories, config.sample_weight)
+        source = source or open_source(config.data, columns=columns)
     check_same_data(source, world)
     source = gather_targets(source, world)
-    others = _open_others(config, source, world)
+    separate_sources = _open_separate_sources(config, source, world)
     with world.together():
         targets, loss, output_activation, reason = _targets(config, source)
         test_fraction = 0.0 if config.test_data else config.test_fraction
@@ -78,13 +81,13 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
         augmentation = _augmentation(config, source, source.features)
         moves = augmentation is not None and augmentation.moves
     sizes = {name: len(part) for name, part in vars(parts).items()}
-    # the training part comes last, where it may stay as it is stored
-    in_order = parts.test, parts.validation, parts.training
-    samples = read_samples(source, in_order, layout.shards, config.dtype, targets, world)
-    del parts, in_order  # of a large source they are much
-    of_others = {
+    # the training part comes last: `Samples.parts` can keep the last one as stored
+    ordered_parts = parts.test, parts.validation, parts.training
+    samples = read_samples(source, ordered_parts, layout.shards, config.dtype, targets, world)
+    del parts, ordered_parts  # the row numbers of a large source take much memory
+    separate_samples = {
         name: read_samples(other, [np.arange(other.size)], layout.shards, config.dtype, targets, world)
-        for name, other in others.items()
+        for name, other in separate_sources.items()
     }
 
     def features() -> Iterator[npt.NDArray[Any]]:
@@ -103,15 +106,17 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
     if targets.task == "regression":
         target_scaler = fit_scaler(lambda: (y for _, y, _ in samples.shards(2)), world.gather_rows)
     data_digest = samples.digest(world)
-    digests = {name: other.digest(world) for name, other in of_others.items()}
+    digests = {name: other.digest(world) for name, other in separate_samples.items()}
     with world.together():
         architecture = _architecture(config, source, len(scaler.mean), targets, loss, output_activation)
         test, validation, training = samples.parts(scaler, target_scaler, architecture.dtype, keep_last=moves)
-        own = {name: s.parts(scaler, target_scaler, architecture.dtype)[0] for name, s in of_others.items()}
-    test, validation = own.get("test", test), own.get("validation", validation)
-    of_classes = class_weights(config.class_weight, targets, training.y, world)
-    _check_weights({"training": training, "validation": validation, "test": test}, of_classes, world)
-    sizes |= {name: other.size for name, other in others.items()}
+        separate_parts = {
+            name: other.parts(scaler, target_scaler, architecture.dtype)[0] for name, other in separate_samples.items()
+        }
+    test, validation = separate_parts.get("test", test), separate_parts.get("validation", validation)
+    weights = class_weights(config.class_weight, targets, training.y, world)
+    _check_weights({"training": training, "validation": validation, "test": test}, weights, world)
+    sizes |= {name: other.size for name, other in separate_sources.items()}
     return Task(
         source,
         targets,
@@ -127,40 +132,41 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
         sizes,
         data_digest,
         reason,
-        of_classes,
+        weights,
         digests.get("test"),
     )
 
 
-def _open_others(config: Config, source: Source, world: World) -> dict[str, Source]:
-    """The sources of the parts that do not come from ``--data``; all ranks take part."""
-    others: dict[str, Source] = {}
+def _open_separate_sources(config: Config, source: Source, world: World) -> dict[str, Source]:
+    """Open ``--test-data`` and ``--validation-data``, by the name of the part. All ranks take part."""
+    sources: dict[str, Source] = {}
     with world.together():
         for part, name in (("test", config.test_data), ("validation", config.validation_data)):
             if name is None:
                 continue
-            chosen = Columns(source.target, weight=config.sample_weight)
-            other = open_source(name, columns=chosen, known=source.columns)
+            columns = Columns(source.target, weight=config.sample_weight)
+            other = open_source(name, columns=columns, known=source.columns)
             if other.features != source.features:
                 raise InputError(
                     f"--{part}-data {name} has {other.features} features, --data {source.name} has {source.features}; "
-                    "both must be of the same kind"
+                    "both must have the same features"
                 )
             if (other.weights is None) != (source.weights is None):
-                which = name if other.weights is None else source.name
+                without_weights = name if other.weights is None else source.name
                 raise InputError(
-                    f"--{part}-data {name}: {which} has no sample weights; give both files weights, or none"
+                    f"--{part}-data {name}: {without_weights} has no sample weights; give weights to both files or "
+                    "to none"
                 )
-            others[part] = other
-    for other in others.values():
+            sources[part] = other
+    for other in sources.values():
         check_same_data(other, world)
-    return {part: gather_targets(other, world) for part, other in others.items()}
+    return {part: gather_targets(other, world) for part, other in sources.items()}
 
 
-def _check_weights(parts: dict[str, Part], of_classes: npt.NDArray[np.float64] | None, world: World) -> None:
-    """Refuse parts of which no sample counts; all ranks take part."""
+def _check_weights(parts: dict[str, Part], weights_of_classes: npt.NDArray[np.float64] | None, world: World) -> None:
+    """Refuse a part whose samples all have weight 0. All ranks take part."""
     for name, part in parts.items():
-        weights = part.loss_weights(of_classes)
+        weights = part.loss_weights(weights_of_classes)
         if weights is not None:
             weights = weights.astype(part.x.dtype)  # as the loss takes them: some may vanish beside the largest
             count, total = world.gather_rows(np.array([[len(weights), np.count_nonzero(weights)]])).sum(axis=0)
@@ -173,12 +179,12 @@ def _augmentation(config: Config, source: Source, features: int) -> Augmentation
 
 
 def _targets(config: Config, source: Source) -> tuple[Targets, str, str, str]:
-    """The targets, the loss and the output activation that the settings make of the source, and why they are so."""
+    """Return the targets, the loss, the output activation, and the reason for these targets in one line."""
     targets, loss, reason = targets_of(source, config.loss, config.task)
     if config.stratify and targets.task != "classification":
-        what = "numbers" if targets.task == "regression" else "labels of which a sample may have several"
+        content = "numbers" if targets.task == "regression" else "multilabel targets"
         raise InputError(
-            f"--stratify keeps the shares of classes, but y of --data {source.name} holds {what}: leave it out"
+            f"--stratify keeps the shares of classes, but y of --data {source.name} holds {content}: leave it out"
             + (", or give --task classification" if targets.outputs == 1 else "")
         )
     output_activation = config.output_activation
@@ -196,8 +202,8 @@ def _targets(config: Config, source: Source) -> tuple[Targets, str, str, str]:
         )
     if {"shift", "rotate"} & set(config.augment) and source.image is None:
         raise InputError(
-            f"--augment {','.join(config.augment)} moves images, but the samples of --data {source.name} are none; "
-            "allowed are none, noise"
+            f"--augment {','.join(config.augment)} moves images, but the samples of --data {source.name} are not "
+            "images; allowed are none, noise"
         )
     return targets, loss, output_activation, reason
 
@@ -207,7 +213,8 @@ def _architecture(
 ) -> Architecture:
     sizes = (features, *config.hidden, targets.outputs)
     architecture = Architecture(sizes, config.activation, output_activation, loss, config.dtype)
-    numbers = 3 * architecture.parameters + 2 * CHUNK * sum(sizes)  # at the least: gradient, optimizer, layers' outputs
+    # at least: parameters, gradient, optimizer state, and the outputs of the layers
+    numbers = 3 * architecture.parameters + 2 * CHUNK * sum(sizes)
     check_memory(
         numbers * np.dtype(config.dtype).itemsize,
         f"--hidden {shown(config.hidden)} for --data {source.name}",
@@ -237,6 +244,6 @@ def _layout(config: Config, source: Source, targets: Targets, parts: Parts, shar
 
 
 def suggested_shards(shards: int, world_size: int) -> int | None:
-    """A number of shards that gives each rank the same, if the present one costs over 10 % of a step."""
+    """Return a number of shards that gives all ranks equally many, if the imbalance costs over 10 % of a step."""
     most = -(-shards // world_size)
     return most * world_size if most * world_size > 1.1 * shards else None

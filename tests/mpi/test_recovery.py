@@ -36,7 +36,7 @@ def survived(done: Done, directory: Path, left: int, straight: Run) -> None:
     assert done.out.splitlines().count(straight.last_line) <= 1
     assert "Traceback" not in done.err
     if left != 4:
-        assert f"; {left} go on, in " in done.err
+        assert f"; training continues with {left} rank{'s' * (left > 1)}, in " in done.err
 
 
 def same_bits(done: Done, directory: Path, left: int, straight: Run) -> None:

@@ -1,4 +1,4 @@
-"""Metrics: what is said of predictions besides the loss. Each is a plain function, exact on any number of ranks."""
+"""Metrics of predictions, besides the loss. Each is a plain function, exact on any number of ranks."""
 
 import math
 from collections.abc import Callable
@@ -32,7 +32,7 @@ Floats = npt.NDArray[np.float64]
 class Metric(NamedTuple):
     """A metric of the predictions of one task."""
 
-    function: Callable[[Any], float]  # of predictions; NaN where it is undefined; all ranks take part
+    function: Callable[[Any], float]  # of predictions; NaN where undefined; all ranks take part
     larger_is_better: bool = True
 
 
@@ -40,24 +40,24 @@ Predictions = ClassPredictions | LabelPredictions | NumberPredictions
 
 
 def score(name: str, predictions: Predictions) -> float | None:
-    """The metric `name`; None where it is undefined. All ranks take part."""
+    """Return the value of the metric `name`; None where it is undefined. All ranks take part."""
     return _defined(METRICS[predictions.task][name].function(predictions))
 
 
 def larger_is_better(name: str) -> bool:
-    """Whether a large value of a metric, or of the ``loss``, is a good one; a name means the same in every task."""
+    """Return whether larger values of a metric, or of the ``loss``, are better. This is the same in every task."""
     return next((metrics[name].larger_is_better for metrics in METRICS.values() if name in metrics), False)
 
 
 def of_classes(p: ClassPredictions) -> list[dict[str, Any]]:
-    """Of each class its samples, precision, recall and F1. All ranks take part."""
+    """Return the samples, precision, recall and F1 of each class. All ranks take part."""
     samples = p.confusion.actual if p.samples.weights is not None else p.confusion.actual.astype(np.int64)
     columns = {"samples": samples, **{name: function(p.confusion) for name, function in PER_CLASS.items()}}
     return [{name: _defined(values[code].item()) for name, values in columns.items()} for code in range(p.classes)]
 
 
 def of_labels(p: LabelPredictions) -> list[dict[str, Any]]:
-    """Of each label the samples that have it, and its metrics. All ranks take part."""
+    """Return, for each label, the samples that have it, and its metrics. All ranks take part."""
     actual = p.decisions.actual
     columns: dict[str, Floats | npt.NDArray[np.int64]] = {
         "samples": actual if p.samples.weights is not None else actual.astype(np.int64),
@@ -73,21 +73,24 @@ def _defined(value: float) -> float | None:
 
 
 def _log_loss(p: ClassPredictions) -> float:
-    """The mean of `class_losses`; undefined without probabilities."""
+    """Return the mean of `class_losses`; undefined without probabilities."""
     if not p.are_probabilities:
         return np.nan
     return float(p.samples.mean(class_losses(p.outputs, p.true)[:, None])[0])
 
 
 def _top(k: int, p: ClassPredictions) -> float:
-    """The share of the samples whose class is among the `k` likeliest; undefined for `k` classes or fewer."""
+    """Return the share of the samples whose class is among the `k` likeliest; undefined for `k` classes or fewer."""
     if k >= p.classes:
         return np.nan
     return float(p.samples.mean(ranking.is_among_top(k, p.true, p.outputs)[:, None])[0])
 
 
 def _ranked(metric: Callable[..., float], p: ClassPredictions) -> float:
-    """Of two classes the second against the first; of more the mean of each against the rest, where it is defined."""
+    """Return a ranking metric of the second of two classes, or the mean over more classes where it is defined.
+
+    Each class is ranked against all others.
+    """
     true, weights = p.samples.gather(p.true), p.samples.gather_weights()
     codes = [1] if p.classes == 2 else range(p.classes)
     values = np.array([metric(true == code, p.samples.gather(p.score(code)), weights) for code in codes])

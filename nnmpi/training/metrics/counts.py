@@ -1,6 +1,6 @@
-"""Metrics that follow from how often each class is predicted as which; definitions and edge cases as in scikit-learn.
+"""Metrics computed from the confusion matrix; definitions and edge cases as in scikit-learn.
 
-A value is NaN where it is undefined: a class that is never predicted has no precision. An average counts it as 0.
+An undefined value is NaN: a class that is never predicted has no precision. An average counts it as 0.
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ Indices = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Confusion:
-    """The weight of the samples of each pair of true and predicted class that occurs, also where the weight is 0.
+    """The total weight of each pair of true and predicted class that occurs, even if that weight is 0.
 
     Attributes
     ----------
     true, predicted : array, shape (pairs,)
         Class codes.
     weight : array, shape (pairs,)
-        Without sample weights the number of samples.
+        The total weight of each pair; without sample weights the number of samples.
     """
 
     classes: int
@@ -48,69 +48,69 @@ class Confusion:
 
     @property
     def occurs(self) -> npt.NDArray[np.bool_]:
-        """Which classes are true or predicted for any sample."""
+        """Whether each class is true or predicted for some sample."""
         return np.bincount(np.concatenate([self.true, self.predicted]), minlength=self.classes) > 0
 
     def _by_class(self, codes: Indices, weight: Floats) -> Floats:
-        return np.bincount(codes, weight, self.classes).astype(np.float64)  # of no pairs at all: whole numbers
+        return np.bincount(codes, weight, self.classes).astype(np.float64)  # bincount of nothing gives integers
 
 
 def add_pairs(pairs: Indices, weights: Floats | None) -> Floats:
-    """Each pair that occurs and the sum of its weights, added up in order; shape (different pairs, 2)."""
-    different, places = np.unique(pairs, return_inverse=True)
-    return np.stack([different, np.bincount(places, weights, len(different))], axis=1).astype(np.float64)
+    """Return each pair that occurs, and the sum of its weights in order; shape (distinct pairs, 2)."""
+    distinct, inverse = np.unique(pairs, return_inverse=True)
+    return np.stack([distinct, np.bincount(inverse, weights, len(distinct))], axis=1).astype(np.float64)
 
 
 def accuracy(c: Confusion) -> float:
-    """The share of the samples whose class is predicted."""
+    """Return the share of the samples whose class is predicted correctly."""
     return _ratio(c.correct.sum(), c.weight.sum())
 
 
 def balanced_accuracy(c: Confusion) -> float:
-    """The mean recall of the classes that have samples."""
+    """Return the mean recall of the classes that have samples."""
     recalls = recall(c)
     defined = recalls[~np.isnan(recalls)]
     return float(defined.mean()) if len(defined) else np.nan
 
 
 def largest_class_share(c: Confusion) -> float:
-    """The accuracy of always predicting the most frequent class."""
+    """Return the accuracy of always predicting the most frequent class."""
     return _ratio(c.actual.max(), c.weight.sum())
 
 
 def precision(c: Confusion) -> Floats:
-    """Of each class, the share of the samples predicted as that class which are of it."""
+    """Return the precision of each class: the share of the samples predicted as this class that belong to it."""
     return _divide(c.correct, c.predictions)
 
 
 def recall(c: Confusion) -> Floats:
-    """Of each class, the share of its samples that are predicted as that class."""
+    """Return the recall of each class: the share of its samples that are predicted as this class."""
     return _divide(c.correct, c.actual)
 
 
 def f1(c: Confusion) -> Floats:
-    """Of each class, the harmonic mean of precision and recall: ``2 correct / (actual + predicted)``."""
+    """Return the F1 of each class, ``2 correct / (actual + predicted)``: the harmonic mean of precision and recall."""
     return _divide(2 * c.correct, c.actual + c.predictions)
 
 
 def macro(values: Floats, c: Confusion) -> float:
-    """The mean of the values of all classes that occur."""
+    """Return the mean over the classes that occur."""
     values = values[c.occurs]
     return np.nan if np.isnan(values).all() else float(np.nan_to_num(values).mean())
 
 
 def weighted(values: Floats, c: Confusion) -> float:
-    """The mean of the values of all classes, weighted by their samples."""
+    """Return the mean over all classes, weighted by their samples."""
     return _ratio((np.nan_to_num(values) * c.actual).sum(), c.actual.sum())
 
 
 def micro(values: Floats, c: Confusion) -> float:
-    """Precision, recall and F1 of all decisions taken together: where each sample has one class, the accuracy."""
+    """Return the accuracy: with one class per sample, micro-averaged precision, recall and F1 are all equal to it."""
     return accuracy(c)
 
 
 def matrix(c: Confusion) -> npt.NDArray[Any]:
-    """The confusion matrix, shape (classes, classes): row = true class, column = predicted class."""
+    """Return the confusion matrix, shape (classes, classes): row = true class, column = predicted class."""
     table = np.zeros((c.classes, c.classes))
     table[c.true, c.predicted] = c.weight
     return table

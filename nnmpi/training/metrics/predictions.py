@@ -1,4 +1,4 @@
-"""What a network predicts for the samples of a part, and sums over all of them that no world size changes."""
+"""The predictions for the samples of a part, and sums over all samples that do not depend on the world size."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,20 +16,21 @@ EPSILON = float(np.finfo(np.float64).eps)
 
 
 def true_probability(p: npt.NDArray[np.floating], true: npt.NDArray[np.bool_]) -> Floats:
-    """Of ``p``, the probability of yes, what it gives to what is `true`, in float64.
+    """Return the probability that `p` gives to the truth, in float64; `p` is the probability of yes.
 
-    Their type holds the smallest numbers, but none so near to 1: what it rounds to 1 counts as 1 less its epsilon.
+    The dtype of `p` can represent numbers close to 0, but not equally close to 1. So a `p` that is rounded to 1 counts
+    as 1 less the epsilon of its dtype.
     """
-    most = 1 - float(np.finfo(p.dtype).eps)
-    precise = np.minimum(p.astype(np.float64), most)
+    largest = 1 - float(np.finfo(p.dtype).eps)
+    precise = np.minimum(p.astype(np.float64), largest)
     return np.where(true, precise, 1 - precise)
 
 
 def class_losses(outputs: npt.NDArray[np.floating], true: npt.NDArray[np.intp]) -> Floats:
-    """``-log`` of the probability of the true class of each sample, shape (n,).
+    """Return ``-log`` of the probability of the true class of each sample, shape (n,).
 
-    `outputs`, shape (n, classes) or (n, 1), are those of a softmax or of a sigmoid. A probability counts as at least
-    float64's epsilon.
+    `outputs` come from a softmax, shape (n, classes), or from a sigmoid, shape (n, 1). A probability counts as at least
+    the epsilon of float64.
     """
     if outputs.shape[1] == 1:
         return _losses(true_probability(outputs[:, 0], true == 1))
@@ -37,7 +38,7 @@ def class_losses(outputs: npt.NDArray[np.floating], true: npt.NDArray[np.intp]) 
 
 
 def label_losses(probabilities: npt.NDArray[np.floating], true: npt.NDArray[np.bool_]) -> Floats:
-    """The sum over the labels of ``-log`` of the probability of what is true, of each sample, shape (n,)."""
+    """Return the sum over the labels of ``-log`` of the probability of the truth, of each sample, shape (n,)."""
     return np.asarray(_losses(true_probability(probabilities, true)).sum(axis=1))
 
 
@@ -46,19 +47,19 @@ def _losses(probability: Floats) -> Floats:
 
 
 class Samples:
-    """Samples of a part that a rank holds, one shard after the other; all ranks make theirs together.
+    """The samples of a part that a rank holds, shard after shard. All ranks construct one together.
 
     Parameters
     ----------
     sizes : list of int
-        How many of the samples belong to each shard held.
+        The number of samples in each shard that the rank holds.
     weights : array, shape (n,), or None
-        None is the weight 1 of each sample.
+        The weight of each sample; None stands for 1 each.
 
     Attributes
     ----------
     count : int
-        How many samples all ranks hold.
+        The number of samples on all ranks.
     total_weight : float
         The sum of the weights; without weights the number of samples.
     """
@@ -72,7 +73,7 @@ class Samples:
         self.total_weight = self.count if weights is None else float(self.total(ones)[0])
 
     def total(self, values: npt.NDArray[Any]) -> Floats:
-        """The weighted sum of `values`, shape (n, m), over the samples of all ranks; in float64, shard by shard."""
+        """Return the weighted sum of `values`, shape (n, m), over all ranks: in float64, shard by shard."""
         sums = np.zeros((len(self.shards), values.shape[1]))
         for row, shard in zip(sums, self.shards, strict=True):
             part = values[shard].astype(np.float64)
@@ -82,34 +83,34 @@ class Samples:
         return np.asarray(np.add.reduce(self.world.gather_rows(sums), axis=0))
 
     def mean(self, values: npt.NDArray[Any]) -> Floats:
-        """The weighted mean of `values`, shape (n, m), over the samples of all ranks; NaN if no sample has weight."""
+        """Return the weighted mean of `values`, shape (n, m), over all ranks; NaN if all weights are 0."""
         return self.total(values) / (self.total_weight or np.nan)
 
     def gather(self, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """A column, shape (n,), of all ranks, in the order of the shards; on every rank."""
+        """Return a column, shape (n,), of all ranks, in the order of the shards."""
         return self.world.gather_rows(column[:, None])[:, 0]
 
     def gather_weights(self) -> Floats | None:
-        """The weights of all ranks."""
+        """Return the weights of all ranks, or None."""
         return None if self.weights is None else self.gather(self.weights)
 
 
 class ClassPredictions:
-    """The classes of samples, true and predicted; all ranks make theirs together.
+    """The true and the predicted classes of samples. All ranks construct one together.
 
     Parameters
     ----------
     true, predicted : array, shape (n,)
         Class codes from 0 to ``classes - 1``.
     outputs : array, shape (n, classes), or (n, 1) for two classes
-        What a network says of each class, of two classes of the second one.
+        The network's output for each class, or for the second of two classes.
     are_probabilities : bool
-        Whether the outputs of a sample are probabilities that add up to 1.
+        Whether the outputs are probabilities of the classes that add up to 1.
 
     Attributes
     ----------
     confusion : Confusion
-        Which classes the samples of all ranks are predicted as.
+        The pairs of true and predicted class on all ranks.
     """
 
     task = "classification"
@@ -126,14 +127,14 @@ class ClassPredictions:
         self.samples, self.true, self.predicted = samples, true, predicted
         self.outputs, self.classes, self.are_probabilities = outputs, classes, are_probabilities
         pairs, weights = true * classes + predicted, samples.weights
-        of_shards = [add_pairs(pairs[s], None if weights is None else weights[s]) for s in samples.shards]
-        gathered = samples.world.gather_rows(np.concatenate(of_shards))
+        sums = [add_pairs(pairs[s], None if weights is None else weights[s]) for s in samples.shards]
+        gathered = samples.world.gather_rows(np.concatenate(sums))
         all_pairs, weight = add_pairs(gathered[:, 0].astype(np.intp), gathered[:, 1]).T
         from_class, to_class = np.divmod(all_pairs.astype(np.intp), classes)
         self.confusion = Confusion(classes, from_class, to_class, weight)
 
     def score(self, code: int) -> npt.NDArray[np.floating]:
-        """What the network says of a class, shape (n,); the larger, the likelier."""
+        """Return the score of a class for each sample, shape (n,); a larger score means a more likely class."""
         if self.outputs.shape[1] > 1:
             return self.outputs[:, code]
         return self.outputs[:, 0] if code else 1 - self.outputs[:, 0]
@@ -141,7 +142,7 @@ class ClassPredictions:
 
 @dataclass(frozen=True)
 class NumberPredictions:
-    """Numbers in their own units, true and predicted, both of shape (n, outputs)."""
+    """The true and the predicted numbers in the units of the source, both of shape (n, outputs)."""
 
     task: ClassVar[str] = "regression"
 

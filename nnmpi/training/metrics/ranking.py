@@ -1,4 +1,4 @@
-"""Metrics of how well scores sort the samples of a class before all others; definitions as in scikit-learn."""
+"""Metrics of how well scores rank the samples of a class before all others; definitions as in scikit-learn."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ Weights = Floats | None
 
 
 def roc_auc(positive: npt.NDArray[np.bool_], scores: Scores, weights: Weights = None) -> float:
-    """The area under the ROC curve: the chance that a positive sample has a higher score than a negative one.
+    """Return the area under the ROC curve: the probability that a positive sample scores higher than a negative one.
 
-    Equal scores count half. NaN without samples of both classes.
+    Equal scores count half. The area is NaN without samples of both classes.
     """
     hits, misses = _cumulative(positive, scores, weights)
     if not (len(hits) and hits[-1] and misses[-1]):
@@ -23,7 +23,7 @@ def roc_auc(positive: npt.NDArray[np.bool_], scores: Scores, weights: Weights = 
 
 
 def average_precision(positive: npt.NDArray[np.bool_], scores: Scores, weights: Weights = None) -> float:
-    """``Σ (R_i - R_{i-1}) P_i`` over the thresholds, from the highest score on. NaN without a positive sample."""
+    """Return ``Σ (R_i - R_{i-1}) P_i`` over the thresholds, highest score first; NaN without a positive sample."""
     hits, misses = _cumulative(positive, scores, weights)
     if not (len(hits) and hits[-1]):
         return np.nan
@@ -31,9 +31,9 @@ def average_precision(positive: npt.NDArray[np.bool_], scores: Scores, weights: 
 
 
 def is_among_top(k: int, true: npt.NDArray[np.intp], scores: Scores) -> npt.NDArray[np.bool_]:
-    """Whether the true class has one of the `k` highest of a sample's `scores`, shape (n, classes).
+    """Return whether the true class has one of the `k` highest of a sample's `scores`, shape (n, classes).
 
-    Of classes with equal scores the last ones come first, as in scikit-learn.
+    Among classes with equal scores the last one ranks highest, as in scikit-learn.
     """
     own = scores[np.arange(len(true)), true][:, None]
     after = np.arange(scores.shape[1]) > true[:, None]
@@ -41,7 +41,7 @@ def is_among_top(k: int, true: npt.NDArray[np.intp], scores: Scores) -> npt.NDAr
 
 
 def _cumulative(positive: npt.NDArray[np.bool_], scores: Scores, weights: Weights) -> tuple[Floats, Floats]:
-    """The weight of positive and of negative samples with at least each score, from the highest score on."""
+    """Return the weight of the positive and of the negative samples with at least each score, highest score first."""
     if weights is not None:
         used = weights != 0
         positive, scores, weights = positive[used], scores[used], weights[used]

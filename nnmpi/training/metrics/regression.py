@@ -1,6 +1,6 @@
-"""Metrics of predicted numbers, in the units of the data; of several outputs the mean. Definitions as in scikit-learn.
+"""Metrics of predicted numbers, in the units of the data; definitions as in scikit-learn.
 
-NaN where a value is undefined.
+With several outputs a metric is the mean over the outputs. An undefined value is NaN.
 """
 
 import numpy as np
@@ -12,40 +12,40 @@ Floats = npt.NDArray[np.float64]
 
 
 def mean_absolute_error(p: NumberPredictions) -> float:
-    """``mean |y - ŷ|``."""
+    """Return ``mean |y - ŷ|``."""
     return float(p.samples.mean(p.errors).mean())
 
 
 def root_mean_squared_error(p: NumberPredictions) -> float:
-    """``√ mean (y - ŷ)²``."""
+    """Return ``√ mean (y - ŷ)²``."""
     return float(np.sqrt(p.samples.mean(np.square(p.errors))).mean())
 
 
 def median_absolute_error(p: NumberPredictions) -> float:
-    """The median of ``|y - ŷ|``."""
+    """Return the median of ``|y - ŷ|``."""
     weights = p.samples.gather_weights()
     return float(np.mean([median(p.samples.gather(errors), weights) for errors in p.errors.T]))
 
 
 def r2(p: NumberPredictions) -> float:
-    """``1 - Σ (y - ŷ)² / Σ (y - ȳ)²``; of a constant target 1 if it is predicted exactly, else 0."""
+    """Return ``1 - Σ (y - ŷ)² / Σ (y - ȳ)²``; for a constant target 1 if all predictions are exact, else 0."""
     return r2_of(p.samples.total(np.square(p.errors)), p.samples, p.true)
 
 
 def r2_of(squared: Floats, samples: Samples, true: Floats) -> float:
-    """R² from the sum of the squared errors of each output."""
-    counted = slice(None) if samples.weights is None else samples.weights > 0
-    first = samples.world.gather_rows(true[counted][:1])
+    """Return R² from the sum of the squared errors of each output. All ranks take part."""
+    used = slice(None) if samples.weights is None else samples.weights > 0
+    first = samples.world.gather_rows(true[used][:1])
     if samples.count < 2 or not len(first):
         return np.nan
-    shifted = true - first[0]  # of a constant target exactly 0, and so is its mean
+    shifted = true - first[0]  # exactly 0 for a constant target, like its mean
     spread = samples.total(np.square(shifted - samples.mean(shifted)))
     outputs = np.where(spread == 0, squared == 0, 1 - squared / np.where(spread == 0, 1, spread))
     return float(outputs.mean())
 
 
 def median(values: Floats, weights: Floats | None = None) -> float:
-    """The value with half of the weight below and half above; the mean of two where half ends exactly at one."""
+    """Return the value with half of the weight below it; the mean of two values if the halves meet between them."""
     if weights is None:
         return float(np.median(values)) if len(values) else np.nan
     used = weights > 0
@@ -55,7 +55,7 @@ def median(values: Floats, weights: Floats | None = None) -> float:
     ascending = np.argsort(values, kind="stable")
     values, cumulative = values[ascending], np.cumsum(weights[ascending])
     half = cumulative[-1] / 2
-    place = min(int(np.searchsorted(cumulative, half)), len(values) - 1)
-    if cumulative[place] - half > np.finfo(np.float64).eps:
-        return float(values[place])
-    return float((values[place] + values[min(place + 1, len(values) - 1)]) / 2)
+    middle = min(int(np.searchsorted(cumulative, half)), len(values) - 1)
+    if cumulative[middle] - half > np.finfo(np.float64).eps:
+        return float(values[middle])
+    return float((values[middle] + values[min(middle + 1, len(values) - 1)]) / 2)
