@@ -214,7 +214,7 @@ class Config:
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
 
     def differences(self, before: dict[str, Any]) -> list[str]:
-        """Return a line for each setting that differs from `before`, those of a run as JSON, and blocks its resume."""
+        """Return a line for each setting that a resumed run must keep, and that differs from `before`, as JSON."""
         now = self.as_json()
         return [
             f"{flag_of(f.name)} was {shown(before.get(f.name))}, is {shown(now[f.name])}"

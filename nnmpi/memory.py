@@ -34,7 +34,7 @@ class Room:
             self._memory.madvise(mmap.MADV_DONTNEED, start, len(self._memory) - start)
 
 
-def check_memory(needed: int, what: str) -> None:
+def check_memory(needed: int, subject: str) -> None:
     """Refuse what cannot fit: more than the whole memory of this host, which other ranks use, too.
 
     Without this check, the system would kill a process of its choice when no memory is left.
@@ -42,11 +42,11 @@ def check_memory(needed: int, what: str) -> None:
     Raises
     ------
     InputError
-        If `what` takes `needed` bytes and the host has fewer.
+        If `subject` takes `needed` bytes and the host has fewer.
     """
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > memory:
         raise InputError(
-            f"{what} needs at least {min(needed, 10**18) / 1e9:,.1f} GB per rank, the host has {memory / 1e9:,.1f} GB: "
-            "use less data, smaller layers or more hosts"
+            f"{subject} needs at least {min(needed, 10**18) / 1e9:,.1f} GB per rank, the host has "
+            f"{memory / 1e9:,.1f} GB: use less data, smaller layers or more hosts"
         )

@@ -95,7 +95,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     validation_scores_ : list of float or None
         With early stopping, the score of each epoch; ``best_validation_score_`` is the largest.
     n_iter_, t_ : int
-        Epochs of the last fit, and samples trained on in all fits, counted in each epoch.
+        Epochs of the last fit, and samples trained on so far, each counted once per epoch.
     n_layers_, n_outputs_, out_activation_
         Number of layers including the input, number of outputs, and activation of the outputs.
     n_features_in_, feature_names_in_

@@ -12,7 +12,7 @@ from nnmpi.files.model import Model, Recipe
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.arrays import Array
 
-LOSSES = {"half-squared-error": "mse"}  # losses that have another name in a model file
+LOSS_NAMES = {"half-squared-error": "mse"}  # losses that have another name in a model file
 
 
 def model_of(architecture: Architecture, parameters: Array, classes: npt.NDArray[Any] | None) -> Model:
@@ -42,7 +42,7 @@ def model_of(architecture: Architecture, parameters: Array, classes: npt.NDArray
         architecture.sizes,
         architecture.activation,
         architecture.output_activation,
-        LOSSES.get(architecture.loss, architecture.loss),
+        LOSS_NAMES.get(architecture.loss, architecture.loss),
         architecture.dtype,
     )
     features = architecture.sizes[0]

@@ -66,7 +66,7 @@ def has_partial_fit(estimator: Any) -> bool:
 
 
 def settings_of(estimator: Any, samples: int, incremental: bool, seed: int) -> FitSettings:
-    """Return the settings of a fit to so many `samples`."""
+    """Return the settings of a fit; `samples` is the number of samples."""
     batch_size = min(200, samples) if estimator.batch_size == "auto" else estimator.batch_size
     if batch_size > samples:
         warnings.warn(

@@ -99,7 +99,7 @@ ACTIVATIONS = {
 
 
 def slope_type(name: str, numbers: int, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype for the slope of an activation, for a block of so many `numbers` of `dtype`.
+    """Return the dtype for the slope of an activation, for a block of `numbers` values of `dtype`.
 
     It is `dtype`, except for relu: integers of the same width for a small block, booleans for a larger one.
     """

@@ -16,7 +16,7 @@ from nnmpi.nn.activations import filled, squash
 from nnmpi.nn.arrays import Array
 from nnmpi.nn.buffers import Buffer
 
-FEW_OUTPUTS = 32  # up to so many it is faster to compute the same sums for each output than to let NumPy repeat them
+FEW_OUTPUTS = 32  # up to here it is faster to compute the same sums for each output than to broadcast them
 
 
 class Scratch(NamedTuple):

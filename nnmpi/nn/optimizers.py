@@ -70,7 +70,7 @@ class Adam:
     Without `correct_epsilon` the last term is ``ε``, as in scikit-learn.
 
     The state is ``m`` and ``u = v (1-β₁)² / (1-β₂)``. The update ``u = β₂u + ((1-β₁)g)²`` then uses the product
-    ``(1-β₁)g`` that ``m`` needs, too: an update goes 11 times over a piece.
+    ``(1-β₁)g`` that ``m`` needs, too: an update passes 11 times over a piece.
     """
 
     def __init__(
