@@ -1,8 +1,8 @@
 """Data-parallel training of neural networks on any MPI cluster, in NumPy.
 
-``nnmpi.MLPClassifier`` and ``nnmpi.MLPRegressor`` are scikit-learn's estimators of these names. ``nnmpi.train`` is what
-the command ``nnmpi train`` does, from Python; ``nnmpi.load`` gives a trained network. Nothing
-is imported before it is used, so that ``import nnmpi`` takes no time and starts no MPI.
+``nnmpi.MLPClassifier`` and ``nnmpi.MLPRegressor`` are estimators like those of scikit-learn with the same names.
+``nnmpi.train`` does in Python what the command ``nnmpi train`` does. ``nnmpi.load`` loads a trained network. Everything
+is imported at first use, so that ``import nnmpi`` takes no time and does not start MPI.
 """
 
 from typing import TYPE_CHECKING, Any

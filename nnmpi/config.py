@@ -1,4 +1,4 @@
-"""What a run was asked to do: one frozen dataclass that checks itself. Its fields are the flags of ``train``."""
+"""The settings of a run: one frozen dataclass that checks itself. Its fields are the flags of ``train``."""
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
@@ -37,7 +37,7 @@ class Config:
     Raises
     ------
     InputError
-        If a setting is out of its bounds or does not go with another.
+        If a setting is out of bounds or cannot be combined with another.
     """
 
     data: str = setting("digits", f"Data to train on: {sources_text()}.")
@@ -168,7 +168,7 @@ class Config:
         None,
         "Number of BLAS threads per rank.  [default: the rank's share of the cores; 1 with --deterministic]",
         "whole numbers from 1 to 9999",
-        lambda v: isinstance(v, int) and 1 <= v <= 9999,  # BLAS takes no long ones
+        lambda v: isinstance(v, int) and 1 <= v <= 9999,  # BLAS takes a C int
         free=True,
     )
     output: str | None = setting(
@@ -219,11 +219,11 @@ class Config:
         complete_settings(self)
 
     def as_json(self) -> dict[str, Any]:
-        """The settings as plain JSON values."""
+        """Return the settings as plain JSON values."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
 
     def differences(self, before: dict[str, Any]) -> list[str]:
-        """What in these settings differs from those of a run, as JSON, and may not when it is resumed."""
+        """Return a line for each setting that a resumed run must keep, and that differs from `before`, as JSON."""
         now = self.as_json()
         return [
             f"{flag_of(f.name)} was {shown(before.get(f.name))}, is {shown(now[f.name])}"

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, BLAS, threads."""
+"""The environment of a run: versions, BLAS and its threads, batch job."""
 
 import os
 import platform
@@ -11,31 +11,31 @@ from nnmpi import __version__
 
 
 def set_threads(threads: int) -> None:
-    """Let BLAS use so many threads in this process from now on."""
+    """Set the number of BLAS threads in this process."""
     threadpool_limits(limits=threads, user_api="blas")
 
 
 def blas() -> dict[str, Any]:
-    """The BLAS that NumPy calls: library, version, kernel for this CPU, threads."""
-    found = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    beside_numpy = [p for p in found if f"{os.sep}numpy" in p["filepath"]] or found or [{}]
+    """Return library, version, kernel for this CPU and threads of the BLAS that NumPy uses."""
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    of_numpy = [pool for pool in pools if f"{os.sep}numpy" in pool["filepath"]] or pools or [{}]
     keys = {
         "internal_api": "library",
         "version": "version",
         "architecture": "kernel",
         "num_threads": "threads",
     }
-    return {name: beside_numpy[0].get(key) for key, name in keys.items()}
+    return {name: of_numpy[0].get(key) for key, name in keys.items()}
 
 
 def batch_job() -> dict[str, str]:
-    """What Slurm calls the job that this process belongs to; nothing outside of Slurm."""
+    """Return the variables with which Slurm identifies the job of this process; empty outside Slurm."""
     names = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def versions() -> dict[str, str]:
-    """The versions that a result may depend on."""
+    """Return the versions that a result may depend on."""
     from importlib.metadata import version
 
     return {

@@ -1,14 +1,13 @@
-"""The ways in which a command ends that are not a bug: one line for the user, no traceback."""
+"""Errors that the user can fix. A command prints them as one line, without a traceback."""
 
 from nnmpi.text import message as one_line
 
 
 class CommandError(Exception):
-    """A command cannot go on for a reason that its user can mend.
+    """A command cannot continue, for a reason that the user can fix.
 
-    ``status`` is the exit status. ``shared`` says that every rank raises the same error at the same place,
-    so that the job may end in good order instead of being torn down. A message may quote what a file holds: it is made
-    one line, fit for a terminal.
+    ``status`` is the exit status. ``shared`` means that every rank raises the same error at the same point, so that the
+    job can end normally and need not be aborted. A message may quote a file, so it is converted to one printable line.
     """
 
     status = 1
@@ -19,10 +18,10 @@ class CommandError(Exception):
 
 
 class InputError(CommandError):
-    """What the user gave cannot be used; the message says what was given, what is allowed and what to change."""
+    """Input that cannot be used. The message says what was given, what is allowed and what to change."""
 
     status = 2
 
 
 class RunError(CommandError):
-    """A run failed in a way that its user can mend: the loss became NaN, the disk is full."""
+    """A run failed for a reason that the user can fix: the loss became NaN, the disk is full."""

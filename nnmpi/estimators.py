@@ -1,4 +1,4 @@
-"""scikit-learn's face of nnmpi: its two multilayer perceptrons, trained on all ranks of a job."""
+"""The two estimators for scikit-learn: multilayer perceptrons that are trained on all ranks of a job."""
 
 from nnmpi.mlp_classifier import MLPClassifier
 from nnmpi.mlp_regressor import MLPRegressor

@@ -1,4 +1,4 @@
-"""Memory that can be given back, and whether there is enough."""
+"""Memory that can be returned to the system, and a check that there is enough memory."""
 
 import contextlib
 import mmap
@@ -10,43 +10,43 @@ import numpy.typing as npt
 
 from nnmpi.errors import InputError
 
-LARGE = 1 << 20  # bytes from which on large pages pay
+LARGE = 1 << 20  # bytes; from this size on huge pages save time
 
 
 class Room:
-    """Anonymous memory of `size` bytes, of which all but a beginning can be given back to the system."""
+    """Anonymous memory of `size` bytes. All but the first part of it can be returned to the system."""
 
     def __init__(self, size: int) -> None:
         flags = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
         self._memory = mmap.mmap(-1, max(1, size), **flags)
         if size >= LARGE and hasattr(mmap, "MADV_HUGEPAGE"):
-            with contextlib.suppress(OSError):  # a kernel that was built without
+            with contextlib.suppress(OSError):  # the kernel has no huge pages
                 self._memory.madvise(mmap.MADV_HUGEPAGE)
 
     def array(self, shape: tuple[int, ...], dtype: npt.DTypeLike, start: int = 0) -> npt.NDArray[Any]:
-        """The memory from the byte `start` on as an array."""
+        """Return the memory from byte `start` on as an array."""
         return np.ndarray(shape, dtype, self._memory, start)
 
     def keep(self, size: int) -> None:
-        """Give back all but the first `size` bytes; what was there is zero afterwards."""
+        """Return all whole pages after the first `size` bytes to the system. They read as zeros afterwards."""
         start = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
         if start < len(self._memory) and hasattr(mmap, "MADV_DONTNEED"):
             self._memory.madvise(mmap.MADV_DONTNEED, start, len(self._memory) - start)
 
 
-def check_memory(needed: int, what: str) -> None:
-    """Refuse what surely does not fit: more than all the memory of this host, of which other ranks need a part, too.
+def check_memory(needed: int, subject: str) -> None:
+    """Refuse what cannot fit: more than the whole memory of this host, which other ranks use, too.
 
-    Without this the system would end a process of its choice when the memory is used up.
+    Without this check, the system would kill a process of its choice when no memory is left.
 
     Raises
     ------
     InputError
-        If `what` takes `needed` bytes and the host has fewer.
+        If `subject` takes `needed` bytes and the host has fewer.
     """
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > there:
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > memory:
         raise InputError(
-            f"{what} needs at least {min(needed, 10**18) / 1e9:,.1f} GB on a rank, the host has {there / 1e9:,.1f} GB: "
-            "use less data, smaller layers or more hosts"
+            f"{subject} needs at least {min(needed, 10**18) / 1e9:,.1f} GB per rank, the host has "
+            f"{memory / 1e9:,.1f} GB: use less data, smaller layers or more hosts"
         )

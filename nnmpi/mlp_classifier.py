@@ -1,4 +1,4 @@
-"""`MLPClassifier`: scikit-learn's classifier of this name, trained on all ranks of a job."""
+"""`MLPClassifier`: a classifier like scikit-learn's, trained on all ranks of a job."""
 
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
-from nnmpi.mlp_parameters import CONSTRAINTS, trains_in_steps
+from nnmpi.mlp_parameters import CONSTRAINTS, has_partial_fit
 from nnmpi.mpi.world import World
 from nnmpi.multilayer import MultilayerPerceptron
 from nnmpi.training.fit_together import all_labels, check_known, on_all_ranks, weights_of_classes
@@ -21,69 +21,69 @@ Array = npt.NDArray[Any]
 
 
 class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc]
-    """A multilayer perceptron for classes, as scikit-learn's ``MLPClassifier``, on any number of ranks.
+    """A multilayer perceptron for classes, like scikit-learn's ``MLPClassifier``, on any number of ranks.
 
-    From the same ``random_state`` it starts from scikit-learn's weights, takes its batches, and ends with its weights
-    up to rounding. Under a launcher all ranks call `fit` and `partial_fit` together, with the same samples; everything
-    else is local to a rank.
+    With the same ``random_state`` it uses the initial weights and the batches of scikit-learn, and ends with the same
+    weights up to rounding. Under a launcher all ranks call `fit` and `partial_fit` together, with the same samples. All
+    other methods are local to a rank.
 
     Parameters
     ----------
     hidden_layer_sizes : array-like, default=(100,)
         Units of each hidden layer.
     activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
-        Of the hidden layers.
+        Activation of the hidden layers.
     solver : {"adam", "sgd"}, default="adam"
-        How a gradient changes the weights. ``lbfgs`` is not available.
+        Optimizer. ``lbfgs`` is not available.
     alpha : float, default=0.0001
-        Strength of the L2 penalty, ``½ alpha ‖W‖²`` divided by the size of a batch.
+        Strength of the L2 penalty ``½ alpha ‖W‖²``, which is divided by the batch size.
     batch_size : int or "auto", default="auto"
-        Samples of a step over all ranks; "auto" is ``min(200, n)``.
+        Samples per step, over all ranks; "auto" is ``min(200, n)``.
     learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-        Schedule of sgd.
+        Learning-rate schedule of sgd.
     learning_rate_init : float, default=0.001
         Initial learning rate.
     power_t : float, default=0.5
         Exponent of "invscaling".
     max_iter : int, default=200
-        Epochs at most.
+        Largest number of epochs.
     shuffle : bool, default=True
-        Whether each epoch draws a new order.
+        Whether each epoch draws a new order of the samples.
     random_state : int, RandomState or None, default=None
-        What initial weights, orders and splits are drawn from. With an int they are those of scikit-learn.
+        Source of initial weights, orders and splits. With an int they are the same as in scikit-learn.
     tol : float, default=1e-4
-        What an epoch must improve the loss, or the validation score, by to count.
+        Smallest improvement of the loss, or of the validation score, that counts.
     verbose : bool, default=False
         Print a line for each epoch, on rank 0.
     warm_start : bool, default=False
-        Go on from the weights of the last fit.
+        Start from the weights of the last fit.
     momentum : float, default=0.9
-        Of sgd.
+        Momentum of sgd.
     nesterovs_momentum : bool, default=True
-        Look ahead with the momentum.
+        Whether sgd uses Nesterov's momentum.
     early_stopping : bool, default=False
-        Watch the score of a part that is not trained on, and keep the best weights.
+        Watch the score of a validation part, which is not trained on, and keep the best weights.
     validation_fraction : float, default=0.1
-        Share of that part.
+        Fraction of the samples in the validation part.
     beta_1, beta_2, epsilon : float, default=0.9, 0.999, 1e-8
-        Of adam.
+        Constants of adam.
     n_iter_no_change : int, default=10
-        Stop after so many epochs without improvement.
+        Epochs in a row that may bring no improvement; one more ends the fit.
     max_fun : int, default=15000
-        Of lbfgs; accepted and ignored.
+        Accepted and ignored: it belongs to lbfgs.
     class_weight : dict, "balanced" or None, default=None
-        Weight of each label in the loss; "balanced" lets classes of all sizes count the same.
+        Weight of each label in the loss; "balanced" gives all classes the same total weight.
     dropout : float, default=0.0
-        Share of the hidden outputs that training drops.
+        Fraction of the hidden outputs that training drops.
     deterministic : bool, default=False
-        The same bits on any number of ranks up to eight.
+        Get the same bits on any number of ranks up to eight.
     dtype : {"float32", "float64"} or None, default=None
-        Precision of all arithmetic; None is that of the samples.
+        Precision of all arithmetic; None is the precision of the samples.
     comm : mpi4py.MPI.Comm or None, default=None
-        The ranks that fit; None is all ranks of the job.
+        Communicator of the ranks that fit; None is all ranks of the job.
     n_jobs : int or None, default=None
-        In a process that no launcher started: how many ranks below it fit, -1 is one a core. They stay for the next
-        fit and end with the process. None is 1.
+        Number of ranks that this process starts to fit on; -1 is one per core, None is 1. They stay for the next fit
+        and end with the process. Ignored with `comm`, and in a process that a launcher started.
 
     Attributes
     ----------
@@ -91,13 +91,13 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     coefs_, intercepts_ : list of array
         Weights, shape (fan_in, fan_out), and biases, shape (fan_out,), of each layer.
     loss_curve_ : list of float
-        The loss of each epoch; ``loss_`` is the last one and ``best_loss_`` the least.
+        The loss of each epoch; ``loss_`` is the last one and ``best_loss_`` the smallest.
     validation_scores_ : list of float or None
         With early stopping, the score of each epoch; ``best_validation_score_`` is the largest.
     n_iter_, t_ : int
-        Epochs of the last fit, and samples seen in all.
+        Epochs of the last fit, and samples trained on so far, each counted once per epoch.
     n_layers_, n_outputs_, out_activation_
-        Layers with that of the features, outputs, and their activation.
+        Number of layers including the input, number of outputs, and activation of the outputs.
     n_features_in_, feature_names_in_
 
     Examples
@@ -157,10 +157,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         Parameters
         ----------
         X : array-like or sparse matrix, shape (n, features)
-        y : array-like, shape (n,), or (n, classes) of 0 and 1 where a sample may have several labels
+        y : array-like, shape (n,), or (n, classes) of 0 and 1 if a sample may have several labels
         sample_weight : array-like, shape (n,), optional
         shard : bool
-            Whether each rank brings rows of its own. They are trained on as one set.
+            Whether each rank passes its own rows. The training set is the rows of all ranks.
 
         Returns
         -------
@@ -169,16 +169,16 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         self._fit(X, y, sample_weight, shard=shard)
         return self
 
-    @available_if(trains_in_steps)  # type: ignore[untyped-decorator]
+    @available_if(has_partial_fit)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> "MLPClassifier":
-        """Go on with one epoch over these samples.
+        """Continue training with one epoch over these samples.
 
         Parameters
         ----------
         X, y, sample_weight
-            As `fit`.
+            As in `fit`.
         classes : array-like, shape (classes,)
-            All labels of all calls; needed in the first one.
+            All labels of all calls; required in the first call.
         """
         if self.class_weight == "balanced":
             raise ValueError("class_weight='balanced' is not supported for partial_fit; give a dict of weights")
@@ -189,18 +189,18 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         return self
 
     def predict(self, X: Any) -> Array:
-        """The predicted labels, shape (n,), or (n, classes) of 0 and 1; computed on this rank alone."""
+        """Return the predicted labels, shape (n,), or (n, classes) of 0 and 1; computed on this rank alone."""
         outputs = self._outputs(X)
         labels: Array = self._label_binarizer.inverse_transform(outputs.ravel() if self.n_outputs_ == 1 else outputs)
         return labels
 
     def predict_proba(self, X: Any) -> Array:
-        """The probability of each class, shape (n, classes), in the order of ``classes_``."""
+        """Return the probability of each class, shape (n, classes), in the order of ``classes_``."""
         outputs = self._outputs(X)
         return np.hstack([1 - outputs, outputs]) if self.n_outputs_ == 1 else outputs
 
     def predict_log_proba(self, X: Any) -> Array:
-        """The logarithm of `predict_proba`."""
+        """Return the logarithm of `predict_proba`."""
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(self.predict_proba(X)))
 
@@ -232,19 +232,19 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
             codes = np.searchsorted(self.classes_, y)
             return codes if len(self.classes_) > 2 else codes[:, None]
 
-    def _weights_of(self, y: Array, sample_weight: Any, shard: bool, world: World) -> Any:
+    def _sample_weights(self, y: Array, sample_weight: Any, shard: bool, world: World) -> Any:
         if self.class_weight is None:
             return sample_weight
         if self._label_binarizer.y_type_.startswith("multilabel"):
-            raise ValueError("class_weight is for one label a sample; weigh samples of several with sample_weight")
+            raise ValueError("class_weight needs one label per sample; with several labels use sample_weight")
         codes = y.reshape(-1).astype(np.intp)
-        of_classes = weights_of_classes(self.class_weight, self.classes_.tolist(), codes, world if shard else None)
-        return of_classes[codes] if sample_weight is None else of_classes[codes] * sample_weight
+        weights = weights_of_classes(self.class_weight, self.classes_.tolist(), codes, world if shard else None)[codes]
+        return weights if sample_weight is None else weights * sample_weight
 
-    def _outputs_for(self, outputs: int) -> tuple[int, str, str]:
+    def _output_layer(self, outputs: int) -> tuple[int, str, str]:
         if self._label_binarizer.y_type_ == "multiclass":
             return len(self.classes_), "softmax", "cross-entropy"
         return outputs, "logistic", "binary-cross-entropy"
 
-    def _stratifies(self) -> bool:
+    def _is_stratified(self) -> bool:
         return bool(self.n_outputs_ == 1)

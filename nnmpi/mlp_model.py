@@ -1,4 +1,4 @@
-"""A fitted estimator as a model file, which `nnmpi.load` and the commands read."""
+"""A fitted estimator as the model that goes into a file for `nnmpi.load` and the commands."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ from nnmpi.files.model import Model, Recipe
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.arrays import Array
 
-LOSSES = {"half-squared-error": "mse"}  # what a model file calls those that it does not know
+LOSS_NAMES = {"half-squared-error": "mse"}  # losses that have another name in a model file
 
 
 def model_of(architecture: Architecture, parameters: Array, classes: npt.NDArray[Any] | None) -> Model:
-    """The model of a network with these `classes`, which may be labels, or of numbers; its samples are not scaled.
+    """Return the model of a network for these classes or labels, or for numbers if None. Samples are not scaled.
 
     Raises
     ------
     ValueError
-        If a model file cannot hold it: labels that are neither text nor whole numbers, one class only, and the Poisson
-        loss.
+        If a model file cannot hold it: labels that are neither text nor whole numbers nor booleans, one class only, or
+        the Poisson loss.
     """
     outputs = architecture.sizes[-1]
     if architecture.loss == "poisson":
@@ -36,17 +36,17 @@ def model_of(architecture: Architecture, parameters: Array, classes: npt.NDArray
             raise ValueError("a model file cannot hold a network for one class only: use pickle or joblib")
         labels = classes.astype(str) if classes.dtype == object else classes
         if not (is_whole(labels) or labels.dtype.kind in "bU"):
-            raise ValueError(f"a model file can hold labels that are text or whole numbers, not {classes.dtype}")
+            raise ValueError(f"a model file can hold labels of text, whole numbers or booleans, not {classes.dtype}")
         targets = Targets("binary" if outputs == 1 else "one-hot", as_labels(labels), outputs)
-    of_file = Architecture(
+    file_architecture = Architecture(
         architecture.sizes,
         architecture.activation,
         architecture.output_activation,
-        LOSSES.get(architecture.loss, architecture.loss),
+        LOSS_NAMES.get(architecture.loss, architecture.loss),
         architecture.dtype,
     )
     features = architecture.sizes[0]
     identity = Scaler(np.zeros(features), np.ones(features))
-    of_targets = Scaler(np.zeros(outputs), np.ones(outputs)) if targets.task == "regression" else None
-    recipe = Recipe("arrays", test_fraction=0.2, seed=0, stratify=False)  # nothing of it is known
-    return Model(of_file, parameters, identity, of_targets, targets, recipe)
+    target_scaler = Scaler(np.zeros(outputs), np.ones(outputs)) if targets.task == "regression" else None
+    recipe = Recipe("arrays", test_fraction=0.2, seed=0, stratify=False)  # placeholders: the origin is not known
+    return Model(file_architecture, parameters, identity, target_scaler, targets, recipe)

@@ -1,4 +1,4 @@
-"""The parameters of both estimators: what they may be, what they make of a fit, and what is said at its end."""
+"""The parameters of both estimators: allowed values, the settings of a fit, and the warnings at its end."""
 
 import warnings
 from numbers import Integral, Real
@@ -43,12 +43,12 @@ CONSTRAINTS: dict[str, Any] = {
 
 
 def check(solver: Any, hidden: list[int]) -> None:
-    """Refuse what scikit-learn's constraints cannot say.
+    """Check what scikit-learn's constraints cannot express.
 
     Raises
     ------
     ValueError
-        For the solver lbfgs, and for layers without units.
+        If the solver is lbfgs, or a layer has no units.
     """
     if solver == "lbfgs":
         raise ValueError(
@@ -58,33 +58,33 @@ def check(solver: Any, hidden: list[int]) -> None:
         raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
 
 
-def trains_in_steps(estimator: Any) -> bool:
-    """Whether there is a ``partial_fit``; if not, says why."""
+def has_partial_fit(estimator: Any) -> bool:
+    """Return True if the estimator has ``partial_fit``; else raise an ``AttributeError`` with the reason."""
     if estimator.solver not in ("sgd", "adam"):
         raise AttributeError(f"partial_fit is only available with the solvers sgd and adam, not {estimator.solver}")
     return True
 
 
 def settings_of(estimator: Any, samples: int, incremental: bool, seed: int) -> FitSettings:
-    """The settings of a fit to so many samples."""
+    """Return the settings of a fit; `samples` is the number of samples."""
     batch_size = min(200, samples) if estimator.batch_size == "auto" else estimator.batch_size
     if batch_size > samples:
         warnings.warn(
             f"batch_size is {batch_size}, larger than the sample size {samples}. It is going to be clipped",
             stacklevel=4,
         )
-    special: dict[str, Any] = {
+    converted: dict[str, Any] = {
         "l2": float(estimator.alpha),
         "batch_size": int(min(batch_size, samples)),
         "max_iter": 1 if incremental else estimator.max_iter,
         "seed": seed,
     }
-    names = FitSettings.__dataclass_fields__.keys() - special.keys()
-    return FitSettings(**special, **{name: getattr(estimator, name) for name in names})
+    names = FitSettings.__dataclass_fields__.keys() - converted.keys()
+    return FitSettings(**converted, **{name: getattr(estimator, name) for name in names})
 
 
 def warn_of_end(state: FitState, estimator: Any, incremental: bool) -> None:
-    """Warn where a fit ended otherwise than by convergence."""
+    """Warn if a fit did not end by convergence."""
     if state.end == "stopped":
         warnings.warn("Training interrupted by user.", stacklevel=5)
     elif state.end == "diverged":

@@ -1,4 +1,4 @@
-"""`MLPRegressor`: scikit-learn's regressor of this name, trained on all ranks of a job."""
+"""`MLPRegressor`: a regressor like scikit-learn's, trained on all ranks of a job."""
 
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from nnmpi.mlp_parameters import CONSTRAINTS, trains_in_steps
+from nnmpi.mlp_parameters import CONSTRAINTS, has_partial_fit
 from nnmpi.mpi.world import World
 from nnmpi.multilayer import MultilayerPerceptron
 
@@ -18,82 +18,82 @@ Array = npt.NDArray[Any]
 
 
 class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
-    """A multilayer perceptron for numbers, as scikit-learn's ``MLPRegressor``, on any number of ranks.
+    """A multilayer perceptron for numbers, like scikit-learn's ``MLPRegressor``, on any number of ranks.
 
-    See `MLPClassifier` for what it has in common with scikit-learn and what ranks do.
+    See `MLPClassifier` for the results compared with scikit-learn's and for the calls on several ranks.
 
     Parameters
     ----------
     loss : {"squared_error", "poisson"}, default="squared_error"
-        What is minimized: half the squared error, or half the Poisson deviance of exponential outputs.
+        Loss to minimize: half the squared error, or half the Poisson deviance, with exponential outputs.
     hidden_layer_sizes : array-like, default=(100,)
         Units of each hidden layer.
     activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
-        Of the hidden layers.
+        Activation of the hidden layers.
     solver : {"adam", "sgd"}, default="adam"
-        How a gradient changes the weights. ``lbfgs`` is not available.
+        Optimizer. ``lbfgs`` is not available.
     alpha : float, default=0.0001
-        Strength of the L2 penalty, ``½ alpha ‖W‖²`` divided by the size of a batch.
+        Strength of the L2 penalty ``½ alpha ‖W‖²``, which is divided by the batch size.
     batch_size : int or "auto", default="auto"
-        Samples of a step over all ranks; "auto" is ``min(200, n)``.
+        Samples per step, over all ranks; "auto" is ``min(200, n)``.
     learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-        Schedule of sgd.
+        Learning-rate schedule of sgd.
     learning_rate_init : float, default=0.001
         Initial learning rate.
     power_t : float, default=0.5
         Exponent of "invscaling".
     max_iter : int, default=200
-        Epochs at most.
+        Largest number of epochs.
     shuffle : bool, default=True
-        Whether each epoch draws a new order.
+        Whether each epoch draws a new order of the samples.
     random_state : int, RandomState or None, default=None
-        What initial weights, orders and splits are drawn from. With an int they are those of scikit-learn.
+        Source of initial weights, orders and splits. With an int they are the same as in scikit-learn.
     tol : float, default=1e-4
-        What an epoch must improve the loss, or the validation score, by to count.
+        Smallest improvement of the loss, or of the validation score, that counts.
     verbose : bool, default=False
         Print a line for each epoch, on rank 0.
     warm_start : bool, default=False
-        Go on from the weights of the last fit.
+        Start from the weights of the last fit.
     momentum : float, default=0.9
-        Of sgd.
+        Momentum of sgd.
     nesterovs_momentum : bool, default=True
-        Look ahead with the momentum.
+        Whether sgd uses Nesterov's momentum.
     early_stopping : bool, default=False
-        Watch the score of a part that is not trained on, and keep the best weights.
+        Watch the score of a validation part, which is not trained on, and keep the best weights.
     validation_fraction : float, default=0.1
-        Share of that part.
+        Fraction of the samples in the validation part.
     beta_1, beta_2, epsilon : float, default=0.9, 0.999, 1e-8
-        Of adam.
+        Constants of adam.
     n_iter_no_change : int, default=10
-        Stop after so many epochs without improvement.
+        Epochs in a row that may bring no improvement; one more ends the fit.
     max_fun : int, default=15000
-        Of lbfgs; accepted and ignored.
+        Accepted and ignored: it belongs to lbfgs.
     dropout : float, default=0.0
-        Share of the hidden outputs that training drops.
+        Fraction of the hidden outputs that training drops.
     deterministic : bool, default=False
-        The same bits on any number of ranks up to eight.
+        Get the same bits on any number of ranks up to eight.
     dtype : {"float32", "float64"} or None, default=None
-        Precision of all arithmetic; None is that of the samples.
+        Precision of all arithmetic; None is the precision of the samples.
     comm : mpi4py.MPI.Comm or None, default=None
-        The ranks that fit; None is all ranks of the job.
+        Communicator of the ranks that fit; None is all ranks of the job.
     n_jobs : int or None, default=None
-        In a process that no launcher started: how many ranks below it fit, -1 is one a core. They stay for the next
-        fit and end with the process. None is 1.
+        Number of ranks that this process starts to fit on; -1 is one per core, None is 1. They stay for the next fit
+        and end with the process. Ignored with `comm`, and in a process that a launcher started.
 
     Attributes
     ----------
     coefs_, intercepts_ : list of array
         Weights, shape (fan_in, fan_out), and biases, shape (fan_out,), of each layer.
     loss_curve_ : list of float
-        The loss of each epoch; ``loss_`` is the last one and ``best_loss_`` the least.
+        The loss of each epoch; ``loss_`` is the last one and ``best_loss_`` the smallest.
     validation_scores_ : list of float or None
         With early stopping, the score of each epoch; ``best_validation_score_`` is the largest.
     n_iter_, t_ : int
-        Epochs of the last fit, and samples seen in all.
+        Epochs of the last fit, and samples trained on so far, each counted once per epoch.
     n_layers_, n_outputs_, out_activation_
-        Layers with that of the features, outputs, and their activation.
+        Number of layers including the input, number of outputs, and activation of the outputs.
     n_features_in_, feature_names_in_
-        Features of a sample, and their names where they came with names.
+        Number of features of a sample, and their names if the samples have names.
 
     Raises
     ------
@@ -150,7 +150,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         y : array-like, shape (n,) or (n, outputs)
         sample_weight : array-like, shape (n,), optional
         shard : bool
-            Whether each rank brings rows of its own. They are trained on as one set.
+            Whether each rank passes its own rows. The training set is the rows of all ranks.
 
         Returns
         -------
@@ -159,14 +159,14 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         self._fit(X, y, sample_weight, shard=shard)
         return self
 
-    @available_if(trains_in_steps)  # type: ignore[untyped-decorator]
+    @available_if(has_partial_fit)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPRegressor":
-        """Go on with one epoch over these samples; the parameters are those of `fit`."""
+        """Continue training with one epoch over these samples; the parameters are as in `fit`."""
         self._fit(X, y, sample_weight, incremental=True)
         return self
 
     def predict(self, X: Any) -> Array:
-        """The predicted numbers, shape (n,) or (n, outputs); computed on this rank alone."""
+        """Return the predicted numbers, shape (n,) or (n, outputs); computed on this rank alone."""
         outputs = self._outputs(X)
         return outputs[:, 0] if self.n_outputs_ == 1 else outputs
 
@@ -186,7 +186,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
         return y if y.ndim > 1 else y[:, None]
 
-    def _outputs_for(self, outputs: int) -> tuple[int, str, str]:
+    def _output_layer(self, outputs: int) -> tuple[int, str, str]:
         if self.loss == "poisson":
             return outputs, "exp", "poisson"
         return outputs, "identity", "half-squared-error"

@@ -1,4 +1,4 @@
-"""What both estimators share: from scikit-learn's parameters and arrays to a fit, and back to its attributes."""
+"""The code that both estimators share: from scikit-learn's parameters and arrays to a fit, and to its attributes."""
 
 import os
 from collections.abc import Iterator
@@ -30,14 +30,14 @@ from nnmpi.training.fit_together import check_same, limited_threads, on_all_rank
 
 Array = npt.NDArray[Any]
 
-OUR_NAMES = {"logistic": "sigmoid"}  # of activations; the others have the same
+NNMPI_NAMES = {"logistic": "sigmoid"}  # activations that have another name in nnmpi
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
 
 
 class Optimizer(NamedTuple):
-    """What `partial_fit` goes on from, besides the weights."""
+    """The state that `partial_fit` continues from, besides the weights."""
 
     state: Array
     learning_rate: float
@@ -55,7 +55,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         return tags
 
     def __sklearn_clone__(self) -> Any:
-        """A clone with the same communicator, which cannot be copied."""
+        """Return a clone with the same communicator, which cannot be copied."""
         comm, self.comm = self.comm, None
         try:
             clone = super().__sklearn_clone__()
@@ -68,38 +68,38 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         return {**super().__getstate__(), "comm": None}  # a communicator cannot be pickled
 
     def _validated(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
-        """Checked samples and targets."""
+        """Return the samples and targets, checked."""
         raise NotImplementedError
 
     def _encode(self, y: Array, incremental: bool, shard: bool, world: World) -> Array:
-        """Class codes, shape (n,), of several classes; else what the outputs are to be, shape (n, outputs)."""
+        """Return the targets: class codes, shape (n,), of three or more classes; else values, shape (n, outputs)."""
         raise NotImplementedError
 
-    def _weights_of(self, y: Array, sample_weight: Any, shard: bool, world: World) -> Any:
+    def _sample_weights(self, y: Array, sample_weight: Any, shard: bool, world: World) -> Any:
         return sample_weight
 
-    def _outputs_for(self, outputs: int) -> tuple[int, str, str]:
-        """The number of outputs, scikit-learn's output activation, and the loss."""
+    def _output_layer(self, outputs: int) -> tuple[int, str, str]:
+        """Return the number of outputs, scikit-learn's name of their activation, and the loss."""
         raise NotImplementedError
 
-    def _stratifies(self) -> bool:
+    def _is_stratified(self) -> bool:
         return False
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool = False, shard: bool = False) -> None:
-        with self._ranks_below() as pool, open_world(self.comm) as world:
+        with self._rank_pool() as pool, open_world(self.comm) as world:
             shard = shard and world.size > 1
             with on_all_ranks(world):
-                self._check(incremental)
+                self._check_parameters(incremental)
                 first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
                 X, y = self._validated(X, y, reset=first)
                 if sample_weight is not None:
                     sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
             y = self._encode(y, incremental, shard, world)
-            weights = self._weights_of(y, sample_weight, shard, world)
+            weights = self._sample_weights(y, sample_weight, shard, world)
             random = same_random_state(self.random_state, world)
             with on_all_ranks(world):
                 x = dense(X, self.dtype, partial(pool.arrays.new, "x") if pool else np.empty)
-                state = self._state(x, y, random, first, incremental)
+                state = self._fit_state(x, y, random, first, incremental)
                 seed = int(random.randint(1 << 31)) if self.dropout or shard else 0
                 training, validation = self._split(y, random)
             y = y.astype(x.dtype) if y.ndim > 1 else y
@@ -112,17 +112,17 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             settings = settings_of(self, count, incremental, seed)
             check_same("parameters", [state.parameters, np.frombuffer(repr(settings).encode(), np.uint8)], world)
             if pool:
-                if x is X:  # else it was made where the ranks find it
+                if x is X:  # otherwise `dense` has made it in the memory of the pool
                     pool.arrays.put("x", x)
                 fit_below(pool, settings, samples, state, random, print_epoch if self.verbose else None)
             else:
                 with limited_threads(self.deterministic, world):
                     self._run(settings, samples, state, random, world)
-        self._take(state, incremental)
+        self._set_fitted(state, incremental)
 
     @contextmanager
-    def _ranks_below(self) -> Iterator[RankPool | None]:
-        """The ranks that ``n_jobs`` asks for; None under a launcher, or where this process is to fit alone."""
+    def _rank_pool(self) -> Iterator[RankPool | None]:
+        """Yield the ranks that ``n_jobs`` asks for, or None if this process fits alone or under a launcher."""
         ranks = available() if self.n_jobs == -1 else self.n_jobs
         if not isinstance(ranks, int) or ranks < 2 or self.comm is not None or may_have_others():
             yield None
@@ -134,7 +134,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             finally:
                 pool.arrays.clear()
 
-    def _check(self, incremental: bool) -> None:
+    def _check_parameters(self, incremental: bool) -> None:
         check(self.solver, self._hidden())
         self._validate_params()
         if incremental and self.early_stopping:
@@ -145,13 +145,13 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         return list(sizes if hasattr(sizes, "__iter__") else [sizes])
 
     def _architecture(self, features: int, hidden: list[int], outputs: int, dtype: str) -> Architecture:
-        _, output_activation, loss = self._outputs_for(outputs)
-        activations = [OUR_NAMES.get(name, name) for name in (self.activation, output_activation)]
+        _, output_activation, loss = self._output_layer(outputs)
+        activations = [NNMPI_NAMES.get(name, name) for name in (self.activation, output_activation)]
         return Architecture((features, *map(int, hidden), outputs), activations[0], activations[1], loss, dtype)
 
-    def _state(self, x: Array, y: Array, random: np.random.RandomState, first: bool, incremental: bool) -> FitState:
-        """What the fit starts from: scikit-learn's initial parameters, or those that are there."""
-        self.n_outputs_, activation, _ = self._outputs_for(y.shape[1] if y.ndim > 1 else 0)
+    def _fit_state(self, x: Array, y: Array, random: np.random.RandomState, first: bool, incremental: bool) -> FitState:
+        """Return the state at the start of a fit: initial parameters as in scikit-learn, or those of the last fit."""
+        self.n_outputs_, activation, _ = self._output_layer(y.shape[1] if y.ndim > 1 else 0)
         architecture = self._architecture(x.shape[1], self._hidden(), self.n_outputs_, x.dtype.name)
         if not first:
             state = FitState(
@@ -178,11 +178,11 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         return state
 
     def _split(self, y: Array, random: np.random.RandomState) -> tuple[Array, Array | None]:
-        """The rows to train on, and those to validate on: as scikit-learn draws them."""
+        """Return the rows to train on and the rows to validate on, drawn as in scikit-learn."""
         rows = np.arange(len(y))
         if not self.early_stopping:
             return rows, None
-        stratify = y.astype(bool) if self._stratifies() else None
+        stratify = y.astype(bool) if self._is_stratified() else None
         training, validation = train_test_split(
             rows, random_state=random, test_size=self.validation_fraction, stratify=stratify
         )
@@ -195,18 +195,18 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
     def _run(
         self, settings: FitSettings, samples: Samples, state: FitState, random: np.random.RandomState, world: World
     ) -> None:
-        """The fit itself, on this rank."""
+        """Fit on this rank, together with the other ranks of `world`."""
         try:
             for _ in fit(settings, samples, state, random, world):
                 if self.verbose and world.rank == 0:
                     print_epoch(state)
         except KeyboardInterrupt:
-            if world.size > 1:  # the others wait in the middle of a step
+            if world.size > 1:  # the other ranks are in the middle of a step
                 raise
             state.end = "stopped"
 
-    def _take(self, state: FitState, incremental: bool) -> None:
-        """Make the end of a fit this estimator's attributes, and say what is wrong with it."""
+    def _set_fitted(self, state: FitState, incremental: bool) -> None:
+        """Set the attributes of the estimator from the end of a fit. Raise or warn if the fit did not succeed."""
         layers = state.architecture.views(state.parameters if state.best is None else state.best)
         self.coefs_ = [layer[1:].copy() for layer in layers]
         self.intercepts_ = [layer[0].copy() for layer in layers]
@@ -223,16 +223,16 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             raise ValueError(NOT_FINITE)
         warn_of_end(state, self, incremental)
 
-    # predictions, which are this rank's own
+    # predictions, which need no other rank
 
     def _outputs(self, X: Any) -> Array:
-        """The network's outputs, shape (n, outputs)."""
+        """Return the outputs of the network, shape (n, outputs)."""
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", reset=False)
         return outputs_of(*self._network(), X)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted network to `path`, for `nnmpi.load` and the commands; the samples it takes are as in `fit`.
+        """Write the fitted network to `path`, for `nnmpi.load` and the commands; it takes the same features as `fit`.
 
         Raises
         ------
@@ -243,7 +243,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         write_model(Path(path), model_of(*self._network(), getattr(self, "classes_", None)), sync=True)
 
     def _network(self) -> tuple[Architecture, Array]:
-        """The shape of the fitted network, and its parameters in one vector."""
+        """Return the architecture of the fitted network, and its parameters in one vector."""
         hidden = [layer.shape[1] for layer in self.coefs_[:-1]]
         dtype = self.coefs_[0].dtype.name
         architecture = self._architecture(self.coefs_[0].shape[0], hidden, self.n_outputs_, dtype)

@@ -1,4 +1,4 @@
-"""A setting of a run: its flag, how its text is read and shown, and what is allowed."""
+"""A setting of a run: its flag, its allowed values, and the functions that parse and show it."""
 
 import csv
 import math
@@ -51,7 +51,7 @@ def parse_interval(text: str) -> tuple[int, str]:
 
 
 def is_interval(text: str) -> bool:
-    """Whether `parse_interval` can read it."""
+    """Return whether `parse_interval` can read `text`."""
     try:
         return bool(parse_interval(text))
     except ValueError:
@@ -59,7 +59,7 @@ def is_interval(text: str) -> bool:
 
 
 def is_compression(value: Any) -> bool:
-    """Whether gradients can be compressed so; see `nnmpi.reduction.compress`."""
+    """Return whether `value` names a compression of gradients; see `nnmpi.reduction.compress`."""
     return isinstance(value, str) and re.fullmatch(r"none|fp16|bf16|powersgd:[1-9]\d{0,3}", value) is not None
 
 
@@ -67,7 +67,7 @@ COLUMN_NAMES = "names of columns, each at most once, separated by commas"
 
 
 def are_different(names: Any) -> bool:
-    """Whether these are texts, none of them twice."""
+    """Return whether all `names` are texts and no two are equal."""
     return all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
 
 
@@ -81,28 +81,28 @@ def setting(
     parse: Callable[[str], Any] | None = None,
     free: bool = False,
 ) -> Any:
-    """A field of `Config`: its flag's help, what is allowed in words and as a check, and how its text is read.
+    """Return a field of `Config`: the help of its flag, its allowed values in words and as a check, and its parser.
 
-    A `free` setting may differ when a run is resumed.
+    A `free` setting may change when a run is resumed.
     """
     metadata = {"help": help, "allowed": allowed, "check": check, "choices": choices, "parse": parse, "free": free}
     return field(default=default, metadata=metadata)
 
 
 def whole(low: int) -> tuple[str, Check]:
-    """What is allowed, in words and as a check: whole numbers."""
+    """Return the allowed whole numbers, in words and as a check."""
     return f"whole numbers from {low}", lambda v: isinstance(v, int) and v >= low
 
 
 def number(low: float, high: float = math.inf, *, open_low: bool = False) -> tuple[str, Check]:
-    """What is allowed, in words and as a check: numbers."""
+    """Return the allowed numbers, in words and as a check."""
     text = f"numbers {'above' if open_low else 'from'} {low:g}"
     text += f" up to, not including, {high:g}" if high < math.inf else ""
     return text, lambda v: isinstance(v, int | float) and (low < v if open_low else low <= v) and v < high
 
 
 def shown(value: Any) -> str:
-    """A setting as it is written on the command line."""
+    """Return a setting as written on the command line."""
     if isinstance(value, tuple | list):
         return ",".join(str(v) for v in value) or "none"
     if value is None:

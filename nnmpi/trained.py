@@ -1,4 +1,4 @@
-"""A trained network, used with NumPy alone: no MPI, no scikit-learn."""
+"""A trained network that predicts with NumPy only: no MPI, no scikit-learn."""
 
 import os
 from pathlib import Path
@@ -16,20 +16,20 @@ from nnmpi.nn.predict import CHUNK, in_float64
 
 
 class TrainedNetwork:
-    """A network that was trained, with the scaling of its features and the labels of its classes.
+    """A trained network, with the scaling of its features and the labels of its classes.
 
-    It predicts in float64, whatever it was trained in.
+    It predicts in float64, also if it was trained in float32.
 
     Attributes
     ----------
     classes : array, shape (classes,), or None
-        The class labels in the order of the columns of `predict_proba`; None where there are no classes.
+        The class labels in the order of the columns of `predict_proba`; None if there are no classes.
     labels : tuple of str
-        What the columns are called of a network for labels of which a sample may have several; else empty.
+        The names of the labels if a sample may have several; else empty.
     n_features : int
-        How many features a sample has, before categories and dates become features of their own.
+        The number of features of a sample, before categories and dates are encoded.
     columns : tuple of str or None
-        The columns that a network takes that was trained on a table.
+        The columns of the table that the network was trained on; None for an array.
     architecture : Architecture
         Layer sizes, activations, loss and dtype.
     parameters : array
@@ -48,20 +48,20 @@ class TrainedNetwork:
         self._network = in_float64(model.architecture, model.parameters, CHUNK)
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
-        """The predicted classes, shape (n,), or numbers, shape (n,) or (n, outputs), in the units of the targets.
+        """Return the predicted classes, shape (n,), or numbers in the units of the targets, shape (n,) or (n, outputs).
 
-        Of labels: 1 where the probability is above ½, else 0; shape (n, labels).
+        For labels: 1 if the probability is above ½, else 0; shape (n, labels).
 
         Parameters
         ----------
         X : array-like, shape (n, features)
-            Raw features, as in training; images may keep their shape (n, height, width). Of a network that was trained
-            on a table, a pandas or Polars frame with its `columns`, in any order.
+            Raw features, as in training. Images may keep their shape (n, height, width). For a network that was trained
+            on a table: a pandas or Polars frame with its `columns`, in any order.
 
         Raises
         ------
         ValueError
-            If `X` has another number of features, or holds numbers that are not finite.
+            If `X` has another number of features, or contains numbers that are not finite.
         """
         logits, outputs = self._outputs(X)
         codes = self._model.targets.decided(logits.T)
@@ -74,12 +74,12 @@ class TrainedNetwork:
         return numbers if numbers.shape[1] > 1 else numbers[:, 0]
 
     def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.floating]:
-        """The probability of each class, shape (n, classes), in the order of `classes`, or of each of the `labels`.
+        """Return the probability of each class, in the order of `classes`, or of each label; shape (n, classes).
 
         Raises
         ------
         ValueError
-            As `predict`; and if the network has no probabilities: a regression, or classes with identity outputs.
+            As in `predict`; and if the network has no probabilities: a regression, or classes with identity outputs.
         """
         if self._model.targets.task == "regression" or self.architecture.output_activation == "identity":
             raise ValueError(f"a network with {self.architecture.output_activation} outputs has no probabilities")
@@ -87,7 +87,7 @@ class TrainedNetwork:
         return outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write ``model.safetensors`` to `path`, which `nnmpi.load` and the commands read."""
+        """Write the network as ``model.safetensors`` to `path`, for `nnmpi.load` and the commands."""
         write_model(Path(path), self._model, sync=True)
 
     def export(self, path: str | os.PathLike[str]) -> None:
@@ -96,12 +96,12 @@ class TrainedNetwork:
         Parameters
         ----------
         path : path
-            It ends in ``.onnx``, or in ``.skops`` or ``.joblib`` for a fitted scikit-learn pipeline.
+            Its suffix is ``.onnx``, or ``.skops`` or ``.joblib`` for a fitted scikit-learn pipeline.
 
         Raises
         ------
         InputError
-            If it has another ending, or what the format needs is not installed.
+            If the suffix is another one, or a module that the format needs is not installed.
         """
         from nnmpi.export import check_format, check_needed, exported
 
@@ -110,7 +110,7 @@ class TrainedNetwork:
         write_whole(Path(path), exported(self._model, Path(path).suffix))
 
     def _rows(self, X: Any) -> npt.NDArray[Any]:
-        """The samples of `X` as numbers, shape (n, n_features)."""
+        """Return the samples of `X` as numbers, shape (n, n_features)."""
         encoding = self._model.scaler if isinstance(self._model.scaler, Encoding) else None
         if encoding and is_frame(X):
             source = frame_source(X, Request("X", targets=False, known=encoding.columns))
@@ -123,7 +123,7 @@ class TrainedNetwork:
         return samples.reshape(len(samples), -1) if samples.ndim > 2 else samples
 
     def _outputs(self, X: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """The logits and the outputs of all samples, shape (n, outputs) each."""
+        """Return the logits and the outputs of all samples, shape (n, outputs) each."""
         samples = self._rows(X)
         if samples.ndim != 2 or samples.shape[1] != self.n_features:
             raise ValueError(f"X has shape {samples.shape}; this network takes (samples, {self.n_features})")
@@ -141,16 +141,16 @@ class TrainedNetwork:
                         feature = self._model.scaler.numbers[feature]
                     value = samples[start + row, feature]
                     raise ValueError(
-                        f"X[{start + row}, {feature}] is {value}, which {rows.dtype} cannot hold when scaled"
+                        f"X[{start + row}, {feature}] is {value}, which is not finite in {rows.dtype} after scaling"
                     )
-                wide = rows.T.astype(np.float64)
-                logits[start : start + len(raw)] = self._network.forward(self._network.bind([wide]))[0].T
-                outputs[start : start + len(raw)] = self._network.predict(wide).T
+                inputs = rows.T.astype(np.float64)
+                logits[start : start + len(raw)] = self._network.forward(self._network.bind([inputs]))[0].T
+                outputs[start : start + len(raw)] = self._network.predict(inputs).T
         return logits, outputs
 
 
 def load(path: str | os.PathLike[str]) -> TrainedNetwork:
-    """A trained network from a run's directory or its ``model.safetensors``.
+    """Load a trained network from the directory of a run or its ``model.safetensors``.
 
     Raises
     ------

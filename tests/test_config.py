@@ -105,7 +105,7 @@ def test_output_activation_that_does_not_go_with_the_loss_is_refused(loss, outpu
         Config(loss=loss, output_activation=output)
     allowed = ", ".join(LOSSES[loss])
     assert str(refused.value) == (
-        f"--output-activation {output} does not go with --loss {loss}; allowed are auto, {allowed}"
+        f"--output-activation {output} cannot be combined with --loss {loss}; allowed are auto, {allowed}"
     )
 
 
@@ -203,7 +203,7 @@ def test_flag_is_the_name_with_dashes():
 
 
 def test_buckets_do_not_go_with_deterministic():
-    with pytest.raises(InputError, match=r"^--bucket-mb 2 does not go with --deterministic"):
+    with pytest.raises(InputError, match=r"^--bucket-mb 2 cannot be combined with --deterministic"):
         Config(deterministic=True, bucket_mb=2)
     assert Config(deterministic=True, bucket_mb=0).deterministic
 
@@ -213,6 +213,6 @@ def test_buckets_do_not_go_with_deterministic():
 def test_compressed_gradients_do_not_go_with_exact_ones(compress, name, value):
     with pytest.raises(InputError) as refused:
         Config(compress=compress, **{name: value})
-    assert str(refused.value).startswith(f"--compress {compress} does not go with {flag_of(name)}")
+    assert str(refused.value).startswith(f"--compress {compress} cannot be combined with {flag_of(name)}")
     assert "\n" not in str(refused.value)
     assert Config(compress="none", **{name: value}).compress is None

@@ -237,7 +237,7 @@ def test_bad_input_gets_one_line(case: tuple[Any, dict[str, Any], str]) -> None:
 
 @pytest.mark.parametrize("loss", ["mse", "cross-entropy"])
 def test_other_losses_are_refused(loss: str) -> None:
-    with pytest.raises(InputError, match="does not go with --task multilabel; allowed are auto, binary-cross-entropy"):
+    with pytest.raises(InputError, match="cannot be combined with --task multilabel; allowed are auto, binary-cross"):
         Config(task="multilabel", loss=loss)
 
 

@@ -168,7 +168,7 @@ def test_scores_in_config_are_those_of_scikit_learn(train: Train) -> None:
         ({"monitor": "validation_mae", "early_stopping": 2}, "does not go with the targets"),
         ({"monitor": "roc_auc", "early_stopping": 2}, "allowed are validation_ with loss or the name of a metric"),
         ({"monitor": "validation_auc", "early_stopping": 2}, "validation_ followed by one of loss, accuracy"),
-        ({"validation_data": "iris", "validation_fraction": 0.2}, "do not go together"),
+        ({"validation_data": "iris", "validation_fraction": 0.2}, "cannot be combined"),
     ],
 )
 def test_settings_that_do_not_go_together(settings: dict[str, object], words: str) -> None:

@@ -1,6 +1,7 @@
-"""A trained network as a file that other programs run: an ONNX graph, or a fitted scikit-learn pipeline.
+"""A trained network as a file for other programs: an ONNX graph, or a fitted scikit-learn pipeline.
 
-The scaler of the features, or the encoding of a table, is inside, and so are the units of the targets: raw rows go in.
+The file takes raw rows and predicts in the units of the targets. It includes the scaler of the features, or the
+encoding of a table, and the scaler of the targets.
 """
 
 import importlib
@@ -10,7 +11,7 @@ from nnmpi.data.table import Encoding
 from nnmpi.errors import InputError
 from nnmpi.files.model import Model
 
-# suffix → the modules that writing needs, those that only a check needs, and the extra that brings both
+# suffix → the modules that writing needs, the modules that only a check needs, and the extra that installs both
 FORMATS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
     ".onnx": (("onnx",), ("onnxruntime",), "onnx"),
     ".skops": (("skops.io",), (), "skops"),
@@ -19,7 +20,7 @@ FORMATS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
 
 
 def check_format(path: Path) -> None:
-    """Refuse a file whose name ends in none of `FORMATS`.
+    """Refuse a file whose suffix is not one of `FORMATS`.
 
     Raises
     ------
@@ -30,28 +31,28 @@ def check_format(path: Path) -> None:
 
 
 def check_needed(path: Path, model: Model, check: bool = False) -> None:
-    """Refuse to write the file at `path`, or to check it, without the modules that this needs.
+    """Refuse to write the file at `path`, or to check it, if a module that this needs is missing.
 
     Raises
     ------
     InputError
-        That names the extra.
+        With the name of the extra to install.
     """
     writing, checking, extra = FORMATS[path.suffix]
-    frames = ("pandas",) if path.suffix != ".onnx" and isinstance(model.scaler, Encoding) else ()
-    for module in (*writing, *frames, *(checking if check else ())):
+    for_tables = ("pandas",) if path.suffix != ".onnx" and isinstance(model.scaler, Encoding) else ()
+    for module in (*writing, *for_tables, *(checking if check else ())):
         try:
             importlib.import_module(module)
         except ImportError as error:
-            what = f"--check of {path}" if module in checking else str(path)
+            purpose = f"--check of {path}" if module in checking else str(path)
             raise InputError(
-                f"{what} needs {module.partition('.')[0]}, which cannot be imported ({error}): "
+                f"{purpose} needs {module.partition('.')[0]}, which cannot be imported ({error}): "
                 f"pip install 'nnmpi[{extra}]'"
             ) from None
 
 
 def exported(model: Model, suffix: str) -> bytes:
-    """The bytes of the file of `model` in the format of this `suffix`, one of `FORMATS`.
+    """Return the bytes of the file for `model`; `suffix`, one of `FORMATS`, is the format.
 
     Raises
     ------

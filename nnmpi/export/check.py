@@ -1,4 +1,4 @@
-"""Runs an exported file, and compares what it predicts with what nnmpi does."""
+"""Compare the predictions of an exported file with those of nnmpi."""
 
 import io
 from collections.abc import Callable
@@ -11,20 +11,20 @@ from nnmpi.data.table import Encoding
 from nnmpi.files.model import Model
 
 Array = npt.NDArray[Any]
-Raw = Array | dict[str, Array]  # rows of arrays, or of a table as `raw_columns` gives them
-Predict = Callable[[Raw], tuple[Array, Array | None]]  # labels and their probabilities, if there are any, or numbers
+Raw = Array | dict[str, Array]  # rows of an array, or the columns of a table as returned by `raw_columns`
+Predict = Callable[[Raw], tuple[Array, Array | None]]  # labels and probabilities, if there are any; or numbers and None
 
 
 def runner(content: bytes, suffix: str, model: Model) -> Predict:
-    """What predicts with the file of these bytes, in the library that it is for."""
+    """Return a function that predicts with the file of this `content`, in the library for its format."""
     return _run_onnx(content, model) if suffix == ".onnx" else _run_pipeline(content, suffix, model)
 
 
 def difference(model: Model, predicted: tuple[Array, Array | None], outputs: Array, codes: Array) -> float:
-    """The largest difference of a file's predictions to the `outputs` and `codes` of nnmpi.
+    """Return the largest difference between a file's predictions and the `outputs` and `codes` of nnmpi.
 
-    It is that of probabilities, or of numbers in standard deviations of the target. Another label counts as much as the
-    probabilities of both differ.
+    Probabilities are compared directly, numbers in standard deviations of the target. A different label counts as the
+    difference between nnmpi's probabilities of the two labels, and an unknown label as infinite.
     """
     if model.targets.task == "regression":
         assert model.target_scaler
@@ -33,18 +33,19 @@ def difference(model: Model, predicted: tuple[Array, Array | None], outputs: Arr
         return _largest((predicted[0].reshape(expected.shape) - expected) / scale)
     labels, probabilities = predicted
     if model.targets.task == "multilabel":
-        of_labels = _largest((2 * outputs - 1)[labels.astype(np.bool_) != codes])
-        return float(np.maximum(of_labels, np.inf if probabilities is None else _largest(probabilities - outputs)))
+        label_difference = _largest((2 * outputs - 1)[labels.astype(np.bool_) != codes])
+        probability_difference = np.inf if probabilities is None else _largest(probabilities - outputs)
+        return float(np.maximum(label_difference, probability_difference))
     expected = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
     classes = model.targets.classes
     assert classes is not None
-    others = np.minimum(np.searchsorted(classes, labels.astype(classes.dtype)), len(classes) - 1)
-    if not (classes[others] == labels).all():
+    file_codes = np.minimum(np.searchsorted(classes, labels.astype(classes.dtype)), len(classes) - 1)
+    if not (classes[file_codes] == labels).all():
         return np.inf
     rows = np.arange(len(codes))
-    of_labels = _largest(expected[rows, codes] - expected[rows, others])
-    of_probabilities = 0.0 if probabilities is None else _largest(probabilities - expected)
-    return float(np.maximum(of_labels, of_probabilities))  # NaN if one is
+    label_difference = _largest(expected[rows, codes] - expected[rows, file_codes])
+    probability_difference = 0.0 if probabilities is None else _largest(probabilities - expected)
+    return float(np.maximum(label_difference, probability_difference))  # NaN if one of them is NaN
 
 
 def _largest(differences: Array) -> float:
@@ -59,14 +60,14 @@ def _run_onnx(content: bytes, model: Model) -> Predict:
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
     def predict(raw: Raw) -> tuple[Array, Array | None]:
-        found = session.run(None, onnx_inputs(model, raw))
-        return found[0], found[1] if len(found) > 1 else None
+        outputs = session.run(None, onnx_inputs(model, raw))
+        return outputs[0], outputs[1] if len(outputs) > 1 else None
 
     return predict
 
 
 def onnx_inputs(model: Model, raw: Raw) -> dict[str, Array]:
-    """The inputs of the graph: see `nnmpi.export.onnx_table`."""
+    """Return the inputs of the graph for these rows; see `nnmpi.export.onnx_table`."""
     if not isinstance(raw, dict):
         return {"X": raw.astype(np.float64, copy=False)}
     assert isinstance(model.scaler, Encoding)

@@ -1,4 +1,4 @@
-"""A step of a scikit-learn pipeline: columns of dates become columns of numbers."""
+"""A step of a scikit-learn pipeline that turns columns of dates into columns of numbers."""
 
 from typing import Any
 
@@ -11,26 +11,25 @@ from nnmpi.data.sources.frames import frame_source
 
 
 class DateColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Columns such as ``departure.year`` and ``departure.month`` of a pandas frame, in place of its dates.
+    """Replaces dates in a pandas frame by columns of numbers such as ``departure.year`` and ``departure.month``.
 
     Parameters
     ----------
     dates : dict
-        The names of the columns of dates and the parts that are wanted of each, of
-        `nnmpi.data.columns.DATE_PARTS`.
+        The name of each date column, and the parts to make columns of: names in `nnmpi.data.columns.DATE_PARTS`.
     others : list of str
-        The columns that stay as they are.
+        The columns that do not change.
     """
 
     def __init__(self, dates: dict[str, list[str]], others: list[str]) -> None:
         self.dates, self.others = dates, others
 
     def fit(self, X: Any, y: Any = None) -> "DateColumns":
-        """There is nothing to learn."""
+        """Do nothing: there is nothing to fit."""
         return self
 
     def transform(self, X: Any) -> Any:
-        """A frame with columns of numbers, NaN where a date is missing, and the other columns."""
+        """Return a frame with the other columns and the columns of numbers, NaN where a date is missing."""
         import pandas
 
         columns = tuple(Column(name, "number", part) for name, parts in self.dates.items() for part in parts)

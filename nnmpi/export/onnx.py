@@ -1,7 +1,7 @@
 """A trained network as an ONNX graph: from raw rows to labels and probabilities, or to numbers.
 
-Numbers are scaled in float64 and rounded once to the type of the network. Its layers are computed in float64, as nnmpi
-does when it predicts; their parameters stand in the file as they are.
+Numbers are scaled in float64 and rounded once to the dtype of the network. The layers are computed in float64, as in
+nnmpi's own predictions; the file has their parameters in the dtype of the network.
 """
 
 import json
@@ -12,28 +12,28 @@ from nnmpi.export.onnx_graph import Graph
 from nnmpi.export.onnx_table import encode
 from nnmpi.files.model import Model
 
-LARGEST = 2_000_000_000  # bytes of parameters; a protobuf message may have 2 GiB
+LARGEST = 2_000_000_000  # bytes of parameters; a protobuf message has at most 2 GiB
 
 OPERATORS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "identity": "Identity"}
 
 
 def serialized(model: Model) -> bytes:
-    """The bytes of an ONNX file.
+    """Return the bytes of an ONNX file.
 
     Raises
     ------
     InputError
-        If the model is too large for a file, or a name, category or label is no text.
+        If the model is too large for a file, or a name, category or label is not valid Unicode.
     """
     if model.parameters.nbytes > LARGEST:
         raise InputError(
-            f"an ONNX file holds parameters of up to 2 GB, the model has {model.parameters.nbytes / 1e9:.1f} GB: "
+            f"an ONNX file holds up to 2 GB of parameters, and the model has {model.parameters.nbytes / 1e9:.1f} GB: "
             "export it as .joblib"
         )
     try:
         return bytes(_graph_of(model).model(_properties(model)).SerializeToString())
     except UnicodeEncodeError as error:
-        raise InputError(f"the model holds a name, a category or a label that is no text ({error.reason})") from None
+        raise InputError(f"a name, category or label of the model is not valid Unicode ({error.reason})") from None
 
 
 def _graph_of(model: Model) -> Graph:
@@ -57,7 +57,7 @@ def _graph_of(model: Model) -> Graph:
 
 
 def _layers(graph: Graph, model: Model, h: str) -> str:
-    """From the features to the logits in float64, shape (rows, outputs)."""
+    """Add the layers, and return the logits in float64, shape (rows, outputs), for the features `h`."""
     layers = model.architecture.views(model.parameters)
     h = graph.cast(h, "float64")
     for i, layer in enumerate(layers):
@@ -69,7 +69,7 @@ def _layers(graph: Graph, model: Model, h: str) -> str:
 
 
 def _add_numbers(graph: Graph, model: Model, outputs: str) -> None:
-    """The output ``prediction``, in the units of the targets."""
+    """Add the output ``prediction``, in the units of the targets."""
     assert model.target_scaler
     scaled = graph.add("Mul", outputs, graph.constant(model.target_scaler.scale))
     numbers = graph.add("Add", scaled, graph.constant(model.target_scaler.mean))
@@ -80,7 +80,7 @@ def _add_numbers(graph: Graph, model: Model, outputs: str) -> None:
 
 
 def _add_classes(graph: Graph, model: Model, logits: str) -> None:
-    """The outputs ``label`` and, unless the network has identity outputs, ``probabilities``."""
+    """Add the outputs ``label`` and, unless the network has identity outputs, ``probabilities``."""
     classes, activation = model.targets.classes, model.architecture.output_activation
     assert classes is not None
     binary = model.targets.kind == "binary"
@@ -100,14 +100,14 @@ def _add_classes(graph: Graph, model: Model, logits: str) -> None:
 
 
 def _add_labels(graph: Graph, model: Model, logits: str) -> None:
-    """The outputs ``label``, 1 where a sample has a label, and ``probabilities``; shape (rows, labels) each."""
+    """Add the outputs ``label``, 1 if a sample has a label, and ``probabilities``; shape (rows, labels) each."""
     positive = graph.cast(graph.add("Greater", logits, graph.constant([0.0])), "int64")
     graph.output("label", positive, "int64", model.targets.outputs)
     graph.output("probabilities", graph.add("Sigmoid", logits), "float64", model.targets.outputs)
 
 
 def _properties(model: Model) -> dict[str, str]:
-    """The classes or labels, in the order of the columns of ``probabilities``, or the names of the targets."""
+    """Return the classes or labels in the order of the columns of ``probabilities``, or the names of the targets."""
     if model.targets.task == "multilabel":
         return {"labels": json.dumps(model.targets.labels)}
     if model.targets.classes is not None:

@@ -1,4 +1,4 @@
-"""An ONNX graph that grows node by node."""
+"""Build an ONNX graph node by node."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -23,10 +23,10 @@ DTYPES = {
 
 
 class Graph:
-    """Inputs, constants, nodes and outputs. What a method adds is known by the name that it returns."""
+    """Inputs, constants, nodes and outputs. A method that adds a value returns the name of the value."""
 
     def __init__(self, reserved: Iterable[str] = ()) -> None:
-        """Names that are `reserved`, those of columns, are given to inputs only."""
+        """Create an empty graph. Only inputs may have a name in `reserved`, the names of columns."""
         self._reserved = set(reserved)
         self._count = 0
         self._nodes: list[NodeProto] = []
@@ -35,14 +35,14 @@ class Graph:
         self._outputs: list[ValueInfoProto] = []
 
     def input(self, name: str, dtype: str, columns: int) -> str:
-        """An input of shape (rows, columns)."""
+        """Add an input of shape (rows, columns)."""
         self._inputs.append(helper.make_tensor_value_info(name, DTYPES[dtype], ["rows", columns]))
         return name
 
     def output(self, name: str, value: str, dtype: str, columns: int | None) -> None:
-        """Let `value` be an output, of shape (rows, columns), or (rows,) with None.
+        """Make `value` an output of shape (rows, columns), or (rows,) if `columns` is None.
 
-        It is called `name`, with underscores behind it where a column has that name.
+        Its name is `name`. If a column has that name, underscores are appended.
         """
         while name in self._reserved:
             name += "_"
@@ -51,7 +51,7 @@ class Graph:
         self._outputs.append(helper.make_tensor_value_info(name, DTYPES[dtype], shape))
 
     def constant(self, value: npt.ArrayLike) -> str:
-        """Numbers, booleans or texts; whole numbers are int64, others float64 unless they have another type."""
+        """Add numbers, booleans or texts. Python integers become int64, Python floats float64."""
         array = np.asarray(value)
         name = self._new_name("constant")
         if array.dtype.kind == "U":
@@ -62,17 +62,17 @@ class Graph:
         return name
 
     def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """A node with one output."""
+        """Add a node with one output."""
         name = self._new_name(operator.lower())
         self._nodes.append(helper.make_node(operator, list(inputs), [name], domain=domain, **attributes))
         return name
 
     def cast(self, value: str, dtype: str) -> str:
-        """`value` in another type."""
+        """Add a node that converts `value` to another dtype."""
         return self.add("Cast", value, to=DTYPES[dtype])
 
     def model(self, properties: dict[str, str]) -> ModelProto:
-        """The whole, with `properties` in its metadata."""
+        """Return the ONNX model of this graph, with `properties` in its metadata."""
         graph = helper.make_graph(self._nodes, "nnmpi", self._inputs, self._outputs, self._constants)
         opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
         model = helper.make_model(
@@ -85,9 +85,9 @@ class Graph:
         helper.set_model_props(model, properties)
         return model
 
-    def _new_name(self, kind: str) -> str:
+    def _new_name(self, prefix: str) -> str:
         while True:
             self._count += 1
-            name = f"{kind}_{self._count}"
+            name = f"{prefix}_{self._count}"
             if name not in self._reserved:
                 return name

@@ -1,10 +1,10 @@
-"""The encoding of a table as nodes of an ONNX graph: an input for each raw column, and the features made of them.
+"""The encoding of a table as nodes of an ONNX graph, with an input for each raw column.
 
-| column | input, shape (rows, 1) | where it is missing |
+| column | input, shape (rows, 1) | missing value |
 | --- | --- | --- |
 | numbers, booleans, categories that are numbers | float64 | NaN |
-| categories that are texts | string | a text that is no category, such as the empty one |
-| dates, times | int64: microseconds since 1970-01-01 00:00 | the least int64, as NumPy has it for NaT |
+| categories that are texts | string | a text that is not a category, such as the empty text |
+| dates, times | int64: microseconds since 1970-01-01 00:00 | the smallest int64, NumPy's value for NaT |
 """
 
 from nnmpi.data.columns import Column
@@ -14,7 +14,7 @@ from nnmpi.export.onnx_graph import Graph
 
 
 def encode(graph: Graph, encoding: Encoding, dtype: str) -> str:
-    """Add the inputs, and what makes features of `dtype` of them, shape (rows, features)."""
+    """Add the inputs and the nodes of the encoding. Return the features in `dtype`, shape (rows, features)."""
     inputs: dict[str, str] = {}
     for column in encoding.columns:
         if column.name not in inputs:
@@ -27,12 +27,12 @@ def encode(graph: Graph, encoding: Encoding, dtype: str) -> str:
 
 
 def input_dtype(column: Column) -> str:
-    """The type of the input of a column."""
+    """Return the dtype of the input for a column."""
     return "str" if column.kind == "text" else "int64" if column.part else "float64"
 
 
 def _numbers(graph: Graph, encoding: Encoding, inputs: dict[str, str], dtype: str) -> list[str]:
-    """The numbers, missing ones filled in, then the indicators; standardized."""
+    """Return the numbers, with missing ones filled in, and then the indicators of missing ones; standardized."""
     numbers = encoding.numbers
     if not numbers:
         return []
@@ -42,11 +42,11 @@ def _numbers(graph: Graph, encoding: Encoding, inputs: dict[str, str], dtype: st
         parts |= {(name, part): node for part, node in date_parts(graph, inputs[name], wanted).items()}
     columns = [encoding.columns[i] for i in numbers]
     raw = graph.add("Concat", *(parts.get((c.name, c.part), inputs[c.name]) for c in columns), axis=1)
-    absent = graph.add("IsNaN", raw)
-    values = graph.add("Where", absent, graph.constant(encoding.fill[numbers]), raw)
+    missing = graph.add("IsNaN", raw)
+    values = graph.add("Where", missing, graph.constant(encoding.fill[numbers]), raw)
     if encoding.indicators:
-        places = graph.constant([numbers.index(i) for i in encoding.indicators])
-        indicators = graph.cast(graph.add("Gather", absent, places, axis=1), "float64")
+        positions = graph.constant([numbers.index(i) for i in encoding.indicators])
+        indicators = graph.cast(graph.add("Gather", missing, positions, axis=1), "float64")
         values = graph.add("Concat", values, indicators, axis=1)
     count = len(numbers) + len(encoding.indicators)
     centred = graph.add("Sub", values, graph.constant(encoding.mean[:count]))
@@ -56,11 +56,11 @@ def _numbers(graph: Graph, encoding: Encoding, inputs: dict[str, str], dtype: st
 def _one_hot(
     graph: Graph, column: Column, inputs: dict[str, str], categories: tuple[str | float, ...], dtype: str
 ) -> str:
-    """A feature for each category, all 0 for what is none."""
+    """Return a feature for each category. All are 0 if the value is not a category."""
     value = inputs[column.name]
     if column.kind == "code":
         return graph.cast(graph.add("Equal", value, graph.constant([[float(number) for number in categories]])), dtype)
     texts = [str(text).encode() for text in categories]
-    found = graph.add("OneHotEncoder", value, domain="ai.onnx.ml", cats_strings=texts, zeros=1)
-    found = graph.add("Squeeze", found, graph.constant([1]))
-    return found if dtype == "float32" else graph.cast(found, dtype)
+    features = graph.add("OneHotEncoder", value, domain="ai.onnx.ml", cats_strings=texts, zeros=1)
+    features = graph.add("Squeeze", features, graph.constant([1]))
+    return features if dtype == "float32" else graph.cast(features, dtype)

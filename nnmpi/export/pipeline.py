@@ -1,7 +1,7 @@
-"""A trained network as a fitted scikit-learn pipeline, of scikit-learn's own classes.
+"""A trained network as a fitted scikit-learn pipeline, made of scikit-learn's own classes.
 
-What a class learns it gets by fitting a table of two rows that looks like the training part. Then the numbers that it
-has learned are replaced by those of the model. So all that a version of scikit-learn keeps beside them is there.
+Transformers are fitted to a table of two rows that looks like the training part. So they have all attributes that this
+version of scikit-learn needs. Then the fitted numbers are replaced by those of the model.
 """
 
 import io
@@ -13,11 +13,11 @@ from nnmpi.data.scaler import Float64, Scaler
 from nnmpi.data.table import Encoding
 from nnmpi.files.model import Model
 
-THEIR_NAMES = {"sigmoid": "logistic"}  # of activations; the others have the same
+SCIKIT_LEARN_NAMES = {"sigmoid": "logistic"}  # activations that have another name there
 
 
 def serialized(model: Model, suffix: str) -> bytes:
-    """The bytes of a ``.skops`` or a ``.joblib`` file."""
+    """Return the bytes of a ``.skops`` or a ``.joblib`` file."""
     if suffix == ".skops":
         import skops.io
 
@@ -30,7 +30,7 @@ def serialized(model: Model, suffix: str) -> bytes:
 
 
 def pipeline_of(model: Model) -> Any:
-    """The fitted ``Pipeline``; it takes an array of raw features, or a frame with the columns of a table."""
+    """Return a fitted ``Pipeline``, which takes an array of raw features or a frame with the columns of a table."""
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -57,7 +57,7 @@ def pipeline_of(model: Model) -> Any:
 
 
 def _column_transformer(encoding: Encoding) -> Any:
-    """The features of a table, in the order of the encoding: numbers, indicators of missing ones, categories."""
+    """Return the features of a table in the order of the encoding: numbers, indicators of missing ones, categories."""
     import pandas
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
@@ -70,12 +70,12 @@ def _column_transformer(encoding: Encoding) -> Any:
     rows |= {columns[i].label: np.array([values[0]] * 2, _dtype(columns[i].kind)) for i, values in categories.items()}
     transformers: list[tuple[str, Any, list[str]]] = []
     if numbers:
-        of_numbers = Pipeline([("imputer", SimpleImputer(add_indicator=True)), ("scaler", StandardScaler())])
-        transformers.append(("numbers", of_numbers, [columns[i].label for i in numbers]))
+        standardize = Pipeline([("imputer", SimpleImputer(add_indicator=True)), ("scaler", StandardScaler())])
+        transformers.append(("numbers", standardize, [columns[i].label for i in numbers]))
     if categories:
         lists = [np.array(values, _dtype(columns[i].kind)) for i, values in categories.items()]
-        of_categories = OneHotEncoder(categories=lists, handle_unknown="ignore", sparse_output=False)
-        transformers.append(("categories", of_categories, [columns[i].label for i in categories]))
+        one_hot = OneHotEncoder(categories=lists, handle_unknown="ignore", sparse_output=False)
+        transformers.append(("categories", one_hot, [columns[i].label for i in categories]))
     transformer = ColumnTransformer(transformers).fit(pandas.DataFrame(rows))
     if numbers:
         fitted = transformer.named_transformers_["numbers"]
@@ -94,7 +94,7 @@ def _set_scaler(fitted: Any, scaler: Scaler) -> None:
 
 
 def _regressor(model: Model) -> Any:
-    """An ``MLPRegressor`` whose last layer gives numbers in the units of the targets."""
+    """Return an ``MLPRegressor`` whose last layer outputs numbers in the units of the targets."""
     from sklearn.neural_network import MLPRegressor
 
     assert model.target_scaler
@@ -105,7 +105,7 @@ def _regressor(model: Model) -> Any:
 
 
 def _classifier(model: Model) -> Any:
-    """An ``MLPClassifier``. The softmax of two logits becomes the sigmoid of their difference, as it has it."""
+    """Return an ``MLPClassifier``. As in scikit-learn, two softmax outputs become one sigmoid of their difference."""
     from sklearn.neural_network import MLPClassifier
     from sklearn.preprocessing import LabelBinarizer
 
@@ -115,30 +115,30 @@ def _classifier(model: Model) -> Any:
     if len(bias) == 2 and activation == "softmax":
         layers[-1] = weight[:, 1:] - weight[:, :1], bias[1:] - bias[:1]
         activation = "sigmoid"
-    network = _network(MLPClassifier, model, layers, THEIR_NAMES.get(activation, activation))
+    network = _network(MLPClassifier, model, layers, SCIKIT_LEARN_NAMES.get(activation, activation))
     classes = model.targets.classes
-    if classes is None:  # of labels of which a sample may have several it has the numbers of the columns
+    if classes is None:  # several labels per sample: the classes are the positions of the columns
         network._label_binarizer = LabelBinarizer().fit(np.eye(network.n_outputs_, dtype=np.intp))
         network.classes_ = network._label_binarizer.classes_
         return network
     network.classes_ = classes
     network._label_binarizer = LabelBinarizer().fit(np.repeat(classes, 2))
     if network.n_outputs_ > 1:
-        network._label_binarizer.y_type_ = "multiclass"  # of two outputs, too, the larger one decides
+        network._label_binarizer.y_type_ = "multiclass"  # with two outputs, too, the larger one decides
     return network
 
 
 def _layers(model: Model) -> list[tuple[Float64, Float64]]:
-    """The weights, shape (fan_in, fan_out), and the biases of each layer."""
+    """Return the weights, shape (fan_in, fan_out), and the biases of each layer."""
     layers = model.architecture.views(model.parameters)
     return [(layer[1:].astype(np.float64), layer[0].astype(np.float64)) for layer in layers]
 
 
-def _network(kind: Any, model: Model, layers: list[tuple[Float64, Float64]], out_activation: str) -> Any:
-    """scikit-learn's estimator with what its ``predict`` uses."""
+def _network(estimator: Any, model: Model, layers: list[tuple[Float64, Float64]], out_activation: str) -> Any:
+    """Return an `estimator`, a class of scikit-learn, with the attributes that its ``predict`` needs."""
     architecture = model.architecture
-    activation = THEIR_NAMES.get(architecture.activation, architecture.activation)
-    network = kind(hidden_layer_sizes=architecture.sizes[1:-1], activation=activation)
+    activation = SCIKIT_LEARN_NAMES.get(architecture.activation, architecture.activation)
+    network = estimator(hidden_layer_sizes=architecture.sizes[1:-1], activation=activation)
     network.coefs_ = [np.ascontiguousarray(weight) for weight, _ in layers]
     network.intercepts_ = [bias for _, bias in layers]
     network.n_features_in_, network.n_outputs_ = architecture.sizes[0], len(layers[-1][1])

@@ -1,4 +1,4 @@
-"""Rows of a table as its users have them, from the numbers that a source gives."""
+"""Raw columns of a table, as a user has them, from the numbers that a source reads."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ Array = npt.NDArray[Any]
 
 
 def raw_columns(encoding: Encoding, rows: Array, texts: dict[float, str]) -> dict[str, Array]:
-    """The columns by name: numbers in float64, texts or None, dates in ``datetime64[us]``.
+    """Return the columns by name: numbers in float64, texts or None, dates in ``datetime64[us]``.
 
     Parameters
     ----------
     rows : array, shape (n, columns)
         As a source reads them: see `nnmpi.data.table`.
     texts : dict
-        The texts that were read, by the number that stands for each.
+        The text for each number that stands for a text.
     """
     columns: dict[str, Array] = {}
     parts: dict[str, dict[str, Array]] = {}
@@ -29,18 +29,18 @@ def raw_columns(encoding: Encoding, rows: Array, texts: dict[float, str]) -> dic
             columns[column.name] = np.array([texts.get(value) for value in values.tolist()], object)  # None for NaN
         else:
             columns[column.name] = values
-    return columns | {name: _dates(of_date) for name, of_date in parts.items()}
+    return columns | {name: _dates(date_parts) for name, date_parts in parts.items()}
 
 
 def _dates(parts: dict[str, Array]) -> Array:
     missing = np.isnan(parts["year"])
 
-    def whole(part: str, factor: float = 1) -> npt.NDArray[np.int64]:
+    def integers(part: str, factor: float = 1) -> npt.NDArray[np.int64]:
         values = parts.get(part, np.zeros(len(missing)))
         return np.rint(np.where(missing, 0, values) * factor).astype(np.int64)
 
-    months = (whole("year") - 1970) * 12 + whole("month") - 1
-    days = months.astype("datetime64[M]").astype("datetime64[D]") + (whole("day") - 1)
-    seconds = whole("hour") * 3600 + whole("minute") * 60
-    moments = days.astype("datetime64[us]") + (seconds * 1_000_000 + whole("second", 1e6))
+    months = (integers("year") - 1970) * 12 + integers("month") - 1
+    days = months.astype("datetime64[M]").astype("datetime64[D]") + (integers("day") - 1)
+    seconds = integers("hour") * 3600 + integers("minute") * 60
+    moments = days.astype("datetime64[us]") + (seconds * 1_000_000 + integers("second", 1e6))
     return np.where(missing, np.datetime64("NaT"), moments)

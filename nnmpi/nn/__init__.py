@@ -1,1 +1,1 @@
-"""The network in NumPy alone: no MPI, no files."""
+"""The network, in NumPy only: no MPI, no files."""

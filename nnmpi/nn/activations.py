@@ -1,6 +1,6 @@
-"""Activations: what follows a layer's products, in place, and its derivative from its own output.
+"""Activation functions, which work in place, and their derivatives, which are computed from the outputs.
 
-Like all that a batch makes a network do they are not done at once: a function returns calls with all arguments bound.
+A function here computes nothing yet. It returns calls with all arguments bound, which run in each step.
 """
 
 from functools import cache, partial
@@ -11,41 +11,41 @@ import numpy.typing as npt
 
 from nnmpi.nn.arrays import Array, Call
 
-Whole = npt.NDArray[np.integer]
-Slope = Array | Whole | npt.NDArray[np.bool_]
+Integers = npt.NDArray[np.integer]
+Slope = Array | Integers | npt.NDArray[np.bool_]
 
-FEW = 1 << 14  # numbers that elementwise functions take at once; they leave enough of the cache to others
+AT_ONCE = 1 << 14  # numbers that an elementwise function takes at once; the rest of the cache is for other arrays
 
 
 @cache
 def filled(number: int, count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """`count` times the same number; one array for all who ask, who only read it."""
-    found = np.full(count, number, dtype)
-    found.flags.writeable = False
-    return found
+    """Return an array of `count` times `number`. It is read-only: equal calls return the same array."""
+    array = np.full(count, number, dtype)
+    array.flags.writeable = False
+    return array
 
 
 def relu(z: Array) -> list[Call]:
-    """``max(z, 0)``, in place. With an array of zeros NumPy takes a quarter of the time that it takes with one 0."""
+    """``max(z, 0)``, in place. With an array of zeros NumPy takes a quarter of the time it takes with a single 0."""
     units, b = z.shape
-    fitting = (rows for rows in range(1, units + 1) if units % rows == 0 and (rows == 1 or rows * b <= FEW))
-    at_once = max(fitting, default=1)
-    zeros = filled(0, at_once * b, z.dtype)
+    allowed = (rows for rows in range(1, units + 1) if units % rows == 0 and (rows == 1 or rows * b <= AT_ONCE))
+    rows = max(allowed, default=1)
+    zeros = filled(0, rows * b, z.dtype)
     if not z.flags.c_contiguous:
-        raise ValueError("relu is in place: reshape would copy memory that is not contiguous")
-    z = z.reshape(-1 if at_once == units else (units // at_once, at_once * b))
+        raise ValueError("relu works in place and needs contiguous memory: reshape would copy other memory")
+    z = z.reshape(-1 if rows == units else (units // rows, rows * b))
     return [partial(np.maximum, z, zeros, out=z)]
 
 
 def relu_slope(h: Array, slope: Slope) -> list[Call]:
-    """``h > 0``.
+    """``h > 0``, as booleans or as integers; see `slope_type`.
 
-    With booleans it is just that. With whole numbers: the bits of a positive number are one from 1 on, those of 0 are 0
-    and those of -0 the least there is; times 1 bits stay as they are, times the others they become 0 or -0. That takes
-    half of the time, but also more of the cache.
+    Integers use the bits of `h`, read as an integer: at least 1 for a positive number, 0 for 0, and the smallest
+    integer for -0. The slope is the minimum of that and 1. The bits of a gradient, multiplied by the slope, stay as
+    they are or become those of 0 or -0. Integers take half the time of booleans, but more of the cache.
     """
     if slope.dtype == np.bool_:
-        zero = np.zeros((), h.dtype)  # the number 0 would be converted anew by each call, for 0.4 µs
+        zero = np.zeros((), h.dtype)  # not the number 0: each call would convert it, for 0.4 µs
         return [partial(np.greater, h, zero, slope)]
     ones = filled(1, h.size, slope.dtype).reshape(h.shape)
     return [partial(np.minimum, h.view(slope.dtype), ones, out=slope)]
@@ -85,12 +85,11 @@ def identity(z: Array) -> list[Call]:
 
 
 def identity_slope(h: Array, slope: Slope) -> list[Call]:
-    """1, by which nothing needs to be multiplied."""
+    """1: no multiplication is needed."""
     return []
 
 
-# name → (the calls of f, in place; those of its derivative from its own output: into floating numbers, or with relu
-# into booleans or whole numbers as wide as the floating ones)
+# name → (f, its derivative); f works in place, the derivative goes from the output of f to an array of `slope_type`
 ACTIVATIONS = {
     "relu": (relu, relu_slope),
     "sigmoid": (sigmoid, sigmoid_slope),
@@ -100,13 +99,16 @@ ACTIVATIONS = {
 
 
 def slope_type(name: str, numbers: int, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """As what the slope of an activation is kept, of a block of so many `numbers` of `dtype`."""
+    """Return the dtype for the slope of an activation, for a block of `numbers` values of `dtype`.
+
+    It is `dtype`, except for relu: integers of the same width for a small block, booleans for a larger one.
+    """
     if name != "relu":
         return dtype
-    return np.dtype(f"i{dtype.itemsize}" if numbers <= FEW else np.bool_)
+    return np.dtype(f"i{dtype.itemsize}" if numbers <= AT_ONCE else np.bool_)
 
 
 def multiply_by_slope(delta: Array, slope: Slope) -> Call:
-    """``delta *= slope``; by whole numbers its bits are multiplied."""
-    change = delta.view(slope.dtype) if np.issubdtype(slope.dtype, np.integer) else delta
-    return partial(np.multiply, change, slope, change)
+    """``delta *= slope``. An integer slope multiplies the bits of `delta`."""
+    values = delta.view(slope.dtype) if np.issubdtype(slope.dtype, np.integer) else delta
+    return partial(np.multiply, values, slope, values)

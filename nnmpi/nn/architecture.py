@@ -1,4 +1,4 @@
-"""The shape of a network, its parameters as one flat vector, and what they are at the start."""
+"""The shape of a network, its parameters as one flat vector, and their initial values."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,9 +10,9 @@ from nnmpi.nn.arrays import Array
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a network computes, without its parameters.
+    """Everything that defines a network, except its parameters.
 
-    ``sizes`` are the features, the sizes of the hidden layers and the number of outputs.
+    ``sizes`` holds the number of features, the sizes of the hidden layers and the number of outputs.
     """
 
     sizes: tuple[int, ...]
@@ -32,7 +32,7 @@ class Architecture:
         return [(1 + i) * o for i, o in pairwise(self.sizes)]
 
     def views(self, flat: Array) -> list[Array]:
-        """One array of shape (1 + fan_in, fan_out) a layer, bias in row 0, over a flat vector of parameters."""
+        """Return views of a flat vector of parameters: per layer shape (1 + fan_in, fan_out), bias in row 0."""
         views, start = [], 0
         for fan_in, fan_out in pairwise(self.sizes):
             end = start + (1 + fan_in) * fan_out
@@ -44,7 +44,7 @@ class Architecture:
 def glorot_uniform(architecture: Architecture, generator: np.random.Generator) -> Array:
     """Initial parameters: weights uniform in ``±√(6 / (fan_in + fan_out))``, biases zero (Glorot & Bengio 2010).
 
-    Drawn in float64 and rounded, so that both precisions start at the same place.
+    They are drawn in float64 and rounded, so that float32 and float64 start from the same values.
     """
     flat: Array = np.zeros(architecture.parameters, architecture.dtype)
     for layer in architecture.views(flat):

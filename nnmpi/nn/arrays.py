@@ -1,4 +1,4 @@
-"""The types that the network and the optimizers share."""
+"""Types that the network and the optimizers share."""
 
 from collections.abc import Callable
 
@@ -6,4 +6,4 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.floating]
-Call = Callable[[], object]  # a function with all its arguments bound, so that a step only goes through a list
+Call = Callable[[], object]  # a function with all its arguments bound; a step only runs a list of them

@@ -1,4 +1,4 @@
-"""Memory for what a layer computes for each sample, allocated once for batches of every size."""
+"""Memory for the values that a layer computes for each sample, allocated once for all batch sizes."""
 
 from typing import Any
 
@@ -7,10 +7,11 @@ import numpy.typing as npt
 
 
 class Buffer:
-    """Arrays of shape ``(units, b)`` for any ``b <= max_batch`` over one piece of memory.
+    """Arrays of shape ``(units, b)`` for any ``b <= max_batch``, all in the same memory.
 
-    With `ones` the arrays have a row of ones on top. The ones lie before position `max_batch` and the rest behind
-    it, whatever ``b`` is, so that they are written once and batches of every size can follow each other.
+    With `ones` an array can also have a row of ones on top. For every ``b`` the ones end at position `max_batch` of the
+    memory and the other values begin there. So the ones are written once, and batches of all sizes can follow each
+    other.
     """
 
     def __init__(self, units: int, max_batch: int, dtype: npt.DTypeLike, ones: bool = False) -> None:
@@ -20,9 +21,9 @@ class Buffer:
         self._units = units
 
     def view(self, b: int) -> npt.NDArray[Any]:
-        """The array for `b` samples, contiguous, shape (units, b)."""
+        """Return the array for `b` samples: contiguous, shape (units, b)."""
         return self._memory[self._ones : self._ones + self._units * b].reshape(self._units, b)
 
     def view_with_ones(self, b: int) -> npt.NDArray[Any]:
-        """The same memory under its row of ones, shape (1 + units, b)."""
+        """Return the array of `view` with its row of ones on top, shape (1 + units, b)."""
         return self._memory[self._ones - b : self._ones + self._units * b].reshape(1 + self._units, b)

@@ -1,8 +1,8 @@
-"""Losses with the output activation they end in.
+"""Losses, each including the output activation of the network.
 
-Each function takes the logits `z`, the targets `t` and room for the result, all of shape ``(outputs, b)``, and scratch
-arrays. It returns the *sum* of the sample losses and writes the derivative of that sum with respect to the logits to
-`delta`. The logits are used up.
+Each function takes the logits `z`, the targets `t`, memory `delta` for the derivative, all of shape ``(outputs, b)``,
+and scratch arrays. It returns the *sum* of the sample losses. It writes the derivative of that sum with respect to the
+logits to `delta`, and may overwrite the logits.
 """
 
 import math
@@ -16,57 +16,57 @@ from nnmpi.nn.activations import filled, squash
 from nnmpi.nn.arrays import Array
 from nnmpi.nn.buffers import Buffer
 
-FEW = 32  # outputs; to add them up for each output anew is then faster than to let NumPy repeat the sums
+FEW_OUTPUTS = 32  # up to here it is faster to compute the same sums for each output than to broadcast them
 
 
 class Scratch(NamedTuple):
-    """What a loss needs for a block of ``b`` samples, besides what it gets and gives."""
+    """The arrays that a loss needs for a block of ``b`` samples, besides inputs and result."""
 
-    sums: Array  # (b,), a number for each sample
+    sums: Array  # (b,), one number per sample
     work: Array  # (outputs, b)
     flat: Array  # (outputs * b,), the same memory
-    # Products with ones are sums; for a few samples BLAS takes a third of the time of np.add.reduce, 6 µs less in all,
-    # and the method dot(b, out) 0.2 µs less than the function.
+    # A product with ones is a sum. For few samples BLAS takes a third of the time of np.add.reduce, which saves 6 µs in
+    # all. The method dot(b, out) takes 0.2 µs less than the function.
     ones: Array  # (outputs,)
     ones_b: Array  # (b,)
     ones_flat: Array  # (outputs * b,)
-    square: Array  # (outputs, outputs) of ones, or with many outputs one row of it
-    spread: Array  # (rows of it, b)
-    first: Array  # (b,), the first row of that
+    square: Array  # (outputs, outputs) of ones; with many outputs only one row of it
+    spread: Array  # (rows of square, b)
+    first: Array  # (b,), the first row of spread
 
 
 class Memory:
-    """The memory of `Scratch` arrays for blocks of up to `max_block` samples; those of each size are made once."""
+    """Memory for `Scratch` arrays of blocks of up to `max_block` samples. The arrays for each size are made once."""
 
     def __init__(self, outputs: int, max_block: int, dtype: npt.DTypeLike) -> None:
         self._outputs = outputs
         self._sums: Array = np.zeros(max_block, dtype)
         self._work = Buffer(outputs, max_block, dtype)
         self._ones: Array = filled(1, outputs * max(1, max_block), np.dtype(dtype))
-        rows = outputs if outputs <= FEW else 1
+        rows = outputs if outputs <= FEW_OUTPUTS else 1
         self._square: Array = filled(1, rows * outputs, np.dtype(dtype)).reshape(rows, outputs)
         self._spread = Buffer(len(self._square), max_block, dtype)
         self._weights: Buffer | None = None
-        self._made: dict[int, Scratch] = {}
+        self._scratch: dict[int, Scratch] = {}
 
     def scratch(self, b: int) -> Scratch:
-        """The arrays for `b` samples."""
-        if b not in self._made:
+        """Return the arrays for `b` samples."""
+        if b not in self._scratch:
             work = self._work.view(b)
             ones, n, spread = self._ones, self._outputs, self._spread.view(b)
             parts = self._sums[:b], work, work.reshape(-1), ones[:n], ones[:b], ones[: n * b]
-            self._made[b] = Scratch(*parts, self._square, spread, spread[0])
-        return self._made[b]
+            self._scratch[b] = Scratch(*parts, self._square, spread, spread[0])
+        return self._scratch[b]
 
     def weights(self, b: int) -> Array:
-        """Room for the weights of `b` samples, once for each output; shape (outputs, b)."""
+        """Return memory for the weights of `b` samples, repeated for each output: shape (outputs, b)."""
         if self._weights is None:
             self._weights = Buffer(self._outputs, len(self._sums), self._sums.dtype)
         return self._weights.view(b)
 
 
 def softmax(z: Array, scratch: Array) -> None:
-    """``exp(z_k) / Σ exp(z_j)`` of each column, in place, shifted by the maximum so that nothing overflows."""
+    """``exp(z_k) / Σ exp(z_j)`` of each column, in place, shifted by the maximum against overflow."""
     np.maximum.reduce(z, axis=0, out=scratch)
     np.subtract(z, scratch, out=z)
     np.exp(z, out=z)
@@ -74,7 +74,7 @@ def softmax(z: Array, scratch: Array) -> None:
     np.divide(z, scratch, out=z)
 
 
-# what turns logits into predictions: name → function(z, scratch), in place
+# from logits to predictions, in place: name → function(z, scratch)
 OUTPUT_ACTIVATIONS: dict[str, Callable[[Array, Array], None]] = {
     "softmax": softmax,
     "sigmoid": lambda z, scratch: squash(z),
@@ -85,9 +85,9 @@ OUTPUT_ACTIVATIONS: dict[str, Callable[[Array, Array], None]] = {
 def cross_entropy(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
     """``-Σ t log softmax(z) = Σ_samples log Σ exp(z - z of its class)``; the derivative is ``softmax(z) - t``.
 
-    The logit of a sample's class takes fewer calls to find than its largest one, by which it is usual to shift. A loss
-    of 88 or more of a sample, 709 in float64, overflows: then the block is shifted by the largest, too. It is for the
-    caller to ignore NumPy's warnings of that, once for many steps.
+    The logits of a sample are shifted by the logit of its class. The usual shift is by the largest logit, which takes
+    more calls to find. If a sample has a loss of 88 or more, 709 in float64, the exponentials overflow: then the block
+    is shifted by the largest logits, too. The caller suppresses NumPy's warnings of the overflow, once for many steps.
     """
     sums, work, _, _, ones_b, _, square, spread, _ = scratch
     np.multiply(z, t, work)
@@ -103,7 +103,7 @@ def cross_entropy(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
 
 
 def _exponentials(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
-    """``Σ_samples log Σ exp(z)``, and ``softmax(z) - t`` to `delta`."""
+    """Return ``Σ_samples log Σ exp(z)``, and write ``softmax(z) - t`` to `delta`."""
     sums, _, _, _, ones_b, _, square, spread, first = scratch
     np.exp(z, delta)
     square.dot(delta, spread)  # Σ exp(z), in each row
@@ -116,7 +116,7 @@ def _exponentials(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
 def binary_cross_entropy(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
     """``Σ log(1 + exp(z)) - t z``, written ``max(z, 0) - t z + log(1 + exp(-|z|))``; derivative ``σ(z) - t``.
 
-    With several outputs each is a yes or no of its own, and their losses are added up.
+    Several outputs are independent labels, and their losses are added.
     """
     work = scratch.work
     np.multiply(z, t, out=delta)
@@ -134,7 +134,7 @@ def binary_cross_entropy(z: Array, t: Array, delta: Array, scratch: Scratch) -> 
 
 
 def squared_error(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
-    """The mean over the outputs of ``(z - t)²``; derivative ``2 (z - t) / outputs``; leaves `z` as it is."""
+    """The mean over the outputs of ``(z - t)²``; derivative ``2 (z - t) / outputs``; `z` does not change."""
     np.subtract(z, t, out=delta)
     np.square(delta, out=scratch.work)
     np.multiply(delta, 2 / len(z), out=delta)
@@ -152,7 +152,7 @@ def sigmoid_squared_error(z: Array, t: Array, delta: Array, scratch: Scratch) ->
 
 
 def softmax_squared_error(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
-    """`squared_error` of ``p = softmax(z)``; with its derivative ``g`` to ``p``: ``p (g - Σ_k g_k p_k)``."""
+    """`squared_error` of ``p = softmax(z)``; derivative ``p (g - Σ_k g_k p_k)``, where ``g`` is that by ``p``."""
     softmax(z, scratch.sums)
     loss = squared_error(z, t, delta, scratch)
     np.multiply(delta, z, out=scratch.work)
@@ -163,7 +163,7 @@ def softmax_squared_error(z: Array, t: Array, delta: Array, scratch: Scratch) ->
 
 
 def half_squared_error(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
-    """Half the mean over the outputs of ``(z - t)²``; derivative ``z - t``, as scikit-learn has it."""
+    """Half the mean over the outputs of ``(z - t)²``; derivative ``z - t``, as in scikit-learn."""
     np.subtract(z, t, out=delta)
     np.square(delta, out=scratch.work)
     return total(scratch) / (2 * len(z))
@@ -183,31 +183,31 @@ def poisson(z: Array, t: Array, delta: Array, scratch: Scratch) -> float:
 
 
 def total(scratch: Scratch) -> float:
-    """The sum over ``work``."""
+    """Return the sum of ``work``."""
     return float(scratch.flat.dot(scratch.ones_flat))
 
 
 Loss = Callable[[Array, Array, Array, Scratch], float]
 
 
-def weighted(loss: Loss, z: Array, t: Array, delta: Array, scratch: Scratch, weights: Array, room: Array) -> float:
-    """`loss` with what each sample adds to it, and to the derivative, times its weight; `weights` has shape (b,).
+def weighted(loss: Loss, z: Array, t: Array, delta: Array, scratch: Scratch, weights: Array, repeated: Array) -> float:
+    """`loss`, where the loss and the derivative of each sample are multiplied by its weight; `weights` has shape (b,).
 
-    A loss is the product of the sample losses with ones. `scratch` has views of `room` in their place, shape
-    (outputs, b), which takes the weights: see `with_weights`.
+    A loss adds up sample losses by a product with ones. `scratch` comes from `with_weights`: instead of ones it has
+    views of `repeated`, shape (outputs, b), which is filled with the weights here.
     """
-    room[:] = weights
+    repeated[:] = weights
     total_loss = loss(z, t, delta, scratch)
-    np.multiply(delta, room, out=delta)
+    np.multiply(delta, repeated, out=delta)
     return total_loss
 
 
-def with_weights(scratch: Scratch, room: Array) -> Scratch:
-    """`scratch` for `weighted`."""
-    return scratch._replace(ones_b=room[0], ones_flat=room.reshape(-1))
+def with_weights(scratch: Scratch, repeated: Array) -> Scratch:
+    """Return `scratch` with views of `repeated` instead of ones, for `weighted`."""
+    return scratch._replace(ones_b=repeated[0], ones_flat=repeated.reshape(-1))
 
 
-# loss → output activation → function; the first output activation of each loss is what ``auto`` means
+# loss → output activation → function; ``auto`` is the first output activation of a loss
 LOSSES: dict[str, dict[str, Loss]] = {
     "cross-entropy": {"softmax": cross_entropy},
     "binary-cross-entropy": {"sigmoid": binary_cross_entropy},
@@ -218,6 +218,6 @@ LOSSES: dict[str, dict[str, Loss]] = {
     },
 }
 
-# the same with those of scikit-learn's estimators, which the command does not offer
+# also those that only the estimators use, not the command
 ALL_LOSSES = LOSSES | {"half-squared-error": {"identity": half_squared_error}, "poisson": {"exp": poisson}}
 ALL_OUTPUT_ACTIVATIONS = OUTPUT_ACTIVATIONS | {"exp": lambda z, scratch: np.exp(z, out=z)}

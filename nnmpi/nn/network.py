@@ -1,4 +1,4 @@
-"""The network: one flat vector of parameters, layers as views into it."""
+"""The network: one flat vector of parameters, and layers as views of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,39 +14,39 @@ from nnmpi.nn.arrays import Array, Call
 from nnmpi.nn.layers import Dense
 from nnmpi.nn.losses import ALL_LOSSES, ALL_OUTPUT_ACTIVATIONS, Memory, Scratch, weighted, with_weights
 
-ROWS = 512  # of a gradient that are computed at once where others wait for them; fewer would make the product slower
-DECAYED = 1 << 14  # weights whose decay is computed at once; it stays in the first-level cache until it is added
-# where the gradient of a block goes, and the additions (total, part) that follow, the first of them of this gradient;
-# all views of flat vectors
+ROWS = 512  # rows of a gradient per product, where the reduction takes it in parts; fewer make the product slower
+DECAY_PIECE = 1 << 14  # weights whose decay is computed at once; it stays in the first-level cache until it is added
+# Of a block: its gradient, one array per layer, and the additions (total, part) that follow when it is computed. All
+# arrays are views of flat vectors.
 Destination = tuple[list[Array], list[tuple[list[Array], list[Array]]]]
 
 
 class Bound(NamedTuple):
-    """What a batch makes a network do, bound to the arrays of both: to be done whenever other samples are in them."""
+    """The computations of a batch, bound to the arrays of network and batch: each run takes the samples in them."""
 
-    sizes: list[int]  # of its blocks
+    sizes: list[int]  # of the blocks
     forward: list[Call]
-    logits: list[Array]  # of each block, (outputs, b)
-    losses: list[Callable[[], float]]  # of each block
+    logits: list[Array]  # one per block, (outputs, b)
+    losses: list[Callable[[], float]]  # one per block
     backward: list[Call]
 
 
 @dataclass
-class Shared:
-    """The calls and arrays that all batches with blocks of the same sizes share: all but the first layer's products."""
+class SharedCalls:
+    """The calls and arrays that batches with the same block sizes share: all but those that take the inputs."""
 
-    forward: tuple[list[Call], list[Call]]  # outside training and in it
+    forward: tuple[list[Call], list[Call]]  # outside training, in training
     logits: list[Array]
-    ends: list[tuple[Array, Array, Scratch]]  # what the loss of a block needs besides its targets, which come second
-    backward: list[Call] | None = None  # back to the first layer
+    loss_arrays: list[tuple[Array, Array, Scratch]]  # logits, delta and scratch of each block
+    backward: list[Call] | None = None  # up to the delta of the first layer
 
 
 class Network:
     """A network of dense layers over `parameters`, for batches of up to `max_blocks` blocks of `max_block` samples.
 
-    All its memory is allocated here, or when a block size is met for the first time. Samples come as columns: a block
-    of inputs has the shape (1 + features, b) with ones in row 0, of outputs or targets (outputs, b). A batch is bound
-    once; then it goes `forward`, its `loss` is computed and it goes `backward`, each time its arrays are filled anew.
+    All memory is allocated here, or at the first block of a new size. Samples are columns: a block of inputs has the
+    shape (1 + features, b), with ones in row 0, and a block of outputs or targets (outputs, b). A batch is bound once.
+    Then `forward`, `loss` and `backward` are called, in this order, each time its arrays hold new samples.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class Network:
         self._loss = ALL_LOSSES[architecture.loss][architecture.output_activation]
         self._output_activation = ALL_OUTPUT_ACTIVATIONS[architecture.output_activation]
         self._memory = Memory(architecture.sizes[-1], max_block, parameters.dtype)
-        self._chunk: Array = np.empty(min(parameters.size, DECAYED), parameters.dtype)
-        self._factor: Array = np.zeros((), parameters.dtype)  # NumPy converts a Python float anew in each call
-        self._decayed: list[Array] | None = None
+        self._chunk: Array = np.empty(min(parameters.size, DECAY_PIECE), parameters.dtype)
+        self._factor: Array = np.zeros((), parameters.dtype)  # each call would convert a Python float
+        self._decayed_gradient: list[Array] | None = None
         self._decay: list[Call] = []
-        self._shared: dict[tuple[int, ...], Shared] = {}
+        self._shared: dict[tuple[int, ...], SharedCalls] = {}
         self._sizes: list[int] | None = None
         self._destinations: list[Destination] | None = None
 
@@ -91,15 +91,15 @@ class Network:
         training: bool = False,
         weights: list[Array] | None = None,
     ) -> Bound:
-        """What the network does with a batch of blocks of `inputs`: without `targets` it has no loss.
+        """Bind the computations for a batch with these blocks of `inputs`. Without `targets` it has no loss.
 
         With `weights`, an array of shape (b,) for each block, the loss and the gradient of each sample are multiplied
         by its weight.
 
-        On the way backward it writes the sum gradient over each block to the views of its destination, one array for
-        each layer. Next, ``total += part`` for the block's additions. `ready` is told from where on the flat gradient
-        is done, which goes on from its end to its beginning; it is the same for all batches with the same list of
-        `destinations`.
+        `backward` writes the sum gradient over each block to its destination, one array per layer. Then it does the
+        block's additions, ``total += part``. It fills the flat gradient from its end to its beginning, and calls
+        `ready` with the position from which on it is complete. Batches with the same list of `destinations` must have
+        the same `ready`.
         """
         sizes = [x.shape[1] for x in inputs]
         self.resize(sizes)
@@ -110,12 +110,12 @@ class Network:
         losses: list[Callable[[], float]] = []
         backward: list[Call] = []
         if targets is not None:
-            for block, ((z, delta, scratch), t) in enumerate(zip(shared.ends, targets, strict=True)):
+            for block, ((z, delta, scratch), t) in enumerate(zip(shared.loss_arrays, targets, strict=True)):
                 if weights is None:
                     losses.append(partial(self._loss, z, t, delta, scratch))
                 else:
-                    room = self._memory.weights(sizes[block])
-                    arrays = z, t, delta, with_weights(scratch, room), weights[block], room
+                    repeated = self._memory.weights(sizes[block])
+                    arrays = z, t, delta, with_weights(scratch, repeated), weights[block], repeated
                     losses.append(partial(weighted, self._loss, *arrays))
         if destinations is not None:
             if destinations is not self._destinations:
@@ -128,14 +128,14 @@ class Network:
         forward = [*self.layers[0].products(inputs), *shared.forward[training]]
         return Bound(sizes, forward, shared.logits, losses, backward)
 
-    def _bind_shared(self, sizes: list[int]) -> Shared:
+    def _bind_shared(self, sizes: list[int]) -> SharedCalls:
         logits = [block.output for block in self._last.blocks]
         deltas, scratch = [block.delta for block in self._last.blocks], [self._memory.scratch(b) for b in sizes]
         forward = self._bind_forward(training=False), self._bind_forward(training=True)
-        return Shared(forward, logits, list(zip(logits, deltas, scratch, strict=True)))
+        return SharedCalls(forward, logits, list(zip(logits, deltas, scratch, strict=True)))
 
     def _bind_forward(self, training: bool) -> list[Call]:
-        """The calls that follow the first layer's products."""
+        """Return the calls that follow the first layer's products."""
         calls: list[Call] = []
         for below, layer in pairwise(self.layers):
             calls += below.activation(training)
@@ -143,7 +143,7 @@ class Network:
         return calls
 
     def _bind_backward(self, destinations: list[Destination], ready: Callable[[int], None] | None) -> list[Call]:
-        """The calls that lead back to the first layer."""
+        """Return the calls from the loss back to the first layer, without the gradient of that layer."""
         calls: list[Call] = []
         for i in range(len(self.layers) - 1, 0, -1):
             below = self.layers[i - 1]
@@ -154,7 +154,7 @@ class Network:
     def _bind_gradients(
         self, i: int, destinations: list[Destination], inputs: list[Array], ready: Callable[[int], None] | None
     ) -> list[Call]:
-        """All that makes the gradient of layer `i`: of each block, and the additions that follow."""
+        """Return the calls for the gradient of layer `i`: of each block, with the additions that follow."""
         if ready and len(destinations) == 1 and not destinations[0][1]:
             return self._bind_rows(i, destinations[0][0][i], inputs[0], ready)
         calls: list[Call] = []
@@ -164,7 +164,7 @@ class Network:
         return [*calls, partial(ready, self._starts[i])] if ready else calls
 
     def _bind_rows(self, i: int, gradient: Array, x: Array, ready: Callable[[int], None]) -> list[Call]:
-        """The gradient of layer `i` of one block, some rows after the other, the last ones first."""
+        """Return the calls for the gradient of layer `i` of one block, in pieces of rows, the last rows first."""
         calls: list[Call] = []
         count = max(1, len(x) // ROWS)
         bounds = [len(x) * part // count for part in range(count + 1)]
@@ -174,29 +174,29 @@ class Network:
         return calls
 
     def draw_dropout(self, block: int, columns: slice, generator: np.random.Generator) -> None:
-        """Draw which hidden outputs the samples in `columns` of a block keep in training; after `resize`."""
+        """Draw the dropout masks of all hidden layers for the samples in `columns` of a block; call `resize` first."""
         for layer in self._hidden:
             layer.draw_mask(block, columns, generator)
 
     def forward(self, batch: Bound) -> list[Array]:
-        """The logits of each block, shape (outputs, b); valid until the next call of any method."""
+        """Return the logits of each block, shape (outputs, b); valid until the next call of any method."""
         for call in batch.forward:
             call()
         return batch.logits
 
     def loss(self, batch: Bound) -> list[float]:
-        """The sum of the losses over each block, after `forward`; it uses up the logits."""
+        """Return the sum of the losses over each block. Call it after `forward`; it overwrites the logits."""
         return [loss() for loss in batch.losses]
 
     def backward(self, batch: Bound) -> None:
-        """The gradients, to where the batch was bound to bring them; after `loss`."""
+        """Compute the gradients into the destinations of the batch. Call it after `loss`."""
         for call in batch.backward:
             call()
 
     def add_l2(self, gradient: list[Array], factor: float) -> None:
         """``gradient += factor · W`` for the weights; biases are not decayed."""
-        if gradient is not self._decayed:  # it is the same one in every step
-            self._decayed, self._decay = gradient, self._bind_decay(gradient)
+        if gradient is not self._decayed_gradient:  # the same one in every step
+            self._decayed_gradient, self._decay = gradient, self._bind_decay(gradient)
         self._factor[()] = factor
         for call in self._decay:
             call()
@@ -205,23 +205,23 @@ class Network:
         calls: list[Call] = []
         for layer, out in zip(self.architecture.views(self.parameters), gradient, strict=True):
             weight, total = layer[1:].reshape(-1), out[1:].reshape(-1)
-            for start in range(0, weight.size, DECAYED):  # in pieces: no second vector of parameters
-                w, g = weight[start : start + DECAYED], total[start : start + DECAYED]
+            for start in range(0, weight.size, DECAY_PIECE):  # in pieces: needs no second vector of this size
+                w, g = weight[start : start + DECAY_PIECE], total[start : start + DECAY_PIECE]
                 chunk = self._chunk[: w.size]
                 calls += [partial(np.multiply, w, self._factor, chunk), partial(np.add, g, chunk, g)]
         return calls
 
     def predict(self, x: Array) -> Array:
-        """The outputs after the output activation, shape (outputs, b): probabilities or numbers."""
+        """Return the outputs after the output activation, shape (outputs, b): probabilities or numbers."""
         (z,) = self.forward(self.bind([x]))
         self._output_activation(z, self._memory.scratch(z.shape[1]).sums)
         return z
 
 
 def decide(z: Array) -> npt.NDArray[np.intp]:
-    """The class codes, shape (b,), that the logits `z`, shape (outputs, b), speak for.
+    """Return the predicted class codes, shape (b,), from the logits `z`, shape (outputs, b).
 
-    The output activations keep the order of the logits, and the sigmoid is above ½ where its logit is positive.
+    Logits suffice: the output activations keep their order, and the sigmoid is above ½ where its logit is positive.
     """
     if len(z) == 1:
         return np.asarray(z[0] > 0, np.intp)
@@ -229,5 +229,5 @@ def decide(z: Array) -> npt.NDArray[np.intp]:
 
 
 def decide_labels(z: Array) -> npt.NDArray[np.bool_]:
-    """Whether each output, a yes or no of its own, has a probability above ½: shape (b, outputs)."""
+    """Return whether each label has a probability above ½, shape (b, outputs), from the logits `z`."""
     return np.asarray((z > 0).T)

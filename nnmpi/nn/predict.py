@@ -1,4 +1,4 @@
-"""The outputs of a network for any number of samples, some at a time."""
+"""The outputs of a network for any number of samples, computed in chunks."""
 
 from dataclasses import replace
 from typing import Any
@@ -13,16 +13,16 @@ CHUNK = 256  # samples that go forward at once
 
 
 def in_float64(architecture: Architecture, parameters: Array, max_block: int) -> Network:
-    """A trained network to predict with: in float64, whatever it was trained in.
+    """Return a trained network for predictions in float64, also if it was trained in float32.
 
-    In float32 two libraries that add up in another order have probabilities that differ by up to 1e-5.
+    In float32, libraries that add in different orders give probabilities that differ by up to 1e-5.
     """
-    wide: Array = parameters.astype(np.float64)
-    return Network(replace(architecture, dtype="float64"), wide, max_block)
+    parameters64: Array = parameters.astype(np.float64)
+    return Network(replace(architecture, dtype="float64"), parameters64, max_block)
 
 
 def outputs_of(architecture: Architecture, parameters: Array, X: Any) -> Array:
-    """The outputs after the output activation, shape (n, outputs), of an array or a sparse matrix in rows (CSR)."""
+    """Return the outputs after the output activation, shape (n, outputs); `X` is an array or a sparse CSR matrix."""
     count, features = X.shape
     network = Network(architecture, parameters, min(CHUNK, count))
     outputs: Array = np.empty((count, architecture.sizes[-1]), parameters.dtype)

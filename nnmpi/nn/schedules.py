@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 
 class Schedule:
-    """The learning rate of every update of a run of so many updates per epoch.
+    """The learning rate of each update of a run.
 
-    The first ``warmup_epochs``, which may be a fraction, let the rate rise linearly to what the schedule says (Goyal
+    In the first ``warmup_epochs``, which may be a fraction, the rate rises linearly to the value of the schedule (Goyal
     et al. 2017).
     """
 
@@ -31,9 +31,9 @@ class Schedule:
         self._factor = SCHEDULES[name]
 
     def __call__(self, k: int) -> float:
-        """The learning rate of update `k`."""
-        rise = (k + 1) / self._warmup if k + 1 < self._warmup else 1.0
-        return self._learning_rate * rise * self._factor(self, k)
+        """Return the learning rate of update `k`."""
+        warmup = (k + 1) / self._warmup if k + 1 < self._warmup else 1.0
+        return self._learning_rate * warmup * self._factor(self, k)
 
 
 def constant(s: Schedule, k: int) -> float:
@@ -47,7 +47,7 @@ def inverse_time(s: Schedule, k: int) -> float:
 
 
 def step(s: Schedule, k: int) -> float:
-    """``step_factor`` once for every ``step_updates`` updates done."""
+    """``step_factor`` to the power of ``k // step_updates``."""
     return s.step_factor ** (k // s.step_updates)
 
 

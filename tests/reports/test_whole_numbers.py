@@ -56,7 +56,7 @@ def test_three_ranks_say_it_once(mpi, tmp_path):
             "--task classification needs classes, but y of --data d.npz",
         ),
         (np.array(["a", "b"] * 100), ("--task", "regression"), "--task regression needs numbers"),
-        (GRADES, ("--task", "regression", "--loss", "cross-entropy"), "--loss cross-entropy is for classes and --task"),
+        (GRADES, ("--task", "regression", "--loss", "cross-entropy"), "--loss cross-entropy is for classes, --task"),
         (X[:, 0], ("--stratify",), "--stratify keeps the shares of classes, but y of --data d.npz holds numbers"),
         (np.array(["a"] * 199 + ["b"]), ("--stratify",), "--stratify needs at least 2 samples of each class"),
     ],
