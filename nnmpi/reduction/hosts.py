@@ -16,7 +16,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from nnmpi.mpi.barrier import CHECK_EVERY, check_alive, flags_will_do
+from nnmpi.mpi.barrier import CHECK_EVERY, can_use_flags, check_alive
 from nnmpi.mpi.shared_memory import Flags, copies, share, share_flags
 from nnmpi.mpi.start import MESSAGE
 from nnmpi.mpi.world import World
@@ -45,7 +45,7 @@ def over_hosts(world: World, length: int, dtype: str, form: str | None) -> "Host
     flags: Flags | None = None
     if max(map(len, hosts)) > 1:
         here = next(ranks for ranks in hosts if world.rank in ranks)
-        if not world.sum_exactly(not flags_will_do()):
+        if not world.sum_exactly(not can_use_flags()):
             rows, flags = share(world, 1, length, dtype, here), share_flags(world, 2, here)
         if rows is None or flags is None:
             if not form:
