@@ -43,8 +43,8 @@ def patience(world: World) -> int:
 def check_alive(world: World) -> None:
     """Raise MPI's error if a rank has died or revoked the communicator, as a collective would; any rank may call it.
 
-    MPI notices a death only inside its calls. A probe for a message from any rank reports it, unless a message is there.
-    So this function probes for a tag that no rank uses.
+    MPI notices a death only inside its calls. A probe for a message from any rank reports it, unless it finds a
+    message. So this function probes for a tag that no rank uses.
     """
     if world.recovers:
         world.comm.Iprobe(world.mpi.ANY_SOURCE, NEVER_SENT)
