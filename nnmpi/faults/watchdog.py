@@ -164,7 +164,7 @@ class Watchdog:
         if self._closing.is_set() or self._position.collectives != self._last_collectives or self._others_move:
             self._unmoved = 0.0
             return
-        if not self._unmoved:  # there was a packet CALM
+        if not self._unmoved:  # a CALM packet has reset it
             return
         waiting = {rank for rank, report in self._answers.items() if report.waits} | {me}
         missing = sorted(ranks - waiting)

@@ -76,9 +76,9 @@ class Addresses:
     @property
     def hosts_without_ranks(self) -> list[str]:
         """The hosts whose ranks are all lost: they may be cut off from the network."""
-        left = {self.host_of(rank) for rank in self._world.initial_ranks}
+        with_ranks = {self.host_of(rank) for rank in self._world.initial_ranks}
         hosts = map(self.host_of, self._world.lost)
-        return list(dict.fromkeys(host for host in hosts if host and host not in left))
+        return list(dict.fromkeys(host for host in hosts if host and host not in with_ranks))
 
     @property
     def is_first_on_host(self) -> bool:

@@ -110,8 +110,8 @@ def _cgroups(root: Path, v1_controller: str = "cpu") -> list[Path]:
             continue
         top = root / mount_point.lstrip("/")
         # the mount may show only a part of the hierarchy, without the cgroup of this process
-        path = Path(paths[controller])
-        directory = top / (path.relative_to(mount_root) if path.is_relative_to(mount_root) else "")
+        cgroup = Path(paths[controller])
+        directory = top / (cgroup.relative_to(mount_root) if cgroup.is_relative_to(mount_root) else "")
         directories += [d for d in (directory, *directory.parents) if d.is_relative_to(top) and ".." not in d.parts]
     return directories
 
