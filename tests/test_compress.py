@@ -13,7 +13,7 @@ floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 def travelled(numbers: np.ndarray, form: str) -> np.ndarray:
     codec = Halved(form, numbers.size)
-    part, _ = codec.room(numbers)
+    part, _ = codec.make_buffers(numbers)
     codec.put(numbers, part)
     there = np.empty_like(numbers)
     codec.take(part, there)
@@ -71,11 +71,11 @@ def test_sums_are_made_in_full_precision_and_rounded_for_the_way(form: str, dtyp
     generator = np.random.default_rng(3)
     a, b, c = (generator.standard_normal(1000).astype(dtype) for _ in range(3))
     codec = Halved(form, 1000)
-    part, whole = codec.room(a)
+    part, whole = codec.make_buffers(a)
     codec.put(a, part)
     codec.add(b, part)
     own = c.copy()
-    codec.end(own, part, whole)
+    codec.finish(own, part, whole)
     others = np.empty_like(a)
     codec.take(whole, others)
     assert own.tobytes() == others.tobytes()
@@ -91,6 +91,6 @@ def test_sums_are_made_in_full_precision_and_rounded_for_the_way(form: str, dtyp
 
 def test_exact_numbers_are_not_copied_more_than_once() -> None:
     own = np.arange(4, dtype=np.float32)
-    part, whole = Exact().room(own)
+    part, whole = Exact().make_buffers(own)
     assert whole is own
     assert not np.shares_memory(part, own)

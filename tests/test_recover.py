@@ -92,7 +92,7 @@ def test_one_rank_leads_on_each_host() -> None:
 )
 def test_these_stop_as_others_may_go_on(hosts: str, left: list[int]) -> None:
     world = Small(hosts, left)
-    with pytest.raises(RunError, match="stops, and writes nothing") as error:
+    with pytest.raises(RunError, match="stops and writes nothing") as error:
         shrink(world, list(range(len(hosts))))
     assert error.value.shared
 
@@ -119,7 +119,7 @@ def test_who_is_stopped_on_a_host_of_ours_is_killed() -> None:
 def test_who_wakes_up_among_others_on_its_host_stops() -> None:
     world = Small("AAAA", [2])
     world.addresses.awake = [0, 1, 3]
-    with pytest.raises(RunError, match="stops, and writes nothing"):
+    with pytest.raises(RunError, match="stops and writes nothing"):
         shrink(world, [0, 1, 2, 3])
     assert not world.addresses.killed
 

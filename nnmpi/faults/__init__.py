@@ -1,1 +1,1 @@
-"""What happens when ranks die, stop or hang."""
+"""Dead, stopped and hung ranks: how they are detected and named, and how the others go on."""

@@ -1,6 +1,6 @@
-"""A thread in each rank that ends it when its launcher has died: nobody else would.
+"""Ends a rank when its launcher has died, by a thread in each rank.
 
-Open MPI's ranks would compute, or wait for each other, for ever after a ``kill -9`` of mpirun.
+Without it, Open MPI's ranks would compute, or wait for each other, for ever after a ``kill -9`` of mpirun.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from nnmpi.mpi.host import process
 
 
 def end_with(launchers: list[int]) -> None:
-    """From now on this process ends at once, with status 1, when one of these processes dies."""
+    """Start a thread that ends this process at once, with status 1, when one of the `launchers` (process ids) dies."""
     if launchers:
         threading.Thread(target=_watch, args=(launchers,), name="launcher", daemon=True).start()
 
@@ -23,25 +23,25 @@ def end_with(launchers: list[int]) -> None:
 def _watch(launchers: list[int]) -> None:
     _wait_for_one(launchers)
     _remove_files(launchers)
-    os._exit(1)  # without a word: who would read it is gone
+    os._exit(1)  # without a message: nothing reads it any more
 
 
 def _wait_for_one(processes: list[int]) -> None:
-    """Return when one of the processes is dead, whether or not its parent has taken notice."""
+    """Return when one of the processes is dead, also if it is still a zombie."""
     try:
-        ends = select.poll()
+        poll = select.poll()
         for pid in processes:
-            ends.register(os.pidfd_open(pid), select.POLLIN)
-        ends.poll()
-    except OSError:  # it is dead, or the system is too old, or does not allow it
-        before = [process(pid) for pid in processes]
-        started = [state and state[1] for state in before]
+            poll.register(os.pidfd_open(pid), select.POLLIN)
+        poll.poll()
+    except OSError:  # a process is dead already, or the system is too old or forbids this
+        states = [process(pid) for pid in processes]
+        started = [state and state[1] for state in states]
         while all((state := process(pid)) and state[1] == start for pid, start in zip(processes, started, strict=True)):
             time.sleep(1)
 
 
 def _remove_files(launchers: list[int]) -> None:
-    """Remove what the launcher and this rank would have removed: the shared memory, and the launcher's directory."""
+    """Remove the files that are left over: this rank's shared memory and the launcher's directory."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/maps").read_text().splitlines():
             _, slash, name = line.partition(" /dev/shm/")
@@ -49,5 +49,5 @@ def _remove_files(launchers: list[int]) -> None:
                 with contextlib.suppress(OSError):
                     os.unlink(f"/dev/shm/{name}")
     scratch = os.environ.get("PMIX_SERVER_TMPDIR", "")
-    if scratch.endswith(tuple(f".{pid}" for pid in launchers)):  # it is named after the launcher's process
+    if scratch.endswith(tuple(f".{pid}" for pid in launchers)):  # it is named after the launcher's process id
         shutil.rmtree(scratch, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""What the ranks' watchdogs tell each other beside MPI, which only one thread of a rank may call: small UDP packets.
+"""UDP packets between the watchdogs of the ranks. They cannot use MPI, which only one thread of a rank may call.
 
-Each packet carries a keyed digest (HMAC); the key is drawn for each world and handed round over MPI. What has not the
-right length, digest or sender is ignored.
+Each packet carries a keyed digest (HMAC). Each world has a new random key, which rank 0 sends to all ranks over MPI.
+Packets with a wrong length, digest or sender are ignored.
 """
 
 import contextlib
@@ -21,19 +21,19 @@ DIGEST = 16  # bytes of SHA-256
 
 
 class Kind(IntEnum):
-    """What a packet is for."""
+    """The purpose of a packet."""
 
-    ASK = 1  # where are you?
+    ASK = 1  # asks for the position of the receiver
     ALARM = 2  # the same, from a rank that has waited too long
-    ANSWER = 3
-    CALM = 4  # the ranks that were missing are ended; go on
-    LEAVE = 5  # the job ends: leave by yourself
-    DIE = 6  # the others go on without you
+    ANSWER = 3  # the position of the sender
+    CALM = 4  # the missing ranks have been ended; the others go on
+    LEAVE = 5  # the job ends: the receiver ends itself
+    DIE = 6  # the others go on without the receiver, which ends itself
 
 
 @dataclass(frozen=True)
 class Report:
-    """Where a rank is: what `Position` says, and for how many seconds nothing has changed."""
+    """The position of a rank (see `Position`), and the seconds for which it has not changed."""
 
     rank: int
     collectives: int
@@ -50,7 +50,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Peer:
-    """A rank as the others know it: ``address`` is None where it could not get a socket."""
+    """What the ranks know of another rank; ``address`` is None if it could not open a socket."""
 
     host: str
     machine: str
@@ -60,14 +60,14 @@ class Peer:
 
 
 class SideChannel:
-    """The sockets of all ranks of a `world`; all ranks make theirs at once. Ranks have their numbers of the start."""
+    """The sockets of all ranks of a `world`; all ranks make it together. Ranks are numbered as at the start."""
 
     def __init__(self, world: World) -> None:
         self.rank = world.initial_ranks[world.rank]
-        here = machine()
-        machines = [text.decode(errors="replace") for text in world.gather_bytes(here.encode())]
+        own_machine = machine()
+        machines = [text.decode(errors="replace") for text in world.gather_bytes(own_machine.encode())]
         hosts = world.addresses.hosts()
-        others = dict.fromkeys(host for host, name in zip(hosts, machines, strict=True) if name != here)
+        others = dict.fromkeys(host for host, name in zip(hosts, machines, strict=True) if name != own_machine)
         self._socket: socket.socket | None = None
         address = None
         with contextlib.suppress(OSError):
@@ -76,11 +76,11 @@ class SideChannel:
             self._socket.bind((ip, 0))
             address = self._socket.getsockname()
         pid = os.getpid()
-        own = process(pid)
-        mine = json.dumps([pid, own[1] if own else 0, address]).encode()
+        state = process(pid)
+        own = json.dumps([pid, state[1] if state else 0, address]).encode()
         self._key = world.gather_bytes(os.urandom(32))[0]
         self.peers: dict[int, Peer] = {}
-        for rank, host, name, text in zip(world.initial_ranks, hosts, machines, world.gather_bytes(mine), strict=True):
+        for rank, host, name, text in zip(world.initial_ranks, hosts, machines, world.gather_bytes(own), strict=True):
             pid, started, address = json.loads(text)
             self.peers[rank] = Peer(host, name, pid, started, address and (address[0], address[1]))
 
@@ -97,7 +97,7 @@ class SideChannel:
                 self._socket.sendto(pack(self._key, kind, report), address)
 
     def receive(self, seconds: float) -> tuple[Kind, Report] | None:
-        """The next packet, or None if none that is ours came within about so many seconds, or `wake` was called."""
+        """Return the next packet; None if it is not valid, or none came in about `seconds`, or `wake` was called."""
         assert self._socket
         self._socket.settimeout(max(seconds, 1e-3))
         try:
@@ -107,27 +107,27 @@ class SideChannel:
             return None
 
     def wake(self) -> None:
-        """Let `receive`, in another thread, return."""
+        """Make `receive` return in another thread."""
         address = self.peers[self.rank].address
         if self._socket and address:
             with contextlib.suppress(OSError):
                 self._socket.sendto(b"", address)
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         if self._socket:
             self._socket.close()
 
 
 def pack(key: bytes, kind: Kind, report: Report) -> bytes:
-    """A packet: what it says, and its digest."""
+    """Return the bytes of a packet: its content and its digest."""
     phase = report.phase.encode()[:16]
     body = PACKET.pack(kind, report.rank, report.collectives, report.seconds, report.epoch, report.step, phase)
     return body + hmac.digest(key, body, "sha256")[:DIGEST]
 
 
 def unpack(key: bytes, packet: bytes) -> tuple[Kind, Report] | None:
-    """What a packet says, or None if it was not made by a rank of this world."""
+    """Return the content of a packet; None if no rank of this world made it."""
     if len(packet) != PACKET.size + DIGEST:
         return None
     body, digest = packet[: PACKET.size], packet[PACKET.size :]
@@ -140,7 +140,7 @@ def unpack(key: bytes, packet: bytes) -> tuple[Kind, Report] | None:
 
 
 def _own_address(others: list[str]) -> str:
-    """The address of the interface that leads to the other hosts.
+    """Return the address of the network interface that leads to the other hosts.
 
     Raises
     ------
@@ -148,10 +148,10 @@ def _own_address(others: list[str]) -> str:
         If there is none.
     """
     targets = []
-    for name in others[:2]:  # a name that is not known may take seconds
+    for name in others[:2]:  # not all: to look up an unknown name may take seconds
         with contextlib.suppress(OSError):
             targets.append(socket.gethostbyname(name))
-    for target in (*targets, "192.0.2.1"):  # the last is nobody's, and leads to where the default route does
+    for target in (*targets, "192.0.2.1"):  # the last one is reserved, and shows the default route
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
             probe.connect((target, 9))  # sends nothing
             ip = str(probe.getsockname()[0])

@@ -1,4 +1,7 @@
-"""A guard for the time in which MPI starts under ULFM: who dies then is not noticed by those that wait for it."""
+"""A guard while MPI starts under ULFM: MPI does not notice a rank that dies then, and the others would wait for it.
+
+A child process of each rank watches, and ends the job if a rank dies.
+"""
 
 import contextlib
 import os
@@ -12,22 +15,22 @@ from pathlib import Path
 from nnmpi.mpi.host import process
 
 STARTED = b"1"
-GRACE = 2.0  # seconds that MPI has to start after a death: it may have come so far that it can do without the dead
+GRACE = 2.0  # seconds for MPI to finish its start after a death: perhaps it no longer needs the dead rank
 
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """End the job if a rank on this host dies while MPI starts, which happens inside.
+    """End the job if a rank on this host dies inside the context, in which MPI starts.
 
-    A process of its own looks on, as no Python runs in this one until MPI has started. It outlives this one for a
-    moment: ranks on other hosts would wait for the dead one for ever, and nobody there sees that it died.
+    A child process watches, because no Python code runs in this process until MPI has started. If this process dies,
+    the child lives on for a moment to end the job: ranks on other hosts do not see the death, and would wait for ever.
     """
     launcher = os.getppid()
-    started, tell = os.pipe()
+    started, write_end = os.pipe()
     guard = os.fork()
     if guard == 0:
         try:
-            os.close(tell)
+            os.close(write_end)
             _guard(started, launcher)
         finally:
             os._exit(0)
@@ -36,48 +39,49 @@ def guarded() -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):  # the guard has ended the job already
-            os.write(tell, STARTED)
-        os.close(tell)
+            os.write(write_end, STARTED)
+        os.close(write_end)
         os.waitpid(guard, 0)
 
 
 def _guard(started: int, launcher: int) -> None:
-    """Watch the launcher's children until MPI has `started`; a pipe that is closed says that this rank has died."""
-    size, here, rank = (int(os.environ[f"OMPI_COMM_WORLD_{name}"]) for name in ("SIZE", "LOCAL_SIZE", "RANK"))
-    noticed, began = None, _began(launcher)
+    """Watch the launcher's children until MPI has `started`. If that pipe is closed without a byte, this rank died."""
+    size, local_size, rank = (int(os.environ[f"OMPI_COMM_WORLD_{name}"]) for name in ("SIZE", "LOCAL_SIZE", "RANK"))
+    noticed, launcher_start = None, _start_time(launcher)
     while not select.select([started], [], [], 0.2)[0]:
         alive = _ranks(launcher)
-        if rank not in alive or len(alive) >= here:  # there is something between the launcher and us, or all is well
+        # either another process is between the launcher and this rank, or all ranks of this host are alive
+        if rank not in alive or len(alive) >= local_size:
             noticed = None
             continue
         noticed = noticed or time.monotonic()
         if time.monotonic() - noticed > GRACE and rank == min(alive):
-            dead = [str(r) for r in range(size) if r not in alive] if here == size else []
-            who = f"rank{'s' * (len(dead) > 1)} {', '.join(dead)} of {size}" if dead else "a rank on this host"
-            _end(launcher, who)
+            dead = [str(r) for r in range(size) if r not in alive] if local_size == size else []
+            name = f"rank{'s' * (len(dead) > 1)} {', '.join(dead)} of {size}" if dead else "a rank on this host"
+            _end(launcher, name)
             return
-    if os.read(started, 1) == STARTED or here == size:
+    if os.read(started, 1) == STARTED or local_size == size:
         return
     time.sleep(GRACE)
-    # A launcher that has ended meanwhile has ended the job; if other ranks are here, their guards see to it.
-    if began and _began(launcher) == began and not _ranks(launcher):
+    # If the launcher has ended meanwhile, so has the job. If other ranks of this host are left, their guards end it.
+    if launcher_start and _start_time(launcher) == launcher_start and not _ranks(launcher):
         _end(launcher, f"rank {rank} of {size}")
 
 
-def _began(pid: int) -> int | None:
-    """When a process began, which tells it from a later one with its number; None if it has ended."""
-    found = process(pid)
-    return found[1] if found else None
+def _start_time(pid: int) -> int | None:
+    """Return when a process started; a later process with the same id has another time. None if it has ended."""
+    state = process(pid)
+    return state[1] if state else None
 
 
-def _end(launcher: int, who: str) -> None:
-    print(f"nnmpi: {who} died while MPI started, the job cannot go on", file=sys.stderr, flush=True)
+def _end(launcher: int, name: str) -> None:
+    print(f"nnmpi: {name} died while MPI started, the job cannot go on", file=sys.stderr, flush=True)
     with contextlib.suppress(ProcessLookupError):
         os.kill(launcher, signal.SIGTERM)
 
 
 def _ranks(launcher: int) -> set[int]:
-    """The ranks among the children of the `launcher` that are alive."""
+    """Return the ranks that are living children of the `launcher`."""
     ranks = set()
     for children in Path(f"/proc/{launcher}/task").glob("*/children"):
         with contextlib.suppress(OSError):

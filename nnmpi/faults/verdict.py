@@ -1,4 +1,4 @@
-"""What a watchdog says of the ranks that the others wait for."""
+"""The message of a watchdog: which ranks the others wait for, and why."""
 
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ STATES = {
 
 
 def verdict(
-    mine: Report,
+    own: Report,
     hosts: dict[int, str],
     missing: list[int],
     answers: dict[int, Report],
@@ -22,33 +22,33 @@ def verdict(
     unreached: set[int],
     goes_on: bool,
 ) -> str:
-    """The line, without what stands before and after it in a terminal.
+    """Return the message, without the prefix ``nnmpi:`` and without the remark at its end.
 
     Parameters
     ----------
-    mine
-        Where the rank is that speaks: in a collective, for so many seconds.
+    own
+        The position of the rank that reports: it is in a collective.
     hosts
         The host of each rank.
     missing
-        The ranks that are not in a collective, or did not answer. None: all are in one, and it does not end.
+        The ranks that are not in a collective or did not answer. If it is empty, all are in one that does not end.
     answers
-        What the others answered.
+        The answers of the other ranks.
     states
-        The state of the process, as in ``/proc``, of the missing ranks that can be looked at from here.
+        The process states (as in ``/proc``) of missing ranks on this machine that did not answer; None for dead.
     unreached
-        The ranks on hosts from which there never was an answer.
+        The ranks on machines that have never sent a packet.
     goes_on
-        Whether the others go on without the missing ones.
+        Whether the other ranks go on without the missing ones.
     """
-    waiting = sorted({mine.rank, *(rank for rank, report in answers.items() if report.waits)})
-    where = place(mine.phase, mine.epoch, mine.step)
-    text = f"no progress for {mine.seconds:.0f} s: {ranks(waiting)} wait{'s' * (len(waiting) == 1)} in {where}"
+    waiting = sorted({own.rank, *(rank for rank, report in answers.items() if report.waits)})
+    where = place(own.phase, own.epoch, own.step)
+    text = f"no progress for {own.seconds:.0f} s: {ranks(waiting)} wait{'s' * (len(waiting) == 1)} in {where}"
     if missing:
-        told = {rank: _fate(rank, answers, states, unreached) for rank in missing}
+        fates = {rank: _fate(rank, answers, states, unreached) for rank in missing}
         groups: dict[tuple[str, str], list[int]] = {}
         for rank in missing:
-            groups.setdefault((hosts[rank], told[rank]), []).append(rank)
+            groups.setdefault((hosts[rank], fates[rank]), []).append(rank)
         text += ", for " + ", ".join(f"{ranks(group)} on {host} ({fate})" for (host, fate), group in groups.items())
     else:
         text += "; all have arrived there, so MPI itself or the network hangs"
@@ -57,6 +57,7 @@ def verdict(
 
 
 def _fate(rank: int, answers: dict[int, Report], states: dict[int, str | None], unreached: set[int]) -> str:
+    """Return why the others wait for a missing rank."""
     if rank in answers:
         report = answers[rank]
         return f"still busy in {place(report.phase, report.epoch, report.step)}"
@@ -68,7 +69,7 @@ def _fate(rank: int, answers: dict[int, Report], states: dict[int, str | None], 
 
 
 def ranks(numbers: list[int]) -> str:
-    """``rank 2``, ``ranks 0, 1``, ``ranks 0 to 6, 8``."""
+    """Return ``rank 2``, ``ranks 0, 1``, ``ranks 0 to 6, 8``."""
     starts = [numbers[0], *(b for a, b in pairwise(numbers) if b != a + 1)]
     ends = [*(a for a, b in pairwise(numbers) if b != a + 1), numbers[-1]]
     parts = [

@@ -1,1 +1,1 @@
-"""The one door to MPI: no other package imports mpi4py."""
+"""All use of MPI: how it starts, the world of ranks, shared memory. No other package imports mpi4py."""

@@ -1,6 +1,6 @@
-"""What stands in for MPI in a process that no launcher started: a communicator of one rank.
+"""A stand-in for MPI in a process that no launcher started: a communicator of one rank.
 
-MPI is neither loaded nor started for that: it need not be installed, costs no time, and leaves no files behind.
+The process neither loads nor starts MPI. So MPI need not be installed, costs no time and leaves no files behind.
 """
 
 import os
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 
 class Alone:
-    """So much of ``mpi4py.MPI`` as `World` and the reductions use where there is one rank."""
+    """The part of ``mpi4py.MPI`` that nnmpi uses on one rank."""
 
     IN_PLACE = BYTE = FLOAT = DOUBLE = None
 
@@ -22,12 +22,12 @@ class Alone:
         self.COMM_WORLD = _Communicator()
 
     def Get_library_version(self) -> str:
-        """What is said in place of the library's name."""
+        """Return the text that is shown instead of the library's name."""
         return "none (one rank, no launcher)"
 
 
 class _Communicator:
-    """One rank: what it sends is what it gets."""
+    """A communicator of one rank, which receives what it sends."""
 
     def Get_rank(self) -> int:
         return 0
@@ -39,21 +39,21 @@ class _Communicator:
         _bytes(receive)[:] = _bytes(send)
 
     def Alltoallv(self, send: Any, receive: Any) -> None:
-        """Send nothing to nobody."""
+        """Do nothing: there is no other rank."""
 
     def Allreduce(self, send: Any, receive: Any) -> None:
-        """Leave the numbers in `receive`, which is used in place."""
+        """Leave `receive` as it is: it already holds the sum over one rank."""
 
     def Bcast(self, buffer: Any, root: int) -> None:
         """Leave `buffer` as it is."""
 
     def Barrier(self) -> None:
-        """Wait for nobody."""
+        """Return at once: there is no other rank."""
 
     def Abort(self, status: int) -> NoReturn:
         os._exit(status)
 
 
 def _bytes(buffer: Any) -> npt.NDArray[np.uint8]:
-    """The bytes of an array, or of the first part of ``[buffer, datatype]``."""
+    """Return the bytes of an array, or of the buffer in ``[buffer, datatype]``."""
     return np.frombuffer(buffer[0] if isinstance(buffer, list) else buffer, np.uint8)

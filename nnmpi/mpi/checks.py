@@ -1,29 +1,30 @@
-"""What ranks check before they work together, and how many threads each may use."""
+"""Checks that all ranks make before they work together, and the number of BLAS threads of each rank."""
 
 import hashlib
 
 from nnmpi.errors import InputError
-from nnmpi.mpi.cores import available, preset_threads, shared
+from nnmpi.mpi.cores import available, cpu_group, preset_threads
 from nnmpi.mpi.host import kernel
 from nnmpi.mpi.launcher import allocated_tasks, launched
 from nnmpi.mpi.world import World
 
 
 def check_launcher(world: World, training: bool = True) -> None:
-    """Refuse to go on where each process is a world of its own, the sign of a launcher of another MPI.
+    """Refuse to run if MPI sees fewer ranks than the launcher started, or if srun did not start Slurm's tasks.
 
-    Slurm's variables stand in a batch script, too, where a single process may well use a model, but hardly train.
+    If each process is a world of its own, launcher and MPI library are from different MPIs. Slurm also sets its
+    variables in a batch script. There a single process may use a model, but a `training` on one rank is not intended.
 
     Raises
     ------
     InputError
-        With the remedy.
+        The message says what to change.
     """
     name, size, _ = launched()
     if size != world.initial_size and (training or name != "Slurm"):
         raise InputError(
             f"{name} started {size} processes, but MPI sees a world of {world.initial_size}: launcher and MPI library "
-            f"are not of the same MPI. The library is {world.library()}; use its own launcher, with Slurm the right "
+            f"are from different MPIs. The library is {world.library()}; use its own launcher, with Slurm the right "
             "srun --mpi=… (nnmpi info shows both)"
             + ("; if srun did not start this process, unset SLURM_STEP_ID" if name == "Slurm" else ""),
             shared=True,
@@ -38,15 +39,15 @@ def check_launcher(world: World, training: bool = True) -> None:
         )
 
 
-def check_same(world: World, things: dict[str, bytes]) -> None:
-    """Refuse to go on where ranks differ in one of `things`, each given as bytes.
+def check_same(world: World, values: dict[str, bytes]) -> None:
+    """Refuse to run if one of the named `values` is not the same on all ranks; all ranks take part.
 
     Raises
     ------
     InputError
-        That names what differs and on which ranks.
+        On all ranks. The message names the value that differs, and the ranks that differ from rank 0.
     """
-    for name, value in things.items():
+    for name, value in values.items():
         digests = world.gather_bytes(hashlib.sha256(value).digest())
         others = [str(rank) for rank, digest in enumerate(digests) if digest != digests[0]]
         if others:
@@ -58,11 +59,11 @@ def check_same(world: World, things: dict[str, bytes]) -> None:
 
 
 def blas_threads(world: World) -> int:
-    """How many threads each rank should give to BLAS: what a variable says, else its part of the CPUs.
+    """Return the number of BLAS threads for this rank: from a thread variable, else the rank's share of the CPUs.
 
-    Containers of one machine, which MPI takes for hosts, share its CPUs, too.
+    All ranks take part. Containers on one machine, which MPI takes for hosts, share its CPUs, too.
     """
-    mine = f"{kernel()} {shared()}".encode()
-    ranks = world.gather_bytes(mine).count(mine)
+    own = f"{kernel()} {cpu_group()}".encode()
+    ranks = world.gather_bytes(own).count(own)
     preset = preset_threads()
     return preset[1] if preset else max(1, available() // ranks)

@@ -1,4 +1,7 @@
-"""What tells whether two processes share a host, a clock, a network, or a table of processes."""
+"""Facts about processes: whether two share a kernel, clock or machine, whether one is alive, its parents, its name.
+
+The functions read ``/proc``.
+"""
 
 import contextlib
 import os
@@ -21,32 +24,32 @@ def _namespace(name: str) -> str:
 
 
 def kernel() -> str:
-    """The same for two processes under one kernel: hosts with the same one are containers of one machine."""
+    """Return an id of the running kernel; hosts with the same id are containers on one machine."""
     return _read("/proc/sys/kernel/random/boot_id")
 
 
 def clock_of() -> str:
-    """The same for two processes that share a monotonic clock."""
+    """Return an id of the monotonic clock; two processes with the same id share the clock."""
     return f"{kernel()} {_namespace('time')}"
 
 
 def machine() -> str:
-    """The same for two processes that can reach each other on 127.0.0.1 and see each other's process numbers."""
+    """Return an id of the machine; processes with the same id share 127.0.0.1 and see each other's process ids."""
     return f"{socket.gethostname()} {clock_of()} {_namespace('net')} {_namespace('pid')}"
 
 
 def process(pid: int) -> tuple[str, int] | None:
-    """State (``R``, ``S``, ``T`` for stopped, …) and start time of a process; None if it is dead."""
+    """Return the state (``R``, ``S``, ``T`` for stopped, …) and the start time of a process; None if it is dead."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
-    fields = text.rpartition(")")[2].split()  # the name before it may hold anything
+    fields = text.rpartition(")")[2].split()  # the name in front of it may contain any character
     return None if fields[0] in "ZX" else (fields[0], int(fields[19]))
 
 
 def parents(pid: int) -> list[int]:
-    """The processes above `pid`, the nearest first."""
+    """Return the parent of `pid`, the parent of that, and so on."""
     above: list[int] = []
     while pid > 1:
         try:
@@ -58,7 +61,7 @@ def parents(pid: int) -> list[int]:
 
 
 def children(pid: int) -> list[int]:
-    """All processes below `pid`."""
+    """Return the children of `pid`, their children, and so on."""
     below: list[int] = []
     for threads in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
@@ -68,7 +71,7 @@ def children(pid: int) -> list[int]:
 
 
 def process_name(pid: int) -> str:
-    """The name of a process's program, its first 15 characters; "" where it cannot be known."""
+    """Return the name of a process's program, its first 15 characters; "" if it is not known."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""What a rank says before it ends."""
+"""The last message of a rank before it ends."""
 
 import contextlib
 import os
@@ -6,12 +6,12 @@ import select
 import sys
 import time
 
-PATIENCE = 1.0  # seconds that a reader has to make room
-PIECE = 512  # bytes: a pipe that can be written to takes so many at once
+PATIENCE = 1.0  # seconds to wait for a reader that does not read
+PIECE = 512  # bytes: a pipe that is ready for writing takes this many without blocking
 
 
 def last_words(text: str) -> None:
-    """Write `text` to standard error, as much as goes: nobody may read it any more, and that must not keep us."""
+    """Write `text` to standard error, for a second at most: a reader that is stuck must not block the end."""
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     data, end = text.encode(encoding, "backslashreplace"), time.monotonic() + PATIENCE
     errors = select.poll()

@@ -1,7 +1,8 @@
-"""What a process knows of how it was started, before MPI is.
+"""Which launcher started this process, with what world size and rank; known before MPI starts.
 
-Launchers tell the processes they start by variables. These may be left over: a terminal multiplexer that was started in
-a job keeps its variables after the job has ended. So a variable counts only where what it points to is there.
+Launchers set environment variables for the processes that they start. These may be stale: a terminal multiplexer that
+was started in a job keeps its variables after the job has ended. So where a variable names a connection to the
+launcher, it counts only while the launcher answers.
 """
 
 import contextlib
@@ -13,40 +14,40 @@ from typing import Any
 
 from nnmpi.mpi.host import parents, process_name
 
-# the name of Open MPI's launcher for users
+# the name of Open MPI's launcher in messages
 OPEN_MPI = "Open MPI's mpirun"
-# signs of launchers of which neither size nor rank is known here: MPI is started, and finds out
+# variables of launchers whose variables for size and rank are not in LAUNCHERS: MPI is started and reports both
 OTHERS = ("PMI_CONTROL_PORT", "PMI_PORT", "PALS_RANKID", "ALPS_APP_PE", "MPIRUN_RANK", "MV2_COMM_WORLD_RANK")
-BATCH_STEP = 0xFFFFFFF0  # from here on Slurm's step numbers are those of scripts and shells, not of srun
-# beginnings of the names of processes that start ranks, and that end with the job
+BATCH_STEP = 0xFFFFFFF0  # Slurm's step ids from here on belong to scripts and shells, not to srun
+# prefixes of the names of launcher processes, which start ranks and end with the job
 PROGRAMS = ("prte", "mpirun", "mpiexec", "orte", "hydra", "pmi_proxy", "slurmstepd")
 
 
 def launched() -> tuple[str | None, int, int]:
-    """Who started this process, and the world size and rank it was promised."""
-    for name, size, rank, is_there in LAUNCHERS:
-        if (promised := _whole(size)) and is_there():
-            return name, promised, _whole(rank) or 0
+    """Return the launcher of this process (None if there is none), and the world size and the rank that it set."""
+    for name, size, rank, answers in LAUNCHERS:
+        if (world_size := _integer(size)) and answers():
+            return name, world_size, _integer(rank) or 0
     return None, 1, 0
 
 
 def may_have_others() -> bool:
-    """Whether a launcher started this process, so that there may be other ranks."""
+    """Whether a launcher started this process, so that other ranks may exist."""
     known = launched()[0] is not None
     return known or any(os.environ.get(name) for name in OTHERS) or _pmix_answers() is True
 
 
 def allocated_tasks() -> int:
-    """How many tasks Slurm allocated to the script or shell that this process belongs to; 0 if srun started it."""
+    """Return the number of tasks of the Slurm script or shell that this process runs in; 0 if a launcher started it."""
     in_job = "SLURM_JOB_ID" in os.environ or "SLURM_NTASKS" in os.environ
-    return (_whole("SLURM_NTASKS") or 0) if in_job and launched()[0] is None else 0
+    return (_integer("SLURM_NTASKS") or 0) if in_job and launched()[0] is None else 0
 
 
 def launcher_processes() -> list[int]:
-    """The processes above this one that started it as a rank, the nearest first, as far as they are on this host.
+    """Return the launcher processes on this host that started this process, the nearest first.
 
-    There may be a shell between. Where none has the name of a launcher, it is the parent that counts, unless that is
-    the first process of all, which adopts orphans.
+    A shell may be between them and this process. If no parent has the name of a launcher, the direct parent counts,
+    unless it is process 1, which adopts orphans.
     """
     chain = parents(os.getpid())
     names = [process_name(pid) for pid in chain]
@@ -58,28 +59,28 @@ def launcher_processes() -> list[int]:
 
 
 def without_leftovers(variables: dict[str, str]) -> dict[str, str]:
-    """`variables` without those of a launcher that has ended: they would mislead the next one."""
+    """Return `variables` without those of a launcher that has ended: they would mislead the next launcher."""
     if launched()[0] or may_have_others():
         return variables
-    of_a_rank = ("OMPI_COMM_WORLD_", "OMPI_WORLD_", "OMPI_MCA_ess", "OMPI_MCA_orte_", "OMPI_UNIVERSE_SIZE")
-    left = (*of_a_rank, "OMPI_FILE_LOCATION", "PMIX_", "PRTE_LAUNCHED", "PMI_", "MPI_LOCAL")
+    rank_variables = ("OMPI_COMM_WORLD_", "OMPI_WORLD_", "OMPI_MCA_ess", "OMPI_MCA_orte_", "OMPI_UNIVERSE_SIZE")
+    stale = (*rank_variables, "OMPI_FILE_LOCATION", "PMIX_", "PRTE_LAUNCHED", "PMI_", "MPI_LOCAL")
     return {
         name: value
         for name, value in variables.items()
-        if not name.startswith(left) or name.startswith("PMIX_MCA_")  # these are the user's
+        if not name.startswith(stale) or name.startswith("PMIX_MCA_")  # the user sets these
     }
 
 
-def _whole(variable: str) -> int | None:
-    """The whole number that a variable holds, if it holds one."""
+def _integer(variable: str) -> int | None:
+    """Return the whole number in an environment variable; None if there is none."""
     text = os.environ.get(variable, "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def _pmix_answers() -> bool | None:
-    """Whether anybody listens where the PMIx server of this rank's launcher did; None if there is no such address.
+    """Whether a server still listens at the address of the launcher's PMIx server; None if no address is set.
 
-    To connect would make the server complain: the system's table of sockets tells.
+    This reads the system's table of sockets, because the server complains about a connection attempt.
     """
     addresses = [value for name, value in os.environ.items() if name.startswith("PMIX_SERVER_URI")]
     if not addresses:
@@ -87,7 +88,7 @@ def _pmix_answers() -> bool | None:
     ports = [address.rpartition(":")[2] for address in addresses if ";tcp" in address]
     tables = [table for table in map(Path, ("/proc/net/tcp", "/proc/net/tcp6")) if table.is_file()]
     if not tables or not all(port.isdigit() for port in ports) or not ports:
-        return True  # nothing is known against it
+        return True  # it cannot be checked
     wanted = {f"{int(port):04X}" for port in ports}
     for table in tables:
         for line in table.read_text().splitlines()[1:]:
@@ -99,7 +100,7 @@ def _pmix_answers() -> bool | None:
 
 def _pmi_answers() -> bool:
     """Whether the connection to Hydra, or to another process manager that speaks PMI, is open."""
-    number = _whole("PMI_FD")
+    number = _integer("PMI_FD")
     if number is None:
         return any(os.environ.get(name) for name in OTHERS)
     try:
@@ -111,26 +112,26 @@ def _pmi_answers() -> bool:
 
 
 def _hydra() -> bool:
-    """Whether Hydra started this process, if any of those that speak PMI did; in Slurm's jobs it uses srun itself."""
+    """Whether the PMI variables of this process come from Hydra, which in a Slurm job itself uses srun."""
     return "MPI_LOCALNRANKS" in os.environ
 
 
 def abort_by_pmi(status: int) -> None:
-    """Tell Hydra to end the job, as MPI would if it had started; other launchers do so when a rank exits."""
-    number = _whole("PMI_FD")
+    """Tell Hydra to end the job before MPI has started; other launchers end it when a rank exits."""
+    number = _integer("PMI_FD")
     if number is not None and _pmi_answers():
         with contextlib.suppress(OSError):
             os.write(number, f"cmd=abort exitcode={status}\n".encode())
 
 
 def _srun_answers() -> bool:
-    """Whether srun started this process or a shell above it, and that step of the job is not over."""
-    step = _whole("SLURM_STEP_ID")
+    """Whether srun started this process, or a shell above it, and this step of the job still runs."""
+    step = _integer("SLURM_STEP_ID")
     over = _pmix_answers() is False or ("PMI_FD" in os.environ and not _pmi_answers())
     return step is not None and step < BATCH_STEP and not over
 
 
-# (launcher, world size, rank, whether it is there), the more specific ones first
+# (launcher, variables with the world size and the rank, whether the launcher answers), the more specific ones first
 LAUNCHERS: tuple[tuple[str, str, str, Callable[[], bool]], ...] = (
     (OPEN_MPI, "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", lambda: _pmix_answers() is True),
     ("srun --mpi=pmi2", "PMI_SIZE", "PMI_RANK", lambda: _pmi_answers() and _srun_answers() and not _hydra()),
@@ -141,12 +142,12 @@ LAUNCHERS: tuple[tuple[str, str, str, Callable[[], bool]], ...] = (
 
 
 def library(mpi: Any) -> str:
-    """``Open MPI v5.0.11``, ``MPICH Version: 5.0.2``, …; may be called before MPI is started."""
+    """Return ``Open MPI v5.0.11``, ``MPICH Version: 5.0.2``, …; may be called before MPI is started."""
     first = str(mpi.Get_library_version()).strip("\x00").splitlines()[0]
     return " ".join(first.split(",")[0].split())
 
 
 def fault_tolerant(mpi: Any) -> bool:
-    """Whether ranks can go on after the death of others: Open MPI, started with ``--with-ft ulfm``."""
-    asked = os.environ.get("OMPI_MCA_mpi_ft_enable")  # noqa: SIM112 (their name)
-    return asked in ("1", "true") and library(mpi).startswith("Open MPI")
+    """Whether ranks can go on after others died: the library is Open MPI, started with ``--with-ft ulfm``."""
+    enabled = os.environ.get("OMPI_MCA_mpi_ft_enable")  # noqa: SIM112 (their name)
+    return enabled in ("1", "true") and library(mpi).startswith("Open MPI")

@@ -1,4 +1,4 @@
-"""The world for a training called from Python: MPI is started only where there may be other ranks."""
+"""The world of a training that is called from Python. MPI is started only if there may be other ranks."""
 
 import sys
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from nnmpi.mpi.world import World
 
 @contextmanager
 def open_world(comm: Any = None) -> Iterator[World]:
-    """A world of the ranks of `comm`, or of all ranks of the job; all of them enter and leave it together.
+    """Open a world of the ranks of `comm`, by default of all ranks of the job; all of them enter and leave it together.
 
-    The world has a communicator of its own, a duplicate, so that its messages never meet those of the caller. MPI is
-    used if somebody else has started it, started if a launcher started this process, and otherwise left alone. It is
-    ended by mpi4py when Python ends.
+    The world gets a duplicate of the communicator, so that its messages never mix with those of the caller. If MPI runs
+    already, it is used. If not, it is started if a launcher started this process or `comm` is given. nnmpi does not
+    finalize MPI: mpi4py does so when Python ends.
 
     Raises
     ------
@@ -37,13 +37,13 @@ def open_world(comm: Any = None) -> Iterator[World]:
 
 
 def _has_started() -> bool:
-    """Whether somebody else in this process has started MPI."""
+    """Whether MPI runs in this process already."""
     mpi = sys.modules.get("mpi4py.MPI")
     return mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized()
 
 
 def _start() -> Any:
-    """``mpi4py.MPI``, started; it ends MPI when Python ends."""
+    """Return ``mpi4py.MPI``, started; mpi4py finalizes MPI when Python ends."""
     try:
         import mpi4py
 

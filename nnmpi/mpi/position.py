@@ -1,4 +1,4 @@
-"""Where a rank is, for those who ask: its watchdog and its timeline."""
+"""The position of a rank: its phase, epoch, step and collective. The watchdog and the timeline read it."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -7,20 +7,20 @@ Call = Callable[..., Any]
 
 
 class Recorder(Protocol):
-    """What records when a rank does what; `nnmpi.report.timeline.Timeline` is one."""
+    """Records what a rank does and when; `nnmpi.report.timeline.Timeline` is one."""
 
     def phase(self, name: str) -> None:
         """Begin a phase of the run."""
 
     def timed(self, name: str, call: Call, number: Callable[[], int]) -> Call:
-        """`call`, recorded each time under `name`; `number` tells which one of many alike it was."""
+        """Return a function that makes `call` and records it under `name`, with the number that `number` returns."""
 
 
 class Position:
-    """Where a rank is: the phase, how far training has come, and whether it is in a collective.
+    """The position of a rank: its phase, how far training has come, and whether it is in a collective.
 
-    ``collectives`` goes up when the rank enters a collective and when it leaves it, so inside it is odd. All ranks go
-    through the same collectives in the same order: the number says which one it is.
+    ``collectives`` goes up by one when the rank enters a collective, and again when it leaves it, so inside it is odd.
+    All ranks go through the same collectives in the same order, so equal numbers mean the same collective.
     """
 
     def __init__(self) -> None:
@@ -36,11 +36,11 @@ class Position:
             self.timeline.phase(phase)
 
     def timed(self, call: Call, name: str) -> Call:
-        """`call`, in which all ranks take part, in the timeline, if there is one."""
+        """Return `call`, in which all ranks take part; it is recorded in the timeline, if there is one."""
         return self.timeline.timed(name, call, lambda: self.collectives) if self.timeline else call
 
     def counted(self, call: Call, name: str | None = "exchange") -> Call:
-        """`call`, an MPI call in which all ranks take part, counted; timed, too, if there is a `name`."""
+        """Return `call`, an MPI call of all ranks, counted in ``collectives``; with a `name` it is also timed."""
         if name:
             call = self.timed(call, name)
 
@@ -55,7 +55,10 @@ class Position:
 
 
 def place(phase: str, epoch: int, step: int) -> str:
-    """``training, epoch 3, step 12``, and in other phases after which step; `epoch` and `step` are those done."""
+    """Return ``training, epoch 3, step 12``, or ``evaluation, after epoch 3, step 45``.
+
+    `epoch` counts the finished epochs, `step` the finished steps of the current epoch.
+    """
     if phase == "training":
         return f"{phase}, epoch {epoch + 1}, step {step + 1}"
     if step:

@@ -1,1 +1,1 @@
-"""How sums go over the ranks."""
+"""Reductions: how each step makes the sums over all ranks."""

@@ -1,4 +1,7 @@
-"""The native reduction: as fast as it goes, with a rounding that depends on the number of ranks."""
+"""The native reduction: the choice of the fastest way for a run, and the simplest way, one ``Allreduce``.
+
+The rounding of the sums depends on the number of ranks; `tree` has the reduction whose rounding does not.
+"""
 
 import numpy as np
 
@@ -10,25 +13,38 @@ from nnmpi.reduction.hosts import over_hosts
 from nnmpi.reduction.one_host import Slices
 from nnmpi.reduction.protocol import Block, Reduction, datatype
 
-SMALL = 1 << 16  # bytes of a vector that a ring is too slow for: it sends 2 (H-1) messages one after the other
+SMALL = 1 << 16  # bytes: up to this length a ring is too slow, as it sends 2 (H-1) messages one after the other
 
 
 def native(
-    world: World, layers: list[int], length: int, dtype: str, bucket_mb: float | None, form: str | None = None
+    world: World, layers: list[int], length: int, dtype: str, bucket_mb: float | None, wire_format: str | None = None
 ) -> Reduction:
-    """The native reduction that fits.
+    """Return the native reduction for vectors of `length` numbers; all ranks make it together.
 
-    With `bucket_mb`: in buckets of at least so many 10⁶ bytes, if there are at least two of them and no rank can die,
-    else, as with 0, in one ``Allreduce``. None: what pays where it was measured (docs/decisions.md). That is shared
-    memory, where it can be, and between hosts rings, unless the vector is small. `form` is what numbers travel in
-    between hosts, ``fp16`` or ``bf16``.
+    Parameters
+    ----------
+    world
+        The ranks.
+    layers
+        The number of parameters of each layer.
+    length
+        The length of the step vector.
+    dtype
+        ``float32`` or ``float64``.
+    bucket_mb
+        None takes what measurements found to be fastest (docs/decisions.md): shared memory on one host, rings between
+        hosts, and one ``Allreduce`` if the vector is small or neither is possible. A number asks for buckets of at
+        least that many 10⁶ bytes. There is one ``Allreduce`` instead if the number is 0, if there are fewer than two
+        buckets, or if the world recovers from dead ranks.
+    wire_format
+        The format of numbers between hosts, ``fp16`` or ``bf16``; None sends them as they are.
     """
     size = length * np.dtype(dtype).itemsize
     if bucket_mb is None and world.size > 1:
         memory = share(world, 1, length, dtype)
         if memory is not None:
             return Slices(world, memory, length)
-        between = over_hosts(world, length, dtype, form) if form or size > SMALL else None
+        between = over_hosts(world, length, dtype, wire_format) if wire_format or size > SMALL else None
         if between is not None:
             return between
     if bucket_mb and world.size > 1 and not world.recovers:
@@ -39,7 +55,7 @@ def native(
 
 
 class Native:
-    """One batch a rank and one stock ``Allreduce``."""
+    """One batch per rank, and one ``Allreduce`` of MPI."""
 
     name = "Allreduce"
     by_shard = False
@@ -54,6 +70,6 @@ class Native:
         self._buffer = [self.vectors[0], length, datatype(world, dtype)]
 
     def reduce(self) -> None:
-        """One ``Allreduce`` of the whole vector."""
+        """Add up the whole vector with one ``Allreduce``."""
         if not self._alone:
             self._allreduce(self._in_place, self._buffer)

@@ -1,4 +1,4 @@
-"""The native reduction in buckets, each of which is on its way while earlier layers still go backward."""
+"""The native reduction in buckets: the sums of late layers are made while earlier layers still run backward."""
 
 from typing import Any
 
@@ -9,24 +9,25 @@ from nnmpi.nn.arrays import Array
 from nnmpi.reduction.protocol import Block, datatype
 
 
-def buckets(layers: list[int], length: int, least: int) -> dict[int, slice]:
-    """For the first layer of each bucket where in the vector the bucket is; each has at least `least` numbers.
+def buckets(layers: list[int], length: int, min_size: int) -> dict[int, slice]:
+    """Return the slice of the vector for each bucket, by the first layer in the bucket.
 
     `layers` are the sizes of the layers at the beginning of a vector of `length` numbers. They become ready from the
-    last to the first, so what is behind them travels with the last one.
+    last to the first, so the numbers behind the layers are in the bucket of the last layer. Each bucket has at least
+    `min_size` numbers, except perhaps the one that begins with the first layer.
     """
-    found: dict[int, slice] = {}
+    slices: dict[int, slice] = {}
     start, end = sum(layers), length
     for i in range(len(layers) - 1, -1, -1):
         start -= layers[i]
-        if i == 0 or end - start >= least:
-            found[i] = slice(start, end)
+        if i == 0 or end - start >= min_size:
+            slices[i] = slice(start, end)
             end = start
-    return found
+    return slices
 
 
 class Overlapped:
-    """One ``Iallreduce`` for each bucket, started when its layers' gradients are there."""
+    """One ``Iallreduce`` per bucket, started when the gradients of its layers are ready."""
 
     name = "Iallreduce in buckets"
     by_shard = False
@@ -42,7 +43,7 @@ class Overlapped:
         self._requests: list[Any] = []
 
     def ready(self, start: int) -> None:
-        """Start the bucket that this completes, if any, and help the others on, which MPI does inside calls only."""
+        """Start the bucket that begins at `start`, if any. Let MPI move the others on: it does so only inside calls."""
         if self._requests:
             self._test(self._requests)
         if start in self._buffers:

@@ -1,4 +1,8 @@
-"""What numbers look like on the way from host to host: as they are, or in half as many bytes."""
+"""Codecs: how numbers are written into messages between hosts, unchanged or in 16 bits.
+
+A piece of the step vector travels twice: first as a partial sum that grows from host to host, then as the whole sum.
+16 bits halve the bytes of float32. Sums are made in the precision of the numbers, and rounded for each message.
+"""
 
 import math
 from typing import Any, Protocol
@@ -8,147 +12,147 @@ import numpy.typing as npt
 
 from nnmpi.nn.arrays import Array
 
-Bytes = npt.NDArray[Any]  # what is sent
-FORMS = ("fp16", "bf16")
-LARGEST = 15  # float16 ends below 2**16: the largest number of a message is brought between 2**14 and 2**15
-STEEPEST = 126  # no scale is beyond 2**±126, so that it and its inverse are numbers of float32
+Message = npt.NDArray[Any]  # the buffer that MPI sends
+WIRE_FORMATS = ("fp16", "bf16")
+TARGET_EXPONENT = 15  # the largest number of a message is scaled to [2**14, 2**15): float16 ends below 2**16
+MAX_EXPONENT = 126  # scales are within 2**±126, so that a scale and its inverse are float32 numbers
 
 
 class Codec(Protocol):
-    """How the numbers of a piece travel: to be added up on the way, then to be handed round as the sum of all."""
+    """Writes the numbers of a piece into messages and reads them: first a partial sum, then the whole sum."""
 
-    def room(self, own: Array) -> tuple[Bytes, Bytes]:
-        """Memory for a partial sum that travels, and for the whole sum that does; `own` is a rank's piece."""
+    def make_buffers(self, own: Array) -> tuple[Message, Message]:
+        """Return buffers for a partial sum and for the whole sum of a piece; `own` holds this rank's numbers."""
 
-    def put(self, own: Array, part: Bytes) -> None:
-        """Begin: what travels is this rank's own."""
+    def put(self, own: Array, part: Message) -> None:
+        """Write this rank's numbers into `part`: the piece begins here."""
 
-    def add(self, own: Array, part: Bytes) -> None:
-        """Add this rank's own to what travels."""
+    def add(self, own: Array, part: Message) -> None:
+        """Add this rank's numbers to `part`."""
 
-    def end(self, own: Array, part: Bytes, whole: Bytes) -> None:
-        """Add what travelled to this rank's own: the sum of all, which travels now."""
+    def finish(self, own: Array, part: Message, whole: Message) -> None:
+        """Add `part` to this rank's numbers, which become the whole sum, and write that into `whole`."""
 
-    def take(self, whole: Bytes, own: Array) -> None:
-        """Take the sum of all as it has come."""
+    def take(self, whole: Message, own: Array) -> None:
+        """Replace this rank's numbers by the whole sum that has arrived in `whole`."""
 
 
 class Exact:
-    """Numbers travel as they are; the sum of all lies where a rank's own numbers were."""
+    """Numbers travel unchanged. The whole sum is sent from and received into this rank's numbers."""
 
-    def room(self, own: Array) -> tuple[Bytes, Bytes]:
-        """Memory for the partial sum; the sum of all needs none."""
+    def make_buffers(self, own: Array) -> tuple[Message, Message]:
+        """Return a new buffer for the partial sum, and `own` for the whole sum."""
         return np.empty_like(own), own
 
-    def put(self, own: Array, part: Bytes) -> None:
-        """Copy."""
+    def put(self, own: Array, part: Message) -> None:
+        """Copy `own` to `part`."""
         part[:] = own
 
-    def add(self, own: Array, part: Bytes) -> None:
-        """Add."""
+    def add(self, own: Array, part: Message) -> None:
+        """Add `own` to `part`."""
         np.add(own, part, part)
 
-    def end(self, own: Array, part: Bytes, whole: Bytes) -> None:
-        """Add."""
+    def finish(self, own: Array, part: Message, whole: Message) -> None:
+        """Add `part` to `own`, which is also `whole`."""
         np.add(own, part, own)
 
-    def take(self, whole: Bytes, own: Array) -> None:
-        """Nothing is left to do."""
+    def take(self, whole: Message, own: Array) -> None:
+        """Do nothing: `whole` is `own`."""
 
 
 class Halved:
-    """Numbers travel in 16 bits and are added in the precision that they have; all ranks end with the same sums.
+    """Numbers travel in 16 bits and are added in their own precision; all ranks finish with the same sums.
 
-    Who has the sum of all first rounds it, sends it and takes what it has sent: so do the others.
+    The rank that completes a sum rounds it, sends the rounded sum and uses it itself, as all other ranks do.
 
     Parameters
     ----------
-    form
-        ``fp16``: 11 digits of the mantissa (IEEE's half precision), each message scaled by a power of two, which it
-        brings along, so that its largest number fits; ``bf16``: 8 digits and the exponents of float32.
+    wire_format
+        ``fp16``: IEEE half precision, 11 significant bits. Each message is scaled by a power of two, so that its
+        largest number fits, and contains the scale. ``bf16``: 8 significant bits and the exponents of float32.
     longest
-        How many numbers the longest piece has.
+        The number of numbers in the longest piece.
     """
 
-    def __init__(self, form: str, longest: int) -> None:
+    def __init__(self, wire_format: str, longest: int) -> None:
         self._numbers: npt.NDArray[np.float32] = np.empty(longest, np.float32)
-        self._odd: npt.NDArray[np.uint32] = np.empty(longest, np.uint32)
+        self._scratch: npt.NDArray[np.uint32] = np.empty(longest, np.uint32)
         self._write, self._read = (
-            (self._to_fp16, self._from_fp16) if form == "fp16" else (self._to_bf16, self._from_bf16)
+            (self._to_fp16, self._from_fp16) if wire_format == "fp16" else (self._to_bf16, self._from_bf16)
         )
 
-    def room(self, own: Array) -> tuple[Bytes, Bytes]:
-        """Two messages: the scale, if there is one, takes the place of two numbers."""
+    def make_buffers(self, own: Array) -> tuple[Message, Message]:
+        """Return two messages of 16-bit numbers. The first two numbers hold the scale, which ``bf16`` does not use."""
         return np.zeros(2 + own.size, np.uint16), np.zeros(2 + own.size, np.uint16)
 
-    def put(self, own: Array, part: Bytes) -> None:
-        """Round."""
+    def put(self, own: Array, part: Message) -> None:
+        """Round `own` into `part`."""
         self._write(own, part)
 
-    def add(self, own: Array, part: Bytes) -> None:
-        """Add, and round again."""
+    def add(self, own: Array, part: Message) -> None:
+        """Add `own` to `part`, and round the sum."""
         numbers = self._read(part)
         np.add(own, numbers, numbers)
         self._write(numbers, part)
 
-    def end(self, own: Array, part: Bytes, whole: Bytes) -> None:
-        """Add, round once for all, and take what the others will get."""
+    def finish(self, own: Array, part: Message, whole: Message) -> None:
+        """Add `part` to `own`, round the sum into `whole`, and read it back, so that all ranks have the same."""
         np.add(own, self._read(part), own)
         self._write(own, whole)
         self.take(whole, own)
 
-    def take(self, whole: Bytes, own: Array) -> None:
-        """Widen."""
+    def take(self, whole: Message, own: Array) -> None:
+        """Read `whole` into `own`."""
         own[:] = self._read(whole)
 
-    def _to_fp16(self, numbers: Array, message: Bytes) -> None:
-        """As NumPy casts, in half of its time; a piece with a number that is not finite becomes NaN as a whole."""
+    def _to_fp16(self, numbers: Array, message: Message) -> None:
+        """Round to float16 as NumPy does, in half the time. If a number is not finite, all are read as NaN."""
         largest = max(float(numbers.max()), -float(numbers.min()))
-        exponent = LARGEST - math.frexp(largest)[1] if 0 < largest < math.inf else 0
-        scale = 2.0 ** max(-STEEPEST, min(STEEPEST, exponent))
+        exponent = TARGET_EXPONENT - math.frexp(largest)[1] if 0 < largest < math.inf else 0
+        scale = 2.0 ** max(-MAX_EXPONENT, min(MAX_EXPONENT, exponent))
         message[:2].view(np.float32)[0] = 1 / scale if largest < math.inf else math.nan
-        room, odd = self._numbers[: numbers.size], self._odd[: numbers.size]
-        bits = room.view(np.uint32)
-        np.multiply(numbers, scale, room)
-        np.multiply(room, 2.0**-112, room)  # now the exponent counts from where that of float16 does
-        self._round(bits, odd, 13)
-        np.right_shift(bits, 16, odd)
-        np.bitwise_and(odd, 0x8000, odd)  # the sign
+        scaled, scratch = self._numbers[: numbers.size], self._scratch[: numbers.size]
+        bits = scaled.view(np.uint32)
+        np.multiply(numbers, scale, scaled)
+        np.multiply(scaled, 2.0**-112, scaled)  # changes the exponent bias from 127 (float32) to 15 (float16)
+        self._round(bits, scratch, 13)
+        np.right_shift(bits, 16, scratch)
+        np.bitwise_and(scratch, 0x8000, scratch)  # the sign
         np.right_shift(bits, 13, bits)
         np.bitwise_and(bits, 0x7FFF, bits)
-        np.bitwise_or(bits, odd, bits)
+        np.bitwise_or(bits, scratch, bits)
         message[2:] = bits
 
-    def _from_fp16(self, message: Bytes) -> Array:
-        room = self._numbers[: message.size - 2]
-        bits = room.view(np.int32)
+    def _from_fp16(self, message: Message) -> Array:
+        numbers = self._numbers[: message.size - 2]
+        bits = numbers.view(np.int32)
         bits[:] = message[2:].view(np.int16)
         np.left_shift(bits, 13, bits)
-        np.bitwise_and(bits, -0x70000001, bits)  # of the four copies of the sign the first
-        np.multiply(room, 2.0**112, room)
-        np.multiply(room, message[:2].view(np.float32)[0], room)
-        return room
+        np.bitwise_and(bits, -0x70000001, bits)  # keep only the first of four copies of the sign
+        np.multiply(numbers, 2.0**112, numbers)
+        np.multiply(numbers, message[:2].view(np.float32)[0], numbers)
+        return numbers
 
     @staticmethod
-    def _round(bits: npt.NDArray[np.uint32], odd: npt.NDArray[np.uint32], digits: int) -> None:
-        """Add what makes cutting off the last `digits` a rounding to the nearest, of two equally near to the even."""
-        np.right_shift(bits, digits, odd)
-        np.bitwise_and(odd, 1, odd)
-        np.add(odd, (1 << digits - 1) - 1, odd)
-        np.add(bits, odd, bits)
+    def _round(bits: npt.NDArray[np.uint32], scratch: npt.NDArray[np.uint32], digits: int) -> None:
+        """Change `bits` so that cutting off the last `digits` bits rounds to the nearest number, ties to even."""
+        np.right_shift(bits, digits, scratch)
+        np.bitwise_and(scratch, 1, scratch)  # 1 if the last bit that stays is odd
+        np.add(scratch, (1 << digits - 1) - 1, scratch)
+        np.add(bits, scratch, bits)
 
-    def _to_bf16(self, numbers: Array, message: Bytes) -> None:
-        """The upper half of each float32, rounded."""
-        room, odd = self._numbers[: numbers.size], self._odd[: numbers.size]
-        bits = room.view(np.uint32)
-        room[:] = numbers
-        self._round(bits, odd, 16)
+    def _to_bf16(self, numbers: Array, message: Message) -> None:
+        """Round each number to the upper half of a float32."""
+        rounded, scratch = self._numbers[: numbers.size], self._scratch[: numbers.size]
+        bits = rounded.view(np.uint32)
+        rounded[:] = numbers
+        self._round(bits, scratch, 16)
         np.right_shift(bits, 16, bits)
         message[2:] = bits
 
-    def _from_bf16(self, message: Bytes) -> Array:
-        room = self._numbers[: message.size - 2]
-        bits = room.view(np.uint32)
+    def _from_bf16(self, message: Message) -> Array:
+        numbers = self._numbers[: message.size - 2]
+        bits = numbers.view(np.uint32)
         bits[:] = message[2:]
         np.left_shift(bits, 16, bits)
-        return room
+        return numbers

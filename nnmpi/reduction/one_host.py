@@ -1,8 +1,9 @@
-"""The native reduction on one host: ranks add up their vectors where they lie, and nothing is sent.
+"""The native reduction on one host: ranks add up their vectors in shared memory, and no message is sent.
 
-An ``Allreduce`` between ranks of one host copies every vector into the library's own shared memory and out again. Here
-the vectors are in shared memory from the start. After a barrier each rank adds up its *slice* of all of them and writes
-the sums to all; after another barrier every rank has all sums in its own vector, as after an ``Allreduce``.
+An ``Allreduce`` between ranks of one host copies every vector into the MPI library's own shared memory and out again.
+Here the vectors are in shared memory from the start. After a barrier each rank adds up its *slice* of all vectors and
+writes the sums to all vectors. After another barrier every rank has all sums in its own vector, as after an
+``Allreduce``.
 """
 
 import numpy as np
@@ -13,13 +14,13 @@ from nnmpi.mpi.world import World
 from nnmpi.nn.arrays import Array
 from nnmpi.reduction.protocol import Block
 
-PIECE = 1 << 16  # numbers that are added up and written to all before the next ones: they stay in the cache meanwhile
+PIECE = 1 << 16  # numbers that are added up and written at a time, so that they stay in the cache
 
 
 def slice_of(rank: int, size: int, length: int, itemsize: int) -> slice:
-    """The part of vectors of `length` numbers that `rank` of `size` adds up.
+    """Return the slice of vectors of `length` numbers that `rank` of `size` adds up.
 
-    It begins with a line of the cache, so that no two ranks write to the same.
+    It begins at a cache line, so that no two ranks write to the same line.
     """
     line = LINE // itemsize
     width = -(-length // (size * line)) * line
@@ -27,7 +28,7 @@ def slice_of(rank: int, size: int, length: int, itemsize: int) -> slice:
 
 
 class Slices:
-    """One batch a rank; each rank adds up a slice of the vectors of all."""
+    """One batch per rank; each rank adds up a slice of the vectors of all ranks."""
 
     name = "shared memory"
     by_shard = False
@@ -39,18 +40,19 @@ class Slices:
         self.blocks = [Block(0)]
         self.vectors: list[Array] = [rows[rank]]
         self.wait_for_all = barrier(world)
-        self._all_vectors_are_there = world.position.timed(self.wait_for_all, "reduction")
-        mine = slice_of(rank, world.size, length, rows.itemsize)
-        parts = [rows[:, a : min(a + PIECE, mine.stop)] for a in range(mine.start, mine.stop, PIECE)]
-        # own numbers; those of each other rank; where the sums go
+        self._wait_for_vectors = world.position.timed(self.wait_for_all, "reduction")
+        own_slice = slice_of(rank, world.size, length, rows.itemsize)
+        starts = range(own_slice.start, own_slice.stop, PIECE)
+        parts = [rows[:, start : min(start + PIECE, own_slice.stop)] for start in starts]
+        # of each piece: this rank's numbers, those of the other ranks, and how to copy the sums to the other ranks
         self._pieces = [(part[rank], [*part[:rank], *part[rank + 1 :]], copies(part, rank)) for part in parts]
 
     def reduce(self) -> None:
-        """Add up this rank's slice, and write the sums to all vectors, between two barriers."""
-        self._all_vectors_are_there()
-        for own, others, everywhere in self._pieces:
+        """Add up this rank's slice and write the sums to all vectors, between two barriers."""
+        self._wait_for_vectors()
+        for own, others, copies_of_sums in self._pieces:
             for other in others:
                 np.add(own, other, own)
-            for to, sums in everywhere:
-                to[:] = sums
+            for target, sums in copies_of_sums:
+                target[:] = sums
         self.wait_for_all()

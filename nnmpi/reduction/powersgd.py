@@ -1,9 +1,10 @@
-"""PowerSGD (Vogels, Karimireddy & Jaggi 2019): matrices of low rank go over the ranks in place of gradients.
+"""PowerSGD (Vogels, Karimireddy & Jaggi 2019): ranks exchange matrices of low rank instead of gradients.
 
-The sum ``M`` of a layer's gradients over all ranks, shape (fan_in, fan_out), is replaced by ``P Qᵀ`` with few columns:
-``P = M Q`` with the ``Q`` of the step before, the columns of ``P`` made orthonormal, ``Q = Mᵀ P``. Both are linear in
-``M``, so ranks add up their own ``P`` and ``Q``. What a rank's part of ``P Qᵀ`` lacks of its gradient it keeps, and
-adds to its gradient of the next step.
+Let ``M``, shape (fan_in, fan_out), be the sum of a layer's gradients over all ranks. It is approximated by ``P Qᵀ``,
+where ``P`` and ``Q`` have few columns: ``P = M Q`` with the ``Q`` of the previous step; then the columns of ``P`` are
+made orthonormal; then ``Q = Mᵀ P``. Both products are linear in ``M``, so each rank computes them from its own
+gradient, and the ranks add up the results. A rank keeps the part of its gradient that its share of ``P Qᵀ`` lacks, and
+adds it to its gradient in the next step (error feedback).
 """
 
 import numpy as np
@@ -19,41 +20,41 @@ from nnmpi.reduction.step_vector import TAIL
 
 
 class PowerSGD:
-    """One batch a rank; of each matrix so many columns are added up by ``Allreduce``, all else as it is.
+    """One batch per rank; ``Allreduce`` adds up the ``P`` and ``Q`` of large matrices, and all other numbers unchanged.
 
-    Matrices that are no larger than their ``P`` and ``Q`` travel as they are. What ranks keep of their gradients counts
-    in samples of the step in which it is added: a last batch of few samples does not magnify it. It is no part of a
-    checkpoint: a run that is resumed, or that goes on without ranks that died, begins with nothing kept.
+    A matrix is large if it has more numbers than its ``P`` and ``Q``. The kept part of a gradient is scaled by the
+    weight of this step's samples over that of the previous step, so that a small last batch does not magnify it. It is
+    not part of a checkpoint: a run that is resumed, or goes on without dead ranks, begins with nothing kept.
 
     Parameters
     ----------
     world
         The ranks.
     shapes
-        (1 + fan_in, fan_out) of each layer; its biases come first.
+        (1 + fan_in, fan_out) of each layer; the biases are the first row.
     rank
-        Columns of ``P`` and ``Q``.
+        The number of columns of ``P`` and ``Q``.
     seed
-        Of the first ``Q``.
+        The random seed of the first ``Q``.
 
     Raises
     ------
     InputError
-        On all ranks, if they do not compute alike: each makes the orthonormal columns, and ``P Qᵀ``, by itself.
+        On all ranks, if their BLAS differs: each rank computes the orthonormal columns and ``P Qᵀ`` by itself.
     """
 
     by_shard = False
     ready = None
 
     def __init__(self, world: World, shapes: list[tuple[int, int]], dtype: str, rank: int, seed: int) -> None:
-        check_same(world, {"kernels or threads of BLAS, which --compress powersgd needs alike": repr(blas()).encode()})
+        check_same(world, {"BLAS kernels or threads, but --compress powersgd needs the same": repr(blas()).encode()})
         self.name = f"PowerSGD of rank {rank}"
         self.blocks = [Block(0)]
         length = sum(rows * columns for rows, columns in shapes) + TAIL
         self.vectors: list[Array] = [np.zeros(length, dtype)]
         vector = self.vectors[0]
-        small: list[tuple[Array, int, int]] = []  # matrix, where its P and its Q begin
-        self._exact: list[tuple[Array, slice]] = []  # what travels as it is, and where beside the P
+        large: list[tuple[Array, int, int]] = []  # matrix, where its P and its Q begin
+        self._exact: list[tuple[Array, slice]] = []  # unchanged numbers, and their place beside all P
         start = ps = qs = 0
         matrices: list[Array] = []
         for rows, columns in shapes:
@@ -66,7 +67,7 @@ class PowerSGD:
             if compressed:
                 matrix = vector[bias:end].reshape(fan_in, columns)
                 matrices.append(matrix)
-                small.append((matrix, ps, qs))
+                large.append((matrix, ps, qs))
                 ps, qs = ps + fan_in * rank, qs + columns * rank
             start = end
         self._weight = Native(world, TAIL, dtype)
@@ -75,7 +76,7 @@ class PowerSGD:
         first, second = self._first.vectors[0], self._second.vectors[0]
         generator = stream(seed, Purpose.COMPRESSION)
         self._layers = []
-        for matrix, p, q in small:
+        for matrix, p, q in large:
             left = first[p : p + matrix.shape[0] * rank].reshape(-1, rank)
             right = second[q : q + matrix.shape[1] * rank].reshape(-1, rank)
             fresh = generator.standard_normal(right.shape).astype(dtype)
@@ -85,7 +86,7 @@ class PowerSGD:
         self._column = np.empty(max((left.shape[0] for _, _, left, _, _ in self._layers), default=0), dtype)
 
     def reduce(self) -> None:
-        """Three rounds: the weight of the samples; all P and what travels as it is; all Q."""
+        """Make the sums in three rounds: the weight of the samples; all P and the unchanged numbers; all Q."""
         self._weight.vectors[0][:] = self._tail
         self._weight.reduce()
         self._tail[:] = self._weight.vectors[0]
@@ -112,26 +113,27 @@ class PowerSGD:
         for matrix, _, left, right, fresh in self._layers:
             np.dot(left, right.T, matrix)
             for column in range(right.shape[1]):
-                if not right[:, column].any():  # else it would stay zero for ever
+                if not right[:, column].any():  # a zero column would stay zero for ever
                     right[:, column] = fresh[:, column]
 
 
-def orthonormalize(columns: Array, room: Array) -> None:
-    """Make the columns of a matrix orthonormal, one after the other (Gram–Schmidt); those that depend on others zero.
+def orthonormalize(columns: Array, scratch: Array) -> None:
+    """Make the columns of a matrix orthonormal, one after the other (Gram–Schmidt); dependent columns become zero.
 
-    `room` holds one of them. Each is freed from the others twice: once is not enough where digits cancel.
+    `scratch` has the length of a column. Each column is made orthogonal to the earlier ones twice: once is not enough
+    where digits cancel.
     """
     for i in range(columns.shape[1]):
         column = columns[:, i]
-        np.multiply(column, column, room)
-        before = float(room.sum()) ** 0.5
+        np.multiply(column, column, scratch)
+        before = float(scratch.sum()) ** 0.5
         for _ in range(2):
             for j in range(i):
-                np.multiply(column, columns[:, j], room)
-                np.multiply(columns[:, j], room.sum(), room)
-                np.subtract(column, room, column)
-        np.multiply(column, column, room)
-        after = float(room.sum()) ** 0.5
+                np.multiply(column, columns[:, j], scratch)
+                np.multiply(columns[:, j], scratch.sum(), scratch)
+                np.subtract(column, scratch, column)
+        np.multiply(column, column, scratch)
+        after = float(scratch.sum()) ** 0.5
         if after > 100 * np.finfo(columns.dtype).eps * before:
             np.divide(column, after, column)
         else:

@@ -1,7 +1,6 @@
-"""The reduction of a step: from each rank's sums to the sums over all ranks.
+"""The interface of all reductions: they turn the sums of each rank into the sums over all ranks, once in each step.
 
-Several ways to do it, with one face: the loop fills the `vectors`, `Block` by block, and calls `reduce`; then the sums
-over all ranks are in ``vectors[0]``.
+The loop fills the `vectors`, `Block` by `Block`, and calls `reduce`. Then ``vectors[0]`` holds the sums over all ranks.
 """
 
 from collections.abc import Callable
@@ -16,9 +15,9 @@ from nnmpi.nn.arrays import Array
 
 @dataclass(frozen=True)
 class Block:
-    """Samples that go through the network together: those of one shard, or of all that the rank holds.
+    """Samples that go through the network together: those of one shard, or of all shards that the rank holds.
 
-    Their sums go to ``vectors[into]``; after that ``vectors[a] += vectors[b]`` for each ``(a, b)`` of ``additions``.
+    Their sums are written to ``vectors[into]``. Then ``vectors[a] += vectors[b]`` for each ``(a, b)`` in ``additions``.
     """
 
     into: int
@@ -26,12 +25,18 @@ class Block:
 
 
 class Reduction(Protocol):
-    """What the loop sees of a reduction; there is a block for each shard held, or, not `by_shard`, one for all.
+    """A way to make the sums over all ranks.
 
-    `name` is for people.
-
-    `ready`, if it is not None, wants to be told from where on all numbers are in the vector, from its end to its
-    beginning, the first time with what belongs to no layer.
+    Attributes
+    ----------
+    name : str
+        A description for users.
+    by_shard : bool
+        Whether there is a block for each shard that the rank holds; else there is one block for all of them.
+    blocks : list of Block
+        Which samples form a batch, and where their sums go.
+    vectors : list of array
+        The step vectors of this rank.
     """
 
     name: str
@@ -41,12 +46,16 @@ class Reduction(Protocol):
 
     @property
     def ready(self) -> Callable[[int], None] | None:
-        """To be called on the way backward with the position from which on all is there; the last one is 0."""
+        """A function to call during the backward pass, or None.
+
+        The loop calls it with a position when all numbers of the vector from there to its end are complete. Positions
+        decrease from call to call to 0. At the first call the numbers behind the layers are already complete.
+        """
 
     def reduce(self) -> None:
-        """Bring the sums over all ranks to ``vectors[0]``; all ranks call it, once in each step."""
+        """Make the sums over all ranks in ``vectors[0]``; all ranks call it, once in each step."""
 
 
 def datatype(world: World, dtype: str) -> Any:
-    """The MPI datatype of a NumPy floating type."""
+    """Return the MPI datatype of a NumPy floating type."""
     return world.mpi.FLOAT if np.dtype(dtype) == np.float32 else world.mpi.DOUBLE

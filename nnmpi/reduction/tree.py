@@ -1,4 +1,7 @@
-"""The deterministic reduction: sums in the order of one tree over the shards, whoever holds them."""
+"""The deterministic reduction: the order of all sums is a tree over the shards, whichever ranks hold them.
+
+So the sums have the same bits at every world size.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,14 +18,14 @@ Node = tuple[int, int]  # the shards [low, high) below a node of the tree
 
 
 def children(node: Node) -> tuple[Node, Node]:
-    """The two nodes below `node`: it is split at the largest power of two below its size."""
+    """Return the two nodes below `node`, which is split at the largest power of two below its size."""
     low, high = node
     middle = low + (1 << (high - low - 1).bit_length() - 1)
     return (low, middle), (middle, high)
 
 
 def subtrees(node: Node, held: range) -> list[Node]:
-    """The largest whole subtrees of `node` of which all shards are among `held`, in order."""
+    """Return the largest subtrees of `node` whose shards are all in `held`, in order."""
     low, high = node
     if held.start <= low and high <= held.stop:
         return [node]
@@ -33,58 +36,61 @@ def subtrees(node: Node, held: range) -> list[Node]:
 
 
 class Deterministic:
-    """Each shard's microbatch by itself, and all sums in the order of one fixed binary tree over the shards.
+    """One batch per shard; all sums in the order of one fixed binary tree over the shards.
 
-    A sum of floating numbers depends on its order. Here the order is that of a tree over all shards, which is the
-    same at every world size. A rank adds up the whole subtrees that it holds. Then rank ``j`` takes the ``j``-th slice
-    of every subtree, adds them up in the order of the tree, and hands its slice of the result to all.
+    The rounding of a floating-point sum depends on its order. Here the order is that of a tree over all shards, which
+    is the same at every world size. Each rank adds up the whole subtrees that it holds. Then rank ``j`` takes the
+    ``j``-th slice of every subtree, adds up these slices in the order of the tree, and hands the result to all ranks.
 
-    On one host it does so where they lie, in shared memory. Else the slices travel: there by ``Alltoallv``, back by
-    ``Allgather``. Where each rank holds one subtree (the world size is a power of two and divides the shards) that
-    moves the bytes of an ordinary allreduce, ``2 (R-1)/R`` of the vector in and out of each rank; elsewhere those of a
-    few subtrees more.
+    If all ranks share memory, no message is sent. Otherwise ``Alltoallv`` sends the slices to the ranks that add them
+    up, and ``Allgather`` sends the results back. If each rank holds one subtree (the world size is a power of two and
+    divides the number of shards), ``2 (R-1)/R`` of the vector goes into and out of each rank, as in an ordinary
+    allreduce. Otherwise a few subtrees more are sent.
     """
 
     by_shard = True
     ready = None
     name: str
     _collect: Callable[[], object]
-    _hand_round: Callable[[], object]
+    _distribute: Callable[[], object]
 
     def __init__(self, world: World, shards: int, held: range, length: int, dtype: str) -> None:
         root = (0, shards)
         holdings = [
             subtrees(root, range(shards * r // world.size, shards * (r + 1) // world.size)) for r in range(world.size)
         ]
-        mine = holdings[world.rank]
+        nodes = holdings[world.rank]
         self._alone = world.size == 1
         self.blocks: list[Block] = []
-        for i, node in enumerate(mine):
-            self._plan(node, i, len(mine))
-        count = max(len(mine), 1 + max(max((b.into, *(a for pair in b.additions for a in pair))) for b in self.blocks))
+        for i, node in enumerate(nodes):
+            self._plan(node, i, len(nodes))
+        count = max(len(nodes), 1 + max(max((b.into, *(a for pair in b.additions for a in pair))) for b in self.blocks))
         line = LINE // np.dtype(dtype).itemsize
-        width = -(-length // (world.size * line)) * line  # of a slice; vectors get longer, so that all slices are alike
-        long = width * world.size
-        memory = share(world, max(map(len, holdings)), long, dtype)
-        shared = [] if memory is None else list(memory[world.rank, : len(mine), :long])
-        whole: list[Array] = [*shared, *(np.zeros(long, dtype) for _ in range(count - len(shared)))]
-        self.vectors = [vector[:length] for vector in whole]
+        width = -(-length // (world.size * line)) * line  # of a slice
+        padded_length = width * world.size  # all slices have the same width
+        memory = share(world, max(map(len, holdings)), padded_length, dtype)
+        shared = [] if memory is None else list(memory[world.rank, : len(nodes), :padded_length])
+        padded: list[Array] = [*shared, *(np.zeros(padded_length, dtype) for _ in range(count - len(shared)))]
+        self.vectors = [vector[:length] for vector in padded]
         own = slice(width * world.rank, width * (world.rank + 1))
         self.name = f"tree over the shards, {'by messages' if memory is None else 'in shared memory'}"
         if self._alone:
-            theirs: dict[Node, Array] = {}
+            others: dict[Node, Array] = {}
         elif memory is None:
-            theirs = self._by_messages(world, holdings, whole, width, dtype)
+            others = self._by_messages(world, holdings, padded, width, dtype)
         else:
-            theirs = self._in_memory(world, holdings, memory, own)
+            others = self._in_memory(world, holdings, memory, own)
         self._additions: list[tuple[Array, Array, Array]] = []
-        self._combine(root, theirs | {node: vector[own] for node, vector in zip(mine, whole, strict=False)})
-        if self._additions:
-            total, more, _ = self._additions[-1]
-            self._additions[-1] = total, more, whole[0][own]
+        self._combine(root, others | {node: vector[own] for node, vector in zip(nodes, padded, strict=False)})
+        if self._additions:  # the last one makes the sum over all shards
+            left, right, _ = self._additions[-1]
+            self._additions[-1] = left, right, padded[0][own]
 
     def _plan(self, node: Node, into: int, spare: int, last: tuple[tuple[int, int], ...] = ()) -> None:
-        """Append the blocks that sum `node` to ``vectors[into]``, with vectors from `spare` on as scratch."""
+        """Append the blocks that add up `node` in ``vectors[into]``, with the vectors from `spare` on as scratch.
+
+        The additions in `last` follow the last block.
+        """
         low, high = node
         if high - low == 1:
             self.blocks.append(Block(into, last))
@@ -94,29 +100,29 @@ class Deterministic:
         self._plan(right, spare, spare + 1, ((into, spare), *last))
 
     def _in_memory(self, world: World, holdings: list[list[Node]], memory: Array, own: slice) -> dict[Node, Array]:
-        """Prepare the barriers of an exchange without messages. Returns where the slices of others' subtrees are."""
+        """Prepare the exchange through shared memory. Returns this rank's slice of each subtree of the other ranks."""
         rank, wait_for_all = world.rank, barrier(world)
-        everywhere = copies(memory[:, 0, own], rank)
+        copies_of_sums = copies(memory[:, 0, own], rank)
 
-        def hand_round() -> None:
-            for to, sums in everywhere:
-                to[:] = sums
+        def distribute() -> None:
+            for target, sums in copies_of_sums:
+                target[:] = sums
             wait_for_all()
 
-        self._collect, self._hand_round = world.position.timed(wait_for_all, "reduction"), hand_round
+        self._collect, self._distribute = world.position.timed(wait_for_all, "reduction"), distribute
         return {
             node: memory[r, i, own] for r, nodes in enumerate(holdings) if r != rank for i, node in enumerate(nodes)
         }
 
     def _by_messages(
-        self, world: World, holdings: list[list[Node]], whole: list[Array], width: int, dtype: str
+        self, world: World, holdings: list[list[Node]], padded: list[Array], width: int, dtype: str
     ) -> dict[Node, Array]:
         """Prepare the messages: round ``i`` sends the slices of every rank's ``i``-th subtree to the other ranks.
 
-        Returns where the slices of their subtrees will be.
+        Returns where this rank's slice of each of their subtrees will be.
         """
         size, rank = world.size, world.rank
-        kind = datatype(world, dtype)
+        mpi_type = datatype(world, dtype)
         others = [0 if r == rank else len(nodes) for r, nodes in enumerate(holdings)]
         rows: Array = np.zeros((sum(others), width), dtype)
         first_row = np.cumsum([0, *others]).tolist()
@@ -124,12 +130,12 @@ class Deterministic:
         rounds: list[tuple[Any, Any]] = []
         for i in range(max(map(len, holdings))):
             sends = [width if j != rank and i < len(holdings[rank]) else 0 for j in range(size)]
-            source = whole[min(i, len(whole) - 1)]
-            takes = [width if i < n else 0 for n in others]
-            places = [width * (row + i) if take else 0 for row, take in zip(first_row, takes, strict=False)]
-            rounds.append(([source, sends, starts, kind], [rows, takes, places, kind]))
-        # not Allgatherv: that of Open MPI, where a rank has just died, may do nothing and report success
-        in_place, result = world.mpi.IN_PLACE, [whole[0], kind]
+            source = padded[min(i, len(padded) - 1)]
+            receives = [width if i < n else 0 for n in others]
+            offsets = [width * (row + i) if count else 0 for row, count in zip(first_row, receives, strict=False)]
+            rounds.append(([source, sends, starts, mpi_type], [rows, receives, offsets, mpi_type]))
+        # not Allgatherv: when a rank has just died, Open MPI's may do nothing and report success
+        in_place, result = world.mpi.IN_PLACE, [padded[0], mpi_type]
         alltoallv = world.position.counted(world.comm.Alltoallv, "reduction")
         allgather = world.position.counted(world.comm.Allgather, "reduction")
 
@@ -137,7 +143,7 @@ class Deterministic:
             for send, receive in rounds:
                 alltoallv(send, receive)
 
-        self._collect, self._hand_round = collect, lambda: allgather(in_place, result)
+        self._collect, self._distribute = collect, lambda: allgather(in_place, result)
         return {
             node: rows[first_row[r] + i]
             for r, nodes in enumerate(holdings)
@@ -146,7 +152,7 @@ class Deterministic:
         }
 
     def _combine(self, node: Node, sums: dict[Node, Array]) -> Array:
-        """List the additions of slices that sum `node`; returns where the sum will be."""
+        """Append the additions of slices that add up `node`. Returns where the sum will be."""
         if node in sums:
             return sums[node]
         left, right = (self._combine(child, sums) for child in children(node))
@@ -154,10 +160,10 @@ class Deterministic:
         return left
 
     def reduce(self) -> None:
-        """Exchange slices of subtrees, add them in the order of the tree, hand round the sums."""
+        """Exchange slices of subtrees, add them up in the order of the tree, and hand the sums to all ranks."""
         if self._alone:
             return
         self._collect()
         for left, right, total in self._additions:
             np.add(left, right, total)
-        self._hand_round()
+        self._distribute()
