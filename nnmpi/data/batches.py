@@ -18,7 +18,7 @@ Array = npt.NDArray[np.floating]
 Batch = TypeVar("Batch")
 
 WINDOW_BYTES = 1 << 17  # of samples gathered at once; they stay in a core's cache until they are used
-KEPT_CUTS = 2  # if all steps have equal sizes, an epoch needs two: for full windows and for the last window
+KEPT_CUTS = 2  # enough for an epoch of equal steps: one for full windows, one for the last window
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Batches(Generic[Batch]):
         self._encoder = Encoder(targets, capacity, x.dtype)
         self._weights = None if weights is None else weights.astype(x.dtype)
         self._weight_window: Array = np.empty(0 if weights is None else capacity, x.dtype)
-        self._start = self._end = 0  # of the steps in the window
+        self._start = self._end = 0  # first step in the window, and the one after the last
         self._equal_steps = _count_equal_steps(bounds)
         # by the number of steps in the window if these have equal sizes, else by ~(first step), which is negative
         self._cuts: dict[int, Cut[Batch]] = {}

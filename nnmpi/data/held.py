@@ -32,7 +32,7 @@ class HeldRows:
     sizes : list of list of int
         For each part, the number of rows in each shard held.
     stored : array, shape (rows, features)
-        The features as they are stored. `standardize` overwrites all but the last rows.
+        The features as they are stored. `standardize` leaves only the rows after its first `count` intact.
 
     Raises
     ------
