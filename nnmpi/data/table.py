@@ -197,7 +197,7 @@ def _numeric(x: Array, columns: tuple[Column, ...], indicators: tuple[int, ...],
 def _means(
     shards: Callable[[], Iterable[Array]], gather: Callable[[Float64], Float64], columns: int
 ) -> tuple[npt.NDArray[np.intp], Float64]:
-    """Return the number of missing values of each column, and the mean of the others, computed from the smallest."""
+    """Return the number of missing values of each column, and the mean of the others; 0 if nothing is missing."""
 
     def counts(x: Array) -> Float64:
         absent, low = np.zeros(columns), np.full(columns, np.inf)
@@ -211,7 +211,7 @@ def _means(
     smallest[~np.isfinite(smallest)] = 0.0
     if not missing.any():
         return missing, np.zeros(columns)
-    sums = [
+    sums = [  # of the differences to the smallest value, as in `moments`
         np.sum([np.nansum(b - smallest, axis=0) for _, b in blocks(x)] or [np.zeros(columns)], axis=0) for x in shards()
     ]
     present = counted.sum() - missing

@@ -53,7 +53,7 @@ class Targets:
         ------
         InputError
             If `y` holds a class that is not in `classes`, a value other than 0 and 1 where labels are needed, or
-            strings where numbers are needed.
+            strings, or another number of columns, where numbers are needed.
         """
         if self.task == "multilabel":
             return as_booleans(y, self.labels, where, rows)
@@ -180,10 +180,10 @@ def _classes(y: npt.NDArray[Any], name: str, loss: str, task: str) -> tuple[npt.
     if not can_be_classes:
         if flag:
             contents = "fractions" if y.ndim == 1 else f"{y.shape[1]} numbers a row"
-            multilabel = "" if y.ndim == 1 else ", --task multilabel for columns of 0 and 1"
+            or_multilabel = "" if y.ndim == 1 else ", --task multilabel for columns of 0 and 1"
             raise InputError(
                 f"{flag} needs classes, but y of --data {name} holds {contents}: use --task regression with --loss "
-                f"mse{multilabel}, or store classes as whole numbers or strings"
+                f"mse{or_multilabel}, or store classes as whole numbers or strings"
             )
         return None, "numbers" if y.ndim == 1 else f"{y.shape[1]} numbers a row"
     labels = np.unique(as_labels(y))
