@@ -225,7 +225,7 @@ def changed(**columns):
 
 
 NEW = {
-    "a column less": (FRAME.drop(columns="gate"), "column gate is missing"),
+    "a column less": (FRAME.drop(columns="gate"), "column gate, which the model was trained on, is missing"),
     "text for numbers": (changed(delay="x"), "column delay holds text, but the model was trained on numbers"),
     "text for codes": (changed(month="May"), "column month holds text, but the model was trained on numbers"),
     "dates for numbers": (

@@ -70,7 +70,7 @@ def test_evaluate_takes_other_rows(nnmpi: CommandServer, trained: Path, tmp_path
 
 
 WRONG = {
-    "a column less": (FRAME.drop(columns="carrier"), "column carrier is missing"),
+    "a column less": (FRAME.drop(columns="carrier"), "column carrier, which the model was trained on, is missing"),
     "text for numbers": (
         FRAME.assign(distance="far"),
         "column distance holds text, but the model was trained on numbers",

@@ -150,8 +150,8 @@ def test_weights_in_a_file_are_those_given(nnmpi, tmp_path: Path) -> None:
     ("weights", "words"),
     [
         (-1.0, ["hold -1 in row 7", "allowed are finite numbers from 0"]),
-        (np.nan, ["are nan in row 7"]),
-        (np.inf, ["are inf in row 7"]),
+        (np.nan, ["hold nan in row 7"]),
+        (np.inf, ["hold inf in row 7"]),
     ],
 )
 def test_weights_that_are_none_are_refused(weights: float, words: list[str]) -> None:
