@@ -166,20 +166,23 @@ REFUSED = {
     "npy without y": (damaged(write_npy, lambda path: (path / "y.npy").unlink()), "no y.npy beside it"),
     "npy that is text": (damaged(write_npy, put("X.npy", b"1,2,3\n")), "cannot be read"),
     "directory without y": (two_formats, "no array y, its arrays are X"),
-    "empty directory": (str, "this one has none of them"),
+    "empty directory": (str, "this one has no such files"),
     "HDF5 cut off": (damaged(write_hdf5, cut("table.h5", 900)), "cannot be read"),
     "HDF5 that is text": (damaged(write_hdf5, put("table.h5", b"1,2,3\n")), "cannot be read"),
-    "HDF5 with unknown names": (lambda path: write_hdf5(path) + "::a,b", "datasets that are in the file: X, y"),
+    "HDF5 with unknown names": (lambda path: write_hdf5(path) + "::a,b", "the datasets of the file are: X, y"),
     "HDF5 with one name": (lambda path: write_hdf5(path) + "::X", "table.h5::features,labels"),
     "HDF5 with groups": (lambda path: write_hdf5_groups(path).partition("::")[0], "run/images, run/labels"),
     "svm that is a table": (damaged(write_svm, put("table.svm", b"a,b\n1,2\n")), "LABEL INDEX:VALUE"),
     "svm, empty": (damaged(write_svm, put("table.svm", b"")), "table.svm"),
     "svm with many labels": (damaged(write_svm, put("table.svm", b"1,2 3:4\n")), "LABEL INDEX:VALUE"),
-    "IDX cut off": (damaged(write_idx, cut("train-images-idx3-ubyte")), "by its header it should have"),
+    "IDX cut off": (damaged(write_idx, cut("train-images-idx3-ubyte")), "but its header says"),
     "IDX, gzip cut off": (damaged(write_idx_gz, cut("t10k-images.idx3.ubyte.gz", 7)), "cannot be read"),
     "IDX without labels": (damaged(write_idx, lambda p: (p / "train-labels-idx1-ubyte").unlink()), "labels-idx1"),
-    "IDX of labels": (lambda path: write_idx(path).replace("images-idx3", "labels-idx1"), "give the images, train-"),
-    "IDX that is text": (damaged(write_idx, put("train-images-idx3-ubyte", b"1,2,3\n")), "does not begin as an IDX"),
+    "IDX of labels": (
+        lambda path: write_idx(path).replace("images-idx3", "labels-idx1"),
+        "pass the file of images, train-",
+    ),
+    "IDX that is text": (damaged(write_idx, put("train-images-idx3-ubyte", b"1,2,3\n")), "not those of an IDX file"),
 }
 
 
@@ -208,7 +211,7 @@ def test_a_file_that_changes_is_named(tmp_path, write):
         X, IMAGES = before
     for path in smaller.iterdir():
         path.replace(tmp_path / path.name)
-    with pytest.raises(InputError, match="it has changed"):
+    with pytest.raises(InputError, match="the file has changed"):
         rows_of(source, [0])
 
 

@@ -176,7 +176,7 @@ def test_booleans_of_a_table_are_labels_however_few(files: Path) -> None:
 def test_columns_with_one_1_a_row_may_be_classes() -> None:
     one_hot = np.eye(3)[np.arange(12) % 3]
     reasons = [targets_of(arrays(X[:12], y), "auto")[2] for y in (one_hot, 1 - one_hot)]
-    assert ["exactly one 1 a row" in reason for reason in reasons] == [True, False]
+    assert ["exactly one 1 in each row" in reason for reason in reasons] == [True, False]
 
 
 def test_several_numbers_still_work_everywhere(nnmpi: CommandServer, files: Path, tmp_path: Path) -> None:
@@ -217,8 +217,8 @@ BAD = {
     "NaN": (np.where(Y == 0, np.nan, 1.0), {}, r"y of row 0 \(from 0\) is .*nan"),
     "a 2": (np.where(np.arange(240)[:, None] == 7, 2, Y), {"task": "multilabel"}, "holds 2 in row 7, column 0"),
     "a half": (Y * 0.5, {"loss": "binary-cross-entropy"}, "holds 0.5 in row .* --task regression without --loss"),
-    "one column": (Y[:, 0], {"task": "multilabel"}, "needs two columns or more .* --task classification"),
-    "strings": (Y[:, 0].astype(str), {"task": "multilabel"}, "needs two columns or more"),
+    "one column": (Y[:, 0], {"task": "multilabel"}, "needs two or more columns .* --task classification"),
+    "strings": (Y[:, 0].astype(str), {"task": "multilabel"}, "needs two or more columns"),
     "class weights": (Y, {"class_weight": "balanced"}, "--class-weight balanced is for classes"),
     "stratify": (Y, {"stratify": True}, "--stratify keeps the shares of classes, .* multilabel targets: leave it out"),
     "softmax": (Y, {"output_activation": "softmax"}, "softmax does not go with the loss binary-cross-entropy"),
@@ -246,8 +246,8 @@ def test_other_losses_are_refused(loss: str) -> None:
     [
         (Y * 3, "y of .* holds 3 for the label . in row"),
         (np.where(Y == 1, np.nan, 0), "holds nan for the label"),
-        (Y[:, :2], "predicts 3 labels a sample"),
-        (Y[:, 0], "predicts 3 labels a sample"),
+        (Y[:, :2], "predicts 3 labels per sample"),
+        (Y[:, 0], "predicts 3 labels per sample"),
     ],
 )
 def test_other_targets_than_the_labels_are_refused(

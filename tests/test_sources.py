@@ -148,7 +148,7 @@ def test_synthetic_shape_is_what_the_name_says():
     ],
 )
 def test_bad_synthetic_name_is_told_the_form(name):
-    assert_refused(name, "random:ROWSxFEATURESxCLASSES", "at the least")
+    assert_refused(name, "random:ROWSxFEATURESxCLASSES", "at least")
 
 
 # files
@@ -350,7 +350,7 @@ def test_an_array_shorter_than_its_header_says_is_refused(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
             archive.writestr(name, data)
-    assert_refused(str(path), "cannot be read", "by its header")
+    assert_refused(str(path), "cannot be read", "its header says")
 
 
 def test_a_file_that_vanishes_is_named(tmp_path):

@@ -225,10 +225,13 @@ def changed(**columns):
 
 
 NEW = {
-    "a column less": (FRAME.drop(columns="gate"), "column gate is missing"),
-    "text for numbers": (changed(delay="x"), "column delay holds text, the model was trained on numbers"),
-    "text for codes": (changed(month="May"), "column month holds text, the model was trained on numbers"),
-    "dates for numbers": (changed(delay="2013-01-01"), "column delay holds dates, the model was trained on numbers"),
+    "a column less": (FRAME.drop(columns="gate"), "column gate, which the model was trained on, is missing"),
+    "text for numbers": (changed(delay="x"), "column delay holds text, but the model was trained on numbers"),
+    "text for codes": (changed(month="May"), "column month holds text, but the model was trained on numbers"),
+    "dates for numbers": (
+        changed(delay="2013-01-01"),
+        "column delay holds dates, but the model was trained on numbers",
+    ),
 }
 
 
@@ -279,7 +282,7 @@ def test_identifiers_are_refused_with_advice(tmp_path):
     frame = pd.DataFrame({"id": [f"row {i}" for i in range(50)], "x": range(50), "y": [0, 1] * 25})
     source = open_source(csv(frame, tmp_path))
     for ranks in (1, 3):
-        with pytest.raises(InputError, match=r"column id holds another text in each row.*--drop id"):
+        with pytest.raises(InputError, match=r"column id holds a different text in each row.*--drop id"):
             fitted(source, ranks, 50)
     without = open_source(csv(frame, tmp_path), columns=Columns(drop=("id",)))
     assert [column.name for column in without.columns] == ["x"]

@@ -70,8 +70,11 @@ def test_evaluate_takes_other_rows(nnmpi: CommandServer, trained: Path, tmp_path
 
 
 WRONG = {
-    "a column less": (FRAME.drop(columns="carrier"), "column carrier is missing"),
-    "text for numbers": (FRAME.assign(distance="far"), "column distance holds text, the model was trained on numbers"),
+    "a column less": (FRAME.drop(columns="carrier"), "column carrier, which the model was trained on, is missing"),
+    "text for numbers": (
+        FRAME.assign(distance="far"),
+        "column distance holds text, but the model was trained on numbers",
+    ),
     "an infinite number": (FRAME.assign(delay=np.inf), "row 0 (from 0), column delay, is inf"),
 }
 

@@ -177,9 +177,9 @@ def test_weights_in_a_file_are_those_given(nnmpi, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("weights", "words"),
     [
-        (-1.0, ["are -1 in row 7", "allowed are numbers from 0"]),
-        (np.nan, ["are nan in row 7"]),
-        (np.inf, ["are inf in row 7"]),
+        (-1.0, ["hold -1 in row 7", "allowed are finite numbers from 0"]),
+        (np.nan, ["hold nan in row 7"]),
+        (np.inf, ["hold inf in row 7"]),
         (1e200, ["are at most 1e+200", "from 1e-100 to 1e+100"]),
     ],
 )
@@ -196,7 +196,7 @@ def test_weights_that_are_none_are_refused(weights: float, words: list[str]) -> 
 @pytest.mark.parametrize("weights", [np.ones(3), np.ones((569, 2)), np.array(["a"] * 569)])
 def test_weights_of_another_shape_are_refused(weights: np.ndarray) -> None:
     x, y = load_breast_cancer(return_X_y=True)
-    with pytest.raises(InputError, match="a number for each of the 569 rows is needed"):
+    with pytest.raises(InputError, match="each of the 569 rows needs one number"):
         nnmpi.train(x, y, sample_weight=weights)
 
 

@@ -1,1 +1,1 @@
-"""What a rank holds: sources of samples, their preparation, and the shards they are dealt to."""
+"""Samples: read from sources, split into parts and shards, turned into features and targets, cut into batches."""

@@ -1,4 +1,4 @@
-"""Augmentation: each time a sample is seen it is a little different."""
+"""Augmentation: small random changes of the training samples, drawn again each time a sample is used."""
 
 from typing import Any, NamedTuple
 
@@ -15,16 +15,20 @@ SHIFT = 1  # pixels
 ROTATION = 10  # degrees
 NOISE = 0.1  # standard deviations of the feature
 
-# name → what it does; the order in which they are drawn
+# name → description, shown in the help of --augment
 AUGMENTATIONS = {
-    "shift": f"images by up to {SHIFT} pixel each way",
-    "rotate": f"images by up to {ROTATION} degrees",
-    "noise": f"Gaussian, {NOISE} standard deviations, added to each standardized feature",
+    "shift": f"shifts images by up to {SHIFT} pixel in each direction",
+    "rotate": f"rotates images by up to {ROTATION} degrees",
+    "noise": f"adds Gaussian noise of {NOISE} standard deviations to each standardized feature",
 }
 
 
 class Microbatch(NamedTuple):
-    """Samples of one shard in one step: where augmented features go, and the stored ones where images are moved."""
+    """The samples of one shard in one step.
+
+    The augmented features are written to ``x``. ``images`` are the features as they are stored, or None if no image
+    is moved.
+    """
 
     epoch: int
     step: int
@@ -34,39 +38,40 @@ class Microbatch(NamedTuple):
 
 
 class Augmentation:
-    """What ``--augment`` names, for samples of so many features, images of a shape or not.
+    """The augmentations that ``--augment`` names.
 
-    Its random numbers depend on the seed and on epoch, step and shard. No memory is allocated after `reserve`.
+    `features` is the number of features of a sample, `image` the shape of an image or None. The random numbers depend
+    on the seed, the epoch, the step and the shard. No memory is allocated after `reserve`.
     """
 
     def __init__(self, names: tuple[str, ...], features: int, image: tuple[int, int] | None, seed: int) -> None:
         self._names, self._features, self._image, self._seed = names, features, image, seed
-        self._move: ImageMotion | None = None
+        self._motion: ImageMotion | None = None
         self._noise = np.empty(0)
 
     @property
     def moves(self) -> bool:
-        """Whether images are moved, which takes the features as they are stored."""
+        """Whether images are shifted or rotated. This needs the features as they are stored."""
         return bool({"shift", "rotate"} & set(self._names))
 
     def reserve(self, samples: int) -> None:
-        """Be ready for up to so many samples at once."""
+        """Allocate the memory for microbatches of up to `samples` samples."""
         if self._image and self.moves:
-            self._move = ImageMotion("shift" in self._names, "rotate" in self._names, self._image, samples)
+            self._motion = ImageMotion("shift" in self._names, "rotate" in self._names, self._image, samples)
         if "noise" in self._names:
             self._noise = np.empty(samples * self._features)
 
     def apply(self, microbatches: list[Microbatch], scaler: Preparation) -> None:
-        """Write the augmented samples of each microbatch to its ``x``, moved images standardized with `scaler`.
+        """Write the augmented samples of each microbatch to its ``x``.
 
-        Where no images are moved ``x`` holds the standardized features already.
+        Moved images are standardized with `scaler`. If no images are moved, ``x`` must hold the standardized features.
         """
         for m in microbatches:
             if not len(m.x):
                 continue
             generator = stream(self._seed, Purpose.AUGMENTATION, m.epoch, m.step, m.shard)
-            if self._move and m.images is not None:
-                moved = self._move(m.images, generator)
+            if self._motion and m.images is not None:
+                moved = self._motion(m.images, generator)
                 assert isinstance(scaler, Scaler)  # images are no tables
                 scaler.standardize(moved)
                 np.copyto(m.x, moved, casting="same_kind")
@@ -77,26 +82,28 @@ class Augmentation:
                 np.add(m.x, noise, out=m.x, casting="same_kind")
 
     def moved_once(self, images: npt.NDArray[Any], shard: int) -> npt.NDArray[Any]:
-        """The samples of a shard, each moved by one draw of its own, to fit the scaler to what will be seen.
+        """Return the images of a shard, each moved by its own random draw, to fit the scaler to augmented samples.
 
-        Without this the scale of a pixel that is nearly always empty would blow up what is moved there.
+        Without this, a pixel that is nearly always empty has a tiny scale, and a value that is moved there becomes
+        huge when it is standardized.
         """
         self.reserve(len(images))
-        if self._move is None or not len(images):
+        if self._motion is None or not len(images):
             return images
-        return self._move(images, stream(self._seed, Purpose.AUGMENTED_SCALER, shard=shard))
+        return self._motion(images, stream(self._seed, Purpose.AUGMENTED_SCALER, shard=shard))
 
 
 class ImageMotion:
-    """Shifts and rotates images of `shape` ``(height, width)``, each by its own draw; outside is zero.
+    """Shifts and rotates images of `shape` ``(height, width)``, each by its own random draw.
 
-    Both moves are one bilinear interpolation, for all images of a call at once.
+    Pixels from outside the image are zero. Shift and rotation are done in one bilinear interpolation, for all images
+    of a call at once.
     """
 
     def __init__(self, shift: bool, rotate: bool, shape: tuple[int, int], max_images: int) -> None:
         from scipy.ndimage import (
             map_coordinates,
-        )  # scikit-learn brings it; only those who augment wait for it
+        )  # a dependency of scikit-learn; imported here because the import is slow
 
         self._interpolate = map_coordinates
         self._shape = shape
@@ -106,15 +113,15 @@ class ImageMotion:
         self._y, self._x = y - self._centre[0], x - self._centre[1]
         n, pixels = max_images, shape[0] * shape[1]
         self._uniform = np.empty(3 * n)
-        self._number = np.arange(n)[:, None]
+        self._image_numbers = np.arange(n)[:, None]
         self._cos, self._sin = np.empty((n, 1)), np.empty((n, 1))
-        self._from = np.empty(3 * n * pixels)
+        self._coordinates = np.empty(3 * n * pixels)
         self._product = np.empty((n, pixels))
         self._images = np.empty(n * pixels)
         self._moved = np.empty(n * pixels)
 
     def __call__(self, stored: npt.NDArray[Any], generator: np.random.Generator) -> npt.NDArray[np.float64]:
-        """The images `stored`, shape (n, pixels), of any number type, moved; valid until the next call."""
+        """Return the images `stored`, shape (n, pixels), of any number type, moved; valid until the next call."""
         n, pixels = stored.shape
         uniform = self._uniform[: 3 * n].reshape(3, n, 1)
         generator.random(out=uniform)
@@ -128,21 +135,23 @@ class ImageMotion:
         cos = np.cos(angle, out=self._cos[:n])
         sin = np.sin(angle, out=self._sin[:n])
 
-        # which place of the old image each pixel of the new one shows: rotated about the centre, then shifted
-        where = self._from[: 3 * n * pixels].reshape(3, n, pixels)
+        # image number, y and x from which each pixel is taken: rotated about the centre, then shifted
+        coordinates = self._coordinates[: 3 * n * pixels].reshape(3, n, pixels)
         product = self._product[:n]
-        where[0] = self._number[:n]
-        np.multiply(cos, self._y, out=where[1])
-        np.add(where[1], np.multiply(sin, self._x, out=product), out=where[1])
-        np.add(where[1], down, out=where[1])
-        np.add(where[1], self._centre[0], out=where[1])
-        np.multiply(cos, self._x, out=where[2])
-        np.subtract(where[2], np.multiply(sin, self._y, out=product), out=where[2])
-        np.add(where[2], right, out=where[2])
-        np.add(where[2], self._centre[1], out=where[2])
+        coordinates[0] = self._image_numbers[:n]
+        np.multiply(cos, self._y, out=coordinates[1])
+        np.add(coordinates[1], np.multiply(sin, self._x, out=product), out=coordinates[1])
+        np.add(coordinates[1], down, out=coordinates[1])
+        np.add(coordinates[1], self._centre[0], out=coordinates[1])
+        np.multiply(cos, self._x, out=coordinates[2])
+        np.subtract(coordinates[2], np.multiply(sin, self._y, out=product), out=coordinates[2])
+        np.add(coordinates[2], right, out=coordinates[2])
+        np.add(coordinates[2], self._centre[1], out=coordinates[2])
 
         images = self._images[: n * pixels].reshape(n, pixels)
         np.copyto(images, stored)
         moved = self._moved[: n * pixels]
-        self._interpolate(images.reshape(n, *self._shape), where.reshape(3, -1), output=moved, order=1, prefilter=False)
+        self._interpolate(
+            images.reshape(n, *self._shape), coordinates.reshape(3, -1), output=moved, order=1, prefilter=False
+        )
         return moved.reshape(n, pixels)

@@ -1,4 +1,4 @@
-"""The rows that a rank holds: read once, and kept as they are stored until they are standardized in place."""
+"""The rows that a rank holds: read once, then standardized in place."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,24 +20,24 @@ Array = npt.NDArray[Any]
 class HeldRows:
     """The rows that a rank holds of some parts of a source.
 
-    A standardized row, a one and the features, may take more memory than a stored one, or less. So the stored rows
-    stand at the end of the memory and the standardized ones are written from its beginning on, block by block: they
-    never reach a stored row that is still needed. The features of a table that are more than its columns get memory of
-    their own.
+    Stored and standardized rows share memory. A standardized row, a one and the features, may be larger or smaller than
+    a stored row. So the stored rows are at the end of the memory, and the standardized rows are written from its
+    beginning, block by block. They never overwrite a stored row that is still needed. If a table has more features than
+    columns, its standardized rows get memory of their own.
 
     Attributes
     ----------
     indices : array, shape (rows,)
-        The row of the source that each is: one part after the other, of each the shards held.
+        The row numbers in the source: part after part, and within a part shard after shard.
     sizes : list of list of int
-        Of each part, how many rows belong to each shard held.
+        For each part, the number of rows in each shard held.
     stored : array, shape (rows, features)
-        The features, of which `standardize` leaves the last rows only.
+        The features as they are stored. `standardize` leaves only the rows after its first `count` intact.
 
     Raises
     ------
     InputError
-        If a feature is infinite, or NaN and not of a table, or there is not enough memory.
+        If a feature is infinite, if it is NaN and the source is not a table, or if there is not enough memory.
     """
 
     def __init__(
@@ -58,30 +58,30 @@ class HeldRows:
             self.check_finite()
 
     def bounds(self) -> list[list[slice]]:
-        """Of each part, where each of its shards stands."""
+        """Return the slice of rows of each shard held, for each part."""
         sizes = [size for part in self.sizes for size in part]
-        places = (slice(end - size, end) for end, size in zip(np.cumsum(sizes).tolist(), sizes, strict=True))
-        return [[next(places) for _ in part] for part in self.sizes]
+        slices = (slice(end - size, end) for end, size in zip(np.cumsum(sizes).tolist(), sizes, strict=True))
+        return [[next(slices) for _ in part] for part in self.sizes]
 
     def standardize(self, scaler: Preparation, count: int) -> Array:
-        """The first `count` rows, shape (count, 1 + features): a one, see `nnmpi.nn.layers`, and the features.
+        """Return the first `count` rows, shape (count, 1 + features): a one, see `nnmpi.nn.layers`, and the features.
 
         Raises
         ------
         InputError
-            If a number does not fit the type that is trained in.
+            If a number does not fit the dtype of the training.
         """
         width = 1 + len(scaler.mean)
         room = self._room
         if width > self._width:
             size = count * width * self._dtype.itemsize
-            check_memory(size, f"{width - 1} features of --data {self.source.name}, most of them categories,")
+            check_memory(size, f"--data {self.source.name}, with {width - 1} features, most of them from categories,")
             room = Room(size)
         out = room.array((count, width), self._dtype)
         step = max(1, AT_ONCE // width)
         for start in range(0, count, step):
             stop = min(start + step, count)
-            block = self.stored[start:stop].copy()  # the ones may be written where its first number is
+            block = self.stored[start:stop].copy()  # a copy: the column of ones may overwrite its first number
             out[start:stop, 0] = 1
             scaler.transform(block, out[start:stop, 1:])
             if not np.isfinite(out[start:stop]).all():
@@ -89,17 +89,17 @@ class HeldRows:
                 self._refuse(start + row, feature, block[row], scaler)
         if room is not self._room:
             self._room, self.stored = room, self.stored[:0]
-        elif count == len(self.indices):  # else the last rows are still needed
+        elif count == len(self.indices):  # otherwise the last rows are still needed
             self._room.keep(out.nbytes)
         return out
 
     def check_finite(self) -> None:
-        """Refuse features that are infinite, or missing in arrays.
+        """Refuse infinite features, and missing ones if the source is not a table.
 
         Raises
         ------
         InputError
-            That names the first one.
+            If there are such features; it names the first one.
         """
         if self.stored.dtype.kind != "f":
             return
@@ -107,13 +107,13 @@ class HeldRows:
         for start in range(0, len(self.stored), rows):
             numbers = self.stored[start : start + rows]
             with np.errstate(over="ignore", invalid="ignore"):
-                if np.isfinite(np.add.reduce(numbers, axis=None)):  # half the time of looking at each number
+                if np.isfinite(np.add.reduce(numbers, axis=None)):  # takes half the time of testing each number
                     continue
             bad = ~np.isfinite(numbers) if self.source.columns is None else np.isinf(numbers)
             if bad.any():
                 row, feature = np.argwhere(bad)[0]
                 raise InputError(
-                    f"{self._place(start + row, feature)} is {self.stored[start + row, feature]}; "
+                    f"{self._location(start + row, feature)} is {self.stored[start + row, feature]}; "
                     "remove such rows or fill them in"
                 )
 
@@ -122,12 +122,12 @@ class HeldRows:
         value = values[column]
         deviations = (float(value) - scaler.mean[feature]) / scaler.scale[feature]
         raise InputError(
-            f"{self._place(row, column)} is {value}, standardized {deviations:.3g}: that does not fit {self._dtype}. "
-            "Is it a fill value? Remove such rows or fill them in"
+            f"{self._location(row, column)} is {value}, standardized {deviations:.3g}, which does not fit "
+            f"{self._dtype}. Is it a fill value? Remove such rows or fill them in"
             + (", or train with --dtype float64" if np.isfinite(deviations) else "")
         )
 
-    def _place(self, row: int, feature: int) -> str:
+    def _location(self, row: int, feature: int) -> str:
         name, row = self.source.name, self.indices[row]
         if self.source.columns is not None:
             return f"--data {name}: row {row} (from 0), column {self.source.columns[feature].label},"

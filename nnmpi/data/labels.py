@@ -1,4 +1,4 @@
-"""Class labels, exactly: as booleans, whole numbers of 64 bits or strings, and their codes."""
+"""Class labels, kept exactly as booleans, 64-bit integers or strings, and their codes."""
 
 import json
 from typing import Any
@@ -10,14 +10,14 @@ from nnmpi.errors import InputError
 
 Labels = npt.NDArray[Any]
 
-ROWS_PER_CLASS = 5  # on average: whole numbers of which each is rarer are numbers to predict, not classes
-LARGEST_ARRAY = 1 << 26  # bytes of the array of all class labels, in which each takes the room of the longest
+ROWS_PER_CLASS = 5  # whole numbers are classes from this average on, and numbers to predict below it
+LARGEST_ARRAY = 1 << 26  # bytes of the array of all class labels; each label takes the space of the longest
 LARGEST_TEXT = 1 << 25  # bytes of the labels as JSON in a model file; safetensors reads headers of up to 100 MB
 LONGEST_SHOWN = 60  # characters of a label in a message
 
 
 def is_whole(y: Labels) -> bool:
-    """Whether `y` holds whole numbers that 64 bits can hold, also stored as floating ones."""
+    """Whether all values of `y` are whole numbers that fit 64 bits, also if they are stored as floats."""
     if y.dtype.kind in "iu":
         return True
     if y.dtype.kind != "f":
@@ -27,7 +27,7 @@ def is_whole(y: Labels) -> bool:
 
 
 def as_labels(y: Labels) -> Labels:
-    """`y` as labels: booleans and strings as they are, whole numbers as int64, or uint64 where they need it."""
+    """Return `y` as labels: booleans and strings unchanged, whole numbers as int64, or uint64 if they need it."""
     if y.dtype.kind == "u" and y.dtype.itemsize == 8 and y.size and y.max() > np.iinfo(np.int64).max:
         return y.astype(np.uint64)
     if y.dtype.kind in "iuf":
@@ -36,17 +36,18 @@ def as_labels(y: Labels) -> Labels:
 
 
 def codes_of(y: Labels, classes: Labels, where: str, rows: npt.NDArray[np.intp] | None = None) -> npt.NDArray[np.intp]:
-    """The place in the sorted `classes` of each label in `y`.
+    """Return the class code of each label in `y`: its position in the sorted `classes`.
 
     Raises
     ------
     InputError
-        If a label is none of the classes. It says `where` `y` comes from, and from which of its `rows`.
+        If a label is not one of the classes. The message names the origin of `y`, `where`, and the row number, from
+        `rows`.
     """
     texts = y.dtype.kind == "U", classes.dtype.kind == "U"
     if texts[0] != texts[1] or not (is_whole(y) or y.dtype.kind in "bU"):
         raise InputError(
-            f"the model knows classes such as {shown(classes[0])}, y of {where} holds {_type(y)}: "
+            f"the model knows classes such as {shown(classes[0])}, but y of {where} holds {_type(y)}: "
             "store the labels in y as they were in training"
         )
     labels = as_labels(y)
@@ -56,20 +57,19 @@ def codes_of(y: Labels, classes: Labels, where: str, rows: npt.NDArray[np.intp] 
     if len(unknown):
         i = unknown[0]
         raise InputError(
-            f"y of {where} holds the class {shown(labels[i])} in row {i if rows is None else rows[i]} (from 0), the "
-            "model knows "
-            f"{listed(classes)}: remove such rows, or train a model on data with that class"
+            f"y of {where} holds the class {shown(labels[i])} in row {i if rows is None else rows[i]} (from 0), but "
+            f"the model knows {listed(classes)}: remove such rows, or train a model on data with that class"
         )
     return codes.astype(np.intp, copy=False)
 
 
 def check_storable(classes: Labels, where: str) -> None:
-    """Refuse class labels that no model file can hold.
+    """Refuse class labels that are too long for a model file.
 
     Raises
     ------
     InputError
-        If they are too many and too long.
+        If all labels together are too much text.
     """
     if classes.dtype.kind != "U":
         return
@@ -82,7 +82,7 @@ def check_storable(classes: Labels, where: str) -> None:
 
 
 def shown(label: Any) -> str:
-    """A label as a person writes it."""
+    """Return a label for a message: shortened if it is long, quoted if it is empty or has spaces at an end."""
     text = str(label)
     if len(text) > LONGEST_SHOWN:
         return f"{text[:LONGEST_SHOWN]}… ({len(text)} characters)"
@@ -90,13 +90,16 @@ def shown(label: Any) -> str:
 
 
 def listed(classes: Labels) -> str:
-    """The first few labels."""
+    """Return the first ten labels for a message."""
     text = ", ".join(shown(label) for label in classes[:10])
     return text + (f", … ({len(classes)} in all)" if len(classes) > 10 else "")
 
 
 def _converted(labels: Labels, dtype: np.dtype[Any]) -> tuple[Labels, npt.NDArray[np.bool_]]:
-    """`labels` in another type of labels, and which of them that leaves as they are. Through float64 some would not."""
+    """Return `labels` in another type, and which of them this leaves unchanged.
+
+    Comparing int64 and uint64 directly may go through float64, which is not exact.
+    """
     if labels.dtype.kind == dtype.kind:
         return labels, np.ones(labels.shape, np.bool_)
     converted = labels.astype(dtype)

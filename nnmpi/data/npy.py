@@ -1,4 +1,4 @@
-"""Safe reading of NumPy's array format, in files and archives: sizes are checked against the bytes, nothing is run."""
+"""Safe reading of NumPy's array format from files and archives: sizes are checked, and no code from a file is run."""
 
 import contextlib
 import io
@@ -17,9 +17,9 @@ import numpy.typing as npt
 from nnmpi.data.sources.source import Indices, in_pieces
 
 BYTES_AT_ONCE = 1 << 24
-LONGEST_HEADER = 10_000  # bytes of an array's header; NumPy, too, believes no longer ones
-MOST_INFLATED = 1032  # times that deflate can make data smaller
-# what reading a damaged archive ends in
+LONGEST_HEADER = 10_000  # bytes of an array's header; NumPy has the same limit
+MOST_INFLATED = 1032  # the largest factor by which deflate compresses
+# the errors that reading a damaged file may raise
 DAMAGE = (
     *(OSError, ValueError, OverflowError, EOFError, MemoryError, RuntimeError),
     *(struct.error, zipfile.BadZipFile, zlib.error),
@@ -27,7 +27,7 @@ DAMAGE = (
 
 
 class Header(NamedTuple):
-    """What an array says of itself."""
+    """The header of an array."""
 
     shape: tuple[int, ...]
     fortran_order: bool
@@ -36,55 +36,55 @@ class Header(NamedTuple):
 
 @contextlib.contextmanager
 def opened(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[IO[bytes], Header]]:
-    """The array `name` of an archive: a file that stands at its first number, and its header.
+    """Open the array `name` of an archive; yield a file positioned at its first number, and the header.
 
-    Sizes are those of the bytes that are there, so that a small file cannot ask for much memory.
+    All sizes are checked against the size of the file, so that a small file cannot claim much memory.
 
     Raises
     ------
     One of `DAMAGE`
-        If there is something wrong.
+        If the archive is damaged.
     """
     info = archive.getinfo(f"{name}.npy")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{name} is compressed in a way that NumPy does not write")
+        raise ValueError(f"{name} has a compression method that NumPy does not use")
     assert archive.filename
-    most = info.compress_size * (1 if info.compress_type == zipfile.ZIP_STORED else MOST_INFLATED)
-    if info.compress_size > os.path.getsize(archive.filename) or info.file_size > most:
-        raise ValueError(f"{name} is said to have {info.file_size} bytes, more than the file can hold")
+    max_size = info.compress_size * (1 if info.compress_type == zipfile.ZIP_STORED else MOST_INFLATED)
+    if info.compress_size > os.path.getsize(archive.filename) or info.file_size > max_size:
+        raise ValueError(f"{name} claims to have {info.file_size} bytes, more than the file can hold")
     with archive.open(info) as file:
         yield file, read_header(file, name, info.file_size)
 
 
 @contextlib.contextmanager
 def opened_file(path: str) -> Iterator[tuple[IO[bytes], Header]]:
-    """The same of an ``.npy`` file."""
+    """Open an ``.npy`` file; yield the same as `opened`."""
     with open(path, "rb") as file:
         yield file, read_header(file, path, os.path.getsize(path))
 
 
 def read_header(file: IO[bytes], name: str, size: int) -> Header:
-    """The header of an array that takes `size` bytes with it: a literal, which NumPy parses without running it."""
-    header = _parsed(file)
+    """Read the header of an array of `size` bytes with its header. NumPy parses it as a literal and runs no code."""
+    header = _parse_header(file)
     expected = file.tell() + math.prod(header.shape) * header.dtype.itemsize
     if min(header.shape, default=0) < 0 or (expected != size and not header.dtype.hasobject):
-        raise ValueError(f"{name} has {size} bytes, by its header it should have {expected}")
+        raise ValueError(f"{name} has {size} bytes, but its header says {expected}")
     return header
 
 
 def read_whole(file: IO[bytes], header: Header) -> npt.NDArray[Any]:
-    """All of the array that begins where `file` stands."""
+    """Read the whole array that begins at the position of `file`."""
     return np.ndarray(header.shape, header.dtype, file.read(), order="F" if header.fortran_order else "C")
 
 
 def read_rows(file: IO[bytes], header: Header, indices: Indices, out: npt.NDArray[Any], seek: bool) -> None:
-    """Write the rows `indices` of the array that begins where `file` stands to `out`, shape (n, features).
+    """Read the rows `indices` of the array that begins at the position of `file` into `out`, shape (n, features).
 
-    All is read in pieces; with `seek` only from the first to the last row that is wanted of a piece.
+    The array is read in pieces. With `seek`, a piece is read only from its first to its last row in `indices`.
     """
     shape, fortran_order, dtype = header
     size, features = shape[0], math.prod(shape[1:])
-    if fortran_order:  # one feature after the other; those of an image column by column
+    if fortran_order:  # feature by feature; the pixels of an image column by column
         pieces = list(in_pieces(indices, size, max(1, BYTES_AT_ONCE // dtype.itemsize)))
         for feature in np.arange(features).reshape(shape[1:]).ravel(order="F").tolist():
             _read_pieces(file, dtype, size, 1, pieces, indices, out[:, feature : feature + 1], seek)
@@ -104,35 +104,35 @@ def _read_pieces(
     seek: bool,
 ) -> None:
     width = features * dtype.itemsize
-    first = file.tell() if seek else 0
-    for start, stop, places in pieces:
+    data_start = file.tell() if seek else 0
+    for start, stop, positions in pieces:
         if seek:
-            if not len(places):
+            if not len(positions):
                 continue
-            start, stop = int(indices[places].min()), int(indices[places].max()) + 1
-            file.seek(first + start * width)
+            start, stop = int(indices[positions].min()), int(indices[positions].max()) + 1
+            file.seek(data_start + start * width)
         data = file.read((stop - start) * width)
         piece = np.frombuffer(data, dtype, (stop - start) * features).reshape(-1, features)
-        out[places] = piece[indices[places] - start]
+        out[positions] = piece[indices[positions] - start]
     if seek:
-        file.seek(first + size * width)
+        file.seek(data_start + size * width)
 
 
-def _parsed(file: IO[bytes]) -> Header:
+def _parse_header(file: IO[bytes]) -> Header:
     version = np.lib.format.read_magic(file)
     size = file.read(2 if version == (1, 0) else 4)
     length = int.from_bytes(size, "little")
     if length > LONGEST_HEADER:
-        raise ValueError(f"an array's header of {length} bytes")
+        raise ValueError(f"an array header has {length} bytes, more than {LONGEST_HEADER}")
     rest = io.BytesIO(size + file.read(length))
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:
-        with warnings.catch_warnings(action="ignore"):  # of strange literals
+        with warnings.catch_warnings(action="ignore"):  # about unusual literals
             return Header(*read(rest))
-    except Exception as error:  # Python's parser and NumPy's types have many ways to say no
-        raise ValueError(f"an array's header is damaged ({type(error).__name__}: {first_line(error)})") from None
+    except Exception as error:  # Python's parser and NumPy's types raise many kinds of errors
+        raise ValueError(f"an array header is damaged ({type(error).__name__}: {first_line(error)})") from None
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, or its name, in a line."""
+    """Return the first line of an error's message, or the name of its type if the message is empty."""
     return (str(error).splitlines() or [type(error).__name__])[0]

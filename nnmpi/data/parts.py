@@ -1,4 +1,4 @@
-"""The training, validation and test part: how they are drawn, and what a rank holds of them."""
+"""The training, validation and test part: how they are drawn, and the samples of them that a rank holds."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from nnmpi.data.scaler import Scaler
 from nnmpi.data.sources import Source
 from nnmpi.errors import InputError
 
-ROWS_AT_ONCE = 1 << 16  # whose part one stream of random numbers decides; never change it
+ROWS_AT_ONCE = 1 << 16  # whose parts are drawn from one random stream; never change it: it decides what a seed means
 
 Indices = npt.NDArray[np.intp]
 Array = npt.NDArray[np.floating]
@@ -28,10 +28,10 @@ class Parts:
 
 
 def split(source: Source, test_fraction: float, validation_fraction: float, seed: int, stratify: bool) -> Parts:
-    """Draw the parts that scikit-learn's ``train_test_split`` draws, the validation part from the training part.
+    """Draw the parts as scikit-learn's ``train_test_split`` does; the validation part is taken from the training part.
 
-    Of a large source the part of each row is drawn by itself, and the rows of a part stay in their order, so that a
-    shard is a run of rows that lie together.
+    In a large source, unless `stratify` is set, the part of each row is drawn on its own. The rows of a part then keep
+    their order, so that a shard is a run of neighbouring rows.
 
     Raises
     ------
@@ -57,9 +57,9 @@ def split(source: Source, test_fraction: float, validation_fraction: float, seed
 
 
 def _split_large(source: Source, test_fraction: float, validation_fraction: float, seed: int) -> Parts:
-    """Each row goes by a random number that depends on the seed and the number of the row."""
+    """Assign each row to a part by a random number that depends only on the seed and the row number."""
     rows_of: list[list[Indices]] = [[], [], []]
-    dtype = np.uint32 if source.size < 1 << 32 else np.intp  # the rows of all ranks are listed on each
+    dtype = np.uint32 if source.size < 1 << 32 else np.intp  # compact, because each rank lists all rows
     for block, start in enumerate(range(0, source.size, ROWS_AT_ONCE)):
         drawn = stream(seed, Purpose.PART, step=block).random(ROWS_AT_ONCE)[: source.size - start]
         test = drawn < test_fraction
@@ -70,22 +70,23 @@ def _split_large(source: Source, test_fraction: float, validation_fraction: floa
 
 
 def _codes_to_stratify(source: Source) -> Indices:
-    """The class codes of all rows, each class having two rows or more."""
+    """Return the class codes of all rows; refuse a class that has only one row."""
     assert source.y is not None
     classes, codes, counts = np.unique(source.y, return_inverse=True, return_counts=True)
     if counts.min() < 2:
         label = classes[counts.argmin()]
         raise InputError(
-            f"--stratify needs at least 2 samples of each class, --data {source.name} has 1 of class {label}: "
+            f"--stratify needs at least 2 samples of each class, but --data {source.name} has 1 of class {label}: "
             "leave out --stratify, or remove that sample"
         )
     return codes.reshape(-1)
 
 
 def _split_off(rows: Indices, fraction: float, seed: int, y: npt.NDArray[Any] | None) -> tuple[Indices, Indices]:
-    """The rest of `rows`, and a random `fraction` of them: as ``train_test_split``, with `y` stratified by it.
+    """Split off a random `fraction` of `rows` as ``train_test_split`` does, stratified by `y` if it is given.
 
-    The usual case is written out, because importing scikit-learn takes a second and 90 MB on every rank.
+    Return the remaining rows and the fraction. The case without `y` is written out here, because importing scikit-learn
+    takes a second and 90 MB on every rank.
     """
     if y is not None:
         from sklearn.model_selection import train_test_split
@@ -95,12 +96,12 @@ def _split_off(rows: Indices, fraction: float, seed: int, y: npt.NDArray[Any] | 
     count = math.ceil(fraction * len(rows))
     if count >= len(rows):
         raise ValueError(f"a part of {count} of {len(rows)} samples leaves none for training")
-    drawn = np.random.RandomState(seed).permutation(len(rows))  # what scikit-learn draws from
+    drawn = np.random.RandomState(seed).permutation(len(rows))  # the same draw as in scikit-learn
     return rows[drawn[count:]], rows[drawn[:count]]
 
 
 def exponent(weights: npt.NDArray[np.float64] | None) -> int:
-    """The power of two by which all `weights` are divided for the loss, so that the largest is from 0.5 to 1."""
+    """Return the power of two that divides all weights of the loss; the largest is then from 0.5 to 1."""
     return 0 if weights is None else math.frexp(weights.max(initial=0.0))[1]
 
 
@@ -111,22 +112,22 @@ class Part:
     Attributes
     ----------
     x : array, shape (n, 1 + features)
-        Column 0 is one, see `nnmpi.nn.layers`, the others are the standardized features. Empty if there are `stored`.
+        Column 0 is one, see `nnmpi.nn.layers`; the others are the standardized features. No rows if `stored` is set.
     y : array, shape (n,) or (n, outputs)
         Class codes, labels as booleans, or standardized numbers.
     sizes : list of int
-        How many of the samples belong to each shard held.
+        The number of samples in each shard held.
     rows : array, shape (n,)
-        The row of the source that each sample is.
+        The row number in the source of each sample.
     numbers : array, shape (n, outputs), or None
-        The numbers to predict, as they are in the source.
+        The numbers to predict, not standardized.
     stored : array, shape (n, features), or None
-        The features as they are stored, where batches are made from these: of images that augmentation moves before
-        they are standardized, or of samples that are not to be copied.
+        The features as they are stored, if batches are made from these: for images that augmentation moves before they
+        are standardized, and for samples that must not be copied.
     weights : array, shape (n,), or None
-        The weight of each sample; None is 1.
+        The weight of each sample; None means 1.
     weight_exponent : int
-        `loss_weights` are divided by 2 to this power, see `exponent`.
+        `loss_weights` divides by 2 to this power, see `exponent`.
     """
 
     x: Array
@@ -138,22 +139,22 @@ class Part:
     weights: npt.NDArray[np.float64] | None = None
     weight_exponent: int = 0
 
-    def loss_weights(self, of_classes: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64] | None:
-        """The weight of each sample in the loss: its own times that of its class, up to a factor; None is 1.
+    def loss_weights(self, class_weights: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64] | None:
+        """Return the weight of each sample in the loss: its own weight times that of its class; None means 1.
 
-        The factor, a power of two, keeps the weights and their sums in the range of float32. It cancels out: the loss
-        and the gradient are divided by the sum of the weights.
+        All weights of the loss are divided by one power of two, which keeps them and their sums in the range of
+        float32. This changes no result: the loss and the gradient are divided by the sum of the weights.
         """
         weights: npt.NDArray[np.float64] | None = None
-        if of_classes is not None:
-            weights = np.ldexp(of_classes, -exponent(of_classes))[self.y]
+        if class_weights is not None:
+            weights = np.ldexp(class_weights, -exponent(class_weights))[self.y]
         if self.weights is not None:
-            own = np.ldexp(self.weights, -self.weight_exponent)
-            weights = own if weights is None else own * weights
+            sample_weights = np.ldexp(self.weights, -self.weight_exponent)
+            weights = sample_weights if weights is None else sample_weights * weights
         return weights
 
     def shards(self) -> list[slice]:
-        """Which samples belong to each shard held."""
+        """Return the slice of the samples of each shard held."""
         ends = np.cumsum(self.sizes).tolist()
         return [slice(end - size, end) for end, size in zip(ends, self.sizes, strict=True)]
 
@@ -161,12 +162,12 @@ class Part:
 def standardized_targets(
     source: Source, rows: Indices, codes: npt.NDArray[Any], scaler: Scaler | None, dtype: npt.DTypeLike
 ) -> npt.NDArray[Any]:
-    """Class codes and labels as they are, or numbers, shape (n, outputs), standardized and rounded to `dtype`.
+    """Return class codes and labels unchanged, or numbers, shape (n, outputs), standardized and rounded to `dtype`.
 
     Raises
     ------
     InputError
-        If a number does not fit `dtype` then.
+        If a standardized number does not fit `dtype`.
     """
     if scaler is None:
         return codes

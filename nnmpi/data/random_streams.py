@@ -1,18 +1,18 @@
 """Random numbers that depend on what they are for, never on who draws them or when.
 
 Philox is counter-based: its output is a function of a key and a counter (Salmon et al. 2011). The key holds the seed
-and the purpose, the upper three words of the counter epoch, step and shard. Each stream has 2⁶⁴ blocks to itself.
+and the purpose, the upper three words of the counter hold epoch, step and shard. Each stream has 2⁶⁴ blocks.
 """
 
 from enum import IntEnum
 
 import numpy as np
 
-EMPTY = np.zeros(4, np.uint64)  # Philox makes four numbers at a time
+EMPTY_BUFFER = np.zeros(4, np.uint64)  # Philox makes four numbers at a time
 
 
 class Purpose(IntEnum):
-    """What a stream of random numbers is for; the values are part of what a seed means, never reuse one."""
+    """What a stream of random numbers is for. Never change or reuse a value: it decides what a seed means."""
 
     PARAMETERS = 1
     ORDER = 2
@@ -33,15 +33,15 @@ def stream(
     *,
     reuse: np.random.Generator | None = None,
 ) -> np.random.Generator:
-    """The generator for one purpose at one place of a run; seeds may be any whole number below 2⁶⁴.
+    """Return the generator for one purpose at one epoch, step and shard; a seed is a whole number below 2⁶⁴.
 
-    `reuse` is one that is done with: taking it elsewhere takes 2 µs, making another 8 µs.
+    `reuse` is a generator that is no longer needed. Resetting it takes 2 µs, making a new one takes 8 µs.
     """
     key = np.array([seed, purpose], np.uint64)
     counter = np.array([0, shard, step, epoch], np.uint64)
     if reuse is None:
         return np.random.Generator(np.random.Philox(key=key, counter=counter))
-    place = {"counter": counter, "key": key}
-    nothing = {"buffer": EMPTY, "buffer_pos": len(EMPTY), "has_uint32": 0, "uinteger": 0}  # nothing left of the old one
-    reuse.bit_generator.state = {"bit_generator": "Philox", "state": place, **nothing}
+    position = {"counter": counter, "key": key}
+    empty = {"buffer": EMPTY_BUFFER, "buffer_pos": len(EMPTY_BUFFER), "has_uint32": 0, "uinteger": 0}
+    reuse.bit_generator.state = {"bit_generator": "Philox", "state": position, **empty}
     return reuse

@@ -22,13 +22,13 @@ def held_shards(shards: int, world_size: int, rank: int) -> range:
 
 
 def shard_rows(rows: Indices, shards: int, shard: int) -> Indices:
-    """Those of a part's `rows` that belong to `shard`, in the order of the part.
+    """Return the `rows` of a part that belong to `shard`, in the order of the part.
 
-    Shards are contiguous runs of the part; the first ``len(rows) mod shards`` hold one row more than the rest.
+    Shards are contiguous runs of the part; the first ``len(rows) mod shards`` of them have one row more.
     """
-    size, more = divmod(len(rows), shards)
-    start = shard * size + min(shard, more)
-    return rows[start : start + size + (shard < more)]
+    size, remainder = divmod(len(rows), shards)
+    start = shard * size + min(shard, remainder)
+    return rows[start : start + size + (shard < remainder)]
 
 
 @dataclass(frozen=True)
@@ -49,22 +49,22 @@ class Layout:
         return -(-self.samples // self.batch_size)
 
     def samples_of(self, step: int) -> int:
-        """How many samples a step takes over all ranks; only the last of an epoch may take fewer than the others."""
+        """Return the number of samples of a step over all ranks; only the last step of an epoch may have fewer."""
         return min(self.batch_size, self.samples - step * self.batch_size)
 
     def microbatch(self, step: int, shard: int) -> range:
-        """Which samples of the shard's order of this epoch make up its microbatch of a step."""
+        """Return the microbatch of a shard in a step, as positions in the shard's order of this epoch."""
         start = step * self.batch_size
         end = min(start + self.batch_size, self.samples)
         return range(-(-(start - shard) // self.shards), -(-(end - shard) // self.shards))
 
     @property
     def largest_microbatch(self) -> int:
-        """The most samples that a shard has in a step."""
+        """The largest number of samples that one shard has in a step."""
         return -(-self.batch_size // self.shards)
 
     def starts(self, shard: int) -> Indices:
-        """Where in the shard's order of an epoch the microbatch of each step begins; shape (steps + 1,)."""
+        """Return where the microbatch of each step begins in the shard's order of an epoch; shape (steps + 1,)."""
         positions = np.minimum(np.arange(self.steps + 1) * self.batch_size, self.samples)
         return np.asarray(-((shard - positions) // self.shards), np.intp)
 
@@ -72,15 +72,15 @@ class Layout:
 class EpochOrder:
     """The order in which a rank goes through the samples of its shards.
 
-    The rank keeps its samples shard after shard. An epoch visits them step by step, and in a step shard by shard.
-    Where every rank has all samples, `draw` gives the samples of a whole epoch in order, from its number.
+    The rank stores its samples shard after shard. An epoch takes them step by step, and within a step shard by shard.
+    If every rank has all samples, `draw` takes the number of an epoch and returns all samples in the epoch's order.
 
     Attributes
     ----------
     order : array, shape (samples of the rank,)
-        The rank's own number of the sample at each place of the current epoch.
+        The samples in the order of the current epoch, as indices into the samples that the rank stores.
     bounds : array, shape (steps, held shards + 1)
-        Row ``t``: where in the epoch the microbatches of step ``t`` begin, and where the last of them ends.
+        Row ``t``: where the microbatches of step ``t`` begin in `order`, and where the last one ends.
     """
 
     def __init__(self, layout: Layout, held: range, seed: int, draw: Callable[[int], Indices] | None = None) -> None:
@@ -90,7 +90,7 @@ class EpochOrder:
         ends = np.concatenate([[0], np.cumsum(sizes)])
         self.bounds: Indices = np.lib.stride_tricks.sliding_window_view(ends, len(held) + 1)[:: len(held)]
         self.order: Indices = np.zeros(ends[-1], np.intp)
-        self._places = [  # in `order`, of the samples of each shard in the order that is drawn
+        self._positions = [  # for each shard: the positions in `order` of its samples, in their drawn order
             np.arange(starts[-1]) + np.repeat(self.bounds[:, i] - starts[:-1], np.diff(starts))
             for i, starts in enumerate(all_starts)
         ]
@@ -100,11 +100,11 @@ class EpochOrder:
         """Draw the order of `epoch` (0, 1, …)."""
         if self._draw:
             samples = self._draw(epoch)
-            for shard, places in zip(self._held, self._places, strict=True):
-                self.order[places] = samples[shard :: self._shards]
+            for shard, positions in zip(self._held, self._positions, strict=True):
+                self.order[positions] = samples[shard :: self._shards]
             return
         offset = 0
-        for shard, places in zip(self._held, self._places, strict=True):
+        for shard, positions in zip(self._held, self._positions, strict=True):
             generator = stream(self._seed, Purpose.ORDER, epoch, shard=shard, reuse=self._generator)
-            self.order[places] = offset + generator.permutation(len(places))
-            offset += len(places)
+            self.order[positions] = offset + generator.permutation(len(positions))
+            offset += len(positions)

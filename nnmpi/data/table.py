@@ -1,9 +1,9 @@
-"""Tables: columns of numbers, categories and dates, and the features that a network makes of them.
+"""Tables: columns of numbers, categories and dates, and the features made from them.
 
-A source gives the columns of a table as numbers in float64: a missing value is NaN, a text is `number_of` it. An
-`Encoding` makes features of them, in the order of scikit-learn's ``ColumnTransformer`` of a pipeline
+A source returns the columns of a table as float64 numbers: NaN for a missing value, and `number_of` it for a text. An
+`Encoding` turns them into features, in the order of scikit-learn's ``ColumnTransformer`` with a pipeline
 ``SimpleImputer(add_indicator=True), StandardScaler()`` for numbers and ``OneHotEncoder(handle_unknown="ignore")`` for
-categories: numbers, indicators of missing numbers, then a column for each category.
+categories: numbers, indicators of missing numbers, then one feature for each category.
 """
 
 import json
@@ -20,7 +20,7 @@ from nnmpi.errors import InputError
 
 Array = npt.NDArray[Any]
 
-FEWEST_IDENTIFIERS = 20  # training rows with a text each of its own, from which on a column counts as an identifier
+FEWEST_IDENTIFIERS = 20  # with this many rows or more, and a different text in each, a column is an identifier
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Encoding:
     ----------
     columns : tuple of Column
     categories : dict
-        For the position of each column of categories: its texts or numbers, ascending.
+        For each category column, by position: its texts or numbers, ascending.
     indicators : tuple of int
-        Positions of the number columns with values missing in training, each with a feature that says where.
+        Positions of the number columns with missing values in training. Each gets a feature that marks these values.
     fill : array, shape (columns,)
-        The mean of each number column, which stands for a missing value.
+        The mean of each number column, which replaces a missing value.
     scaler : Scaler
-        Of all features; categories are left as they are, 0 or 1.
+        For all features. It leaves those of categories unchanged, at 0 or 1.
     """
 
     columns: tuple[Column, ...]
@@ -48,22 +48,22 @@ class Encoding:
 
     @property
     def mean(self) -> Float64:
-        """What is subtracted from each feature."""
+        """The value that is subtracted from each feature."""
         return self.scaler.mean
 
     @property
     def scale(self) -> Float64:
-        """What each feature is divided by."""
+        """The value that each feature is divided by."""
         return self.scaler.scale
 
     @property
     def numbers(self) -> list[int]:
-        """The positions of the columns of numbers, which are the first features."""
+        """The positions of the number columns, which become the first features."""
         return _numbers(self.columns)
 
     @property
     def feature_names(self) -> list[str]:
-        """What each feature is, in scikit-learn's words."""
+        """The name of each feature, as scikit-learn names it."""
         names = [self.columns[i].label for i in _numbers(self.columns)]
         names += [f"missingindicator_{self.columns[i].label}" for i in self.indicators]
         return names + [f"{self.columns[i].label}_{c}" for i, values in self.categories.items() for c in values]
@@ -71,8 +71,8 @@ class Encoding:
     def transform(self, x: Array, out: Array) -> None:
         """Write the features of the rows `x`, shape (n, columns), to `out`, shape (n, features).
 
-        All is computed in float64 and rounded once, at the end. A category that training had not, or a missing one, is
-        zero in all its features.
+        The computation is in float64 and rounds once, at the end. A category that is missing, or that did not occur in
+        training, is zero in all its features.
         """
         count = len(_numbers(self.columns)) + len(self.indicators)
         numeric = Scaler(self.scaler.mean[:count], self.scaler.scale[:count])
@@ -89,13 +89,13 @@ class Encoding:
                 keys = np.array([number_of(v) if self.columns[i].kind == "text" else v for v in values], np.float64)
                 order = np.argsort(keys)
                 if len(keys):
-                    places = np.minimum(np.searchsorted(keys, raw[:, i], sorter=order), len(keys) - 1)
-                    known = np.flatnonzero(keys[order[places]] == raw[:, i])
-                    rows[known, first + order[places[known]]] = 1
+                    positions = np.minimum(np.searchsorted(keys, raw[:, i], sorter=order), len(keys) - 1)
+                    known = np.flatnonzero(keys[order[positions]] == raw[:, i])
+                    rows[known, first + order[positions[known]]] = 1
                 first += len(keys)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the scaler and the fill values, as plain data."""
+        """Return everything but the scaler and the fill values as plain data."""
         return {
             "columns": [list(column) for column in self.columns],
             "categories": [list(values) for values in self.categories.values()],
@@ -104,37 +104,37 @@ class Encoding:
 
     @staticmethod
     def from_json(description: dict[str, Any], fill: Float64, scaler: Scaler) -> "Encoding":
-        """The encoding that `to_json` has described.
+        """Return the encoding from the result of `to_json`.
 
         Raises
         ------
         ValueError, KeyError, TypeError
-            If it is none.
+            If the description is invalid.
         """
         columns = tuple(Column(*column) for column in description["columns"])
         strings = all(isinstance(text, str) for column in columns for text in column)
         if not columns or not strings or any(c.kind not in KINDS or c.part not in ("", *DATE_PARTS) for c in columns):
-            raise ValueError("columns that a table cannot have")
+            raise ValueError("invalid columns")
         if len({column.label for column in columns}) < len(columns):
-            raise ValueError("two columns of one name")
-        places = [i for i, column in enumerate(columns) if column.kind != "number"]
-        categories = dict(zip(places, (tuple(values) for values in description["categories"]), strict=True))
+            raise ValueError("two columns with the same name")
+        positions = [i for i, column in enumerate(columns) if column.kind != "number"]
+        categories = dict(zip(positions, (tuple(values) for values in description["categories"]), strict=True))
         for i, values in categories.items():
             types = (str,) if columns[i].kind == "text" else (int, float)
             if not all(type(value) in types for value in values) or list(values) != sorted(set(values)):
-                raise ValueError(f"categories of {columns[i].label}")
+                raise ValueError(f"invalid categories of {columns[i].label}")
         indicators = tuple(description["indicators"])
         if not all(type(i) is int and i in _numbers(columns) for i in indicators) or len(set(indicators)) < len(
             indicators
         ):
-            raise ValueError(f"indicators {indicators}")
+            raise ValueError(f"invalid indicators {indicators}")
         encoding = Encoding(columns, categories, indicators, fill, scaler)
         if len(fill) != len(columns) or len(encoding.feature_names) != len(scaler.mean):
-            raise ValueError(f"{len(scaler.mean)} features of {len(columns)} columns")
+            raise ValueError(f"{len(scaler.mean)} features do not fit {len(columns)} columns")
         return encoding
 
 
-Preparation = Scaler | Encoding  # what makes features of the rows of arrays, or of a table
+Preparation = Scaler | Encoding  # turns the rows of arrays, or of a table, into features
 
 
 def fit_encoding(
@@ -145,23 +145,23 @@ def fit_encoding(
     gather_rows: Callable[[Float64], Float64],
     gather_bytes: Callable[[bytes], list[bytes]],
 ) -> Encoding:
-    """The encoding of a table, fitted to its training part; the same on any number of ranks, which all take part.
+    """Fit the encoding of a table to its training part. All ranks take part. It is the same on any number of ranks.
 
     Parameters
     ----------
     name : str
-        The source's, for errors.
+        The name of the source, for error messages.
     texts : dict
-        The texts that this rank has read, by their `number_of`.
+        The texts that this rank has read, by the number that stands for each.
     shards : function
-        Gives the rows of each shard that this rank holds, shape (n, columns), in float64.
+        Yields the rows of each shard that this rank holds, shape (n, columns), in float64.
     gather_rows, gather_bytes : functions
-        Give the rows, or the bytes, of all ranks in the order of their shards.
+        Return the rows, or the bytes, of all ranks in the order of their shards.
 
     Raises
     ------
     InputError
-        On all ranks, if a column of texts looks like an identifier.
+        On all ranks, if a text column looks like an identifier.
     """
     numbers = _numbers(columns)
     missing, fill = _means(shards, gather_rows, len(columns))
@@ -174,10 +174,10 @@ def fit_encoding(
         scaler = fit_scaler(lambda: (_numeric(x, columns, indicators, fill) for x in shards()), gather_rows)
     else:
         scaler = Scaler(np.empty(0), np.empty(0))
-    if not missing.any():  # in training; what is missing later gets the mean, too
+    if not missing.any():  # a value that is missing only later gets the mean, too
         fill[numbers] = scaler.mean[: len(numbers)]
-    others = sum(map(len, categories.values()))
-    scaler = Scaler(np.append(scaler.mean, np.zeros(others)), np.append(scaler.scale, np.ones(others)))
+    one_hot = sum(map(len, categories.values()))
+    scaler = Scaler(np.append(scaler.mean, np.zeros(one_hot)), np.append(scaler.scale, np.ones(one_hot)))
     return Encoding(columns, categories, indicators, fill, scaler)
 
 
@@ -186,7 +186,7 @@ def _numbers(columns: tuple[Column, ...]) -> list[int]:
 
 
 def _numeric(x: Array, columns: tuple[Column, ...], indicators: tuple[int, ...], fill: Float64) -> Float64:
-    """The numbers of rows of a table, missing ones filled in, then the indicators."""
+    """Return the number columns of some rows, with missing values filled in, then the indicators."""
     numbers = _numbers(columns)
     filled = x[:, numbers].astype(np.float64, copy=False)
     absent = np.isnan(filled)
@@ -197,7 +197,7 @@ def _numeric(x: Array, columns: tuple[Column, ...], indicators: tuple[int, ...],
 def _means(
     shards: Callable[[], Iterable[Array]], gather: Callable[[Float64], Float64], columns: int
 ) -> tuple[npt.NDArray[np.intp], Float64]:
-    """How many values of each column are missing, and the mean of the others, taken from the smallest on."""
+    """Return the number of missing values of each column, and the mean of the others; 0 if nothing is missing."""
 
     def counts(x: Array) -> Float64:
         absent, low = np.zeros(columns), np.full(columns, np.inf)
@@ -211,7 +211,7 @@ def _means(
     smallest[~np.isfinite(smallest)] = 0.0
     if not missing.any():
         return missing, np.zeros(columns)
-    sums = [
+    sums = [  # of the differences to the smallest value, as in `moments`
         np.sum([np.nansum(b - smallest, axis=0) for _, b in blocks(x)] or [np.zeros(columns)], axis=0) for x in shards()
     ]
     present = counted.sum() - missing
@@ -226,23 +226,23 @@ def _categories(
     gather: Callable[[bytes], list[bytes]],
     present: npt.NDArray[np.intp],
 ) -> dict[int, tuple[Any, ...]]:
-    places = [i for i, column in enumerate(columns) if column.kind != "number"]
-    mine: list[list[Any]] = []
-    for i in places:
+    positions = [i for i, column in enumerate(columns) if column.kind != "number"]
+    own: list[list[Any]] = []
+    for i in positions:
         values = np.unique(np.concatenate([np.unique(x[:, i]) for x in shards()]))
         values = values[~np.isnan(values)]
-        mine.append([texts[v] if columns[i].kind == "text" else v for v in values.tolist()])
-    if not places:
+        own.append([texts[v] if columns[i].kind == "text" else v for v in values.tolist()])
+    if not positions:
         return {}
-    everyones = [json.loads(data) for data in gather(json.dumps(mine).encode())]
+    of_ranks = [json.loads(data) for data in gather(json.dumps(own).encode())]
     categories: dict[int, tuple[Any, ...]] = {
-        i: tuple(sorted(set().union(*lists))) for i, lists in zip(places, zip(*everyones, strict=True), strict=True)
+        i: tuple(sorted(set().union(*lists))) for i, lists in zip(positions, zip(*of_ranks, strict=True), strict=True)
     }
-    for i, texts_of in categories.items():
-        if columns[i].kind == "text" and len(texts_of) == present[i] >= FEWEST_IDENTIFIERS:
+    for i, distinct in categories.items():
+        if columns[i].kind == "text" and len(distinct) == present[i] >= FEWEST_IDENTIFIERS:
             raise InputError(
-                f"--data {name}: column {columns[i].name} holds another text in each row, such as {texts_of[0]!r}: an "
-                f"identifier teaches a network nothing. Leave it out with --drop {columns[i].name}",
+                f"--data {name}: column {columns[i].name} holds a different text in each row, such as {distinct[0]!r}: "
+                f"a network learns nothing from an identifier. Leave it out with --drop {columns[i].name}",
                 shared=True,
             )
     return categories

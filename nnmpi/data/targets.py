@@ -1,4 +1,4 @@
-"""How ``y`` becomes what a network is trained on: class codes and one-hot columns, labels of 0 and 1, or numbers."""
+"""Training targets made from ``y``: class codes and one-hot columns, labels of 0 and 1, or numbers."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.data.labels import ROWS_PER_CLASS, as_labels, check_storable, codes_of, is_whole, shown
-from nnmpi.data.multilabel import as_booleans, why_labels
+from nnmpi.data.multilabel import as_booleans, reason_for_labels
 from nnmpi.data.sources import Source
 from nnmpi.errors import InputError
 from nnmpi.nn.network import decide, decide_labels
@@ -15,23 +15,23 @@ from nnmpi.nn.network import decide, decide_labels
 Indices = npt.NDArray[np.intp]
 Array = npt.NDArray[np.floating]
 
-# what is learned from targets of each kind
+# kind of targets → task
 TASKS = {"one-hot": "classification", "binary": "classification", "labels": "multilabel", "numbers": "regression"}
 
 
 @dataclass(frozen=True)
 class Targets:
-    """How ``y`` becomes what a network is trained on.
+    """How ``y`` becomes training targets.
 
     Attributes
     ----------
     kind : {"one-hot", "binary", "labels", "numbers"}
     classes : array or None
-        The class labels in ascending order; position = class code.
+        The class labels in ascending order; the class code is the position.
     outputs : int
         The number of outputs of the network.
     labels : tuple of str
-        What the columns of 0 and 1 are called, of which a sample may have several that are 1.
+        The names of the columns of 0 and 1, if the kind is "labels".
     """
 
     kind: str
@@ -41,109 +41,109 @@ class Targets:
 
     @property
     def task(self) -> str:
-        """What is learned: ``classification``, ``multilabel`` or ``regression``, as in ``--task``."""
+        """The task, as in ``--task``: ``classification``, ``multilabel`` or ``regression``."""
         return TASKS[self.kind]
 
     def codes(self, y: npt.NDArray[Any], where: str = "the data", rows: Indices | None = None) -> npt.NDArray[Any]:
-        """Class codes, shape (n,), booleans, shape (n, outputs), or numbers in float64, shape (n, outputs).
+        """Return class codes, shape (n,), booleans, shape (n, outputs), or float64 numbers, shape (n, outputs).
 
-        Messages say `where` `y` comes from, and from which of its `rows`.
+        Error messages name the origin of `y`, `where`, and the row number, from `rows`.
 
         Raises
         ------
         InputError
-            If `y` holds a class that is not among `classes`, other values than 0 and 1 where labels are wanted, or
-            classes where numbers are wanted.
+            If `y` holds a class that is not in `classes`, a value other than 0 and 1 where labels are needed, or
+            strings, or another number of columns, where numbers are needed.
         """
         if self.task == "multilabel":
             return as_booleans(y, self.labels, where, rows)
         if self.task == "regression":
             if y.dtype.kind not in "fiub" or y.size != len(y) * self.outputs:
-                count = f"{self.outputs} number{'s' * (self.outputs > 1)} a sample"
-                what = "strings" if y.dtype.kind == "U" else f"{y.dtype} of shape {y.shape}"
-                raise InputError(f"the model predicts {count}, y of {where} holds {what}")
+                count = f"{self.outputs} number{'s' * (self.outputs > 1)} per sample"
+                contents = "strings" if y.dtype.kind == "U" else f"{y.dtype} of shape {y.shape}"
+                raise InputError(f"the model predicts {count}, but y of {where} holds {contents}")
             return y.reshape(len(y), self.outputs).astype(np.float64)
         assert self.classes is not None
         if y.ndim > 1 and y.shape[1:] != (1,):
-            raise InputError(f"the model predicts classes, y of {where} holds {y.dtype} of shape {y.shape}")
+            raise InputError(f"the model predicts classes, but y of {where} holds {y.dtype} of shape {y.shape}")
         return codes_of(y.reshape(-1), self.classes, where, rows)
 
     def room_for_codes(self, n: int) -> npt.NDArray[Any]:
-        """An array for the `codes` of `n` samples."""
+        """Return an array for the `codes` of `n` samples."""
         if self.task == "classification":
             return np.zeros(n, np.intp)
         return np.zeros((n, self.outputs), np.bool_ if self.task == "multilabel" else np.float64)
 
     def decided(self, z: Array) -> npt.NDArray[Any]:
-        """The predicted `codes`, from the logits `z`, shape (outputs, b); of numbers, zeros of shape (b,)."""
+        """Return the predicted `codes` for the logits `z`, shape (outputs, b); for regression zeros, shape (b,)."""
         if self.task == "regression":
             return np.zeros(z.shape[1], np.intp)
         return decide(z) if self.task == "classification" else decide_labels(z)
 
 
 class Plan(NamedTuple):
-    """Where the 1 of each sample is: of sample i of a block from a to b at outputs · a + code · (b - a) + (i - a)."""
+    """Where the 1 of each sample is: for sample i of the block [a, b) at outputs · a + code · (b - a) + (i - a)."""
 
     blocks: list[tuple[int, int]]
     factor: Indices  # b - a
-    start: Indices  # the rest
+    start: Indices  # outputs · a + (i - a)
 
 
 class Encoder:
     """Memory for the targets of up to `capacity` samples, block by block.
 
-    The array of a block is contiguous, which halves the time of what the loss does with a few samples.
+    The array of a block is contiguous. This halves the time of the loss on small batches.
     """
 
     def __init__(self, targets: Targets, capacity: int, dtype: npt.DTypeLike) -> None:
         self._kind, self._outputs = targets.kind, targets.outputs
         self._memory: Array = np.zeros(targets.outputs * capacity, dtype)
-        self._places = np.zeros(capacity, np.intp)
+        self._positions = np.zeros(capacity, np.intp)
 
     def view(self, a: int, b: int) -> Array:
-        """The targets of the block of the samples ``[a, b)``, shape (outputs, b - a)."""
+        """Return the targets of the block of samples ``[a, b)``, shape (outputs, b - a)."""
         return self._memory[self._outputs * a : self._outputs * b].reshape(self._outputs, b - a)
 
     def plan(self, blocks: list[tuple[int, int]]) -> Plan:
-        """How to encode samples that come in these blocks, in order."""
+        """Return how to encode samples that come in these blocks, in order."""
         sizes = [b - a for a, b in blocks]
         starts = [np.arange(self._outputs * a, self._outputs * a + b - a) for a, b in blocks]
         return Plan(blocks, np.repeat(sizes, sizes), np.concatenate(starts))
 
     def encode(self, codes: npt.NDArray[Any], plan: Plan) -> None:
-        """Write the targets of `codes`, the samples of all blocks of the plan."""
+        """Write the targets of `codes`, which belong to the samples of all blocks of the plan."""
         if self._kind != "one-hot":
             for a, b in plan.blocks:
                 self.view(a, b)[:] = codes[a:b].T
             return
         n = len(codes)
-        places = self._places[:n]
-        np.multiply(codes, plan.factor, out=places)
-        np.add(places, plan.start, out=places)
+        positions = self._positions[:n]
+        np.multiply(codes, plan.factor, out=positions)
+        np.add(positions, plan.start, out=positions)
         self._memory[: self._outputs * n].fill(0)
-        self._memory[places] = 1
+        self._memory[positions] = 1
 
 
 def targets_of(source: Source, loss: str, task: str = "auto") -> tuple[Targets, str, str]:
-    """The targets that a source, ``--loss`` and ``--task`` make together.
+    """Choose the targets for a source, ``--loss`` and ``--task``.
 
     Returns
     -------
     targets : Targets
     loss : str
-        What ``auto`` stands for.
+        The loss; ``auto`` is replaced.
     reason : str
-        Which targets they are and why, in a line.
+        One line that names the targets and why they were chosen.
 
     Raises
     ------
     InputError
-        If they do not fit, or there is only one class.
+        If source, loss and task do not fit together, or there is only one class.
     """
     assert source.y is not None
     y = source.y.reshape(-1) if source.y.shape[1:] == (1,) else source.y
     _check_finite(y, source.name)
-    if why := why_labels(y, source.name, loss, task):
+    if why := reason_for_labels(y, source.name, loss, task):
         outputs = y.shape[1]
         names = source.target if len(source.target) == outputs else tuple(map(str, range(outputs)))
         return Targets("labels", None, outputs, names), "binary-cross-entropy", f"target y: {outputs} labels ({why})"
@@ -160,7 +160,7 @@ def targets_of(source: Source, loss: str, task: str = "auto") -> tuple[Targets, 
     if loss == "binary-cross-entropy":
         if len(classes) != 2:
             raise InputError(
-                f"--loss binary-cross-entropy is for 2 classes, --data {source.name} has {len(classes)}: "
+                f"--loss binary-cross-entropy is for 2 classes, but --data {source.name} has {len(classes)}: "
                 "use --loss cross-entropy"
             )
         return Targets("binary", classes, 1), loss, reason
@@ -168,30 +168,30 @@ def targets_of(source: Source, loss: str, task: str = "auto") -> tuple[Targets, 
 
 
 def _classes(y: npt.NDArray[Any], name: str, loss: str, task: str) -> tuple[npt.NDArray[Any] | None, str]:
-    """The class labels in `y`, or None where it holds numbers to predict, and why."""
-    wanted = f"--loss {loss}" if loss.endswith("cross-entropy") else ""
-    wanted = f"--task {task}" if task != "auto" else wanted
+    """Return the class labels in `y`, or None if it holds numbers to predict, and the reason."""
+    flag = f"--loss {loss}" if loss.endswith("cross-entropy") else ""
+    flag = f"--task {task}" if task != "auto" else flag
     text = y.dtype.kind == "U"
     if task == "regression":
         if text:
             raise InputError(f"--task regression needs numbers, but y of --data {name} holds strings")
-        return None, f"numbers ({wanted})"
-    countable = y.ndim == 1 and (y.dtype.kind in "bU" or is_whole(y))
-    if not countable:
-        if wanted:
-            what = "fractions" if y.ndim == 1 else f"{y.shape[1]} numbers a row"
-            several = "" if y.ndim == 1 else ", --task multilabel for columns of 0 and 1"
+        return None, f"numbers ({flag})"
+    can_be_classes = y.ndim == 1 and (y.dtype.kind in "bU" or is_whole(y))
+    if not can_be_classes:
+        if flag:
+            contents = "fractions" if y.ndim == 1 else f"{y.shape[1]} numbers a row"
+            or_multilabel = "" if y.ndim == 1 else ", --task multilabel for columns of 0 and 1"
             raise InputError(
-                f"{wanted} needs classes, but y of --data {name} holds {what}: use --task regression with --loss "
-                f"mse{several}, or store classes as whole numbers or strings"
+                f"{flag} needs classes, but y of --data {name} holds {contents}: use --task regression with --loss "
+                f"mse{or_multilabel}, or store classes as whole numbers or strings"
             )
         return None, "numbers" if y.ndim == 1 else f"{y.shape[1]} numbers a row"
     labels = np.unique(as_labels(y))
     rows = len(y) / len(labels)
-    what = "strings" if text else "booleans" if y.dtype.kind == "b" else "whole numbers"
-    counts = f"{what}, {rows:.3g} row{'s' * (rows != 1)} a class"
-    if wanted or what != "whole numbers" or name.startswith("random:"):  # whose name says how many classes it has
-        return labels, counts + (f", {wanted}" if wanted else "")
+    contents = "strings" if text else "booleans" if y.dtype.kind == "b" else "whole numbers"
+    counts = f"{contents}, {rows:.3g} row{'s' * (rows != 1)} a class"
+    if flag or contents != "whole numbers" or name.startswith("random:"):  # its name gives its number of classes
+        return labels, counts + (f", {flag}" if flag else "")
     if rows >= ROWS_PER_CLASS:
         return labels, f"{counts}; --task regression takes them as numbers"
     return None, (

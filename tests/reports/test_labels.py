@@ -65,9 +65,9 @@ def test_many_classes_come_back(nnmpi, tmp_path, labels):
 @pytest.mark.parametrize(
     ("known", "y", "text"),
     [
-        ([0, 1], [0, 7], "holds the class 7 in row 1 (from 0), the model knows 0, 1"),
-        ([0, 1], ["0", "1"], "knows classes such as 0, y of --data new.npz holds strings"),
-        (["no", "yes"], ["no", ""], "holds the class '' in row 1 (from 0), the model knows no, yes"),
+        ([0, 1], [0, 7], "holds the class 7 in row 1 (from 0), but the model knows 0, 1"),
+        ([0, 1], ["0", "1"], "knows classes such as 0, but y of --data new.npz holds strings"),
+        (["no", "yes"], ["no", ""], "holds the class '' in row 1 (from 0), but the model knows no, yes"),
         ([2**63, 2**63 + 1], [-(2**63), 0], "holds the class -9223372036854775808 in row 0"),
         ([0, 1], [0.0, 0.5], "holds numbers"),
     ],

@@ -1,4 +1,4 @@
-"""Where samples come from: one module a format, each with a function `open_source`, which takes a `Request`."""
+"""Sources of samples: one module per format, each with a function `open_source` that takes a `Request`."""
 
 import importlib
 import os
@@ -9,7 +9,7 @@ from nnmpi.errors import InputError
 
 __all__ = ["SOURCES", "Columns", "Request", "Source", "open_source", "sources_text"]
 
-# how a source is written (a name, a prefix up to its colon, or the end of a file's name) → the module that opens it
+# form of --data (a name, a prefix that ends in a colon, or a file suffix) → the module that opens it
 SOURCES = {
     "digits": "built_in",
     "iris": "built_in",
@@ -34,12 +34,12 @@ SOURCES = {
     ".ubyte.gz": "idx",
 }
 SUFFIXES = tuple(form for form in SOURCES if form[0] in ".-")
-IN_DIRECTORIES = ("npy", "csv", "parquet")  # modules that read a directory of their files
+IN_DIRECTORIES = ("npy", "csv", "parquet")  # modules that can also read a directory of files
 TABLES = ("csv", "parquet")  # modules whose sources have named columns
 
 
 def sources_text() -> str:
-    """All that ``--data`` may be, for help and errors."""
+    """Return all forms of ``--data``, for help and errors."""
     return f"{', '.join(form for form in SOURCES if form not in SUFFIXES)}, or a file that ends in {_listed()}"
 
 
@@ -50,14 +50,14 @@ def open_source(
     columns: Columns = NO_COLUMNS,
     known: tuple[Column, ...] | None = None,
 ) -> Source:
-    """The source called `name` (see ``--data``); the other parameters are those of `Request`.
+    """Open the source `name` (see ``--data``); the other parameters are those of `Request`.
 
-    A name that no user gave, but a file, is not `trusted`: it cannot ask for much memory with a few characters.
+    A name that comes from a file instead of a user is not `trusted`: a few characters must not claim much memory.
 
     Raises
     ------
     InputError
-        If there is no such source or file, or it cannot be used.
+        If the source or file does not exist or cannot be used.
     """
     request = Request(name, targets, trusted, columns, known)
     path = request.path
@@ -77,24 +77,26 @@ def open_source(
     source: Source = importlib.import_module(f"{__name__}.{module}").open_source(request)
     if columns.weight and columns.needs_weight and source.weights is None:
         raise InputError(
-            f"--data {name}: --sample-weight {columns.weight}: there are none; weights are a column of a table or an "
-            "array of an .npz file"
+            f"--data {name}: --sample-weight {columns.weight}: there are no such weights; weights are a column of a "
+            "table or an array of an .npz file"
         )
     return source
 
 
 def check_plain(name: str, columns: tuple[Column, ...]) -> None:
-    """Refuse arrays for a model that was trained on a table, unless all columns are numbers: then their order counts.
+    """Refuse arrays for a model that was trained on a table with categories or dates.
+
+    If all columns are numbers, arrays with the columns in the same order are allowed.
 
     Raises
     ------
     InputError
-        That names the columns.
+        If a column holds categories or dates; it names the columns.
     """
     if not all(column.kind == "number" and not column.part for column in columns):
         names = ", ".join(dict.fromkeys(column.name for column in columns))
         raise InputError(
-            f"--data {name}: the model was trained on a table with the columns {names}: give one that has them"
+            f"--data {name}: the model was trained on a table with the columns {names}: pass a table with these columns"
         )
 
 
@@ -107,19 +109,21 @@ def _module_for(path: str) -> str | None:
 
 
 def _module_for_directory(name: str) -> str:
-    """The module that reads what is in the directory.
+    """Return the module that reads the files in the directory.
 
     Raises
     ------
     InputError
-        If there are files of none or of several of the formats of which a directory may be named.
+        If the directory does not hold files of exactly one of the formats in `IN_DIRECTORIES`.
     """
     files = [entry.name for entry in os.scandir(name) if entry.is_file()]
     modules = {module for module in map(_module_for, files) if module in IN_DIRECTORIES}
     if len(modules) != 1:
         suffixes = ", ".join(form for form, module in SOURCES.items() if module in IN_DIRECTORIES)
-        problem = f"files of several formats ({', '.join(sorted(modules))})" if modules else "none of them"
-        raise InputError(f"--data {name}: a directory holds files of one format, of {suffixes}; this one has {problem}")
+        problem = f"files of several formats ({', '.join(sorted(modules))})" if modules else "no such files"
+        raise InputError(
+            f"--data {name}: a directory must hold files of one of the formats {suffixes}; this one has {problem}"
+        )
     return modules.pop()
 
 

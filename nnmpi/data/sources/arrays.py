@@ -1,4 +1,4 @@
-"""Arrays in memory, and what arrays X and y must be in every format that has them."""
+"""Arrays in memory, and the checks of X and y that are shared by all formats with arrays."""
 
 import math
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from nnmpi.errors import InputError
 
 
 class Layout(NamedTuple):
-    """How the samples of an array X are laid out."""
+    """The layout of the samples in an array X."""
 
     size: int
     features: int
@@ -22,7 +22,7 @@ class Layout(NamedTuple):
 def arrays(
     x: npt.ArrayLike, y: npt.ArrayLike | None, name: str = "arrays", weights: npt.ArrayLike | None = None
 ) -> Source:
-    """The source of samples `x`, shape (n, features) or (n, height, width), with targets `y` and `weights`."""
+    """Return the source of samples `x`, shape (n, features) or (n, height, width), with targets `y` and `weights`."""
     x = without_objects(x)
     layout = layout_of(name, x.shape, x.dtype)
     rows = x.reshape(layout.size, layout.features)
@@ -37,7 +37,7 @@ def arrays(
 
 
 def without_objects(values: npt.ArrayLike) -> npt.NDArray[Any]:
-    """`values` as an array; Python objects in it become texts if all are, or numbers, as pandas' columns have them."""
+    """Return `values` as an array. Python objects, as in pandas columns, become texts or numbers if all of them are."""
     array = np.asarray(values)
     if array.dtype.kind != "O":
         return array
@@ -48,12 +48,12 @@ def without_objects(values: npt.ArrayLike) -> npt.NDArray[Any]:
 
 
 def layout_of(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], key: str = "X") -> Layout:
-    """The layout of an array of this shape and type, called `key` where it comes from.
+    """Return the layout of an array of this shape and type. Error messages call the array `key`.
 
     Raises
     ------
     InputError
-        If it holds no numbers, or no samples of one or two dimensions.
+        If the array does not hold numbers, or its samples do not have one or two dimensions, or it is empty.
     """
     if dtype.kind not in "fiub" or len(shape) not in (2, 3) or 0 in shape:
         raise InputError(
@@ -73,7 +73,7 @@ def _remedy(key: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
 
 
 def check_y(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], rows: int, key: str = "y") -> tuple[int, ...]:
-    """The shape of the targets of `rows` samples; a column counts as a row.
+    """Return the shape of the targets of `rows` samples; (rows, 1) becomes (rows,).
 
     Raises
     ------
@@ -93,12 +93,12 @@ def check_y(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], rows: int, 
 
 
 def checked_y(name: str, y: npt.NDArray[Any], rows: int, key: str = "y") -> npt.NDArray[Any]:
-    """The targets `y` of `rows` samples: bytes as text, a column as a row.
+    """Return the targets `y` of `rows` samples: bytes become text, shape (rows, 1) becomes (rows,).
 
     Raises
     ------
     InputError
-        If they are none.
+        If `y` cannot be their targets.
     """
     y = y.reshape(check_y(name, y.shape, y.dtype, rows, key))
     if y.dtype.kind == "S":
@@ -107,7 +107,7 @@ def checked_y(name: str, y: npt.NDArray[Any], rows: int, key: str = "y") -> npt.
         except UnicodeDecodeError:
             raise InputError(
                 f"--data {name}: {key} holds bytes that are not UTF-8: save numpy.char.decode({key}, 'latin-1'), "
-                "or whichever encoding they have"
+                "or with the encoding that they have"
             ) from None
     if y.dtype.kind == "U" and not are_characters(y):
         raise InputError(f"--data {name}: {key} holds strings with invalid Unicode")
@@ -115,37 +115,39 @@ def checked_y(name: str, y: npt.NDArray[Any], rows: int, key: str = "y") -> npt.
 
 
 def checked_weights(name: str, weights: npt.NDArray[Any], rows: int, key: str) -> npt.NDArray[np.float64]:
-    """The weights of `rows` samples in float64.
+    """Return the weights of `rows` samples as float64.
 
     Raises
     ------
     InputError
-        If they are not a number from 0 for each sample, or all 0.
+        If there is not one finite number of at least 0 for each sample, or all are 0.
     """
     where = f"--data {name}: the sample weights {key}"
     if weights.dtype.kind not in "fiub" or weights.size != rows or weights.shape[0] != rows:
         raise InputError(
-            f"{where} have shape {weights.shape}, type {weights.dtype}; a number for each of the {rows} rows is needed"
+            f"{where} have shape {weights.shape}, type {weights.dtype}; each of the {rows} rows needs one number"
         )
     numbers = weights.reshape(rows).astype(np.float64)
     bad = np.flatnonzero(~((numbers >= 0) & (numbers < np.inf)))
     if len(bad):
-        raise InputError(f"{where} are {numbers[bad[0]]:g} in row {bad[0]} (from 0); allowed are numbers from 0")
+        raise InputError(
+            f"{where} hold {numbers[bad[0]]:g} in row {bad[0]} (from 0); allowed are finite numbers from 0"
+        )
     check_largest_weight(numbers, where)
     return numbers
 
 
 def check_largest_weight(weights: npt.NDArray[np.float64], what: str) -> None:
-    """Refuse weights whose sums, or products with each other, would leave the range of float64.
+    """Check that sums and products of weights stay in the range of float64. The error begins with `what`.
 
     Raises
     ------
     InputError
-        That begins with `what` they are.
+        If they do not, or if all weights are 0.
     """
     largest = weights.max(initial=0.0)
     if largest == 0:
-        raise InputError(f"{what} are all 0")
+        raise InputError(f"{what} are all 0; at least one must be larger")
     if not 1e-100 <= largest <= 1e100:
         raise InputError(
             f"{what} are at most {largest:g}; the largest must be from 1e-100 to 1e+100: multiply all of them by one "
@@ -154,8 +156,8 @@ def check_largest_weight(weights: npt.NDArray[np.float64], what: str) -> None:
 
 
 def are_characters(strings: npt.NDArray[np.str_]) -> bool:
-    """Whether all that `strings` hold is Unicode: neither numbers beyond it nor halves of surrogate pairs."""
+    """Whether `strings` hold only valid Unicode: no code points above U+10FFFF and no surrogates."""
     if not strings.itemsize:
         return True
-    numbers = np.ascontiguousarray(strings).view(np.dtype(np.uint32).newbyteorder(strings.dtype.byteorder))
-    return not ((numbers > 0x10FFFF) | ((numbers >= 0xD800) & (numbers < 0xE000))).any()
+    code_points = np.ascontiguousarray(strings).view(np.dtype(np.uint32).newbyteorder(strings.dtype.byteorder))
+    return not ((code_points > 0x10FFFF) | ((code_points >= 0xD800) & (code_points < 0xE000))).any()

@@ -1,6 +1,6 @@
-"""From Arrow's columns to the numbers of a table: what CSV and Parquet files and frames have in common.
+"""Sources from Arrow tables: the code that CSV files, Parquet files and frames share.
 
-Only modules that have imported PyArrow import this one.
+It needs PyArrow. Importers check first that PyArrow is installed.
 """
 
 from functools import partial
@@ -18,18 +18,18 @@ from nnmpi.data.sources.arrow_table import Table, is_number, is_text, to_numpy
 from nnmpi.data.sources.source import FLOAT64, LARGE, Request, Source
 from nnmpi.errors import InputError
 
-TARGETS = ("target", "y", "label", "class")  # the target's column where none is named
-INDEX = ("", "Unnamed: 0", "__index_level_0__")  # row numbers, as pandas and R write them
-SMALL = (pa.bool_(), pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.float16(), pa.float32())  # float32 holds them
+TARGETS = ("target", "y", "label", "class")  # names of the target column if --target is not given
+INDEX = ("", "Unnamed: 0", "__index_level_0__")  # names of row-number columns that pandas and R write
+SMALL = (pa.bool_(), pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.float16(), pa.float32())  # exact in float32
 
 
 def table_source(table: Table, request: Request) -> Source:
-    """The samples of a table: a row each.
+    """Return the source of a table: each row is a sample.
 
     Raises
     ------
     InputError
-        If a column that is named, or that a model needs, is missing or of a type that cannot be used.
+        If a column that a flag names, or that the model needs, is missing or has a type that cannot be used.
     """
     if not table.size:
         raise InputError(f"--data {table.name}: has column names, but no rows")
@@ -41,11 +41,11 @@ def table_source(table: Table, request: Request) -> Source:
             if name not in types:
                 raise InputError(f"--data {table.name}: {flag} {name}: no such column; {listed(types)}")
     target = _target(table, request)
-    if both := [name for name in target if name in chosen.drop]:
-        raise InputError(f"--data {table.name}: --target and --drop both name {both[0]}: leave one of them out")
-    if both := [name for name in weight if name in target]:
+    if twice := [name for name in target if name in chosen.drop]:
+        raise InputError(f"--data {table.name}: --target and --drop both name {twice[0]}: remove it from one of them")
+    if twice := [name for name in weight if name in target]:
         raise InputError(
-            f"--data {table.name}: --target and --sample-weight both name {both[0]}: leave one of them out"
+            f"--data {table.name}: --target and --sample-weight both name {twice[0]}: remove it from one of them"
         )
     if request.known is None:
         columns = _columns(table, (*target, *weight, *chosen.drop), chosen.categories)
@@ -81,16 +81,16 @@ def table_source(table: Table, request: Request) -> Source:
 
 
 def listed(names: Any) -> str:
-    """The names of columns, for a message."""
-    some = list(names)
-    return f"its columns are {', '.join(some[:20])}" + (f", … ({len(some)} in all)" if len(some) > 20 else "")
+    """Return the names of columns for a message."""
+    columns = list(names)
+    return f"its columns are {', '.join(columns[:20])}" + (f", … ({len(columns)} in all)" if len(columns) > 20 else "")
 
 
-def _columns(table: Table, others: tuple[str, ...], categories: tuple[str, ...]) -> tuple[Column, ...]:
-    """All columns but `others` as features: numbers, categories, and the parts of dates."""
+def _columns(table: Table, excluded: tuple[str, ...], categories: tuple[str, ...]) -> tuple[Column, ...]:
+    """Return all columns except `excluded` as features: numbers, categories, and parts of dates."""
     columns: list[Column] = []
     for name, dtype in table.types.items():
-        if name in others or name in INDEX or pa.types.is_null(dtype):
+        if name in excluded or name in INDEX or pa.types.is_null(dtype):
             continue
         if is_text(dtype):
             columns.append(Column(name, "text"))
@@ -105,17 +105,17 @@ def _columns(table: Table, others: tuple[str, ...], categories: tuple[str, ...])
                 f"leave it out with --drop {name}"
             )
     if not columns:
-        raise InputError(f"--data {table.name}: no column is left to learn from; {listed(table.types)}")
+        raise InputError(f"--data {table.name}: no column is left for the features; {listed(table.types)}")
     return tuple(columns)
 
 
 def _check_known(table: Table, columns: tuple[Column, ...]) -> None:
-    """Refuse a table that lacks a column that a model was trained on, or has one of another kind."""
+    """Refuse a table in which a column that the model was trained on is missing or has another kind."""
     for column in columns:
         dtype = table.types.get(column.name)
         if dtype is None:
             raise InputError(
-                f"--data {table.name}: column {column.name} is missing, which the model was trained on; "
+                f"--data {table.name}: column {column.name}, which the model was trained on, is missing; "
                 f"{listed(table.types)}"
             )
         dates = pa.types.is_date(dtype) or pa.types.is_timestamp(dtype)
@@ -124,22 +124,22 @@ def _check_known(table: Table, columns: tuple[Column, ...]) -> None:
             expected = {"text": "text", "code": "numbers"}.get(column.kind, "dates" if column.part else "numbers")
             kind = "text" if is_text(dtype) else "dates" if dates else "numbers" if is_number(dtype) else str(dtype)
             raise InputError(
-                f"--data {table.name}: column {column.name} holds {kind}, the model was trained on {expected}"
+                f"--data {table.name}: column {column.name} holds {kind}, but the model was trained on {expected}"
             )
 
 
 def _target(table: Table, request: Request) -> tuple[str, ...]:
-    """The columns to predict."""
+    """Return the names of the target columns."""
     target = request.columns.target or tuple(name for name in TARGETS if name in table.types)[:1]
     if not target and request.targets:
         raise InputError(
-            f"--data {table.name}: which column is to be predicted? Name it with --target; {listed(table.types)}"
+            f"--data {table.name}: which column is the target? Name it with --target; {listed(table.types)}"
         )
     return target if request.targets or all(name in table.types for name in target) else ()
 
 
 def _read_y(table: Table, target: tuple[str, ...], start: int, stop: int) -> npt.NDArray[Any]:
-    """The targets of some rows: shape (rows,), or (rows, columns) of several columns of numbers."""
+    """Return the targets of some rows: shape (rows,), or (rows, columns) if there are several columns of numbers."""
     ys: list[list[npt.NDArray[Any]]] = [[] for _ in target]
     for first, batch in table.batches(list(target), start, stop):
         skipped = max(0, start - first)
@@ -156,13 +156,13 @@ def _read_y(table: Table, target: tuple[str, ...], start: int, stop: int) -> npt
         for name, array in zip(target, arrays, strict=True):
             if array.dtype.kind == "U":
                 raise InputError(f"--data {table.name}: --target {name}: several targets must all be numbers")
-        labels = all(y.dtype.kind == "b" for y in arrays)
-        return np.column_stack([y if labels else y.astype(np.float64) for y in arrays])
+        are_labels = all(y.dtype.kind == "b" for y in arrays)
+        return np.column_stack([y if are_labels else y.astype(np.float64) for y in arrays])
     return checked_y(table.name, arrays[0], stop - start, target[0])
 
 
 def _read_weights(table: Table, name: str) -> npt.NDArray[np.float64]:
-    """The weights of all rows."""
+    """Return the weights of all rows."""
     if not is_number(table.types[name]):
         raise InputError(
             f"--data {table.name}: --sample-weight {name} holds {table.types[name]}: weights must be numbers"

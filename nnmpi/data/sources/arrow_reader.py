@@ -1,6 +1,6 @@
-"""Reads rows of an Arrow table as numbers: numbers as they are, dates by their parts, a number for each text.
+"""Reads rows of an Arrow table as numbers: dates become their parts, each text the number that stands for it.
 
-Only modules that have imported PyArrow import this one.
+It needs PyArrow. Importers check first that PyArrow is installed.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from nnmpi.data.sources.arrow_table import Table, from_numpy, to_numpy
 from nnmpi.data.sources.source import Indices
 from nnmpi.errors import InputError
 
-MOST_CATEGORIES = 100_000  # of a column; far beyond what is worth a feature each
+MOST_CATEGORIES = 100_000  # different texts in a table; many more than are useful as features
 
 
 class Reader:
@@ -25,7 +25,7 @@ class Reader:
     Attributes
     ----------
     texts : dict
-        The texts that were read, by the number that stands for each.
+        The texts read so far, by the number that stands for each.
     """
 
     def __init__(self, table: Table, columns: tuple[Column, ...]) -> None:
@@ -45,16 +45,16 @@ class Reader:
             stop = int(np.searchsorted(ascending, first + len(batch)))
             if stop > done:
                 rows = ascending[done:stop] - first
-                whole = rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all()
-                batch = batch.slice(rows[0], len(rows)) if whole else batch.take(from_numpy(rows))
+                consecutive = rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all()
+                batch = batch.slice(rows[0], len(rows)) if consecutive else batch.take(from_numpy(rows))
                 for i, values in enumerate(self._numbers_of(batch)):
                     out[order[done:stop], i] = values
                 done = stop
         if done < len(indices):
-            raise InputError(f"--data {self._table.name}: has changed, it has fewer rows than before")
+            raise InputError(f"--data {self._table.name}: has changed: it has fewer rows than before")
 
     def blocks(self, first: int, stop: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-        """All rows from `first` to `stop`, which are bounds of pieces, block by block."""
+        """Yield all rows from `first` to `stop`, both bounds of pieces, in blocks with the number of the first row."""
         for start, batch in self._table.batches(self._names, first, stop):
             yield start, np.column_stack(list(self._numbers_of(batch)))
 
@@ -72,7 +72,7 @@ class Reader:
         if pa.types.is_time(values.type) or pa.types.is_duration(values.type):
             values = values.cast(pa.int32() if pa.types.is_time32(values.type) else pa.int64())
         numbers = to_numpy(values.cast(pa.float64(), safe=False), np.nan)
-        return np.where(np.isnan(numbers), np.nan, numbers)  # a NaN may have other bits than this one
+        return np.where(np.isnan(numbers), np.nan, numbers)  # all NaNs get the same bits
 
     def _of_texts(self, values: pa.Array, column: Column) -> npt.NDArray[np.float64]:
         if not pa.types.is_dictionary(values.type):
@@ -89,7 +89,7 @@ class Reader:
             if self.texts.setdefault(number, text) != text:
                 raise InputError(
                     f"--data {self._table.name}: rename one of the texts {text!r} and {self.texts[number]!r}: "
-                    "they have one hash"
+                    "they have the same hash"
                 )
             if len(self.texts) > MOST_CATEGORIES:
                 raise InputError(
@@ -100,7 +100,7 @@ class Reader:
 
 
 def part_of(values: pa.Array, part: str) -> pa.Array:
-    """The year, month, … of dates; seconds with their fraction."""
+    """Return one part of dates, such as the year; seconds include their fraction."""
     if part == "weekday":
         return pc.day_of_week(values)
     if part == "second":

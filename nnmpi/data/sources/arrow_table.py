@@ -1,6 +1,6 @@
-"""A table in Arrow's memory, block by block, and what its types and values are in NumPy's.
+"""A table in blocks of Arrow memory, and the conversion of Arrow's types and values to NumPy's.
 
-Only modules that have imported PyArrow import this one.
+It needs PyArrow. Importers check first that PyArrow is installed.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,14 +21,14 @@ class Table:
     Attributes
     ----------
     types : dict
-        The type of each column, which holds for all rows.
+        The type of each column, the same for all rows.
     batches : function
-        From names of columns, a first row and the row behind the last: the blocks with these rows, and the number of
-        the first row of each. It may give more rows than were asked for.
+        Takes column names, a first row and a stop row. Yields blocks that contain these rows, each with the number of
+        its first row. It may yield more rows than requested.
     bounds : tuple of int
-        Where the pieces begin, and the last one ends, of which some can be read without the others.
+        Where the pieces begin, and where the last one ends. Each piece can be read without the others.
     note : str
-        What a user should know of how it is read.
+        What a user should know about how the table is read.
     """
 
     name: str
@@ -55,7 +55,7 @@ def is_number(dtype: pa.DataType) -> bool:
 
 
 def to_numpy(values: pa.Array, missing: float = 0) -> npt.NDArray[Any]:
-    """Numbers as an array. PyArrow's own ``to_numpy`` imports pandas where it is installed, which takes 40 MB."""
+    """Return numbers as an array. PyArrow's own ``to_numpy`` imports pandas if it is installed, which takes 40 MB."""
     names = {"halffloat": "float16", "float": "float32", "double": "float64"}
     dtype = np.dtype(names.get(str(values.type), str(values.type)))
     data = values.buffers()[1] if len(values) else b""
@@ -67,5 +67,5 @@ def to_numpy(values: pa.Array, missing: float = 0) -> npt.NDArray[Any]:
 
 
 def from_numpy(rows: Indices) -> pa.Array:
-    """Row numbers as Arrow has them, without pandas, too."""
+    """Return row numbers as an Arrow array, also without importing pandas."""
     return pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows, np.int64))])

@@ -8,7 +8,7 @@ import numpy as np
 from nnmpi.data.sources.arrays import arrays
 from nnmpi.data.sources.source import Request, Source
 
-TABLES = {  # scikit-learn's file, and how many lines of it come before the numbers; diabetes it computes from its file
+TABLES = {  # scikit-learn's file, and its number of header lines; not diabetes, which scikit-learn scales
     "digits": ("digits.csv.gz", 0),
     "iris": ("iris.csv", 1),
     "wine": ("wine_data.csv", 1),
@@ -17,15 +17,15 @@ TABLES = {  # scikit-learn's file, and how many lines of it come before the numb
 
 
 def open_source(request: Request) -> Source:
-    """The data set, read from scikit-learn's own file where that is quicker than to import scikit-learn."""
+    """Open the data set. Reading scikit-learn's file is faster than importing scikit-learn, so do that if possible."""
     name = request.name
     shape = (-1, 8, 8) if name == "digits" else None
     if name in TABLES:
-        file, head = TABLES[name]
-        package = importlib.util.find_spec("sklearn")  # imports nothing
+        file, header_lines = TABLES[name]
+        package = importlib.util.find_spec("sklearn")  # without importing it
         path = Path(package.origin).parent / "datasets" / "data" / file if package and package.origin else None
         if path and path.is_file():  # importing scikit-learn takes a second or two and 90 MB
-            numbers = np.loadtxt(path, delimiter=",", skiprows=head)
+            numbers = np.loadtxt(path, delimiter=",", skiprows=header_lines)
             x = numbers[:, :-1]
             return arrays(x.reshape(shape) if shape else x, numbers[:, -1].astype(int), name)
     import sklearn.datasets

@@ -1,6 +1,6 @@
 """CSV and TSV files, plain or gzipped, and directories of them, read by PyArrow in blocks.
 
-The kind of a column is what all of its values can be, in all files, so that it is the same on all ranks.
+The kind of a column is the narrowest that fits its values in all files, so that it is the same on all ranks.
 """
 
 import csv as python_csv
@@ -15,14 +15,14 @@ from nnmpi.data.sources.files import files_of
 from nnmpi.data.sources.source import Request, Source
 from nnmpi.errors import InputError
 
-BLOCK = 1 << 22  # bytes that are parsed at once
-LARGE = 1 << 30  # bytes from which on it pays to convert the file
-DELIMITERS = {".csv": ",;\t|", ".tsv": "\t,;|"}  # the first that gives more than one column is taken
+BLOCK = 1 << 22  # bytes parsed at once
+LARGE = 1 << 30  # bytes from which on converting the file to Parquet pays off
+DELIMITERS = {".csv": ",;\t|", ".tsv": "\t,;|"}  # the first one that gives more than one column is used
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 
 
 def open_source(request: Request) -> Source:
-    """The rows of the file, or of all files of the directory in the order of their names."""
+    """Open the file, or all files of the directory in the order of their names."""
     needed("pyarrow.csv", "tables", request.name)
     from nnmpi.data.sources.arrow import table_source
 
@@ -30,7 +30,7 @@ def open_source(request: Request) -> Source:
 
 
 def open_table(request: Request) -> Any:
-    """The table that the files make, which are read once to learn its kinds of columns and its number of rows."""
+    """Open the table of all files. They are read once to find the kinds of columns and the number of rows."""
     import pyarrow as pa
 
     from nnmpi.data.sources.arrow_table import Table
@@ -42,21 +42,23 @@ def open_table(request: Request) -> Any:
             raise InputError(f"--data {name}: {path} has other columns or another delimiter than {paths[0]}")
     parsers = _parsers()
     texts = {column.name for column in request.known or () if column.kind == "text"}
-    possible = {column: ["text"] if column in texts else list(parsers) for column in header}
+    candidates = {column: ["text"] if column in texts else list(parsers) for column in header}
     if delimiter == ",":
-        possible = {column: [kind for kind in kinds if kind != "decimal comma"] for column, kinds in possible.items()}
-    empty = set(header)
+        candidates = {
+            column: [kind for kind in kinds if kind != "decimal comma"] for column, kinds in candidates.items()
+        }
+    empty_columns = set(header)
     size = 0
     for batch in _strings(name, paths, header, delimiter):
         size += len(batch)
         for column, values in zip(header, batch.columns, strict=True):
             if values.null_count < len(values):
-                empty.discard(column)
-                if len(possible[column]) > 1:
-                    possible[column] = [kind for kind in possible[column] if _is_of(values, parsers[kind])]
-    kinds = {column: possible[column][0] for column in header}
+                empty_columns.discard(column)
+                if len(candidates[column]) > 1:
+                    candidates[column] = [kind for kind in candidates[column] if _can_parse(values, parsers[kind])]
+    kinds = {column: candidates[column][0] for column in header}
     types = {
-        column: pa.null() if column in empty else parsers[kinds[column]](pa.nulls(0, pa.string())).type
+        column: pa.null() if column in empty_columns else parsers[kinds[column]](pa.nulls(0, pa.string())).type
         for column in header
     }
 
@@ -76,14 +78,14 @@ def open_table(request: Request) -> Any:
     note = ""
     if sum(map(os.path.getsize, paths)) >= LARGE:
         note = (
-            f"note: each rank reads all of {name}; of a Parquet file it reads its part only: nnmpi convert {name} "
+            f"note: each rank reads all of {name}; of a Parquet file it reads only its own rows: nnmpi convert {name} "
             "table.parquet"
         )
     return Table(name, size, types, batches, note, tuple(paths))
 
 
 def _parsers() -> dict[str, Callable[[Any], Any]]:
-    """What makes values of texts, by the kind of column, the narrowest first; each raises ArrowInvalid if it cannot."""
+    """Return a parser of texts for each kind of column, narrowest first. It raises ArrowInvalid for other texts."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -91,7 +93,7 @@ def _parsers() -> dict[str, Callable[[Any], Any]]:
         return pc.utf8_trim_whitespace(strings).cast(pa.float64())
 
     def whole(strings: Any) -> Any:
-        number(strings)  # which does not take 0x10
+        number(strings)  # refuses 0x10
         return pc.utf8_trim_whitespace(strings).cast(pa.int64())
 
     return {
@@ -106,7 +108,7 @@ def _parsers() -> dict[str, Callable[[Any], Any]]:
     }
 
 
-def _is_of(strings: Any, parser: Callable[[Any], Any]) -> bool:
+def _can_parse(strings: Any, parser: Callable[[Any], Any]) -> bool:
     import pyarrow as pa
 
     try:
@@ -117,7 +119,7 @@ def _is_of(strings: Any, parser: Callable[[Any], Any]) -> bool:
 
 
 def _strings(name: str, paths: list[str], columns: list[str], delimiter: str) -> Iterator[Any]:
-    """The `columns` of all files as texts, block by block."""
+    """Yield the `columns` of all files as texts, block by block."""
     import pyarrow as pa
     from pyarrow import csv
 
@@ -148,7 +150,7 @@ def _advice(error: str, delimiter: str) -> str:
 
 
 def _header(name: str, path: str) -> tuple[list[str], str]:
-    """The names of the columns, and what stands between them."""
+    """Return the names of the columns, and the delimiter."""
     opener: Any = gzip.open if path.endswith(".gz") else open
     try:
         with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
@@ -167,9 +169,9 @@ def _header(name: str, path: str) -> tuple[list[str], str]:
     header = headers[delimiter]
     if not header:
         raise InputError(f"--data {name}: is empty; its first line must hold the names of the columns")
-    twice = [column for column in header if header.count(column) > 1]
-    if twice:
-        raise InputError(f"--data {name}: there are two columns {twice[0]!r}: rename one")
+    duplicates = [column for column in header if header.count(column) > 1]
+    if duplicates:
+        raise InputError(f"--data {name}: there are two columns {duplicates[0]!r}: rename one")
     if all(_is_number(column) for column in header):
         raise InputError(f"--data {name}: its first line holds numbers; it must hold the names of the columns")
     return header, delimiter

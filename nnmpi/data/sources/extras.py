@@ -1,4 +1,4 @@
-"""Libraries that only some formats need."""
+"""Imports of libraries that only some formats need."""
 
 import importlib
 from typing import Any
@@ -7,12 +7,12 @@ from nnmpi.errors import InputError
 
 
 def needed(module: str, extra: str, name: str) -> Any:
-    """The `module`, without which the source called `name` cannot be read.
+    """Import and return the `module` that the source `name` needs.
 
     Raises
     ------
     InputError
-        If it is not installed; it names the `extra` that brings it.
+        If the import fails; it names the `extra` that installs the module.
     """
     try:
         return importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""Frames in memory, of pandas, Polars or whatever else gives its columns to Arrow."""
+"""Frames in memory: pandas, Polars, and others that export their columns to Arrow."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from nnmpi.data.sources.source import Request, Source
 
 
 def is_frame(data: Any) -> bool:
-    """Whether `data` is a frame: pandas' since 2.2, Polars', an Arrow table."""
+    """Whether `data` is a frame: of pandas from 2.2 on, of Polars, or an Arrow table."""
     return hasattr(data, "__arrow_c_stream__")
 
 
 def frame_source(
     frame: Any, request: Request, y: npt.ArrayLike | None = None, weights: npt.ArrayLike | None = None
 ) -> Source:
-    """The source of the rows of `frame`, with targets `y` and `weights` or those in columns of it."""
+    """Return the source of the rows of `frame`. Targets and weights are `y` and `weights`, or columns of the frame."""
     pa = needed("pyarrow", "tables", request.name)
     from nnmpi.data.sources.arrow import table_source
     from nnmpi.data.sources.arrow_table import Table

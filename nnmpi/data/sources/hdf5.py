@@ -17,7 +17,7 @@ from nnmpi.errors import InputError
 
 
 def open_source(request: Request) -> Source:
-    """The datasets X and y of the file, or those named behind ``::``."""
+    """Open the datasets X and y of the file, or the datasets named after ``::``."""
     name = request.name
     path, _, chosen = name.partition("::")
     with _opened(name, path) as file:
@@ -34,11 +34,11 @@ def open_source(request: Request) -> Source:
         with _opened(name, path) as file:
             x = file[x_key]
             if x.shape[0] != size or x.size != size * features:
-                raise InputError(f"--data {name}: it has changed")
-            for _, _, places in in_pieces(indices, size, _rows_at_once(x)):
-                if len(places):
-                    start, stop = int(indices[places].min()), int(indices[places].max()) + 1
-                    out[places] = x[start:stop].reshape(stop - start, features)[indices[places] - start]
+                raise InputError(f"--data {name}: the file has changed")
+            for _, _, positions in in_pieces(indices, size, _rows_at_once(x)):
+                if len(positions):
+                    start, stop = int(indices[positions].min()), int(indices[positions].max()) + 1
+                    out[positions] = x[start:stop].reshape(stop - start, features)[indices[positions] - start]
 
     return Source(name, read, size, features, y, image, dtype, (path,))
 
@@ -64,13 +64,13 @@ def _keys(name: str, file: Any, chosen: str, targets: bool) -> tuple[str, str | 
     keys = [key.strip().strip("/") for key in chosen.split(",")]
     missing = [key for key in keys if key not in members]
     if missing or len(keys) > 2 or (targets and len(keys) < 2):
-        some = ", ".join(members[:10]) + (", …" if len(members) > 10 else "")
-        raise InputError(f"--data {name}: {remedy}, with datasets that are in the file: {some or 'none'}")
+        listed = ", ".join(members[:10]) + (", …" if len(members) > 10 else "")
+        raise InputError(f"--data {name}: {remedy}; the datasets of the file are: {listed or 'none'}")
     return keys[0], keys[1] if len(keys) > 1 else None
 
 
 def _dtype(dataset: Any) -> np.dtype[Any]:
-    """The type of a dataset's elements; of strings of any length, that of an array of strings."""
+    """Return the type of a dataset's elements; for strings of variable length, the type of an array of strings."""
     import h5py
 
     text = h5py.check_string_dtype(dataset.dtype)
@@ -82,7 +82,7 @@ def _text(dataset: Any) -> npt.NDArray[np.str_]:
 
 
 def _rows_at_once(dataset: Any) -> int:
-    """Rows of some 16 MB; whole chunks, so that none is read twice."""
+    """Return the number of rows to read at once: about 16 MB, in whole chunks, so that no chunk is read twice."""
     width = max(1, dataset.dtype.itemsize * int(np.prod(dataset.shape[1:])))
     rows = max(1, BYTES_AT_ONCE // width)
     chunk = int(dataset.chunks[0]) if dataset.chunks else 1

@@ -14,9 +14,9 @@ NUMBERS_AT_ONCE = 1 << 21
 
 
 def open_source(request: Request) -> Source:
-    """The samples of the file, of which each rank keeps a sparse copy."""
+    """Open the samples of the file. Each rank keeps a sparse copy of all of them."""
     name = request.name
-    from sklearn.datasets import load_svmlight_file  # a second and 90 MB, for those who have such files
+    from sklearn.datasets import load_svmlight_file  # takes a second and 90 MB, only for such files
 
     try:
         x, y = load_svmlight_file(name)

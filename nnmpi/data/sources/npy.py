@@ -1,4 +1,4 @@
-"""``.npy`` files: ``X.npy`` with ``y.npy`` beside it, named by the former or by their directory."""
+"""``.npy`` files: ``X.npy`` with ``y.npy`` beside it; ``--data`` names ``X.npy`` or the directory."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ from nnmpi.errors import InputError
 
 
 def open_source(request: Request) -> Source:
-    """The features in the file, or in X.npy of a directory, and the targets in the file beside it."""
+    """Open the features in the file, or in X.npy of a directory, and the targets in the file beside it."""
     name = request.name
     x_path, y_path = _paths(name, request.targets)
     try:
@@ -22,18 +22,18 @@ def open_source(request: Request) -> Source:
             size, features, image, dtype = layout_of(name, header.shape, header.dtype)
         y = None
         if y_path:
-            with opened_file(y_path) as (file, of_y):
-                check_y(name, of_y.shape, of_y.dtype, size)
-                y = checked_y(name, read_whole(file, of_y), size)
+            with opened_file(y_path) as (file, y_header):
+                check_y(name, y_header.shape, y_header.dtype, size)
+                y = checked_y(name, read_whole(file, y_header), size)
     except DAMAGE as error:
         raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
 
     def read(indices: Indices, out: npt.NDArray[Any]) -> None:
-        # not a memory map: what a rank touches of one counts as its memory for as long as it is mapped
+        # not a memory map: every page read would count as the rank's memory until it is unmapped
         try:
-            with opened_file(x_path) as (file, now):
-                if now != header:
-                    raise ValueError("it has changed")
+            with opened_file(x_path) as (file, header_now):
+                if header_now != header:
+                    raise ValueError("the file has changed")
                 read_rows(file, header, indices, out, seek=True)
         except DAMAGE as error:
             raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
@@ -42,7 +42,7 @@ def open_source(request: Request) -> Source:
 
 
 def _paths(name: str, targets: bool) -> tuple[str, str | None]:
-    """The files of features and of targets."""
+    """Return the paths of features and targets."""
     if os.path.isdir(name):
         files = sorted(path.stem for path in Path(name).glob("*.npy") if path.is_file())
         x_key, y_key = keys_of(name, files, targets, "save numpy.save('X.npy', …) and numpy.save('y.npy', …) in it")
@@ -52,7 +52,7 @@ def _paths(name: str, targets: bool) -> tuple[str, str | None]:
     if y_path.is_file() and y_path != x_path:
         return name, str(y_path)
     if targets:
-        raise InputError(f"--data {name}: there is no {y_path.name} beside it with the targets: save it there")
+        raise InputError(f"--data {name}: there is no {y_path.name} beside it: save the targets there")
     return name, None
 
 

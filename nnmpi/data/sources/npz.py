@@ -1,4 +1,4 @@
-"""``.npz`` files, read without pickle: features in pieces of which only the wanted rows are kept."""
+"""``.npz`` files, read without pickle. Features are read in pieces, and only the requested rows are kept."""
 
 import zipfile
 from typing import Any
@@ -11,11 +11,11 @@ from nnmpi.data.sources.keys import keys_of
 from nnmpi.data.sources.source import Indices, Request, Source
 from nnmpi.errors import InputError
 
-WEIGHTS = "sample_weight"  # what the weights of the samples are called, unless --sample-weight names them
+WEIGHTS = "sample_weight"  # name of the sample weights if --sample-weight is not given
 
 
 def open_source(request: Request) -> Source:
-    """The arrays X and y of the file, or two that `nnmpi.data.sources.keys` knows."""
+    """Open the arrays X and y of the file, or another pair of names in `nnmpi.data.sources.keys`."""
     name = request.name
     try:
         with zipfile.ZipFile(name) as archive:
@@ -25,21 +25,21 @@ def open_source(request: Request) -> Source:
                 size, features, image, dtype = layout_of(name, header.shape, header.dtype, x_key)
             y = None
             if y_key:
-                with opened(archive, y_key) as (file, of_y):
-                    check_y(name, of_y.shape, of_y.dtype, size, y_key)
-                    y = checked_y(name, read_whole(file, of_y), size, y_key)
+                with opened(archive, y_key) as (file, y_header):
+                    check_y(name, y_header.shape, y_header.dtype, size, y_key)
+                    y = checked_y(name, read_whole(file, y_header), size, y_key)
             weights, weight_key = None, request.columns.weight or WEIGHTS
             if weight_key in members:
-                with opened(archive, weight_key) as (file, of_weights):
-                    weights = checked_weights(name, read_whole(file, of_weights), size, weight_key)
+                with opened(archive, weight_key) as (file, weights_header):
+                    weights = checked_weights(name, read_whole(file, weights_header), size, weight_key)
     except DAMAGE as error:
         raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
 
     def read(indices: Indices, out: npt.NDArray[Any]) -> None:
         try:
-            with zipfile.ZipFile(name) as archive, opened(archive, x_key) as (file, now):
-                if now != header:
-                    raise ValueError("it has changed")
+            with zipfile.ZipFile(name) as archive, opened(archive, x_key) as (file, header_now):
+                if header_now != header:
+                    raise ValueError("the file has changed")
                 read_rows(file, header, indices, out, seek=False)
         except DAMAGE as error:
             raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None

@@ -1,4 +1,4 @@
-"""Parquet files and directories of them, read by PyArrow: of each file only the row groups that hold wanted rows."""
+"""Parquet files and directories of them, read by PyArrow: only the row groups that hold requested rows."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from nnmpi.data.sources.source import Request, Source
 from nnmpi.errors import InputError
 
 ROWS_AT_ONCE = 1 << 15
-BUFFER = 1 << 20  # bytes of a column that are read at once
+BUFFER = 1 << 20  # bytes of a column read at once
 
 
 def open_source(request: Request) -> Source:
-    """The rows of the file, or of all files of the directory in the order of their names."""
+    """Open the file, or all files of the directory in the order of their names."""
     needed("pyarrow.parquet", "tables", request.name)
     from nnmpi.data.sources.arrow import table_source
 
@@ -24,21 +24,21 @@ def open_source(request: Request) -> Source:
 
 
 def open_table(name: str) -> Any:
-    """The table that the files make."""
+    """Open the table of all files."""
     from nnmpi.data.sources.arrow_table import Table
 
     paths = files_of(name, (".parquet",))
     types: dict[str, Any] = {}
-    footers: dict[str, Any] = {}  # of the files: they need not be read again for each group
+    footers: dict[str, Any] = {}  # of each file, so that it is not read again for each group
     groups: list[tuple[str, int, int]] = []  # the file, its row group, the rows in it
     for path in paths:
         with _opened(name, path) as file:
             schema, footers[path] = file.schema_arrow, file.metadata
             if types and list(types.items()) != list(zip(schema.names, schema.types, strict=True)):
-                raise InputError(f"--data {name}: {path} has other columns, or of other types, than {paths[0]}")
+                raise InputError(f"--data {name}: {path} has other columns or column types than {paths[0]}")
             types = dict(zip(schema.names, schema.types, strict=True))
             if len(types) < len(schema.names):
-                raise InputError(f"--data {name}: has two columns of one name: rename one")
+                raise InputError(f"--data {name}: has two columns with the same name: rename one")
             groups += [(path, i, file.metadata.row_group(i).num_rows) for i in range(file.metadata.num_row_groups)]
 
     def batches(columns: list[str], first: int, stop: int) -> Iterator[tuple[int, Any]]:
@@ -61,7 +61,7 @@ def open_table(name: str) -> Any:
 
 @contextlib.contextmanager
 def _opened(name: str, path: str, footer: Any = None) -> Iterator[Any]:
-    """A file that is read in small steps; what goes wrong is said in one line."""
+    """Open a file that is read in small steps; errors become an `InputError` of one line."""
     import pyarrow as pa
     from pyarrow import parquet
 

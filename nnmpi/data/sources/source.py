@@ -1,4 +1,4 @@
-"""What every source gives: all its targets, and the features of any of its rows on demand."""
+"""The interface of all sources: all targets at once, and the features of any rows on demand."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -11,19 +11,19 @@ import numpy.typing as npt
 from nnmpi.data.columns import Column
 
 Indices = npt.NDArray[np.intp]
-LARGE = 1 << 25  # numbers of features from which on no rank should need rows from everywhere
+LARGE = 1 << 25  # size · features from which on each rank should read neighbouring rows
 FLOAT64: np.dtype[Any] = np.dtype(np.float64)
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What columns of a table, or arrays of a file, are for: the settings of these names."""
+    """The roles of columns of a table, or of arrays of a file, as in the settings of these names."""
 
     target: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     weight: str | None = None  # --sample-weight
-    needs_weight: bool = True  # whether data without it are refused
+    needs_weight: bool = True  # whether to refuse data without it
 
 
 NO_COLUMNS = Columns()
@@ -31,20 +31,20 @@ NO_COLUMNS = Columns()
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a source.
+    """The parameters of opening a source.
 
     Attributes
     ----------
     name : str
-        As given by ``--data``.
+        The source, as in ``--data``.
     targets : bool
-        Whether it must have them.
+        Whether it must have targets.
     trusted : bool
         Whether a user gave the name.
     columns : Columns
-        What columns of a table are for.
+        The roles of columns of a table.
     known : tuple of Column or None
-        The columns that a model was trained on, which are wanted then and no others.
+        The columns that a model was trained on. If given, only these are read.
     """
 
     name: str
@@ -55,47 +55,47 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The file's: the name up to ``::``, behind which HDF5 files have the names of datasets."""
+        """The path of the file: the name without ``::`` and the dataset names that follow it for HDF5 files."""
         return self.name if os.path.exists(self.name) else self.name.partition("::")[0]
 
 
 @dataclass(frozen=True)
 class Source:
-    """Samples from one place. A rank asks for the rows of its own shards only, so that none holds the whole.
+    """Samples of a file, a directory, arrays or a generator. Each rank reads only the rows of its own shards.
 
     Attributes
     ----------
     name : str
-        As given by ``--data``.
+        The source, as in ``--data``.
     read : function
-        From row numbers, shape (n,), and an array, shape (n, features): writes the features of those rows to it.
+        Takes row numbers, shape (n,), and an array, shape (n, features); writes the features of these rows to it.
     size, features : int
     y : array, shape (size,) or (size, outputs), or None
-        Class labels (whole numbers, booleans or strings) or numbers to predict; several a sample are numbers, or
-        labels of 0 and 1.
+        Class labels (whole numbers, booleans or strings) or numbers to predict. Several values per sample are numbers,
+        or labels of 0 and 1.
     image : (height, width) or None
-        Set where the features are the pixels of an image, row by row.
+        Set if the features are the pixels of an image, row by row.
     dtype : numpy.dtype
         The stored number type of the features, in native byte order.
     files : tuple of str
-        What it is read from.
+        The files that the source is read from.
     note : str
-        What a user should know of how it is read, or nothing.
+        What a user should know about how it is read; may be empty.
     columns : tuple of Column or None
-        Of a table, whose ``features`` are columns until an `nnmpi.data.table.Encoding` makes features of them.
+        For a table. Its ``features`` are columns until an `nnmpi.data.table.Encoding` turns them into features.
     texts : dict
-        Of a table: the texts that were read, by the number that stands for each.
+        For a table: the texts read so far, by the number that stands for each.
     target : tuple of str
-        Of a table: the columns that ``y`` has come from.
+        For a table: the columns that ``y`` comes from.
     weights : array, shape (size,), or None
-        The weight of each sample; None is 1.
+        The weight of each sample; None means 1.
     read_y : function or None
-        Of a large table of which each rank reads a part only, where ``y`` is None: the targets of some rows, from the
-        first to the one behind the last; see `nnmpi.training.gather_targets`.
+        For a large table of which each rank reads only a part; ``y`` is None then. Takes a first row and a stop row,
+        returns the targets of these rows; see `nnmpi.training.gather_targets`.
     bounds, blocks : tuple of int, function
-        Of a large source that can only be read in pieces: where they begin and the last one ends, and what gives the
-        rows from one bound to another block by block, each with the number of its first row; see
-        `nnmpi.training.read_together`.
+        For a large source that can only be read in pieces. ``bounds``: where the pieces begin, and where the last one
+        ends. ``blocks`` takes two bounds and yields the rows between them in blocks, each with the number of its first
+        row; see `nnmpi.training.read_together`.
     """
 
     name: str
@@ -117,14 +117,14 @@ class Source:
 
     @property
     def is_large(self) -> bool:
-        """Whether each rank should read rows that lie together. It depends on the numbers alone, not on the format."""
+        """Whether each rank should read neighbouring rows. It depends on size and features, not on the format."""
         return self.size * self.features >= LARGE
 
 
 def in_pieces(indices: Indices, size: int, at_once: int) -> Iterator[tuple[int, int, Indices]]:
-    """Each piece of `size` rows, `at_once` at a time: its start, its stop, and where in `indices` its rows stand."""
+    """Split `size` rows into pieces of `at_once`; yield start, stop, and the positions in `indices` of its rows."""
     ascending = np.argsort(indices, kind="stable")
     starts = np.arange(0, size, at_once)
     ends = np.searchsorted(indices, [*starts[1:], size], sorter=ascending)
-    for start, places in zip(starts.tolist(), np.split(ascending, ends[:-1]), strict=True):
-        yield start, min(start + at_once, size), places
+    for start, positions in zip(starts.tolist(), np.split(ascending, ends[:-1]), strict=True):
+        yield start, min(start + at_once, size), positions

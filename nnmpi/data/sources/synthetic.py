@@ -1,4 +1,4 @@
-"""``random:ROWSxFEATURESxCLASSES``: samples made on the fly, for measuring."""
+"""``random:ROWSxFEATURESxCLASSES``: samples generated on the fly, for measurements."""
 
 import re
 from typing import Any
@@ -11,15 +11,15 @@ from nnmpi.data.sources.source import Indices, Request, Source, in_pieces
 from nnmpi.errors import InputError
 from nnmpi.memory import check_memory
 
-ROWS_AT_ONCE = 4096  # of a block; a part of what its numbers are, never change it
-MOST_UNTRUSTED = 10**8  # numbers that are made up because a file says so
+ROWS_AT_ONCE = 4096  # of a block; never change it: the numbers depend on it
+MOST_UNTRUSTED = 10**8  # numbers generated because a file asks for them
 
 
 def open_source(request: Request) -> Source:
-    """Classes in turn, each a cloud around a centre of its own.
+    """Open samples of classes in turn, each class a cloud around its own centre.
 
-    Rows are made in blocks of `ROWS_AT_ONCE`, each with its own stream, so that any of them can be had without the
-    others being kept.
+    Rows are generated in blocks of `ROWS_AT_ONCE`, each with its own random stream, so that any row can be generated
+    without keeping the others.
     """
     name = request.name
     match = re.fullmatch(r"random:(\d{1,12})x(\d{1,9})x(\d{1,9})", name)
@@ -27,7 +27,7 @@ def open_source(request: Request) -> Source:
     if features < 1 or classes < 2 or size < classes:
         raise InputError(
             f"--data {name}: write random:ROWSxFEATURESxCLASSES in whole numbers, "
-            "with 1 feature, 2 classes and as many rows as classes at the least"
+            "with at least 1 feature, 2 classes and as many rows as classes"
         )
     if not request.trusted and size * features + 8 * size + classes * features > MOST_UNTRUSTED:
         raise InputError(
@@ -39,10 +39,10 @@ def open_source(request: Request) -> Source:
 
     def read(indices: Indices, out: npt.NDArray[Any]) -> None:
         centres = stream(0, Purpose.SYNTHETIC).random((classes, features), np.float32)
-        for start, _, places in in_pieces(indices, size, ROWS_AT_ONCE):
+        for start, _, positions in in_pieces(indices, size, ROWS_AT_ONCE):
             cloud = stream(0, Purpose.SYNTHETIC, epoch=1, step=start)
             noise = cloud.random((ROWS_AT_ONCE, features), np.float32)
-            wanted = indices[places]
-            out[places] = noise[wanted - start] + centres[y[wanted]]
+            rows = indices[positions]
+            out[positions] = noise[rows - start] + centres[y[rows]]
 
     return Source(name, read, size, features, y, dtype=np.dtype(np.float32))
