@@ -4,8 +4,8 @@ Usage: .venv/bin/python scripts/bench_fit.py [--repeats 5] [--images FILE]
 
 FILE contains Fashion-MNIST's training images (IDX); the file of labels is in the same directory. Without FILE only
 synthetic samples are fitted. The three estimators alternate, so that other load on the machine affects all of them. The
-ranks are started before the first measurement. Peak memory is measured in separate processes: the sum over all processes
-of an estimator, in which shared memory counts once.
+ranks are started before the first measurement. Peak memory is measured in separate processes: it is the sum over
+all processes of an estimator, in which shared memory counts once.
 """
 
 # ruff: noqa: E402 (the number of threads must be set before NumPy is imported)

@@ -1,7 +1,7 @@
-"""What ``nnmpi train`` does on digits, with PyTorch DDP under torchrun: ``digits_ddp.py FILE``, an .npz with x and y.
+"""Train like ``nnmpi train digits``, with PyTorch DDP under torchrun: ``digits_ddp.py FILE``, an .npz with x and y.
 
-The same split sizes, scaling, network, optimizer, batch over all ranks, epochs, and an exact evaluation at the end. The
-file spares PyTorch the import of scikit-learn.
+Split sizes, scaling, network, optimizer, global batch and number of epochs are the same, and the evaluation at the end
+is exact. FILE makes the import of scikit-learn unnecessary.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""JAX on one process: seconds of a training step, compiled as a whole.
+"""JAX on one process: seconds of a compiled training step.
 
-Variants: scan (``lax.scan`` over all steps of a chunk, in one call), else one call of the compiled step for each;
-gather (the step takes its samples out of the whole data set by their numbers, as it must where they are shuffled).
+Variants: scan (``lax.scan`` over all steps of a chunk, in one call); without it, one call of the compiled step for each
+step; gather (each step gathers its samples from the whole data set by index, as shuffled data need it).
 """
 
 import jax
@@ -21,7 +21,7 @@ x, y = (a.reshape(asked.steps, asked.batch, -1) for a in (all_x, all_y))
 
 
 def step(state, batch):
-    """One update with Nesterov momentum."""
+    """Make one update with Nesterov momentum."""
     parameters, velocity = state
     gradient = jax.grad(loss)(parameters, *batch)
     velocity = jax.tree.map(lambda v, g: MOMENTUM * v - LEARNING_RATE * g, velocity, gradient)
@@ -37,7 +37,7 @@ numbers = list(jax.random.permutation(shuffling, asked.steps * asked.batch).resh
 
 
 def chunk() -> None:
-    """All steps of a chunk, and wait for them."""
+    """Run all steps of a chunk and wait for them."""
     global state
     if "scan" in asked.variant:
         state = many(state, x, y)

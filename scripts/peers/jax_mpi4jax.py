@@ -1,7 +1,7 @@
-"""JAX on several processes that add up their gradients with mpi4jax: seconds of a training step, compiled as a whole.
+"""JAX on several processes that add up their gradients with mpi4jax: seconds of a compiled training step.
 
-Variants: scan (``lax.scan`` over all steps of a chunk, in one call), else one call of the compiled step for each.
-All gradients travel in one ``allreduce``, which is faster than one for each array.
+Variants: scan (``lax.scan`` over all steps of a chunk, in one call); without it, one call of the compiled step for each
+step. One ``allreduce`` adds up all gradients, which is faster than one for each array.
 """
 
 import jax
@@ -24,7 +24,7 @@ y = jax.nn.one_hot(y, asked.layers[-1]).reshape(asked.steps, asked.batch, -1)
 
 
 def step(state, batch):
-    """One update with Nesterov momentum, by the mean gradient over all processes."""
+    """Make one update with Nesterov momentum, with the mean gradient over all processes."""
     parameters, velocity = state
     gradient = jax.grad(lambda vector: loss(as_layers(vector), *batch))(parameters)
     gradient = mpi4jax.allreduce(gradient, op=MPI.SUM, comm=comm) / comm.size
@@ -38,7 +38,7 @@ batches = list(zip(x, y, strict=True))
 
 
 def chunk() -> None:
-    """All steps of a chunk, and wait for them."""
+    """Run all steps of a chunk and wait for them."""
     global state
     if "scan" in asked.variant:
         state = many(state, x, y)

@@ -1,6 +1,6 @@
 """Keras on one process: seconds of a training step of ``model.fit``.
 
-Variants: jax, torch or tensorflow (the backend); whole (steps_per_execution: all steps of an epoch in one call).
+Variants: jax, torch or tensorflow (the backend); whole (all steps of an epoch in one call, by steps_per_execution).
 """
 
 import os
@@ -12,7 +12,7 @@ asked = arguments()
 backend = asked.variant[0]
 os.environ |= {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
-import keras  # noqa: E402  (the backend is chosen before)
+import keras  # noqa: E402  (the backend must be chosen first)
 
 x, y = made_up(asked.layers, asked.batch * asked.steps)
 hidden = [keras.layers.Dense(n, activation="relu") for n in asked.layers[1:-1]]
@@ -25,7 +25,7 @@ model.compile(
 
 
 class Clock(keras.callbacks.Callback):
-    """Notes when epochs begin and end."""
+    """Measure the time of each epoch."""
 
     def __init__(self):
         super().__init__()
@@ -36,7 +36,7 @@ class Clock(keras.callbacks.Callback):
         self.started = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Stop it."""
+        """Stop the clock and store the seconds of a step."""
         self.seconds.append((time.perf_counter() - self.started) / asked.steps)
 
 

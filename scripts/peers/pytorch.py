@@ -1,6 +1,6 @@
 """PyTorch, alone or as DDP over gloo (started by torchrun): seconds of a training step.
 
-Variants: 2threads (else 1), compile (torch.compile of the model), pin (each rank to a core of its own).
+Variants: 2threads (instead of 1), compile (torch.compile of the model), pin (bind each rank to one core).
 """
 
 import os
@@ -34,7 +34,7 @@ batches = list(zip(x.split(asked.batch), y.split(asked.batch), strict=True))
 
 
 def chunk() -> None:
-    """As many steps as there are batches."""
+    """Run one step for each batch."""
     for inputs, targets in batches:
         optimizer.zero_grad(set_to_none=True)
         loss(step_model(inputs), targets).backward()
@@ -46,6 +46,6 @@ if rank == 0:
     answer(seconds, ["torch"])
 if ranks > 1:
     dist.destroy_process_group()
-    # at the usual end one process in ten aborts ("terminate called without an active exception"), and torchrun with it
+    # with a normal exit, one process in ten aborts ("terminate called without an active exception"), and torchrun fails
     sys.stdout.flush()
     os._exit(0)

@@ -1,8 +1,9 @@
 """scikit-learn's MLPClassifier on one process: seconds of a training step.
 
-``fit`` over few and over many epochs; their difference is free of what fit does once. fit shuffles in each epoch.
+The time is the difference of two fits, over one and over many epochs, which removes the constant cost of ``fit``. fit
+shuffles in each epoch.
 
-Variant: Haswell (OpenBLAS's kernel for AVX2, which on some processors is faster than the one that it chooses).
+Variant: Haswell (OpenBLAS's kernel for AVX2, which is faster on some processors than OpenBLAS's own choice).
 """
 
 import os
@@ -19,13 +20,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 asked = arguments()
-warnings.simplefilter("ignore", ConvergenceWarning)  # it is told how many epochs to do
+warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is fixed
 sklearn.set_config(assume_finite=True)
 x, y = made_up(asked.layers, asked.batch * asked.steps)
 
 
 def fit(epochs: int) -> float:
-    """Seconds of a fit."""
+    """Return the seconds of a fit."""
     model = MLPClassifier(
         tuple(asked.layers[1:-1]),
         solver="sgd",

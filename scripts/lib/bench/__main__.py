@@ -1,8 +1,8 @@
-"""Measures nnmpi against the machine's limit and against its peers; all of it takes 40 to 90 minutes on 2 cores.
+"""Compare nnmpi with the limit of the hardware and with its peers, in 40 to 90 minutes on 2 cores.
 
-Writes bench.json, bench.md and pictures to a directory. Everything is measured in turn (A B C, A B C, …), so that what
-else the machine does hits all alike; still, it should do nothing else. The peers (PyTorch, JAX, scikit-learn, Keras)
-are installed into .venv-peers the first time. Ctrl-C ends everything that was started.
+Writes bench.json, bench.md and pictures to a directory. All programs alternate (A B C, A B C, …), so that other load on
+the machine affects all of them; still, run nothing else meanwhile. The first run installs the peers (PyTorch, JAX,
+scikit-learn, Keras) into .venv-peers. Ctrl-C ends all processes that were started.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from machine import commit, machine
 from processes import ROOT, Failed
 
 PARTS = ("steps", "sharing", "startup", "memory", "growth")
-ROUNDS = 7  # a ratio differs by a quarter from round to round where cores are shared; the median of few by a tenth
+ROUNDS = 7  # on shared cores a ratio varies by a quarter between rounds, the median of a few rounds by a tenth
 PICTURES = {
     "steps": "Time of a step over the limit on 2 ranks, and over that of nnmpi on one core",
     "shares": "Matrix products, reduction, update and the rest as parts of a step's time",
@@ -40,13 +40,13 @@ STARTED = time.monotonic()
 
 
 def main() -> None:
-    """Measure the parts that were asked for, and write what was found after each of them."""
+    """Measure the selected parts, and write the results after each of them."""
     asked = arguments()
-    # What would end this process ends what it has started, too: the finally clauses run.
+    # On these signals the finally clauses run, which end the child processes.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
     rounds = asked.rounds or (2 if asked.quick else ROUNDS)
-    core = max(os.sched_getaffinity(0))  # for what runs on one core; the first one has most of the system's work
+    core = max(os.sched_getaffinity(0))  # for processes on one core; the first core has most of the system's work
     found: dict[str, Any] = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
@@ -90,20 +90,20 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few rounds, small sizes: to see that it works")
-    parser.add_argument("--only", type=_parts, default=PARTS, help=f"of {', '.join(PARTS)}; separated by commas")
-    parser.add_argument("--rounds", type=int, help=f"of steps and startup  [default: {ROUNDS}; 2 if quick]")
+    parser.add_argument("--quick", action="store_true", help="few rounds, small sizes: a check that it works")
+    parser.add_argument("--only", type=_parts, default=PARTS, help=f"parts, separated by commas: {', '.join(PARTS)}")
+    parser.add_argument("--rounds", type=int, help=f"for steps, sharing, startup  [default: {ROUNDS}; 2 if quick]")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="compare with the peers")
-    parser.add_argument("--against", help="of the peers only these; their names, separated by semicolons")
-    parser.add_argument("--docs", action="store_true", help="put tables and pictures into docs/, too")
-    parser.add_argument("--output", type=Path, default=ROOT / "bench", help="directory  [default: bench/]")
+    parser.add_argument("--against", help="names of the peers to measure, separated by semicolons")
+    parser.add_argument("--docs", action="store_true", help="also put tables and pictures into docs/")
+    parser.add_argument("--output", type=Path, default=ROOT / "bench", help="output directory  [default: bench/]")
     return parser.parse_args()
 
 
 def chosen(asked: argparse.Namespace) -> tuple[peers.Peer, ...]:
-    """The peers that were asked for."""
+    """Return the selected peers."""
     names = (asked.against or ";".join(peer.name for peer in peers.PEERS)).split(";")
     unknown = set(names) - {peer.name for peer in peers.PEERS}
     if unknown:
@@ -112,7 +112,7 @@ def chosen(asked: argparse.Namespace) -> tuple[peers.Peer, ...]:
 
 
 def command(asked: argparse.Namespace) -> str:
-    """The command that measures the same again, wherever its results go."""
+    """Return the command that repeats this measurement, without its output directory."""
     flags = {"--quick": asked.quick, "--no-peers": not asked.peers, f"--rounds {asked.rounds}": asked.rounds}
     flags[f'--against "{asked.against}"'] = asked.against
     flags[f"--only {','.join(asked.only)}"] = list(asked.only) != list(PARTS)
@@ -127,23 +127,23 @@ def _parts(text: str) -> list[str]:
 
 
 def about() -> dict[str, Any]:
-    """What nnmpi says it runs on."""
+    """Return the MPI, versions and BLAS that nnmpi reports."""
     config = ours.step(networks.Network((4, 4, 2), 8, 4, 2), 2)["config"]
     return {"mpi": config["mpi"], "versions": config["versions"], "blas": config["bits"]["blas"]}
 
 
 def draw(directory: Path) -> None:
-    """The pictures, where matplotlib is installed."""
+    """Draw the pictures, if matplotlib is installed."""
     try:
         import plots
     except ImportError as error:
-        say(f"no pictures: {error}; pip install 'nnmpi[plots]' brings what they need")
+        say(f"no pictures: {error}; install matplotlib with pip install 'nnmpi[plots]'")
         return
     plots.draw(json.loads((directory / "bench.json").read_text()), directory)
 
 
 def publish(directory: Path) -> None:
-    """Replace the tables at the end of docs/benchmarks.md, and the pictures there."""
+    """Replace the pictures and the tables at the end of docs/benchmarks.md."""
     page = ROOT / "docs" / "benchmarks.md"
     method, heading, _ = page.read_text().partition("## Results\n")
     pictures = [picture for name in PICTURES if (picture := directory / f"{name}.png").exists()]
@@ -154,7 +154,7 @@ def publish(directory: Path) -> None:
 
 
 def say(text: str) -> None:
-    """A line of progress, with the minutes and seconds since the start."""
+    """Print a line of progress with the time since the start."""
     minutes, seconds = divmod(int(time.monotonic() - STARTED), 60)
     print(f"{minutes:3}:{seconds:02} {text}", file=sys.stderr, flush=True)
 

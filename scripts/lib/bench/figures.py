@@ -1,4 +1,4 @@
-"""Figures over rounds: medians, spreads, ratios of what was measured in the same round."""
+"""Statistics over rounds: medians, ranges, and ratios within each round."""
 
 import statistics
 from collections.abc import Callable
@@ -6,11 +6,11 @@ from typing import Any
 
 from processes import Failed
 
-Figure = dict[str, Any]  # median, low, high, values: one for each round, None where it failed; or failed: why
+Figure = dict[str, Any]  # median, low, high and values (one for each round, None if it failed); or failed: the reason
 
 
 def figure(values: list[float | None], failure: str | None = None) -> Figure:
-    """Median, lowest and highest of the values that are there; the `failure` if there are none."""
+    """Return median, lowest and highest of the values that are not None, or the `failure` if there are none."""
     there = [value for value in values if value is not None]
     if not there:
         return {"failed": failure or "not measured"}
@@ -18,7 +18,7 @@ def figure(values: list[float | None], failure: str | None = None) -> Figure:
 
 
 def ratio(above: Figure, below: Figure) -> Figure:
-    """``above / below``, round by round."""
+    """Return ``above / below`` for each round."""
     for part in (above, below):
         if "failed" in part:
             return {"failed": part["failed"]}
@@ -27,7 +27,7 @@ def ratio(above: Figure, below: Figure) -> Figure:
 
 
 def total(*parts: Figure) -> Figure:
-    """The sum, round by round."""
+    """Return the sum for each round."""
     for part in parts:
         if "failed" in part:
             return {"failed": part["failed"]}
@@ -36,12 +36,12 @@ def total(*parts: Figure) -> Figure:
 
 
 def in_turn(rounds: int, measurements: dict[str, Callable[[], Any]], say: Callable[[str], None]) -> dict[str, Any]:
-    """Measure everything once, then everything again, …; what fails before it has given anything is left out.
+    """Run all measurements in alternation; a measurement that fails before its first result does not run again.
 
     Returns
     -------
     dict
-        For each name what the measurement returned in each round (None where it failed), or the failure.
+        For each name the results of all rounds (None if a round failed), or the failure.
     """
     found: dict[str, list[Any]] = {name: [] for name in measurements}
     failures: dict[str, str] = {}
@@ -62,7 +62,7 @@ def in_turn(rounds: int, measurements: dict[str, Callable[[], Any]], say: Callab
 
 
 def of(found: Any, key: str) -> Figure:
-    """The figure of one key of what a measurement returned in each round of `in_turn`."""
+    """Return the figure of one key of the results of a measurement, as `in_turn` returns them."""
     if isinstance(found, str):
         return {"failed": found}
     return figure([value and value[key] for value in found])

@@ -1,4 +1,4 @@
-"""Peak resident memory of a rank, as the kernel counts it (with the libraries and what MPI shares between ranks)."""
+"""Peak resident memory of a rank as the kernel counts it, with libraries and MPI's shared memory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ MB = 1e6
 
 
 def measure(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    """Digits; made-up data on 4 ranks; bytes for each parameter, as the slope between two large networks."""
+    """Measure digits, synthetic data on 4 ranks, and the bytes for each parameter (slope of two large networks)."""
     rows, features = (20_000, 784) if quick else (640_000, 784)
     data = rows * features * 4
     narrow, wide = (256, 512) if quick else (2048, 4096)

@@ -12,7 +12,7 @@ from peers import PROGRAMS, digits_file, torchrun
 
 
 def measure(rounds: int, peers: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    """Both in turn, after one run of each that does not count (it fills the disk's cache)."""
+    """Measure both programs in alternation; the first run of each, which fills the disk cache, does not count."""
     with tempfile.TemporaryDirectory() as directory:
         here = Path(directory)
 

@@ -1,4 +1,4 @@
-"""Time of a step: nnmpi against its limit and its peers, all in turn."""
+"""Time of a step of nnmpi, of its limit and of its peers, measured in alternation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ Say = Callable[[str], None]
 
 
 def measure(networks: tuple[Network, ...], rounds: int, peers: tuple[Peer, ...], core: int, say: Say) -> dict[str, Any]:
-    """All networks, one after the other; within each, everything in turn."""
+    """Measure the networks one after the other; for each network all programs alternate."""
     return {str(network): _network(network, rounds, peers, core, say) for network in networks}
 
 
@@ -28,7 +28,7 @@ def _network(network: Network, rounds: int, peers: tuple[Peer, ...], core: int, 
         variant, tried = peer.best(network, core, say)
         settings[peer.name] = {"used": variant, "tried": tried}
         measurements[peer.name] = lambda peer=peer, variant=variant: peer.step(network, variant, core)
-    say(f"{network}: {len(measurements)} ways of doing it, {rounds} times in turn")
+    say(f"{network}: {len(measurements)} measurements, {rounds} rounds")
     found = in_turn(rounds, measurements, say)
 
     parts = ("products", "allreduce", "reduction", "update", "together", "updating")

@@ -1,4 +1,4 @@
-"""The Markdown of what was found; every figure in it comes from bench.json."""
+"""The results in Markdown; every figure comes from bench.json."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,7 +15,7 @@ SHARES = {
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """All tables of the parts that were measured, each with a line that says how to read it."""
+    """Return the tables of all measured parts."""
     sections = [_head(found)]
     writers = {"steps": _steps, "sharing": _sharing, "startup": _startup, "memory": _memory, "growth": _growth}
     for part, write in writers.items():
@@ -25,7 +25,7 @@ def markdown(found: dict[str, Any]) -> str:
 
 
 def seconds(value: float) -> str:
-    """Three digits and the unit that fits."""
+    """Return the time with three digits and a suitable unit."""
     unit, factor = next(
         ((unit, factor) for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)) if value * factor >= 1), ("µs", 1e6)
     )
@@ -33,24 +33,24 @@ def seconds(value: float) -> str:
 
 
 def digits(value: float) -> str:
-    """Three digits: 0.123, 1.23, 12.3, 123, 1234."""
+    """Return three digits: 0.123, 1.23, 12.3, 123, 1234."""
     return f"{value:.{max(0, 3 - len(str(int(value))))}f}"
 
 
 def ratio(value: float) -> str:
-    """Two decimals, one from 10 on."""
+    """Return two decimals, or one from 10 on."""
     return f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
 def cell(figure: Figure, form: Format) -> str:
-    """``median (low to high)``, or why there is none."""
+    """Return ``median (low to high)``, or the reason why there is none."""
     if "failed" in figure:
         return f"failed: {figure['failed']}".replace("|", "/")
     return f"{form(figure['median'])} ({form(figure['low'])} to {form(figure['high'])})"
 
 
 def grid(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     head = list(head)
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
 
@@ -110,7 +110,7 @@ def _steps(steps: dict[str, Any]) -> list[str]:
 
 
 def _against(network: dict[str, Any], peers: list[str], wanted: list[str]) -> list[str]:
-    """For each peer the time of its step, and how many times nnmpi's that is; with 2 ranks `nnmpi launch`'s, too."""
+    """Return for each peer the time of a step, and its ratio to nnmpi's; on 2 ranks also to `nnmpi launch`'s."""
     cells = []
     for peer in (p for p in wanted if p in peers):
         times = [n[peer] for n in (network["times nnmpi"], network["times nnmpi launch"]) if peer in n]
@@ -121,7 +121,7 @@ def _against(network: dict[str, Any], peers: list[str], wanted: list[str]) -> li
 
 
 def shares(network: dict[str, Any]) -> dict[str, float] | None:
-    """Products, reduction and update, each alone, as parts of a step's time; and what is left of it."""
+    """Return products, reduction and update, each measured alone, as fractions of a step; and the rest."""
     step, alone = network["seconds"]["nnmpi, 2 ranks"], network["alone"]
     if "failed" in step or any("failed" in part for part in alone.values()):
         return None
