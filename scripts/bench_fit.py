@@ -75,16 +75,16 @@ def estimators(case: Case, **fixed: Any) -> list[Any]:
 
 def measure(case: Case, repeats: int) -> str:
     """Return the row of a case: median seconds, speedup over scikit-learn, accuracies on the training samples."""
-    three = estimators(case)
-    three[2].set_params(max_iter=1).fit(case.X, case.y).set_params(max_iter=three[0].max_iter)
-    seconds: list[list[float]] = [[] for _ in three]
+    fitted = estimators(case)
+    fitted[2].set_params(max_iter=1).fit(case.X, case.y).set_params(max_iter=fitted[0].max_iter)  # starts the ranks
+    seconds: list[list[float]] = [[] for _ in fitted]
     for _ in range(repeats):
-        for times, estimator in zip(seconds, three, strict=True):
+        for times, estimator in zip(seconds, fitted, strict=True):
             start = time.perf_counter()
             estimator.fit(case.X, case.y)
             times.append(time.perf_counter() - start)
     medians = [statistics.median(times) for times in seconds]
-    scores = " / ".join(f"{estimator.score(case.X[:10_000], case.y[:10_000]):.4f}" for estimator in three)
+    scores = " / ".join(f"{estimator.score(case.X[:10_000], case.y[:10_000]):.4f}" for estimator in fitted)
     one, two = (f"{m:.2f} s ({medians[0] / m:.2f} ×)" for m in medians[1:])
     return f"| {case.name} | {medians[0]:.2f} s | {one} | {two} | {scores} |"
 

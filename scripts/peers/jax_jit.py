@@ -10,14 +10,14 @@ from jax import lax
 from jax_network import loss, start
 from shared import LEARNING_RATE, MOMENTUM, answer, arguments, made_up, time_chunks
 
-asked = arguments()
+options = arguments()
 key, shuffling = jax.random.split(jax.random.key(0))
-parameters = start(asked.layers, key)
+parameters = start(options.layers, key)
 state = (parameters, jax.tree.map(jnp.zeros_like, parameters))
 
-x, y = made_up(asked.layers, asked.batch * asked.steps)
-all_x, all_y = jnp.asarray(x), jax.nn.one_hot(y, asked.layers[-1])
-x, y = (a.reshape(asked.steps, asked.batch, -1) for a in (all_x, all_y))
+x, y = made_up(options.layers, options.batch * options.steps)
+all_x, all_y = jnp.asarray(x), jax.nn.one_hot(y, options.layers[-1])
+x, y = (a.reshape(options.steps, options.batch, -1) for a in (all_x, all_y))
 
 
 def step(state, batch):
@@ -33,15 +33,15 @@ many = jax.jit(lambda state, x, y: lax.scan(step, state, (x, y))[0], donate_argn
 one = jax.jit(lambda state, x, y: step(state, (x, y))[0], donate_argnums=0)
 gathering = jax.jit(lambda state, n, x, y: step(state, (x[n], y[n]))[0], donate_argnums=0)
 batches = list(zip(x, y, strict=True))
-numbers = list(jax.random.permutation(shuffling, asked.steps * asked.batch).reshape(asked.steps, asked.batch))
+numbers = list(jax.random.permutation(shuffling, options.steps * options.batch).reshape(options.steps, options.batch))
 
 
 def chunk() -> None:
     """Run all steps of a chunk and wait for them."""
     global state
-    if "scan" in asked.variant:
+    if "scan" in options.variant:
         state = many(state, x, y)
-    elif "gather" in asked.variant:
+    elif "gather" in options.variant:
         for n in numbers:
             state = gathering(state, n, all_x, all_y)
     else:
@@ -50,4 +50,4 @@ def chunk() -> None:
     jax.block_until_ready(state)
 
 
-answer(time_chunks(chunk, asked), ["jax", "jaxlib"])
+answer(time_chunks(chunk, options), ["jax", "jaxlib"])

@@ -14,13 +14,13 @@ from mpi4py import MPI
 from shared import LEARNING_RATE, MOMENTUM, answer, arguments, made_up, time_chunks
 
 comm = MPI.COMM_WORLD
-asked = arguments()
-vector, as_layers = ravel_pytree(start(asked.layers, jax.random.key(0)))
+options = arguments()
+vector, as_layers = ravel_pytree(start(options.layers, jax.random.key(0)))
 state = (vector, jnp.zeros_like(vector))
 
-x, y = made_up(asked.layers, asked.batch * asked.steps, seed=comm.rank)
-x = jnp.asarray(x).reshape(asked.steps, asked.batch, -1)
-y = jax.nn.one_hot(y, asked.layers[-1]).reshape(asked.steps, asked.batch, -1)
+x, y = made_up(options.layers, options.batch * options.steps, seed=comm.rank)
+x = jnp.asarray(x).reshape(options.steps, options.batch, -1)
+y = jax.nn.one_hot(y, options.layers[-1]).reshape(options.steps, options.batch, -1)
 
 
 def step(state, batch):
@@ -40,7 +40,7 @@ batches = list(zip(x, y, strict=True))
 def chunk() -> None:
     """Run all steps of a chunk and wait for them."""
     global state
-    if "scan" in asked.variant:
+    if "scan" in options.variant:
         state = many(state, x, y)
     else:
         for inputs, targets in batches:
@@ -48,6 +48,6 @@ def chunk() -> None:
     jax.block_until_ready(state)
 
 
-seconds = time_chunks(chunk, asked)
+seconds = time_chunks(chunk, options)
 if comm.rank == 0:
     answer(seconds, ["jax", "mpi4jax"])

@@ -22,9 +22,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, required=True, help="steps in a chunk; a chunk is timed as a whole")
     parser.add_argument("--chunks", type=int, required=True, help="number of chunks to time")
     parser.add_argument("--variant", default="", help="settings, separated by +")
-    asked = parser.parse_args()
-    asked.variant = asked.variant.split("+")
-    return asked
+    options = parser.parse_args()
+    options.variant = options.variant.split("+")
+    return options
 
 
 def made_up(layers: list[int], samples: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -34,18 +34,18 @@ def made_up(layers: list[int], samples: int, seed: int = 0) -> tuple[np.ndarray,
     return x, generator.integers(layers[-1], size=samples)
 
 
-def time_chunks(chunk: Callable[[], object], asked: argparse.Namespace) -> list[float]:
+def time_chunks(chunk: Callable[[], object], options: argparse.Namespace) -> list[float]:
     """Return the seconds of a step in each chunk; `chunk` runs ``options.steps`` steps and waits for their end."""
     seconds = []
-    for _ in range(WARM_UP + asked.chunks):
+    for _ in range(WARM_UP + options.chunks):
         started = time.perf_counter()
         chunk()
-        seconds.append((time.perf_counter() - started) / asked.steps)
+        seconds.append((time.perf_counter() - started) / options.steps)
     return seconds[WARM_UP:]
 
 
 def answer(seconds: Iterable[float], packages: Iterable[str], **more: object) -> None:
     """Print the line of JSON that scripts/bench reads."""
-    found = {name: version(name) for name in packages}
-    line = {"step": statistics.median(seconds), "versions": {"python": sys.version.split()[0], **found}, **more}
+    versions = {name: version(name) for name in packages}
+    line = {"step": statistics.median(seconds), "versions": {"python": sys.version.split()[0], **versions}, **more}
     print(json.dumps(line), flush=True)

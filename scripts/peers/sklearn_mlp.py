@@ -19,19 +19,19 @@ from shared import LEARNING_RATE, MOMENTUM, answer, arguments, made_up
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
-asked = arguments()
+options = arguments()
 warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is fixed
 sklearn.set_config(assume_finite=True)
-x, y = made_up(asked.layers, asked.batch * asked.steps)
+x, y = made_up(options.layers, options.batch * options.steps)
 
 
 def fit(epochs: int) -> float:
     """Return the seconds of a fit."""
     model = MLPClassifier(
-        tuple(asked.layers[1:-1]),
+        tuple(options.layers[1:-1]),
         solver="sgd",
         alpha=0.0,
-        batch_size=asked.batch,
+        batch_size=options.batch,
         learning_rate_init=LEARNING_RATE,
         momentum=MOMENTUM,
         nesterovs_momentum=True,
@@ -49,5 +49,5 @@ def fit(epochs: int) -> float:
 
 fit(1)
 once = fit(1)
-many = fit(1 + asked.chunks)
-answer([(many - once) / (asked.chunks * asked.steps)], ["scikit-learn", "numpy"])
+many = fit(1 + options.chunks)
+answer([(many - once) / (options.chunks * options.steps)], ["scikit-learn", "numpy"])

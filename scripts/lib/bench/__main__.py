@@ -41,52 +41,51 @@ STARTED = time.monotonic()
 
 def main() -> None:
     """Measure the selected parts, and write the results after each of them."""
-    asked = arguments()
+    options = arguments()
     # On these signals the finally clauses run, which end the child processes.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
-    rounds = asked.rounds or (2 if asked.quick else ROUNDS)
+    rounds = options.rounds or (2 if options.quick else ROUNDS)
     core = max(os.sched_getaffinity(0))  # for processes on one core; the first core has most of the system's work
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
-        "command": command(asked),
+        "command": command(options),
         "rounds": rounds,
         "machine": machine(),
     }
-    with_peers = asked.peers
-    if with_peers and {"steps", "startup"} & set(asked.only):
+    with_peers = options.peers
+    if with_peers and {"steps", "startup"} & set(options.only):
         try:
             peers.ensure_environment(say)
         except Failed as failure:
             say(f"no peers: {failure}")
-            found["peers"] = f"failed: {failure}"
+            results["peers"] = f"failed: {failure}"
             with_peers = False
     try:
-        found["nnmpi"] = about()
+        results["nnmpi"] = about()
     except Failed as failure:
         sys.exit(f"bench: nnmpi does not train: {failure}")
 
-    asked.output.mkdir(parents=True, exist_ok=True)
+    options.output.mkdir(parents=True, exist_ok=True)
+    sizes = networks.QUICK if options.quick else networks.TABLE
     measures = {
-        "steps": lambda: steps.measure(
-            networks.QUICK if asked.quick else networks.TABLE, rounds, chosen(asked) if with_peers else (), core, say
-        ),
-        "sharing": lambda: sharing.measure(asked.quick, rounds, core, say),
+        "steps": lambda: steps.measure(sizes, rounds, chosen(options) if with_peers else (), core, say),
+        "sharing": lambda: sharing.measure(options.quick, rounds, core, say),
         "startup": lambda: startup.measure(rounds, with_peers, say),
-        "memory": lambda: memory.measure(asked.quick, say),
-        "growth": lambda: growth.measure(asked.quick, 1 if asked.quick else 3, say),
+        "memory": lambda: memory.measure(options.quick, say),
+        "growth": lambda: growth.measure(options.quick, 1 if options.quick else 3, say),
     }
-    for part in asked.only:
-        found[part] = measures[part]()
-        found["seconds"] = round(time.monotonic() - STARTED)
-        (asked.output / "bench.json").write_text(json.dumps(found, indent=1) + "\n")
-        (asked.output / "bench.md").write_text(table.markdown(found))
-    draw(asked.output)
-    if asked.docs:
-        publish(asked.output)
-    print((asked.output / "bench.md").read_text())
-    say(f"written to {asked.output}/")
+    for part in options.only:
+        results[part] = measures[part]()
+        results["seconds"] = round(time.monotonic() - STARTED)
+        (options.output / "bench.json").write_text(json.dumps(results, indent=1) + "\n")
+        (options.output / "bench.md").write_text(table.markdown(results))
+    draw(options.output)
+    if options.docs:
+        publish(options.output)
+    print((options.output / "bench.md").read_text())
+    say(f"written to {options.output}/")
 
 
 def arguments() -> argparse.Namespace:
@@ -102,28 +101,28 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def chosen(asked: argparse.Namespace) -> tuple[peers.Peer, ...]:
+def chosen(options: argparse.Namespace) -> tuple[peers.Peer, ...]:
     """Return the selected peers."""
-    names = (asked.against or ";".join(peer.name for peer in peers.PEERS)).split(";")
+    names = (options.against or ";".join(peer.name for peer in peers.PEERS)).split(";")
     unknown = set(names) - {peer.name for peer in peers.PEERS}
     if unknown:
         sys.exit(f"bench: --against {'; '.join(unknown)}: allowed are {'; '.join(peer.name for peer in peers.PEERS)}")
     return tuple(peer for peer in peers.PEERS if peer.name in names)
 
 
-def command(asked: argparse.Namespace) -> str:
+def command(options: argparse.Namespace) -> str:
     """Return the command that repeats this measurement, without its output directory."""
-    flags = {"--quick": asked.quick, "--no-peers": not asked.peers, f"--rounds {asked.rounds}": asked.rounds}
-    flags[f'--against "{asked.against}"'] = asked.against
-    flags[f"--only {','.join(asked.only)}"] = list(asked.only) != list(PARTS)
+    flags = {"--quick": options.quick, "--no-peers": not options.peers, f"--rounds {options.rounds}": options.rounds}
+    flags[f'--against "{options.against}"'] = options.against
+    flags[f"--only {','.join(options.only)}"] = list(options.only) != list(PARTS)
     return " ".join(["scripts/bench", *(flag for flag, given in flags.items() if given)])
 
 
 def _parts(text: str) -> list[str]:
-    asked = text.split(",")
-    if not set(asked) <= set(PARTS):
+    names = text.split(",")
+    if not set(names) <= set(PARTS):
         raise argparse.ArgumentTypeError(f"{text}; allowed are {', '.join(PARTS)}")
-    return [part for part in PARTS if part in asked]
+    return [part for part in PARTS if part in names]
 
 
 def about() -> dict[str, Any]:

@@ -151,31 +151,32 @@ def ring_limit(hosts: int, network: Network, rate: str) -> float:
 
 
 def measure(
-    cluster: Cluster, hosts: int, each: int, network: Network, rate: str, asked: argparse.Namespace
+    cluster: Cluster, hosts: int, each: int, network: Network, rate: str, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Run all programs in alternation for several rounds; return the seconds of a step of each program."""
-    some = cluster.hosts[:hosts]
-    programs: dict[str, Callable[[], float]] = {"compute": lambda: compute(some, each, network)}
-    if asked.peers:
-        programs["PyTorch DDP"] = lambda: ddp(some, each, network)
-    for mpi in asked.mpi:
-        for compress in [None, *asked.compress]:
-            flags = [*asked.train, *(["--compress", compress] if compress else [])]
+    used = cluster.hosts[:hosts]
+    programs: dict[str, Callable[[], float]] = {"compute": lambda: compute(used, each, network)}
+    if options.peers:
+        programs["PyTorch DDP"] = lambda: ddp(used, each, network)
+    for mpi in options.mpi:
+        for compress in [None, *options.compress]:
+            flags = [*options.train, *(["--compress", compress] if compress else [])]
             programs[f"{mpi}{f', {compress}' if compress else ''}"] = lambda mpi=mpi, flags=flags: ours(
-                mpi, some, each, network, *flags
+                mpi, used, each, network, *flags
             )
-    found: dict[str, Any] = {name: [] for name in programs}
-    for number in range(asked.rounds):
+    results: dict[str, Any] = {name: [] for name in programs}
+    for number in range(options.rounds):
         for name, program in programs.items():
             cluster.repair()
-            cluster.shape(rate, asked.delay)
+            cluster.shape(rate, options.delay)
+            label = f"{hosts} × {each}, {rate}, {network}, round {number + 1}, {name}"
             try:
-                found[name].append(program())
-                say(f"{hosts} × {each}, {rate}, {network}, round {number + 1}, {name}: {found[name][-1] * 1e3:.1f} ms")
+                results[name].append(program())
+                say(f"{label}: {results[name][-1] * 1e3:.1f} ms")
             except Failed as failure:
-                say(f"{hosts} × {each}, {rate}, {network}, round {number + 1}, {name}: failed: {failure}")
+                say(f"{label}: failed: {failure}")
     limit = ring_limit(hosts, network, rate)
-    return {"hosts": hosts, "each": each, "rate": rate, "network": str(network), "limit": limit, "seconds": found}
+    return {"hosts": hosts, "each": each, "rate": rate, "network": str(network), "limit": limit, "seconds": results}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -222,9 +223,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=3, help="timed epochs in each round; nnmpi runs one more")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="measure PyTorch DDP, too")
     parser.add_argument("--output", type=Path, default=Path("bench_hosts.json"))
-    asked = parser.parse_args()
-    asked.mpi, asked.compress, asked.train = asked.mpi.split(","), _words(asked.compress), asked.train.split()
-    return asked
+    options = parser.parse_args()
+    options.mpi, options.compress = options.mpi.split(","), _words(options.compress)
+    options.train = options.train.split()
+    return options
 
 
 def _words(text: str) -> list[str]:
@@ -233,14 +235,14 @@ def _words(text: str) -> list[str]:
 
 def main() -> None:
     """Measure and print the table."""
-    asked = arguments()
+    options = arguments()
     if reason := why_not():
         sys.exit(f"bench_hosts: {reason}")
     for number in (signal.SIGTERM, signal.SIGHUP):  # so that the finally clauses run
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
     for name in UNSET:
         os.environ.pop(name, None)
-    if asked.peers:
+    if options.peers:
         peers.ensure_environment(say)
     rows = []
     with tempfile.TemporaryDirectory() as directory:
@@ -248,13 +250,13 @@ def main() -> None:
         shared.mkdir()
         SHARED.append(shared)
         with Cluster(Path(directory) / "cluster", [ROOT, Path(sys.base_prefix), shared]) as cluster:
-            for layout in _words(asked.layouts):
+            for layout in _words(options.layouts):
                 hosts, each = map(int, layout.split("x"))
-                for rate in _words(asked.rates):
-                    for which in map(int, _words(asked.networks)):
-                        network = replace(NETWORKS[which], epochs=asked.epochs)
-                        rows.append(measure(cluster, hosts, each, network, rate, asked))
-                        asked.output.write_text(json.dumps({"rounds": asked.rounds, "rows": rows}, indent=1) + "\n")
+                for rate in _words(options.rates):
+                    for which in map(int, _words(options.networks)):
+                        network = replace(NETWORKS[which], epochs=options.epochs)
+                        rows.append(measure(cluster, hosts, each, network, rate, options))
+                        options.output.write_text(json.dumps({"rounds": options.rounds, "rows": rows}, indent=1) + "\n")
     print(table(rows))
 
 

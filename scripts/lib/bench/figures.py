@@ -11,10 +11,10 @@ Figure = dict[str, Any]  # median, low, high and values (one for each round, Non
 
 def figure(values: list[float | None], failure: str | None = None) -> Figure:
     """Return median, lowest and highest of the values that are not None, or the `failure` if there are none."""
-    there = [value for value in values if value is not None]
-    if not there:
+    measured = [value for value in values if value is not None]
+    if not measured:
         return {"failed": failure or "not measured"}
-    return {"median": statistics.median(there), "low": min(there), "high": max(there), "values": values}
+    return {"median": statistics.median(measured), "low": min(measured), "high": max(measured), "values": values}
 
 
 def ratio(above: Figure, below: Figure) -> Figure:
@@ -43,26 +43,26 @@ def in_turn(rounds: int, measurements: dict[str, Callable[[], Any]], say: Callab
     dict
         For each name the results of all rounds (None if a round failed), or the failure.
     """
-    found: dict[str, list[Any]] = {name: [] for name in measurements}
+    results: dict[str, list[Any]] = {name: [] for name in measurements}
     failures: dict[str, str] = {}
     for number in range(rounds):
         for name, measure in measurements.items():
-            if name in failures and not any(value is not None for value in found[name]):
+            if name in failures and not any(value is not None for value in results[name]):
                 continue
             try:
-                found[name].append(measure())
+                results[name].append(measure())
             except Failed as failure:
-                found[name].append(None)
+                results[name].append(None)
                 failures[name] = str(failure)
                 say(f"{name}, round {number + 1}: failed: {failure}")
     return {
         name: values if any(value is not None for value in values) else failures.get(name, "not measured")
-        for name, values in found.items()
+        for name, values in results.items()
     }
 
 
-def of(found: Any, key: str) -> Figure:
+def of(results: Any, key: str) -> Figure:
     """Return the figure of one key of the results of a measurement, as `in_turn` returns them."""
-    if isinstance(found, str):
-        return {"failed": found}
-    return figure([value and value[key] for value in found])
+    if isinstance(results, str):
+        return {"failed": results}
+    return figure([value and value[key] for value in results])

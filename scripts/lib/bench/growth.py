@@ -39,7 +39,7 @@ def _point(at: int, network: Network, ranks: int, rounds: int, say: Callable[[st
     say(f"growth: {network}, {ranks} rank{'s' * (ranks > 1)}, {rounds} rounds")
     core = max(os.sched_getaffinity(0)) if ranks == 1 else None  # a single rank gets one core, too
     ways = {"step": lambda: step(network, ranks, core), "limit": lambda: limit(network, ranks, core)}
-    found = in_turn(rounds, ways, say)
-    products, allreduce, reduction = (of(found["limit"], part) for part in ("products", "allreduce", "reduction"))
+    results = in_turn(rounds, ways, say)
+    products, allreduce, reduction = (of(results["limit"], part) for part in ("products", "allreduce", "reduction"))
     parts = {"limit": total(products, allreduce), "allreduce": allreduce, "reduction": reduction}
-    return {"at": at, "step": of(found["step"], "step"), **parts}
+    return {"at": at, "step": of(results["step"], "step"), **parts}

@@ -39,10 +39,10 @@ def main() -> None:
     parser.add_argument("--layers", type=lambda text: [int(n) for n in text.split(",")], required=True)
     parser.add_argument("--batch", type=int, required=True, help="samples of a step on each rank")
     parser.add_argument("--seconds", type=float, default=0.5, help="measuring time for each part")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     comm = MPI.COMM_WORLD
-    architecture = Architecture(tuple(asked.layers), "relu", "softmax", "cross-entropy", "float32")
-    batch, length = asked.batch, architecture.parameters
+    architecture = Architecture(tuple(options.layers), "relu", "softmax", "cross-entropy", "float32")
+    batch, length = options.batch, architecture.parameters
 
     with threadpool_limits(limits=1, user_api="blas"):
         ways: dict[str, float] = {}
@@ -51,14 +51,14 @@ def main() -> None:
         for multiply, make in itertools.product((np.matmul, np.dot), (in_rows, in_columns)):
             name = f"{multiply.__name__} {make.__name__}"
             chosen[name] = multiply, make
-            ways[name] = time_alone(comm, multiply_all(multiply, make(architecture, batch, *vectors)), asked.seconds)
+            ways[name] = time_alone(comm, multiply_all(multiply, make(architecture, batch, *vectors)), options.seconds)
         fastest = comm.bcast(min(ways, key=ways.__getitem__))
         vector = np.zeros(length + TAIL, np.float32)
         buffer = [vector, MPI.FLOAT]
-        allreduce = time_alone(comm, lambda: comm.Allreduce(MPI.IN_PLACE, buffer), asked.seconds)
+        allreduce = time_alone(comm, lambda: comm.Allreduce(MPI.IN_PLACE, buffer), options.seconds)
         world = World(MPI)
         own = native(world, [length], len(vector), "float32", None)
-        reduction = time_alone(comm, own.reduce, asked.seconds)
+        reduction = time_alone(comm, own.reduce, options.seconds)
         parameters, gradient = drawn(length), own.vectors[0][:-TAIL]
         optimizer = SGD(parameters, momentum=0.9, nesterov=True)
 
@@ -66,15 +66,15 @@ def main() -> None:
             own.reduce()
             optimizer.update(gradient, divide_by=batch, learning_rate=1e-20, k=0)  # keeps the parameters
 
-        update = time_alone(comm, reduce_and_update, asked.seconds) - reduction
+        update = time_alone(comm, reduce_and_update, options.seconds) - reduction
         multiply, make = chosen[fastest]
         products = multiply_all(multiply, make(architecture, batch, parameters, gradient))
-        together = time_alone(comm, lambda: (products(), own.reduce()), asked.seconds)
-        updating = time_alone(comm, lambda: (products(), reduce_and_update()), asked.seconds)
+        together = time_alone(comm, lambda: (products(), own.reduce()), options.seconds)
+        updating = time_alone(comm, lambda: (products(), reduce_and_update()), options.seconds)
     if comm.rank == 0:
-        found = {"products": ways[fastest], "ways": ways, "together": together, "updating": updating}
-        found |= {"allreduce": allreduce, "reduction": reduction, "update": update, "parameters": length}
-        print(json.dumps(found))
+        results = {"products": ways[fastest], "ways": ways, "together": together, "updating": updating}
+        results |= {"allreduce": allreduce, "reduction": reduction, "update": update, "parameters": length}
+        print(json.dumps(results))
 
 
 def in_rows(architecture: Architecture, batch: int, parameters: Array, gradient: Array) -> list[Product]:

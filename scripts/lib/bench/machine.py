@@ -39,9 +39,9 @@ def _field(path: str, name: str) -> str | None:
 
 
 def _caches() -> dict[str, str]:
-    found = {}
+    caches = {}
     for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         level, kind, size = ((index / part).read_text().strip() for part in ("level", "type", "size"))
         if kind != "Instruction":
-            found[f"L{level}"] = size
-    return found
+            caches[f"L{level}"] = size
+    return caches

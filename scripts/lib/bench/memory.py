@@ -16,8 +16,8 @@ def measure(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
     narrow, wide = (256, 512) if quick else (2048, 4096)
 
     def digits() -> dict[str, Any]:
-        found = [peak / MB for peak in peaks(2, "--data", "digits")]
-        return {"ranks": 2, "peak": found[0], "of each rank": found}
+        megabytes = [peak / MB for peak in peaks(2, "--data", "digits")]
+        return {"ranks": 2, "peak": megabytes[0], "of each rank": megabytes}
 
     def shares() -> dict[str, Any]:
         flags = ["--data", f"random:{rows}x{features}x10", "--hidden", "32", "--epochs", "1", "--batch-size", "4096"]

@@ -69,10 +69,10 @@ def whole(*command: str, cwd: Path) -> float:
 def peaks(ranks: int, *flags: str, timeout: float = 120.0) -> list[int]:
     """Return the peak resident memory of each rank of ``nnmpi train`` in bytes, the largest first."""
     with tempfile.TemporaryDirectory() as directory:
-        found = Path(directory) / "peaks"
-        measured = [sys.executable, str(Path(__file__).with_name("peak.py")), str(found)]
+        path = Path(directory) / "peaks"
+        measured = [sys.executable, str(Path(__file__).with_name("peak.py")), str(path)]
         run(mpiexec(ranks, *measured, *train(*flags, "--output", f"{directory}/run")), timeout)
-        values = sorted(map(int, found.read_text().split()), reverse=True)
+        values = sorted(map(int, path.read_text().split()), reverse=True)
     if len(values) != ranks:
         raise Failed(f"{len(values)} of {ranks} ranks reported their peak memory")
     return values

@@ -31,16 +31,16 @@ PARTS = {"products": "matrix products", "reduction": "reduction", "update": "upd
 PART_COLOURS = ("#0b6e4f", "#2e5eaa", "#edae49", "#c9c9c9")
 
 
-def draw(found: dict[str, Any], directory: Path) -> None:
+def draw(results: dict[str, Any], directory: Path) -> None:
     """Draw steps.png, shares.png, scaling.png and growth.png, if their parts were measured."""
     plt.rcParams.update({"font.size": 13, "axes.spines.top": False, "axes.spines.right": False})
-    if "steps" in found:
-        _steps(found["steps"], directory / "steps.png")
-        _shares(found["steps"], directory / "shares.png")
-    if "steps" in found or "growth" in found:
-        _scaling(found.get("steps", {}), found.get("growth", {}).get("ranks", {}), directory / "scaling.png")
-    if "growth" in found:
-        _growth(found["growth"], directory / "growth.png")
+    if "steps" in results:
+        _steps(results["steps"], directory / "steps.png")
+        _shares(results["steps"], directory / "shares.png")
+    if "steps" in results or "growth" in results:
+        _scaling(results.get("steps", {}), results.get("growth", {}).get("ranks", {}), directory / "scaling.png")
+    if "growth" in results:
+        _growth(results["growth"], directory / "growth.png")
 
 
 def _steps(steps: dict[str, Any], path: Path) -> None:
@@ -63,12 +63,12 @@ def _against(axes: Axes, steps: dict[str, Any], ways: dict[str, str], base: str)
     bases = [network["seconds"][ways[base]].get("median") for network in steps.values()]
     for label, way in ways.items():
         points = [(i, network["seconds"].get(way, {})) for i, network in enumerate(steps.values())]
-        there = [(i, times, bases[i]) for i, times in points if "median" in times and bases[i]]
-        below = [(times["median"] - times["low"]) / unit for _, times, unit in there]
-        above = [(times["high"] - times["median"]) / unit for _, times, unit in there]
+        shown = [(i, times, bases[i]) for i, times in points if "median" in times and bases[i]]
+        below = [(times["median"] - times["low"]) / unit for _, times, unit in shown]
+        above = [(times["high"] - times["median"]) / unit for _, times, unit in shown]
         axes.errorbar(
-            [times["median"] / unit for _, times, unit in there],
-            [i for i, _, _ in there],
+            [times["median"] / unit for _, times, unit in shown],
+            [i for i, _, _ in shown],
             xerr=[below, above],
             fmt=MARKERS.get(label, "o"),
             ms=26 if label == "limit" else 9,
@@ -96,20 +96,20 @@ def _against(axes: Axes, steps: dict[str, Any], ways: dict[str, str], base: str)
 def _shares(steps: dict[str, Any], path: Path) -> None:
     """Plot a bar for each network, divided into the times of the parts measured alone, and the rest."""
     figure, axes = plt.subplots(figsize=(9, 3.6), layout="constrained")
-    found = {name: table.shares(network) for name, network in steps.items()}
-    there = {name: parts for name, parts in found.items() if parts}
-    left = [0.0] * len(there)
+    fractions = {name: table.shares(network) for name, network in steps.items()}
+    shown = {name: parts for name, parts in fractions.items() if parts}
+    left = [0.0] * len(shown)
     for (part, label), colour in zip(PARTS.items(), PART_COLOURS, strict=True):
-        widths = [max(0.0, parts[part]) for parts in there.values()]
-        axes.barh(range(len(there)), widths, left=left, color=colour, label=label)
+        widths = [max(0.0, parts[part]) for parts in shown.values()]
+        axes.barh(range(len(shown)), widths, left=left, color=colour, label=label)
         for i, (start, width) in enumerate(zip(left, widths, strict=True)):
             if width >= 0.05:
                 light = colour in PART_COLOURS[2:]
                 text = f"{width:.0%}"
                 axes.text(start + width / 2, i, text, ha="center", va="center", color="black" if light else "white")
         left = [start + width for start, width in zip(left, widths, strict=True)]
-    axes.set(yticks=range(len(there)), xlabel="part of the time of a step, 2 ranks", xlim=(0, max([1.0, *left])))
-    axes.set_yticklabels(list(there))
+    axes.set(yticks=range(len(shown)), xlabel="part of the time of a step, 2 ranks", xlim=(0, max([1.0, *left])))
+    axes.set_yticklabels(list(shown))
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
     axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=4, frameon=False)
@@ -137,8 +137,8 @@ def _scaling(steps: dict[str, Any], ranks: dict[str, Any], path: Path) -> None:
     left.set_title("weak scaling, 1 to 2 ranks")
     left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
     for (name, points), colour in zip(ranks.items(), (COLOURS["nnmpi"], COLOURS["JAX"]), strict=False):
-        there = [p for p in points if "median" in p["step"]]
-        right.plot([p["at"] for p in there], [p["step"]["median"] for p in there], "o-", color=colour, label=name)
+        shown = [p for p in points if "median" in p["step"]]
+        right.plot([p["at"] for p in shown], [p["step"]["median"] for p in shown], "o-", color=colour, label=name)
         limits = [p for p in points if "median" in p["limit"]]
         right.plot([p["at"] for p in limits], [p["limit"]["median"] for p in limits], "|--", color=colour, ms=12)
     right.set(yscale="log", xlabel="ranks", title="over ranks (dashed: limit)")
@@ -164,8 +164,8 @@ def _growth(growth: dict[str, Any], path: Path) -> None:
             ("allreduce", "of it Allreduce", "x:", COLOURS["JAX"]),
             ("reduction", "nnmpi's reduction", "+:", COLOURS["nnmpi"]),
         ):
-            there = [p for p in points if "median" in p[key]]
-            axes.plot([p["at"] for p in there], [p[key]["median"] for p in there], style, color=colour, label=text)
+            shown = [p for p in points if "median" in p[key]]
+            axes.plot([p["at"] for p in shown], [p[key]["median"] for p in shown], style, color=colour, label=text)
         axes.set(xscale="log", yscale="log", xlabel=label)
         axes.set_title(title, fontsize=12)
         axes.grid(alpha=0.3)

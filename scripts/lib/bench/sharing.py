@@ -20,7 +20,7 @@ def measure(quick: bool, rounds: int, core: int, say: Callable[[str], None]) -> 
 def _batch(batch: int, steps: int, epochs: int, rounds: int, core: int, say: Callable[[str], None]) -> dict[str, Any]:
     whole, half = (Network(LAYERS, samples, steps, epochs) for samples in (batch, batch // 2))
     say(f"{whole} on 1 rank and divided between 2, {rounds} rounds")
-    found = in_turn(
+    results = in_turn(
         rounds,
         {
             "1 rank": lambda: step(whole, 1, core),
@@ -29,6 +29,6 @@ def _batch(batch: int, steps: int, epochs: int, rounds: int, core: int, say: Cal
         },
         say,
     )
-    seconds = {name: of(values, "step") for name, values in found.items()}
+    seconds = {name: of(values, "step") for name, values in results.items()}
     one = seconds["1 rank"]
     return {"seconds": seconds, "speed": {name: ratio(one, two) for name, two in seconds.items() if two is not one}}

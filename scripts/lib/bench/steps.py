@@ -29,11 +29,11 @@ def _network(network: Network, rounds: int, peers: tuple[Peer, ...], core: int, 
         settings[peer.name] = {"used": variant, "tried": tried}
         measurements[peer.name] = lambda peer=peer, variant=variant: peer.step(network, variant, core)
     say(f"{network}: {len(measurements)} measurements, {rounds} rounds")
-    found = in_turn(rounds, measurements, say)
+    results = in_turn(rounds, measurements, say)
 
     parts = ("products", "allreduce", "reduction", "update", "together", "updating")
-    alone = {part: of(found["limit"], part) for part in parts}
-    steps = {name: of(found[name], "step") for name in measurements if name != "limit"}
+    alone = {part: of(results["limit"], part) for part in parts}
+    steps = {name: of(results[name], "step") for name in measurements if name != "limit"}
     bound = total(alone["products"], alone["allreduce"])
     two, one = steps["nnmpi, 2 ranks"], steps["nnmpi, 1 rank"]
     launched = steps["nnmpi launch, 2 ranks"]
@@ -53,7 +53,7 @@ def _network(network: Network, rounds: int, peers: tuple[Peer, ...], core: int, 
     }
     if {"PyTorch", "PyTorch DDP"} <= set(steps):
         result["weak scaling"]["PyTorch DDP"] = ratio(steps["PyTorch"], steps["PyTorch DDP"])
-    for values in found.values():
+    for values in results.values():
         for value in values if isinstance(values, list) else []:
             result["versions"] |= (value or {}).get("versions", {})
     return result

@@ -28,39 +28,39 @@ def main() -> None:
     parser.add_argument("--accuracy", type=float, default=0.97, help="test accuracy for digits  [default: 0.97]")
     parser.add_argument("--again", action="store_true", help="do not measure; read scaling.json")
     parser.add_argument("--output", type=Path, default=Path("scaling"), help="output directory  [default: scaling/]")
-    asked = parser.parse_args()
-    path = asked.output / "scaling.json"
-    if asked.again:
-        found = json.loads(path.read_text())
+    options = parser.parse_args()
+    path = options.output / "scaling.json"
+    if options.again:
+        results = json.loads(path.read_text())
     else:
         if reason := measured.between.why_not():
             sys.exit(f"scaling: {reason}")
-        asked.output.mkdir(parents=True, exist_ok=True)
-        found = {"accuracy": asked.accuracy, "batches": measured.epochs_to_accuracy(asked.accuracy)}
-        found |= measured.steps(asked.rounds)
-        path.write_text(json.dumps(found, indent=1) + "\n")
-        found = json.loads(path.read_text())  # JSON turns the batch sizes, which are keys, into strings
+        options.output.mkdir(parents=True, exist_ok=True)
+        results = {"accuracy": options.accuracy, "batches": measured.epochs_to_accuracy(options.accuracy)}
+        results |= measured.steps(options.rounds)
+        path.write_text(json.dumps(results, indent=1) + "\n")
+        results = json.loads(path.read_text())  # JSON turns the batch sizes, which are keys, into strings
 
-    settings = [_setting(row, found) for row in found["steps"]]
-    rows = [row for row in found["steps"] if np.isfinite(row["seconds"])]
-    settings = [s for s, row in zip(settings, found["steps"], strict=True) if np.isfinite(row["seconds"])]
+    settings = [_setting(row, results) for row in results["steps"]]
+    rows = [row for row in results["steps"] if np.isfinite(row["seconds"])]
+    settings = [s for s, row in zip(settings, results["steps"], strict=True) if np.isfinite(row["seconds"])]
     to_fit = [(s, row["seconds"]) for s, row in zip(settings, rows, strict=True) if row["fit"]]
     model = fit([s for s, _ in to_fit], [t for _, t in to_fit])
     for row, setting in zip(rows, settings, strict=True):
         row["predicted"] = model.step(setting)
-    found["model"] = asdict(model)
-    found["critical"] = _critical({int(b): n for b, n in found["batches"].items()})
-    pictures.check(rows, asked.output / "scaling-check.png")
-    limits = pictures.predictions(model, found, asked.output / "scaling.png")
-    text = markdown(found, rows, limits)
-    (asked.output / "scaling.md").write_text(text)
+    results["model"] = asdict(model)
+    results["critical"] = _critical({int(b): n for b, n in results["batches"].items()})
+    pictures.check(rows, options.output / "scaling-check.png")
+    limits = pictures.predictions(model, results, options.output / "scaling.png")
+    text = markdown(results, rows, limits)
+    (options.output / "scaling.md").write_text(text)
     print(text)
 
 
-def _setting(row: dict[str, Any], found: dict[str, Any]) -> Setting:
+def _setting(row: dict[str, Any], results: dict[str, Any]) -> Setting:
     name = f"{'-'.join(map(str, row['layers']))} ({row['batch']})"
-    compute = found["alone"][name][str(row["batch"])]
-    parameters = found["parameters"][name]
+    compute = results["alone"][name][str(row["batch"])]
+    parameters = results["parameters"][name]
     return Setting(row["hosts"], row["each"], parameters, compute, row["gbit"] * 1e9, cores=measured.CORES)
 
 
@@ -71,7 +71,7 @@ def _critical(batches: dict[int, int]) -> dict[str, float]:
     return {"fewest": max(fewest, 1.0), "batch": product / max(fewest, 1.0)}
 
 
-def markdown(found: dict[str, Any], rows: list[dict[str, Any]], limits: list[dict[str, Any]]) -> str:
+def markdown(results: dict[str, Any], rows: list[dict[str, Any]], limits: list[dict[str, Any]]) -> str:
     """Return the tables in Markdown."""
     lines = ["### Measured", "", "| hosts × ranks | Gbit/s | network (samples a rank) | measured | model | off | |"]
     lines.append("| --- " * 7 + "|")
@@ -92,11 +92,11 @@ def markdown(found: dict[str, Any], rows: list[dict[str, Any]], limits: list[dic
         f"Of the {len(errors)} predicted settings, {within} are within 15 %; the median error is "
         f"{np.median(errors):.0%}.",
     ]
-    lines += ["", "Parameters: " + ", ".join(f"{name} {value:.3g}" for name, value in found["model"].items()) + "."]
-    batches = ", ".join(f"{b}: {n}" for b, n in found["batches"].items())
+    lines += ["", "Parameters: " + ", ".join(f"{name} {value:.3g}" for name, value in results["model"].items()) + "."]
+    batches = ", ".join(f"{b}: {n}" for b, n in results["batches"].items())
     lines += [
         "",
-        f"Steps to accuracy {found['accuracy']} on digits with 64-128-10, for each batch size: {batches}.",
+        f"Steps to accuracy {results['accuracy']} on digits with 64-128-10, for each batch size: {batches}.",
     ]
     lines += [
         "",

@@ -38,22 +38,22 @@ def steps(rounds: int) -> dict[str, Any]:
         shared = Path(directory) / "shared"
         shared.mkdir()
         between.SHARED[:] = [shared]
-        found = [
+        rows = [
             {"hosts": h, "each": r, "gbit": g, "layers": n.layers, "batch": n.batch, "fit": i < len(TO_FIT), "all": []}
             for i, (h, r, g, n) in enumerate(TO_FIT + TO_CHECK)
         ]
         with Cluster(Path(directory) / "cluster", [ROOT, Path(sys.base_prefix), shared]) as cluster:
             for number in range(rounds):
-                for row, (hosts, each, gbit, network) in zip(found, TO_FIT + TO_CHECK, strict=True):
+                for row, (hosts, each, gbit, network) in zip(rows, TO_FIT + TO_CHECK, strict=True):
                     row["all"].append(_step(cluster, hosts, each, gbit, network))
                     say(f"round {number + 1}: {hosts} × {each}, {gbit} Gbit/s, {network}: {row['all'][-1]}")
     alone = {
         str(network): {b: _alone(replace(network, batch=b)) for b in (*BATCHES, network.batch)}
         for network in (SMALL, LARGE, WIDE)
     }
-    for row in found:
+    for row in rows:
         row["seconds"] = statistics.median([s for s in row.pop("all") if s is not None] or [float("nan")])
-    return {"steps": found, "alone": alone, "parameters": {str(n): n.parameters for n in (SMALL, LARGE, WIDE)}}
+    return {"steps": rows, "alone": alone, "parameters": {str(n): n.parameters for n in (SMALL, LARGE, WIDE)}}
 
 
 def _step(cluster: Cluster, hosts: int, each: int, gbit: float, network: Network) -> float | None:
@@ -78,7 +78,7 @@ def epochs_to_accuracy(accuracy: float) -> dict[int, int]:
     import nnmpi
     from nnmpi.errors import RunError
 
-    found: dict[int, int] = {}
+    fewest_steps: dict[int, int] = {}
     for batch in (16, 32, 64, 128, 256, 512):
         best = None
         for rate in (0.0125, 0.025, 0.05, 0.1, 0.2, 0.4):
@@ -89,6 +89,6 @@ def epochs_to_accuracy(accuracy: float) -> dict[int, int]:
             reached = [m["step"] for m in result.metrics if m["test_accuracy"] >= accuracy]
             best = min([*reached[:1], *([best] if best else [])], default=None)
         if best:
-            found[batch] = best
+            fewest_steps[batch] = best
             say(f"digits, batch {batch}: {best} steps to {accuracy}")
-    return found
+    return fewest_steps

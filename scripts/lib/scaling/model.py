@@ -98,8 +98,8 @@ def fit(settings: list[Setting], seconds: list[float]) -> Model:
         return np.where(positive, np.log(np.where(positive, x, 1)), x)
 
     def errors(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        found = model(x)
-        return np.array([math.log(found.step(s) / t) for s, t in zip(settings, seconds, strict=True)])
+        candidate = model(x)
+        return np.array([math.log(candidate.step(s) / t) for s, t in zip(settings, seconds, strict=True)])
 
     solution = least_squares(errors, scaled(start), bounds=(scaled(low), scaled(high)), loss="soft_l1", f_scale=0.05)
     return model(solution.x)

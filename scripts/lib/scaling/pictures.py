@@ -41,14 +41,14 @@ def on_cluster(ranks: int, parameters: int, compute: float, gbit: float, delay: 
     return Setting(-(-ranks // each), each, parameters, compute, gbit * 1e9, delay)
 
 
-def predictions(model: Model, found: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+def predictions(model: Model, results: dict[str, Any], path: Path) -> list[dict[str, Any]]:
     """Plot weak and strong scaling and the time to an accuracy; return the useful numbers of ranks for each link."""
     figure, panels = plt.subplots(1, 3, figsize=(15, 5), layout="constrained")
-    network, times = next(iter(found["alone"].items()))
-    parameters = found["parameters"][network]
+    network, times = next(iter(results["alone"].items()))
+    parameters = results["parameters"][network]
     samples, seconds = (np.array(v, float) for v in (list(map(int, times)), list(times.values())))
     whole = 65_536  # global batch for strong scaling
-    fewest, critical = found["critical"]["fewest"], found["critical"]["batch"]
+    fewest, critical = results["critical"]["fewest"], results["critical"]["batch"]
     limits = []
     for colour, gbit in zip(COLOURS, RATES, strict=True):
         for style, delay in zip(STYLES, DELAYS, strict=True):
