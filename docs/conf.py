@@ -1,4 +1,4 @@
-"""How Sphinx builds the site; ``scripts/docs`` runs it."""
+"""Configuration of Sphinx; ``scripts/docs`` builds the site."""
 
 from nnmpi import __version__
 
@@ -18,8 +18,8 @@ extensions = [
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3  # links such as benchmarks.md#what-is-compared
-numpydoc_show_class_members = False  # the pages say which members they show
-autodoc_typehints = "none"  # types stand in the docstrings, in words
+numpydoc_show_class_members = False  # the pages list the members to show
+autodoc_typehints = "none"  # the docstrings name the types
 copybutton_prompt_text = "$ "
 
 html_theme = "pydata_sphinx_theme"

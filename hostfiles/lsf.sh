@@ -1,5 +1,5 @@
 #!/bin/bash
-# A job for LSF. Submit it in the project's root, so that .venv is found there:
+# A job for LSF. Submit it in the root of the project, which contains .venv:
 #   bsub < hostfiles/lsf.sh
 # The environment and the working directory must be on a file system that all hosts share.
 #BSUB -J nnmpi
@@ -7,10 +7,10 @@
 #BSUB -R "span[ptile=8]"
 #BSUB -W 2:00
 #BSUB -o nnmpi-%J.out
-seconds=7200 # what -W says
+seconds=7200 # the time limit above
 
 cd "$LS_SUBCWD" || exit
-# LSF names a host once for each rank.
+# LSF lists each host once for each rank.
 ranks=$(wc -l <"$LSB_DJOB_HOSTFILE")
 sort "$LSB_DJOB_HOSTFILE" | uniq -c | while read -r slots host; do
     if [[ -x .venv/bin/ompi_info ]]; then
@@ -20,8 +20,8 @@ sort "$LSB_DJOB_HOSTFILE" | uniq -c | while read -r slots host; do
     fi
 done >"hosts.$LSB_JOBID"
 
-# Two minutes before the time is up the ranks get USR1: they finish the step, write a checkpoint and end.
-# Submit the job again and it goes on from there: --resume takes the newest checkpoint, and starts anew without one.
+# Two minutes before the time limit the ranks get SIGUSR1: they finish the step, write a checkpoint and end.
+# Submit the job again to continue: --resume uses the newest checkpoint, or starts from the beginning without one.
 timeout --foreground --signal=USR1 "$((seconds - 120))" \
     .venv/bin/nnmpi launch -n "$ranks" --hostfile "hosts.$LSB_JOBID" --restarts 3 -- \
     train --data digits --epochs 20 --resume --output runs/lsf

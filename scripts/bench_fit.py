@@ -1,13 +1,14 @@
-"""Times ``fit`` of nnmpi's MLPClassifier, alone and with two ranks below, against scikit-learn's, in one run.
+"""Compare the time of ``fit`` of nnmpi's MLPClassifier, with one process and with two ranks, with scikit-learn's.
 
 Usage: .venv/bin/python scripts/bench_fit.py [--repeats 5] [--images FILE]
 
-FILE has Fashion-MNIST's training images (IDX), beside their labels; without it only made-up samples are fitted. The
-three take turns, so that a machine that is busy for a while is busy for all of them. The ranks are started before.
-Peak memory is measured in processes of its own, that of all of them together; what they share counts once.
+FILE contains Fashion-MNIST's training images (IDX); the file of labels is in the same directory. Without FILE only
+synthetic samples are fitted. The three estimators alternate, so that other load on the machine affects all of them. The
+ranks are started before the first measurement. Peak memory is measured in separate processes: it is the sum over
+all processes of an estimator, in which shared memory counts once.
 """
 
-# ruff: noqa: E402 (the number of threads first)
+# ruff: noqa: E402 (the number of threads must be set before NumPy is imported)
 
 import argparse
 import contextlib
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
-    os.environ[variable] = "1"  # one BLAS thread a process; read when NumPy is loaded
+    os.environ[variable] = "1"  # one BLAS thread for each process; BLAS reads it when NumPy is loaded
 
 import numpy as np
 from sklearn.datasets import make_classification
@@ -35,12 +36,12 @@ from processes import descendants
 import nnmpi
 from nnmpi.data.sources import open_source
 
-warnings.simplefilter("ignore")  # they end before they have converged
+warnings.simplefilter("ignore")  # the fits end before convergence
 
 
 @dataclass(frozen=True)
 class Case:
-    """A row of the table."""
+    """A row of the table: a data set and the parameters of the estimators."""
 
     name: str
     X: Any
@@ -49,7 +50,7 @@ class Case:
 
 
 def cases(images: str | None) -> list[Case]:
-    """What is fitted; float32, as images and most tables are."""
+    """Return the cases to measure, in float32, the type of images and most tables."""
     X, y = make_classification(20_000, 100, n_informative=20, n_classes=10, random_state=0)
     adam = {"hidden_layer_sizes": (100,), "batch_size": 200}
     listed = [Case("20,000 × 100, 10 classes, (100,), adam, 200", X.astype(np.float32), y, adam | {"max_iter": 10})]
@@ -67,30 +68,30 @@ def cases(images: str | None) -> list[Case]:
 
 
 def estimators(case: Case, **fixed: Any) -> list[Any]:
-    """scikit-learn's, ours alone, and ours with two ranks."""
+    """Return scikit-learn's estimator, nnmpi's with one process, and nnmpi's with two ranks."""
     fixed = {"random_state": 0, "n_iter_no_change": 10**6, **case.parameters, **fixed}
     return [Theirs(**fixed), nnmpi.MLPClassifier(**fixed), nnmpi.MLPClassifier(**fixed, n_jobs=2)]
 
 
 def measure(case: Case, repeats: int) -> str:
-    """The row of a case: medians in seconds, how much faster than scikit-learn, accuracies on the training samples."""
-    three = estimators(case)
-    three[2].set_params(max_iter=1).fit(case.X, case.y).set_params(max_iter=three[0].max_iter)
-    seconds: list[list[float]] = [[] for _ in three]
+    """Return the row of a case: median seconds, speedup over scikit-learn, accuracies on the training samples."""
+    fitted = estimators(case)
+    fitted[2].set_params(max_iter=1).fit(case.X, case.y).set_params(max_iter=fitted[0].max_iter)  # starts the ranks
+    seconds: list[list[float]] = [[] for _ in fitted]
     for _ in range(repeats):
-        for times, estimator in zip(seconds, three, strict=True):
+        for times, estimator in zip(seconds, fitted, strict=True):
             start = time.perf_counter()
             estimator.fit(case.X, case.y)
             times.append(time.perf_counter() - start)
     medians = [statistics.median(times) for times in seconds]
-    scores = " / ".join(f"{estimator.score(case.X[:10_000], case.y[:10_000]):.4f}" for estimator in three)
+    scores = " / ".join(f"{estimator.score(case.X[:10_000], case.y[:10_000]):.4f}" for estimator in fitted)
     one, two = (f"{m:.2f} s ({medians[0] / m:.2f} ×)" for m in medians[1:])
     return f"| {case.name} | {medians[0]:.2f} s | {one} | {two} | {scores} |"
 
 
 def proportional(pid: int) -> int:
-    """The memory of a process in bytes; a page that several processes share counts in parts (Linux's Pss)."""
-    with contextlib.suppress(OSError):  # it has ended
+    """Return the memory of a process in bytes; shared pages are divided among their processes (Linux's Pss)."""
+    with contextlib.suppress(OSError):  # the process has ended
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 return 1024 * int(line.split()[1])
@@ -98,14 +99,14 @@ def proportional(pid: int) -> int:
 
 
 def fit_in_a_process(images: str | None, row: int, which: int, begins: Event) -> None:
-    """What a process of `peak` does; tells when the data are there."""
+    """Load the data, set `begins`, and fit one estimator; runs in a process that `peak` starts."""
     case = cases(images)[row]
     begins.set()
     estimators(case, max_iter=1)[which].fit(case.X, case.y)
 
 
 def peak(images: str | None, row: int, which: int) -> int:
-    """The largest memory of all processes together, looked at every 10 ms, while one estimator is fitted once."""
+    """Return the peak memory of all processes of one fit together, sampled every 10 ms."""
     context = multiprocessing.get_context("spawn")
     begins = context.Event()
     process = context.Process(target=fit_in_a_process, args=(images, row, which, begins))
@@ -121,7 +122,7 @@ def peak(images: str | None, row: int, which: int) -> int:
 
 
 def memory(case: Case, images: str | None, row: int) -> str:
-    """The row of a case: peaks in MB, and how many copies of the data more than scikit-learn's."""
+    """Return the row of a case: peaks in MB, and the difference to scikit-learn's in copies of the data."""
     theirs, *ours = (peak(images, row, which) for which in range(3))
     cells = (f"{m / 1e6:.0f} MB ({(m - theirs) / case.X.nbytes:+.2f} copies)" for m in ours)
     return f"| {case.name} | {case.X.nbytes / 1e6:.0f} MB | {theirs / 1e6:.0f} MB | {' | '.join(cells)} |"

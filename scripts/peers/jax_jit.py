@@ -1,7 +1,7 @@
-"""JAX on one process: seconds of a training step, compiled as a whole.
+"""JAX on one process: seconds of a compiled training step.
 
-Variants: scan (``lax.scan`` over all steps of a chunk, in one call), else one call of the compiled step for each;
-gather (the step takes its samples out of the whole data set by their numbers, as it must where they are shuffled).
+Variants: scan (``lax.scan`` over all steps of a chunk, in one call); without it, one call of the compiled step for each
+step; gather (each step gathers its samples from the whole data set by index, as shuffled data need it).
 """
 
 import jax
@@ -10,18 +10,18 @@ from jax import lax
 from jax_network import loss, start
 from shared import LEARNING_RATE, MOMENTUM, answer, arguments, made_up, time_chunks
 
-asked = arguments()
+options = arguments()
 key, shuffling = jax.random.split(jax.random.key(0))
-parameters = start(asked.layers, key)
+parameters = start(options.layers, key)
 state = (parameters, jax.tree.map(jnp.zeros_like, parameters))
 
-x, y = made_up(asked.layers, asked.batch * asked.steps)
-all_x, all_y = jnp.asarray(x), jax.nn.one_hot(y, asked.layers[-1])
-x, y = (a.reshape(asked.steps, asked.batch, -1) for a in (all_x, all_y))
+x, y = made_up(options.layers, options.batch * options.steps)
+all_x, all_y = jnp.asarray(x), jax.nn.one_hot(y, options.layers[-1])
+x, y = (a.reshape(options.steps, options.batch, -1) for a in (all_x, all_y))
 
 
 def step(state, batch):
-    """One update with Nesterov momentum."""
+    """Make one update with Nesterov momentum."""
     parameters, velocity = state
     gradient = jax.grad(loss)(parameters, *batch)
     velocity = jax.tree.map(lambda v, g: MOMENTUM * v - LEARNING_RATE * g, velocity, gradient)
@@ -33,15 +33,15 @@ many = jax.jit(lambda state, x, y: lax.scan(step, state, (x, y))[0], donate_argn
 one = jax.jit(lambda state, x, y: step(state, (x, y))[0], donate_argnums=0)
 gathering = jax.jit(lambda state, n, x, y: step(state, (x[n], y[n]))[0], donate_argnums=0)
 batches = list(zip(x, y, strict=True))
-numbers = list(jax.random.permutation(shuffling, asked.steps * asked.batch).reshape(asked.steps, asked.batch))
+numbers = list(jax.random.permutation(shuffling, options.steps * options.batch).reshape(options.steps, options.batch))
 
 
 def chunk() -> None:
-    """All steps of a chunk, and wait for them."""
+    """Run all steps of a chunk and wait for them."""
     global state
-    if "scan" in asked.variant:
+    if "scan" in options.variant:
         state = many(state, x, y)
-    elif "gather" in asked.variant:
+    elif "gather" in options.variant:
         for n in numbers:
             state = gathering(state, n, all_x, all_y)
     else:
@@ -50,4 +50,4 @@ def chunk() -> None:
     jax.block_until_ready(state)
 
 
-answer(time_chunks(chunk, asked), ["jax", "jaxlib"])
+answer(time_chunks(chunk, options), ["jax", "jaxlib"])

@@ -1,7 +1,7 @@
-"""JAX on several processes that add up their gradients with mpi4jax: seconds of a training step, compiled as a whole.
+"""JAX on several processes that add up their gradients with mpi4jax: seconds of a compiled training step.
 
-Variants: scan (``lax.scan`` over all steps of a chunk, in one call), else one call of the compiled step for each.
-All gradients travel in one ``allreduce``, which is faster than one for each array.
+Variants: scan (``lax.scan`` over all steps of a chunk, in one call); without it, one call of the compiled step for each
+step. One ``allreduce`` adds up all gradients, which is faster than one for each array.
 """
 
 import jax
@@ -14,17 +14,17 @@ from mpi4py import MPI
 from shared import LEARNING_RATE, MOMENTUM, answer, arguments, made_up, time_chunks
 
 comm = MPI.COMM_WORLD
-asked = arguments()
-vector, as_layers = ravel_pytree(start(asked.layers, jax.random.key(0)))
+options = arguments()
+vector, as_layers = ravel_pytree(start(options.layers, jax.random.key(0)))
 state = (vector, jnp.zeros_like(vector))
 
-x, y = made_up(asked.layers, asked.batch * asked.steps, seed=comm.rank)
-x = jnp.asarray(x).reshape(asked.steps, asked.batch, -1)
-y = jax.nn.one_hot(y, asked.layers[-1]).reshape(asked.steps, asked.batch, -1)
+x, y = made_up(options.layers, options.batch * options.steps, seed=comm.rank)
+x = jnp.asarray(x).reshape(options.steps, options.batch, -1)
+y = jax.nn.one_hot(y, options.layers[-1]).reshape(options.steps, options.batch, -1)
 
 
 def step(state, batch):
-    """One update with Nesterov momentum, by the mean gradient over all processes."""
+    """Make one update with Nesterov momentum, with the mean gradient over all processes."""
     parameters, velocity = state
     gradient = jax.grad(lambda vector: loss(as_layers(vector), *batch))(parameters)
     gradient = mpi4jax.allreduce(gradient, op=MPI.SUM, comm=comm) / comm.size
@@ -38,9 +38,9 @@ batches = list(zip(x, y, strict=True))
 
 
 def chunk() -> None:
-    """All steps of a chunk, and wait for them."""
+    """Run all steps of a chunk and wait for them."""
     global state
-    if "scan" in asked.variant:
+    if "scan" in options.variant:
         state = many(state, x, y)
     else:
         for inputs, targets in batches:
@@ -48,6 +48,6 @@ def chunk() -> None:
     jax.block_until_ready(state)
 
 
-seconds = time_chunks(chunk, asked)
+seconds = time_chunks(chunk, options)
 if comm.rank == 0:
     answer(seconds, ["jax", "mpi4jax"])

@@ -1,4 +1,4 @@
-"""What the peers' programs share: what they are asked for, made-up data in memory, the line that they answer with."""
+"""Shared code of the peers' programs: command line, synthetic data in memory, output line."""
 
 import argparse
 import json
@@ -11,41 +11,41 @@ from importlib.metadata import version
 import numpy as np
 
 LEARNING_RATE, MOMENTUM = 0.01, 0.9
-WARM_UP = 2  # chunks that do not count
+WARM_UP = 2  # chunks that are not timed
 
 
 def arguments() -> argparse.Namespace:
-    """The command line of every peer."""
+    """Parse the command line, which is the same for all peers."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--layers", type=lambda text: [int(n) for n in text.split(",")], required=True)
-    parser.add_argument("--batch", type=int, required=True, help="samples of a step, on this process")
-    parser.add_argument("--steps", type=int, required=True, help="steps in a chunk, which is timed as a whole")
-    parser.add_argument("--chunks", type=int, required=True, help="chunks to time")
-    parser.add_argument("--variant", default="", help="settings to use, separated by +")
-    asked = parser.parse_args()
-    asked.variant = asked.variant.split("+")
-    return asked
+    parser.add_argument("--batch", type=int, required=True, help="samples of a step on this process")
+    parser.add_argument("--steps", type=int, required=True, help="steps in a chunk; a chunk is timed as a whole")
+    parser.add_argument("--chunks", type=int, required=True, help="number of chunks to time")
+    parser.add_argument("--variant", default="", help="settings, separated by +")
+    options = parser.parse_args()
+    options.variant = options.variant.split("+")
+    return options
 
 
 def made_up(layers: list[int], samples: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Random features (samples, layers[0]) in float32 and class labels (samples,) from 0 to layers[-1] - 1."""
+    """Return random features (samples, layers[0]) in float32 and class labels (samples,) from 0 to layers[-1] - 1."""
     generator = np.random.default_rng(seed)
     x = generator.standard_normal((samples, layers[0]), dtype=np.float32)
     return x, generator.integers(layers[-1], size=samples)
 
 
-def time_chunks(chunk: Callable[[], object], asked: argparse.Namespace) -> list[float]:
-    """Seconds of a step in each chunk; `chunk` does ``asked.steps`` steps and returns when they are done."""
+def time_chunks(chunk: Callable[[], object], options: argparse.Namespace) -> list[float]:
+    """Return the seconds of a step in each chunk; `chunk` runs ``options.steps`` steps and waits for their end."""
     seconds = []
-    for _ in range(WARM_UP + asked.chunks):
+    for _ in range(WARM_UP + options.chunks):
         started = time.perf_counter()
         chunk()
-        seconds.append((time.perf_counter() - started) / asked.steps)
+        seconds.append((time.perf_counter() - started) / options.steps)
     return seconds[WARM_UP:]
 
 
 def answer(seconds: Iterable[float], packages: Iterable[str], **more: object) -> None:
-    """Print the one line of JSON that scripts/bench reads."""
-    found = {name: version(name) for name in packages}
-    line = {"step": statistics.median(seconds), "versions": {"python": sys.version.split()[0], **found}, **more}
+    """Print the line of JSON that scripts/bench reads."""
+    versions = {name: version(name) for name in packages}
+    line = {"step": statistics.median(seconds), "versions": {"python": sys.version.split()[0], **versions}, **more}
     print(json.dumps(line), flush=True)

@@ -1,8 +1,9 @@
 """scikit-learn's MLPClassifier on one process: seconds of a training step.
 
-``fit`` over few and over many epochs; their difference is free of what fit does once. fit shuffles in each epoch.
+The time is the difference of two fits, over one and over many epochs, which removes the constant cost of ``fit``. fit
+shuffles in each epoch.
 
-Variant: Haswell (OpenBLAS's kernel for AVX2, which on some processors is faster than the one that it chooses).
+Variant: Haswell (OpenBLAS's kernel for AVX2, which is faster on some processors than OpenBLAS's own choice).
 """
 
 import os
@@ -18,19 +19,19 @@ from shared import LEARNING_RATE, MOMENTUM, answer, arguments, made_up
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
-asked = arguments()
-warnings.simplefilter("ignore", ConvergenceWarning)  # it is told how many epochs to do
+options = arguments()
+warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is fixed
 sklearn.set_config(assume_finite=True)
-x, y = made_up(asked.layers, asked.batch * asked.steps)
+x, y = made_up(options.layers, options.batch * options.steps)
 
 
 def fit(epochs: int) -> float:
-    """Seconds of a fit."""
+    """Return the seconds of a fit."""
     model = MLPClassifier(
-        tuple(asked.layers[1:-1]),
+        tuple(options.layers[1:-1]),
         solver="sgd",
         alpha=0.0,
-        batch_size=asked.batch,
+        batch_size=options.batch,
         learning_rate_init=LEARNING_RATE,
         momentum=MOMENTUM,
         nesterovs_momentum=True,
@@ -48,5 +49,5 @@ def fit(epochs: int) -> float:
 
 fit(1)
 once = fit(1)
-many = fit(1 + asked.chunks)
-answer([(many - once) / (asked.chunks * asked.steps)], ["scikit-learn", "numpy"])
+many = fit(1 + options.chunks)
+answer([(many - once) / (options.chunks * options.steps)], ["scikit-learn", "numpy"])

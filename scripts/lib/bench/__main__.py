@@ -1,8 +1,8 @@
-"""Measures nnmpi against the machine's limit and against its peers; all of it takes 40 to 90 minutes on 2 cores.
+"""Compare nnmpi with the limit of the hardware and with its peers, in 40 to 90 minutes on 2 cores.
 
-Writes bench.json, bench.md and pictures to a directory. Everything is measured in turn (A B C, A B C, …), so that what
-else the machine does hits all alike; still, it should do nothing else. The peers (PyTorch, JAX, scikit-learn, Keras)
-are installed into .venv-peers the first time. Ctrl-C ends everything that was started.
+Writes bench.json, bench.md and pictures to a directory. All programs alternate (A B C, A B C, …), so that other load on
+the machine affects all of them; still, run nothing else meanwhile. The first run installs the peers (PyTorch, JAX,
+scikit-learn, Keras) into .venv-peers. Ctrl-C ends all processes that were started.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from machine import commit, machine
 from processes import ROOT, Failed
 
 PARTS = ("steps", "sharing", "startup", "memory", "growth")
-ROUNDS = 7  # a ratio differs by a quarter from round to round where cores are shared; the median of few by a tenth
+ROUNDS = 7  # on shared cores a ratio varies by a quarter between rounds, the median of a few rounds by a tenth
 PICTURES = {
     "steps": "Time of a step over the limit on 2 ranks, and over that of nnmpi on one core",
     "shares": "Matrix products, reduction, update and the rest as parts of a step's time",
@@ -40,110 +40,109 @@ STARTED = time.monotonic()
 
 
 def main() -> None:
-    """Measure the parts that were asked for, and write what was found after each of them."""
-    asked = arguments()
-    # What would end this process ends what it has started, too: the finally clauses run.
+    """Measure the selected parts, and write the results after each of them."""
+    options = arguments()
+    # On these signals the finally clauses run, which end the child processes.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
-    rounds = asked.rounds or (2 if asked.quick else ROUNDS)
-    core = max(os.sched_getaffinity(0))  # for what runs on one core; the first one has most of the system's work
-    found: dict[str, Any] = {
+    rounds = options.rounds or (2 if options.quick else ROUNDS)
+    core = max(os.sched_getaffinity(0))  # for processes on one core; the first core has most of the system's work
+    results: dict[str, Any] = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
-        "command": command(asked),
+        "command": command(options),
         "rounds": rounds,
         "machine": machine(),
     }
-    with_peers = asked.peers
-    if with_peers and {"steps", "startup"} & set(asked.only):
+    with_peers = options.peers
+    if with_peers and {"steps", "startup"} & set(options.only):
         try:
             peers.ensure_environment(say)
         except Failed as failure:
             say(f"no peers: {failure}")
-            found["peers"] = f"failed: {failure}"
+            results["peers"] = f"failed: {failure}"
             with_peers = False
     try:
-        found["nnmpi"] = about()
+        results["nnmpi"] = about()
     except Failed as failure:
         sys.exit(f"bench: nnmpi does not train: {failure}")
 
-    asked.output.mkdir(parents=True, exist_ok=True)
+    options.output.mkdir(parents=True, exist_ok=True)
+    sizes = networks.QUICK if options.quick else networks.TABLE
     measures = {
-        "steps": lambda: steps.measure(
-            networks.QUICK if asked.quick else networks.TABLE, rounds, chosen(asked) if with_peers else (), core, say
-        ),
-        "sharing": lambda: sharing.measure(asked.quick, rounds, core, say),
+        "steps": lambda: steps.measure(sizes, rounds, chosen(options) if with_peers else (), core, say),
+        "sharing": lambda: sharing.measure(options.quick, rounds, core, say),
         "startup": lambda: startup.measure(rounds, with_peers, say),
-        "memory": lambda: memory.measure(asked.quick, say),
-        "growth": lambda: growth.measure(asked.quick, 1 if asked.quick else 3, say),
+        "memory": lambda: memory.measure(options.quick, say),
+        "growth": lambda: growth.measure(options.quick, 1 if options.quick else 3, say),
     }
-    for part in asked.only:
-        found[part] = measures[part]()
-        found["seconds"] = round(time.monotonic() - STARTED)
-        (asked.output / "bench.json").write_text(json.dumps(found, indent=1) + "\n")
-        (asked.output / "bench.md").write_text(table.markdown(found))
-    draw(asked.output)
-    if asked.docs:
-        publish(asked.output)
-    print((asked.output / "bench.md").read_text())
-    say(f"written to {asked.output}/")
+    for part in options.only:
+        results[part] = measures[part]()
+        results["seconds"] = round(time.monotonic() - STARTED)
+        (options.output / "bench.json").write_text(json.dumps(results, indent=1) + "\n")
+        (options.output / "bench.md").write_text(table.markdown(results))
+    draw(options.output)
+    if options.docs:
+        publish(options.output)
+    print((options.output / "bench.md").read_text())
+    say(f"written to {options.output}/")
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few rounds, small sizes: to see that it works")
-    parser.add_argument("--only", type=_parts, default=PARTS, help=f"of {', '.join(PARTS)}; separated by commas")
-    parser.add_argument("--rounds", type=int, help=f"of steps and startup  [default: {ROUNDS}; 2 if quick]")
+    parser.add_argument("--quick", action="store_true", help="few rounds, small sizes: a check that it works")
+    parser.add_argument("--only", type=_parts, default=PARTS, help=f"parts, separated by commas: {', '.join(PARTS)}")
+    parser.add_argument("--rounds", type=int, help=f"for steps, sharing, startup  [default: {ROUNDS}; 2 if quick]")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="compare with the peers")
-    parser.add_argument("--against", help="of the peers only these; their names, separated by semicolons")
-    parser.add_argument("--docs", action="store_true", help="put tables and pictures into docs/, too")
-    parser.add_argument("--output", type=Path, default=ROOT / "bench", help="directory  [default: bench/]")
+    parser.add_argument("--against", help="names of the peers to measure, separated by semicolons")
+    parser.add_argument("--docs", action="store_true", help="also put tables and pictures into docs/")
+    parser.add_argument("--output", type=Path, default=ROOT / "bench", help="output directory  [default: bench/]")
     return parser.parse_args()
 
 
-def chosen(asked: argparse.Namespace) -> tuple[peers.Peer, ...]:
-    """The peers that were asked for."""
-    names = (asked.against or ";".join(peer.name for peer in peers.PEERS)).split(";")
+def chosen(options: argparse.Namespace) -> tuple[peers.Peer, ...]:
+    """Return the selected peers."""
+    names = (options.against or ";".join(peer.name for peer in peers.PEERS)).split(";")
     unknown = set(names) - {peer.name for peer in peers.PEERS}
     if unknown:
         sys.exit(f"bench: --against {'; '.join(unknown)}: allowed are {'; '.join(peer.name for peer in peers.PEERS)}")
     return tuple(peer for peer in peers.PEERS if peer.name in names)
 
 
-def command(asked: argparse.Namespace) -> str:
-    """The command that measures the same again, wherever its results go."""
-    flags = {"--quick": asked.quick, "--no-peers": not asked.peers, f"--rounds {asked.rounds}": asked.rounds}
-    flags[f'--against "{asked.against}"'] = asked.against
-    flags[f"--only {','.join(asked.only)}"] = list(asked.only) != list(PARTS)
+def command(options: argparse.Namespace) -> str:
+    """Return the command that repeats this measurement, without its output directory."""
+    flags = {"--quick": options.quick, "--no-peers": not options.peers, f"--rounds {options.rounds}": options.rounds}
+    flags[f'--against "{options.against}"'] = options.against
+    flags[f"--only {','.join(options.only)}"] = list(options.only) != list(PARTS)
     return " ".join(["scripts/bench", *(flag for flag, given in flags.items() if given)])
 
 
 def _parts(text: str) -> list[str]:
-    asked = text.split(",")
-    if not set(asked) <= set(PARTS):
+    names = text.split(",")
+    if not set(names) <= set(PARTS):
         raise argparse.ArgumentTypeError(f"{text}; allowed are {', '.join(PARTS)}")
-    return [part for part in PARTS if part in asked]
+    return [part for part in PARTS if part in names]
 
 
 def about() -> dict[str, Any]:
-    """What nnmpi says it runs on."""
+    """Return the MPI, versions and BLAS that nnmpi reports."""
     config = ours.step(networks.Network((4, 4, 2), 8, 4, 2), 2)["config"]
     return {"mpi": config["mpi"], "versions": config["versions"], "blas": config["bits"]["blas"]}
 
 
 def draw(directory: Path) -> None:
-    """The pictures, where matplotlib is installed."""
+    """Draw the pictures, if matplotlib is installed."""
     try:
         import plots
     except ImportError as error:
-        say(f"no pictures: {error}; pip install 'nnmpi[plots]' brings what they need")
+        say(f"no pictures: {error}; install matplotlib with pip install 'nnmpi[plots]'")
         return
     plots.draw(json.loads((directory / "bench.json").read_text()), directory)
 
 
 def publish(directory: Path) -> None:
-    """Replace the tables at the end of docs/benchmarks.md, and the pictures there."""
+    """Replace the pictures and the tables at the end of docs/benchmarks.md."""
     page = ROOT / "docs" / "benchmarks.md"
     method, heading, _ = page.read_text().partition("## Results\n")
     pictures = [picture for name in PICTURES if (picture := directory / f"{name}.png").exists()]
@@ -154,7 +153,7 @@ def publish(directory: Path) -> None:
 
 
 def say(text: str) -> None:
-    """A line of progress, with the minutes and seconds since the start."""
+    """Print a line of progress with the time since the start."""
     minutes, seconds = divmod(int(time.monotonic() - STARTED), 60)
     print(f"{minutes:3}:{seconds:02} {text}", file=sys.stderr, flush=True)
 

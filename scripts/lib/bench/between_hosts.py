@@ -1,9 +1,10 @@
-"""Measures a step between hosts: nnmpi with Open MPI and MPICH, as `nnmpi launch` starts it, and PyTorch DDP over gloo.
+"""Measure a step between hosts: nnmpi with Open MPI and MPICH, started by `nnmpi launch`, and PyTorch DDP over gloo.
 
-The hosts are namespaces of this machine with links that are shaped (root, and the Debian packages of
-tests/cluster/debian-packages). Everything is measured in turn, one thread a rank. All ranks share the cores of this
-machine: the time of the same step without any reduction, on all ranks at once, stands beside, and the time that the
-bytes of a ring take on a link. Prints a table in Markdown, and writes what each round gave to a JSON file.
+The hosts are namespaces of this machine with rate-limited links (needs root and the Debian packages of
+tests/cluster/debian-packages). The programs alternate, with one thread for each rank. All ranks share the cores of this
+machine. For comparison the table also shows the time of the same step without reduction, on all ranks at once, and the
+time that the bytes of a ring take on a link. Prints a Markdown table, and writes the results of all rounds to a JSON
+file.
 """
 
 import argparse
@@ -32,7 +33,7 @@ NETWORKS = (
     Network((784, 512, 512, 10), 128, 30, 3),
     Network((784, 2048, 2048, 10), 256, 5, 3),
     Network((784, 1024, 1024, 10), 32, 20, 3),
-    Network((784, 2048, 2048, 10), 32, 8, 3),  # the link is the limit: for --compress
+    Network((784, 2048, 2048, 10), 32, 8, 3),  # limited by the link: for --compress
 )
 LAYOUTS = ((4, 1), (2, 2))  # hosts, ranks on each
 RATES = ("1gbit", "10gbit")
@@ -44,13 +45,13 @@ STARTED = time.monotonic()
 
 
 def say(text: str) -> None:
-    """A line of progress, with the time since the start."""
+    """Print a line of progress with the time since the start."""
     minutes, seconds = divmod(int(time.monotonic() - STARTED), 60)
     print(f"{minutes:3}:{seconds:02} {text}", file=sys.stderr, flush=True)
 
 
 def start(host: Host, directory: Path, *command: str, **more: str) -> "subprocess.Popen[bytes]":
-    """Start a command on a host; its output goes to the file ``out`` in `directory`."""
+    """Start a command on a host; its output goes to a file in `directory`, whose name is in ``log``."""
     kept = {name: value for name, value in variables().items() if name not in UNSET}
     with (directory / f"out-{host.name}-{time.monotonic_ns()}").open("wb") as out:
         process = subprocess.Popen(
@@ -66,7 +67,7 @@ def start(host: Host, directory: Path, *command: str, **more: str) -> "subproces
 
 
 def finish(started: "list[subprocess.Popen[bytes]]", timeout: float) -> list[str]:
-    """Wait for all; returns what they printed, or raises `Failed`."""
+    """Wait for all processes; return their outputs, or raise `Failed`."""
     deadline = time.monotonic() + timeout
     try:
         for process in started:
@@ -81,7 +82,7 @@ def finish(started: "list[subprocess.Popen[bytes]]", timeout: float) -> list[str
 
 
 def training(network: Network, ranks: int) -> list[str]:
-    """The flags of a training of so many ranks; its first epoch does not count."""
+    """Return the command line of a training on `ranks` ranks; its first epoch is not timed."""
     fan_in, *hidden, classes = network.layers
     rows = -(-network.steps * network.batch * ranks * 5 // 4)  # a fifth is for testing
     flags = ["train", "--data", f"random:{rows}x{fan_in}x{classes}", "--hidden", ",".join(map(str, hidden))]
@@ -90,14 +91,14 @@ def training(network: Network, ranks: int) -> list[str]:
 
 
 def seconds_of_step(run: Path) -> float:
-    """The median over the epochs of a run but the first."""
+    """Return the seconds of a step, the median over the epochs of a run except the first."""
     steps = json.loads((run / "config.json").read_text())["steps_per_epoch"]
     lines = (run / "metrics.jsonl").read_text().splitlines()
     return statistics.median(json.loads(line)["seconds"] for line in lines[1:]) / steps
 
 
 def ours(mpi: str, hosts: list[Host], each: int, network: Network, *flags: str) -> float:
-    """A step of nnmpi."""
+    """Return the seconds of a step of nnmpi."""
     with scratch() as directory:
         (directory / "hostfile").write_text("".join(HOSTFILE[mpi].format(host.name, each) for host in hosts))
         ranks = each * len(hosts)
@@ -108,7 +109,7 @@ def ours(mpi: str, hosts: list[Host], each: int, network: Network, *flags: str) 
 
 
 def ddp(hosts: list[Host], each: int, network: Network) -> float:
-    """A step of PyTorch DDP."""
+    """Return the seconds of a step of PyTorch DDP."""
     with scratch() as directory:
         python, program = str(peers.VENV / "bin/python"), str(peers.PROGRAMS / "pytorch.py")
         flags = ["--layers", network.layers_flag, "--batch", str(network.batch)]
@@ -124,7 +125,7 @@ def ddp(hosts: list[Host], each: int, network: Network) -> float:
 
 
 def compute(hosts: list[Host], each: int, network: Network) -> float:
-    """A step of as many ranks at once, each of which trains by itself: the median over the ranks."""
+    """Return the seconds of a step without reduction: all ranks train separately at once; the median over the ranks."""
     with scratch() as directory:
         runs = [directory / f"run{i}" for i in range(each * len(hosts))]
         program = [str(ENVIRONMENTS["Open MPI"] / "bin/nnmpi"), *training(network, 1)]
@@ -135,7 +136,7 @@ def compute(hosts: list[Host], each: int, network: Network) -> float:
 
 @contextlib.contextmanager
 def scratch() -> Any:
-    """A directory that all hosts see."""
+    """Create a directory that all hosts share."""
     with tempfile.TemporaryDirectory(dir=SHARED[0]) as directory:
         yield Path(directory)
 
@@ -144,41 +145,42 @@ SHARED: list[Path] = []
 
 
 def ring_limit(hosts: int, network: Network, rate: str) -> float:
-    """Seconds that the bytes of a ring take on a link."""
+    """Return the seconds that the bytes of a ring take on a link."""
     bits = 32 * network.parameters * 2 * (hosts - 1) / hosts
     return bits / (float(rate.removesuffix("gbit")) * 1e9)
 
 
 def measure(
-    cluster: Cluster, hosts: int, each: int, network: Network, rate: str, asked: argparse.Namespace
+    cluster: Cluster, hosts: int, each: int, network: Network, rate: str, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """All programs in turn, so many rounds; what each took, in seconds, and what failed."""
-    some = cluster.hosts[:hosts]
-    programs: dict[str, Callable[[], float]] = {"compute": lambda: compute(some, each, network)}
-    if asked.peers:
-        programs["PyTorch DDP"] = lambda: ddp(some, each, network)
-    for mpi in asked.mpi:
-        for compress in [None, *asked.compress]:
-            flags = [*asked.train, *(["--compress", compress] if compress else [])]
+    """Run all programs in alternation for several rounds; return the seconds of a step of each program."""
+    used = cluster.hosts[:hosts]
+    programs: dict[str, Callable[[], float]] = {"compute": lambda: compute(used, each, network)}
+    if options.peers:
+        programs["PyTorch DDP"] = lambda: ddp(used, each, network)
+    for mpi in options.mpi:
+        for compress in [None, *options.compress]:
+            flags = [*options.train, *(["--compress", compress] if compress else [])]
             programs[f"{mpi}{f', {compress}' if compress else ''}"] = lambda mpi=mpi, flags=flags: ours(
-                mpi, some, each, network, *flags
+                mpi, used, each, network, *flags
             )
-    found: dict[str, Any] = {name: [] for name in programs}
-    for number in range(asked.rounds):
+    results: dict[str, Any] = {name: [] for name in programs}
+    for number in range(options.rounds):
         for name, program in programs.items():
             cluster.repair()
-            cluster.shape(rate, asked.delay)
+            cluster.shape(rate, options.delay)
+            label = f"{hosts} × {each}, {rate}, {network}, round {number + 1}, {name}"
             try:
-                found[name].append(program())
-                say(f"{hosts} × {each}, {rate}, {network}, round {number + 1}, {name}: {found[name][-1] * 1e3:.1f} ms")
+                results[name].append(program())
+                say(f"{label}: {results[name][-1] * 1e3:.1f} ms")
             except Failed as failure:
-                say(f"{hosts} × {each}, {rate}, {network}, round {number + 1}, {name}: failed: {failure}")
+                say(f"{label}: failed: {failure}")
     limit = ring_limit(hosts, network, rate)
-    return {"hosts": hosts, "each": each, "rate": rate, "network": str(network), "limit": limit, "seconds": found}
+    return {"hosts": hosts, "each": each, "rate": rate, "network": str(network), "limit": limit, "seconds": results}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The medians, and what stands in a ratio to them."""
+    """Return the table of medians and ratios."""
     names = [name for name in rows[0]["seconds"] if name not in ("compute", "PyTorch DDP")]
     head = ["hosts × ranks, link", "network (samples a rank)", "compute", "ring limit", "PyTorch DDP"]
     for name in names:
@@ -198,32 +200,33 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def ms(seconds: float | None) -> str:
-    """``12.3 ms``."""
+    """Return the time as ``12.3 ms``."""
     return "" if seconds is None else f"{seconds * 1e3:.3g} ms"
 
 
 def times(above: float | None, below: float | None) -> str:
-    """``1.23``."""
+    """Return the ratio as ``1.23``."""
     return "" if above is None or not below else f"{above / below:.2f}"
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="scripts/bench_hosts", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--layouts", default="4x1,2x2", help="hosts x ranks on each  [default: 4x1,2x2]")
-    parser.add_argument("--rates", default=",".join(RATES), help="of the links, 1gbit,10gbit by default")
-    parser.add_argument("--delay", default="", help="from host to host, such as 200us; needs netem in the kernel")
+    parser.add_argument("--layouts", default="4x1,2x2", help="hosts x ranks on each host  [default: 4x1,2x2]")
+    parser.add_argument("--rates", default=",".join(RATES), help="rates of the links  [default: 1gbit,10gbit]")
+    parser.add_argument("--delay", default="", help="delay between hosts, such as 200us; needs netem in the kernel")
     parser.add_argument("--networks", default="0,1,2", help="; ".join(f"{i}: {n}" for i, n in enumerate(NETWORKS)))
-    parser.add_argument("--mpi", default=",".join(ENVIRONMENTS), help="of Open MPI,MPICH")
-    parser.add_argument("--compress", default="", help="also with these, such as fp16,powersgd:4")
+    parser.add_argument("--mpi", default=",".join(ENVIRONMENTS), help="MPIs to measure  [default: Open MPI,MPICH]")
+    parser.add_argument("--compress", default="", help="also measure these compressions, such as fp16,powersgd:4")
     parser.add_argument("--train", default="", help="more flags for nnmpi train, separated by spaces")
-    parser.add_argument("--epochs", type=int, default=3, help="to time in each round; nnmpi does one more")
-    parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="with PyTorch DDP")
+    parser.add_argument("--epochs", type=int, default=3, help="timed epochs in each round; nnmpi runs one more")
+    parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="measure PyTorch DDP, too")
     parser.add_argument("--output", type=Path, default=Path("bench_hosts.json"))
-    asked = parser.parse_args()
-    asked.mpi, asked.compress, asked.train = asked.mpi.split(","), _words(asked.compress), asked.train.split()
-    return asked
+    options = parser.parse_args()
+    options.mpi, options.compress = options.mpi.split(","), _words(options.compress)
+    options.train = options.train.split()
+    return options
 
 
 def _words(text: str) -> list[str]:
@@ -231,15 +234,15 @@ def _words(text: str) -> list[str]:
 
 
 def main() -> None:
-    """Measure, and print the table."""
-    asked = arguments()
+    """Measure and print the table."""
+    options = arguments()
     if reason := why_not():
         sys.exit(f"bench_hosts: {reason}")
-    for number in (signal.SIGTERM, signal.SIGHUP):  # the finally clauses run
+    for number in (signal.SIGTERM, signal.SIGHUP):  # so that the finally clauses run
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
     for name in UNSET:
         os.environ.pop(name, None)
-    if asked.peers:
+    if options.peers:
         peers.ensure_environment(say)
     rows = []
     with tempfile.TemporaryDirectory() as directory:
@@ -247,13 +250,13 @@ def main() -> None:
         shared.mkdir()
         SHARED.append(shared)
         with Cluster(Path(directory) / "cluster", [ROOT, Path(sys.base_prefix), shared]) as cluster:
-            for layout in _words(asked.layouts):
+            for layout in _words(options.layouts):
                 hosts, each = map(int, layout.split("x"))
-                for rate in _words(asked.rates):
-                    for which in map(int, _words(asked.networks)):
-                        network = replace(NETWORKS[which], epochs=asked.epochs)
-                        rows.append(measure(cluster, hosts, each, network, rate, asked))
-                        asked.output.write_text(json.dumps({"rounds": asked.rounds, "rows": rows}, indent=1) + "\n")
+                for rate in _words(options.rates):
+                    for which in map(int, _words(options.networks)):
+                        network = replace(NETWORKS[which], epochs=options.epochs)
+                        rows.append(measure(cluster, hosts, each, network, rate, options))
+                        options.output.write_text(json.dumps({"rounds": options.rounds, "rows": rows}, indent=1) + "\n")
     print(table(rows))
 
 

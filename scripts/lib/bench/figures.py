@@ -1,4 +1,4 @@
-"""Figures over rounds: medians, spreads, ratios of what was measured in the same round."""
+"""Statistics over rounds: medians, ranges, and ratios within each round."""
 
 import statistics
 from collections.abc import Callable
@@ -6,19 +6,19 @@ from typing import Any
 
 from processes import Failed
 
-Figure = dict[str, Any]  # median, low, high, values: one for each round, None where it failed; or failed: why
+Figure = dict[str, Any]  # median, low, high and values (one for each round, None if it failed); or failed: the reason
 
 
 def figure(values: list[float | None], failure: str | None = None) -> Figure:
-    """Median, lowest and highest of the values that are there; the `failure` if there are none."""
-    there = [value for value in values if value is not None]
-    if not there:
+    """Return median, lowest and highest of the values that are not None, or the `failure` if there are none."""
+    measured = [value for value in values if value is not None]
+    if not measured:
         return {"failed": failure or "not measured"}
-    return {"median": statistics.median(there), "low": min(there), "high": max(there), "values": values}
+    return {"median": statistics.median(measured), "low": min(measured), "high": max(measured), "values": values}
 
 
 def ratio(above: Figure, below: Figure) -> Figure:
-    """``above / below``, round by round."""
+    """Return ``above / below`` for each round."""
     for part in (above, below):
         if "failed" in part:
             return {"failed": part["failed"]}
@@ -27,7 +27,7 @@ def ratio(above: Figure, below: Figure) -> Figure:
 
 
 def total(*parts: Figure) -> Figure:
-    """The sum, round by round."""
+    """Return the sum for each round."""
     for part in parts:
         if "failed" in part:
             return {"failed": part["failed"]}
@@ -36,33 +36,33 @@ def total(*parts: Figure) -> Figure:
 
 
 def in_turn(rounds: int, measurements: dict[str, Callable[[], Any]], say: Callable[[str], None]) -> dict[str, Any]:
-    """Measure everything once, then everything again, …; what fails before it has given anything is left out.
+    """Run all measurements in alternation; a measurement that fails before its first result does not run again.
 
     Returns
     -------
     dict
-        For each name what the measurement returned in each round (None where it failed), or the failure.
+        For each name the results of all rounds (None if a round failed), or the failure.
     """
-    found: dict[str, list[Any]] = {name: [] for name in measurements}
+    results: dict[str, list[Any]] = {name: [] for name in measurements}
     failures: dict[str, str] = {}
     for number in range(rounds):
         for name, measure in measurements.items():
-            if name in failures and not any(value is not None for value in found[name]):
+            if name in failures and not any(value is not None for value in results[name]):
                 continue
             try:
-                found[name].append(measure())
+                results[name].append(measure())
             except Failed as failure:
-                found[name].append(None)
+                results[name].append(None)
                 failures[name] = str(failure)
                 say(f"{name}, round {number + 1}: failed: {failure}")
     return {
         name: values if any(value is not None for value in values) else failures.get(name, "not measured")
-        for name, values in found.items()
+        for name, values in results.items()
     }
 
 
-def of(found: Any, key: str) -> Figure:
-    """The figure of one key of what a measurement returned in each round of `in_turn`."""
-    if isinstance(found, str):
-        return {"failed": found}
-    return figure([value and value[key] for value in found])
+def of(results: Any, key: str) -> Figure:
+    """Return the figure of one key of the results of a measurement, as `in_turn` returns them."""
+    if isinstance(results, str):
+        return {"failed": results}
+    return figure([value and value[key] for value in results])

@@ -1,4 +1,4 @@
-"""How the time of a step grows with the parameters, the batch and the ranks; the limit beside it."""
+"""Time of a step, and its limit, over the number of parameters, the batch and the number of ranks."""
 
 import os
 from collections.abc import Callable
@@ -8,15 +8,15 @@ from figures import in_turn, of, total
 from networks import Network
 from ours import limit, step
 
-WIDTHS = (8, 22, 64, 128, 256, 512, 1024, 2048, 3072)  # of two hidden layers: 10³ to 10⁷ parameters
+WIDTHS = (8, 22, 64, 128, 256, 512, 1024, 2048, 3072)  # units of each of two hidden layers: 10³ to 10⁷ parameters
 BATCHES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 RANKS = (1, 2, 3, 4, 6, 8)
-SECONDS = 1.2  # for each measurement
+SECONDS = 1.2  # length of each measurement
 
 
 def measure(quick: bool, rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Three series of points; each point is `rounds` measurements of nnmpi and of the limit, in turn."""
-    few = 1 if quick else None  # points of each series
+    """Return three series of points; each point alternates `rounds` measurements of nnmpi and of the limit."""
+    few = 1 if quick else None  # number of points of each series
     seconds = SECONDS / 4 if quick else SECONDS
     middle = (64, 64, 64, 10) if quick else (784, 512, 512, 10)
 
@@ -37,9 +37,9 @@ def measure(quick: bool, rounds: int, say: Callable[[str], None]) -> dict[str, A
 
 def _point(at: int, network: Network, ranks: int, rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
     say(f"growth: {network}, {ranks} rank{'s' * (ranks > 1)}, {rounds} rounds")
-    core = max(os.sched_getaffinity(0)) if ranks == 1 else None  # one rank is to have one core, too
+    core = max(os.sched_getaffinity(0)) if ranks == 1 else None  # a single rank gets one core, too
     ways = {"step": lambda: step(network, ranks, core), "limit": lambda: limit(network, ranks, core)}
-    found = in_turn(rounds, ways, say)
-    products, allreduce, reduction = (of(found["limit"], part) for part in ("products", "allreduce", "reduction"))
+    results = in_turn(rounds, ways, say)
+    products, allreduce, reduction = (of(results["limit"], part) for part in ("products", "allreduce", "reduction"))
     parts = {"limit": total(products, allreduce), "allreduce": allreduce, "reduction": reduction}
-    return {"at": at, "step": of(found["step"], "step"), **parts}
+    return {"at": at, "step": of(results["step"], "step"), **parts}

@@ -1,12 +1,13 @@
-"""What a step cannot do without, each alone: matrix products, Allreduce, update. Run under mpiexec.
+"""Time the necessary parts of a step, each alone: matrix products, Allreduce, update. Run it with mpiexec.
 
-All ranks do the same at the same time, since they share the memory's bandwidth. The matrix products are those of
-forward, weight gradient and backward, into arrays made before, without biases, with the samples of a batch in rows and
-in columns, with np.matmul and np.dot; the fastest counts. They run in the order of a step, over and over.
-The reduction is what nnmpi does in the place of the Allreduce. The update is what more the two take
-together. The fastest products and that reduction are timed in one loop, too, in which ranks wait for each other as
-they do in a step, without and with the update; there the products' gradients are what is reduced. The seconds printed
-are medians over chunks on the slowest rank.
+All ranks run the same part at the same time, because they share the memory bandwidth. The matrix products are those of
+forward, weight gradient and backward, into preallocated arrays, without biases, with the samples of a batch in rows and
+in columns, with np.matmul and np.dot; the fastest variant counts. They run repeatedly in the order of a step.
+
+"reduction" is nnmpi's own reduction instead of the Allreduce. "update" is the time of reduction and update together
+minus that of the reduction. "together" is a loop of the fastest products and this reduction, in which ranks wait for
+each other as in a step; "updating" is the same loop with the update. In both, the gradients of the products are
+reduced. The printed seconds are medians over chunks on the slowest rank.
 """
 
 import argparse
@@ -33,15 +34,15 @@ Product = tuple[Array, Array, Array]
 
 
 def main() -> None:
-    """Measure, and print one line of JSON on rank 0."""
+    """Measure and print one line of JSON on rank 0."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--layers", type=lambda text: [int(n) for n in text.split(",")], required=True)
     parser.add_argument("--batch", type=int, required=True, help="samples of a step on each rank")
-    parser.add_argument("--seconds", type=float, default=0.5, help="for each of the parts")
-    asked = parser.parse_args()
+    parser.add_argument("--seconds", type=float, default=0.5, help="measuring time for each part")
+    options = parser.parse_args()
     comm = MPI.COMM_WORLD
-    architecture = Architecture(tuple(asked.layers), "relu", "softmax", "cross-entropy", "float32")
-    batch, length = asked.batch, architecture.parameters
+    architecture = Architecture(tuple(options.layers), "relu", "softmax", "cross-entropy", "float32")
+    batch, length = options.batch, architecture.parameters
 
     with threadpool_limits(limits=1, user_api="blas"):
         ways: dict[str, float] = {}
@@ -50,47 +51,47 @@ def main() -> None:
         for multiply, make in itertools.product((np.matmul, np.dot), (in_rows, in_columns)):
             name = f"{multiply.__name__} {make.__name__}"
             chosen[name] = multiply, make
-            ways[name] = time_alone(comm, multiply_all(multiply, make(architecture, batch, *vectors)), asked.seconds)
+            ways[name] = time_alone(comm, multiply_all(multiply, make(architecture, batch, *vectors)), options.seconds)
         fastest = comm.bcast(min(ways, key=ways.__getitem__))
         vector = np.zeros(length + TAIL, np.float32)
         buffer = [vector, MPI.FLOAT]
-        allreduce = time_alone(comm, lambda: comm.Allreduce(MPI.IN_PLACE, buffer), asked.seconds)
+        allreduce = time_alone(comm, lambda: comm.Allreduce(MPI.IN_PLACE, buffer), options.seconds)
         world = World(MPI)
         own = native(world, [length], len(vector), "float32", None)
-        reduction = time_alone(comm, own.reduce, asked.seconds)
+        reduction = time_alone(comm, own.reduce, options.seconds)
         parameters, gradient = drawn(length), own.vectors[0][:-TAIL]
         optimizer = SGD(parameters, momentum=0.9, nesterov=True)
 
         def reduce_and_update() -> None:
             own.reduce()
-            optimizer.update(gradient, divide_by=batch, learning_rate=1e-20, k=0)  # the parameters stay as they are
+            optimizer.update(gradient, divide_by=batch, learning_rate=1e-20, k=0)  # keeps the parameters
 
-        update = time_alone(comm, reduce_and_update, asked.seconds) - reduction
+        update = time_alone(comm, reduce_and_update, options.seconds) - reduction
         multiply, make = chosen[fastest]
         products = multiply_all(multiply, make(architecture, batch, parameters, gradient))
-        together = time_alone(comm, lambda: (products(), own.reduce()), asked.seconds)
-        updating = time_alone(comm, lambda: (products(), reduce_and_update()), asked.seconds)
+        together = time_alone(comm, lambda: (products(), own.reduce()), options.seconds)
+        updating = time_alone(comm, lambda: (products(), reduce_and_update()), options.seconds)
     if comm.rank == 0:
-        found = {"products": ways[fastest], "ways": ways, "together": together, "updating": updating}
-        found |= {"allreduce": allreduce, "reduction": reduction, "update": update, "parameters": length}
-        print(json.dumps(found))
+        results = {"products": ways[fastest], "ways": ways, "together": together, "updating": updating}
+        results |= {"allreduce": allreduce, "reduction": reduction, "update": update, "parameters": length}
+        print(json.dumps(results))
 
 
 def in_rows(architecture: Architecture, batch: int, parameters: Array, gradient: Array) -> list[Product]:
-    """The products of a step, each as two factors and a result; a sample is a row: ``X W``, ``Xᵀ Δ``, ``Δ Wᵀ``."""
+    """Return the products of a step as (factor, factor, result), a sample in each row: ``X W``, ``Xᵀ Δ``, ``Δ Wᵀ``."""
     h, delta = ([drawn(batch * units).reshape(batch, units).T for units in architecture.sizes] for _ in range(2))
     step = in_order(weights(architecture, parameters), weights(architecture, gradient), h, delta)
     return [(a, b, c) if c.flags.c_contiguous else (b.T, a.T, c.T) for a, b, c in step]
 
 
 def in_columns(architecture: Architecture, batch: int, parameters: Array, gradient: Array) -> list[Product]:
-    """The same with a sample a column: ``Wᵀ X``, ``X Δᵀ``, ``W Δ``."""
+    """Return the same with a sample in each column: ``Wᵀ X``, ``X Δᵀ``, ``W Δ``."""
     h, delta = ([drawn(units * batch).reshape(units, batch) for units in architecture.sizes] for _ in range(2))
     return in_order(weights(architecture, parameters), weights(architecture, gradient), h, delta)
 
 
 def in_order(w: list[Array], gradients: list[Array], h: list[Array], delta: list[Array]) -> list[Product]:
-    """The products in the order of a step; `h` and `delta` of each layer have the shape (units, batch)."""
+    """Return the products in the order of a step; `h` and `delta` of each layer have the shape (units, batch)."""
     step = [(w[i].T, h[i], h[i + 1]) for i in range(len(w))]
     for i in reversed(range(len(w))):
         step.append((h[i], delta[i + 1].T, gradients[i]))
@@ -100,17 +101,17 @@ def in_order(w: list[Array], gradients: list[Array], h: list[Array], delta: list
 
 
 def weights(architecture: Architecture, vector: Array) -> list[Array]:
-    """The weights of each layer in a vector of parameters, shapes (fan_in, fan_out), without the biases before them."""
+    """Return views of each layer's weights in a vector of parameters, shape (fan_in, fan_out), without the biases."""
     return [layer[1:] for layer in architecture.views(vector)]
 
 
 def drawn(count: int) -> Array:
-    """Numbers like those of a network."""
+    """Return normally distributed numbers, like those of a network."""
     return np.random.default_rng(0).standard_normal(count, dtype=np.float32)
 
 
 def multiply_all(multiply: Callable[[Array, Array, Array], object], products: list[Product]) -> Callable[[], None]:
-    """One call that does all the products."""
+    """Return a function that computes all products."""
 
     def call() -> None:
         for a, b, result in products:
@@ -120,7 +121,7 @@ def multiply_all(multiply: Callable[[Array, Array, Array], object], products: li
 
 
 def time_alone(comm: MPI.Comm, call: Callable[[], object], seconds: float) -> float:
-    """Seconds of a call, the median over chunks of about ``seconds / CHUNKS``, on the slowest rank."""
+    """Return the seconds of a call on the slowest rank, the median over chunks of about ``seconds / CHUNKS``."""
     call()
     started = time.perf_counter()
     call()

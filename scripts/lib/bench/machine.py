@@ -1,4 +1,4 @@
-"""The machine and the versions that the figures belong to."""
+"""Description of the machine and of the measured commit."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ from processes import ROOT
 
 
 def machine() -> dict[str, Any]:
-    """Processor, caches, memory, system; what it was doing when the measurement began."""
+    """Return processor, caches, memory, system, and the load at the start."""
     return {
         "processor": _field("/proc/cpuinfo", "model name") or platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
@@ -22,7 +22,7 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit that is measured, with a + behind it if files differ from it."""
+    """Return the measured commit, followed by + if files differ from it."""
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
@@ -39,9 +39,9 @@ def _field(path: str, name: str) -> str | None:
 
 
 def _caches() -> dict[str, str]:
-    found = {}
+    caches = {}
     for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         level, kind, size = ((index / part).read_text().strip() for part in ("level", "type", "size"))
         if kind != "Instruction":
-            found[f"L{level}"] = size
-    return found
+            caches[f"L{level}"] = size
+    return caches

@@ -1,4 +1,4 @@
-"""Peak resident memory of a rank, as the kernel counts it (with the libraries and what MPI shares between ranks)."""
+"""Peak resident memory of a rank as the kernel counts it, with libraries and MPI's shared memory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,14 +10,14 @@ MB = 1e6
 
 
 def measure(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    """Digits; made-up data on 4 ranks; bytes for each parameter, as the slope between two large networks."""
+    """Measure digits, synthetic data on 4 ranks, and the bytes for each parameter (slope of two large networks)."""
     rows, features = (20_000, 784) if quick else (640_000, 784)
     data = rows * features * 4
     narrow, wide = (256, 512) if quick else (2048, 4096)
 
     def digits() -> dict[str, Any]:
-        found = [peak / MB for peak in peaks(2, "--data", "digits")]
-        return {"ranks": 2, "peak": found[0], "of each rank": found}
+        megabytes = [peak / MB for peak in peaks(2, "--data", "digits")]
+        return {"ranks": 2, "peak": megabytes[0], "of each rank": megabytes}
 
     def shares() -> dict[str, Any]:
         flags = ["--data", f"random:{rows}x{features}x10", "--hidden", "32", "--epochs", "1", "--batch-size", "4096"]

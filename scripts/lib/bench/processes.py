@@ -1,4 +1,4 @@
-"""Starts what is measured in processes of its own, never waits for ever, and leaves none behind."""
+"""Child processes of the benchmarks: started with a time limit, and always ended."""
 
 import contextlib
 import json
@@ -20,22 +20,22 @@ class Failed(Exception):
 
 
 def variables() -> dict[str, str]:
-    """The environment of a child: nothing of a launcher that started this, no settings of threads."""
+    """Return the environment of a child process, without variables of an outer launcher and without thread settings."""
     dropped = LAUNCHER_VARIABLES + THREAD_VARIABLES
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-    # Open MPI refuses root unless it is told otherwise.
+    # Open MPI refuses root without these variables.
     kept |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])  # the code of this tree
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])  # nnmpi from this working tree
     return kept | {"PYTHONPATH": path}
 
 
 def run(command: list[str], timeout: float = 200.0, *, core: int | None = None, cwd: Path | None = None) -> str:
-    """Run a command, on one core if `core` is given; returns what it wrote to its standard output.
+    """Run a command, on one core if `core` is given; return its standard output.
 
     Raises
     ------
     Failed
-        If it cannot be started, is not done after `timeout` seconds, or ends with a status other than 0.
+        If the command cannot start, runs longer than `timeout` seconds, or ends with a status other than 0.
     """
     if core is not None:
         command = [sys.executable, str(Path(__file__).with_name("pinned.py")), str(core), *command]
@@ -66,7 +66,7 @@ def run(command: list[str], timeout: float = 200.0, *, core: int | None = None, 
 
 
 def end(process: subprocess.Popen[Any]) -> None:
-    """End a process and all below it: launchers give their ranks sessions of their own."""
+    """Kill a process and all its descendants, because launchers start ranks in separate sessions."""
     below = descendants(process.pid) if process.poll() is None else []
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -77,7 +77,7 @@ def end(process: subprocess.Popen[Any]) -> None:
 
 
 def descendants(pid: int) -> list[int]:
-    """All processes below `pid`."""
+    """Return all descendants of the process `pid`."""
     below: list[int] = []
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
@@ -87,16 +87,16 @@ def descendants(pid: int) -> list[int]:
 
 
 def answer(output: str) -> dict[str, Any]:
-    """The line of JSON in a program's output."""
+    """Return the line of JSON in a program's output."""
     for line in reversed(output.splitlines()):
         if line.startswith("{"):
-            with contextlib.suppress(ValueError):  # else it only looked like one
+            with contextlib.suppress(ValueError):  # the line was not JSON
                 return dict(json.loads(line))
     raise Failed("it printed no result")
 
 
 def _reason(text: str) -> str:
-    """The line of an error output that says most: the last of a traceback, else the last that has words."""
+    """Return the most useful line of an error output: the last with an error, otherwise the last with letters."""
     lines = [line.strip() for line in text.splitlines() if any(c.isalpha() for c in line)]
     errors = [line for line in lines if "Error" in line or line.startswith("nnmpi: ")]
     return (errors or lines or ["no reason given"])[-1][:200]

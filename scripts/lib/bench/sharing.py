@@ -1,4 +1,4 @@
-"""Time of a step of one batch that is shared out: 1 rank against 2, one thread each."""
+"""Strong scaling: time of a step with a fixed global batch on 1 and on 2 ranks, one thread each."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,15 +12,15 @@ BATCHES = (128, 512)
 
 
 def measure(quick: bool, rounds: int, core: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """For each batch the seconds of a step on 1 rank and on 2, as both launchers start them, and the ratios."""
+    """Return for each batch the seconds of a step on 1 rank and on 2, with both launchers, and the ratios."""
     steps, epochs = (5, 2) if quick else (50, 40)
     return {str(batch): _batch(batch, steps, epochs, rounds, core, say) for batch in BATCHES}
 
 
 def _batch(batch: int, steps: int, epochs: int, rounds: int, core: int, say: Callable[[str], None]) -> dict[str, Any]:
     whole, half = (Network(LAYERS, samples, steps, epochs) for samples in (batch, batch // 2))
-    say(f"{whole} on 1 rank and shared out to 2, {rounds} times in turn")
-    found = in_turn(
+    say(f"{whole} on 1 rank and divided between 2, {rounds} rounds")
+    results = in_turn(
         rounds,
         {
             "1 rank": lambda: step(whole, 1, core),
@@ -29,6 +29,6 @@ def _batch(batch: int, steps: int, epochs: int, rounds: int, core: int, say: Cal
         },
         say,
     )
-    seconds = {name: of(values, "step") for name, values in found.items()}
+    seconds = {name: of(values, "step") for name, values in results.items()}
     one = seconds["1 rank"]
     return {"seconds": seconds, "speed": {name: ratio(one, two) for name, two in seconds.items() if two is not one}}

@@ -1,4 +1,4 @@
-"""Time of a step: nnmpi against its limit and its peers, all in turn."""
+"""Time of a step of nnmpi, of its limit and of its peers, measured in alternation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ Say = Callable[[str], None]
 
 
 def measure(networks: tuple[Network, ...], rounds: int, peers: tuple[Peer, ...], core: int, say: Say) -> dict[str, Any]:
-    """All networks, one after the other; within each, everything in turn."""
+    """Measure the networks one after the other; for each network all programs alternate."""
     return {str(network): _network(network, rounds, peers, core, say) for network in networks}
 
 
@@ -28,12 +28,12 @@ def _network(network: Network, rounds: int, peers: tuple[Peer, ...], core: int, 
         variant, tried = peer.best(network, core, say)
         settings[peer.name] = {"used": variant, "tried": tried}
         measurements[peer.name] = lambda peer=peer, variant=variant: peer.step(network, variant, core)
-    say(f"{network}: {len(measurements)} ways of doing it, {rounds} times in turn")
-    found = in_turn(rounds, measurements, say)
+    say(f"{network}: {len(measurements)} measurements, {rounds} rounds")
+    results = in_turn(rounds, measurements, say)
 
     parts = ("products", "allreduce", "reduction", "update", "together", "updating")
-    alone = {part: of(found["limit"], part) for part in parts}
-    steps = {name: of(found[name], "step") for name in measurements if name != "limit"}
+    alone = {part: of(results["limit"], part) for part in parts}
+    steps = {name: of(results[name], "step") for name in measurements if name != "limit"}
     bound = total(alone["products"], alone["allreduce"])
     two, one = steps["nnmpi, 2 ranks"], steps["nnmpi, 1 rank"]
     launched = steps["nnmpi launch, 2 ranks"]
@@ -53,7 +53,7 @@ def _network(network: Network, rounds: int, peers: tuple[Peer, ...], core: int, 
     }
     if {"PyTorch", "PyTorch DDP"} <= set(steps):
         result["weak scaling"]["PyTorch DDP"] = ratio(steps["PyTorch"], steps["PyTorch DDP"])
-    for values in found.values():
+    for values in results.values():
         for value in values if isinstance(values, list) else []:
             result["versions"] |= (value or {}).get("versions", {})
     return result

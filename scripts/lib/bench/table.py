@@ -1,4 +1,4 @@
-"""The Markdown of what was found; every figure in it comes from bench.json."""
+"""The results in Markdown; every figure comes from bench.json."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -14,18 +14,18 @@ SHARES = {
 }
 
 
-def markdown(found: dict[str, Any]) -> str:
-    """All tables of the parts that were measured, each with a line that says how to read it."""
-    sections = [_head(found)]
+def markdown(results: dict[str, Any]) -> str:
+    """Return the tables of all measured parts."""
+    sections = [_head(results)]
     writers = {"steps": _steps, "sharing": _sharing, "startup": _startup, "memory": _memory, "growth": _growth}
     for part, write in writers.items():
-        if part in found:
-            sections += write(found[part])
+        if part in results:
+            sections += write(results[part])
     return "\n\n".join(sections) + "\n"
 
 
 def seconds(value: float) -> str:
-    """Three digits and the unit that fits."""
+    """Return the time with three digits and a suitable unit."""
     unit, factor = next(
         ((unit, factor) for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)) if value * factor >= 1), ("µs", 1e6)
     )
@@ -33,47 +33,47 @@ def seconds(value: float) -> str:
 
 
 def digits(value: float) -> str:
-    """Three digits: 0.123, 1.23, 12.3, 123, 1234."""
+    """Return three digits: 0.123, 1.23, 12.3, 123, 1234."""
     return f"{value:.{max(0, 3 - len(str(int(value))))}f}"
 
 
 def ratio(value: float) -> str:
-    """Two decimals, one from 10 on."""
+    """Return two decimals, or one from 10 on."""
     return f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
 def cell(figure: Figure, form: Format) -> str:
-    """``median (low to high)``, or why there is none."""
+    """Return ``median (low to high)``, or the reason why there is none."""
     if "failed" in figure:
         return f"failed: {figure['failed']}".replace("|", "/")
     return f"{form(figure['median'])} ({form(figure['low'])} to {form(figure['high'])})"
 
 
 def grid(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     head = list(head)
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
 
 
-def _head(found: dict[str, Any]) -> str:
-    machine, ours = found["machine"], found["nnmpi"]
+def _head(results: dict[str, Any]) -> str:
+    machine, ours = results["machine"], results["nnmpi"]
     caches = ", ".join(f"{name} {size}" for name, size in machine["caches"].items())
     versions = [f"{name} {version}" for name, version in ours["versions"].items()]
     blas = f"{ours['blas']['library']} {ours['blas']['version']} ({ours['blas']['kernel']})"
     theirs: dict[str, str] = {}
-    for network in found.get("steps", {}).values():
+    for network in results.get("steps", {}).values():
         theirs |= network["versions"]
     lines = [
-        f"`{found['command']}` on {found['made']}, commit {found['commit']}: medians of {found['rounds']} rounds, "
-        "lowest and highest in brackets.",
+        f"`{results['command']}` on {results['made']}, commit {results['commit']}: medians of {results['rounds']} "
+        "rounds, lowest and highest in brackets.",
         f"{machine['processor']}, {machine['cores']} cores, caches {caches}, {machine['memory_gb']} GiB, "
         f"{machine['system']}; load average at the start {machine['load_at_start']:.2f}.",
         f"{', '.join(versions)}, {blas}, {ours['mpi']}.",
     ]
     if theirs:
         lines.append(f"Peers: {', '.join(f'{name} {version}' for name, version in theirs.items())}.")
-    if "peers" in found:
-        lines.append(f"No peers: {found['peers']}.")
+    if "peers" in results:
+        lines.append(f"No peers: {results['peers']}.")
     return "  \n".join(lines)
 
 
@@ -94,7 +94,7 @@ def _steps(steps: dict[str, Any]) -> list[str]:
         parts.append([name, *_parts(network)])
         used.append([name, *(network["settings"][peer]["used"] or "plain" for peer in peers)])
     ddp = ["PyTorch DDP"] if "PyTorch DDP" in peers else []
-    found = [
+    sections = [
         "### A step, 2 ranks on 2 cores",
         grid(["network (batch of a rank)", *OURS, *SHARES.values(), *together], two),
         "### A step, one process on one core",
@@ -105,12 +105,12 @@ def _steps(steps: dict[str, Any]) -> list[str]:
         grid(["network (batch of a rank)", "matrix products", "reduction", "update", "the rest"], parts),
     ]
     if peers:
-        found += ["### The settings that were best", grid(["network", *peers], used)]
-    return found
+        sections += ["### The settings that were best", grid(["network", *peers], used)]
+    return sections
 
 
 def _against(network: dict[str, Any], peers: list[str], wanted: list[str]) -> list[str]:
-    """For each peer the time of its step, and how many times nnmpi's that is; with 2 ranks `nnmpi launch`'s, too."""
+    """Return for each peer the time of a step, and its ratio to nnmpi's; on 2 ranks also to `nnmpi launch`'s."""
     cells = []
     for peer in (p for p in wanted if p in peers):
         times = [n[peer] for n in (network["times nnmpi"], network["times nnmpi launch"]) if peer in n]
@@ -121,17 +121,17 @@ def _against(network: dict[str, Any], peers: list[str], wanted: list[str]) -> li
 
 
 def shares(network: dict[str, Any]) -> dict[str, float] | None:
-    """Products, reduction and update, each alone, as parts of a step's time; and what is left of it."""
+    """Return products, reduction and update, each measured alone, as fractions of a step; and the rest."""
     step, alone = network["seconds"]["nnmpi, 2 ranks"], network["alone"]
     if "failed" in step or any("failed" in part for part in alone.values()):
         return None
-    found = {name: alone[name]["median"] / step["median"] for name in ("products", "reduction", "update")}
-    return {**found, "rest": 1 - sum(found.values())}
+    fractions = {name: alone[name]["median"] / step["median"] for name in ("products", "reduction", "update")}
+    return {**fractions, "rest": 1 - sum(fractions.values())}
 
 
 def _parts(network: dict[str, Any]) -> list[str]:
-    found = shares(network)
-    return [f"{share:.0%}" for share in found.values()] if found else ["failed"] * 4
+    fractions = shares(network)
+    return [f"{share:.0%}" for share in fractions.values()] if fractions else ["failed"] * 4
 
 
 def _sharing(sharing: dict[str, Any]) -> list[str]:
@@ -139,13 +139,13 @@ def _sharing(sharing: dict[str, Any]) -> list[str]:
     rows = [
         [
             batch,
-            *(cell(found["seconds"][way], seconds) for way in ways),
-            *(cell(figure, ratio) for figure in found["speed"].values()),
+            *(cell(result["seconds"][way], seconds) for way in ways),
+            *(cell(figure, ratio) for figure in result["speed"].values()),
         ]
-        for batch, found in sharing.items()
+        for batch, result in sharing.items()
     ]
     head = ["batch of a step", *ways, *(f"speed of {way}" for way in ways[1:])]
-    return ["### One batch shared out, 784-256-128-10, one thread a rank", grid(head, rows)]
+    return ["### Strong scaling: one batch on 1 and on 2 ranks, 784-256-128-10, one thread for each rank", grid(head, rows)]
 
 
 def _startup(startup: dict[str, Any]) -> list[str]:
@@ -184,11 +184,11 @@ def _growth(growth: dict[str, Any]) -> list[str]:
         "batch": (f"batch of a rank ({growth['batch, network']}, 2 ranks)", growth["batch"]),
         **{name: (f"ranks ({name})", points) for name, points in growth["ranks"].items()},
     }
-    found = ["### How the time of a step grows"]
+    sections = ["### How the time of a step grows"]
     for title, points in series.values():
         rows = [
             [f"{p['at']:,}", *(cell(p[part], seconds) for part in ("step", "limit", "allreduce", "reduction"))]
             for p in points
         ]
-        found.append(grid([title, "step", "limit", "of it Allreduce", "nnmpi's reduction"], rows))
-    return found
+        sections.append(grid([title, "step", "limit", "of it Allreduce", "nnmpi's reduction"], rows))
+    return sections

@@ -1,4 +1,4 @@
-"""What is measured: steps between hosts that this machine plays, steps of one rank, and epochs to an accuracy."""
+"""Measurements: steps between emulated hosts, steps of one rank, and steps to an accuracy."""
 
 import statistics
 import sys
@@ -14,12 +14,12 @@ from between_hosts import Cluster, say
 from networks import Network
 from processes import ROOT, Failed
 
-CORES = 2  # of this machine, which all ranks share
+CORES = 2  # of this machine; all ranks share them
 SMALL = Network((784, 512, 512, 10), 128, 20, 3)
 LARGE = Network((784, 1024, 1024, 10), 128, 12, 3)
 WIDE = Network((784, 2048, 512, 10), 64, 12, 3)
 
-# hosts, ranks a host, Gbit/s, network: those that the model is fitted to, and those that it must foretell
+# hosts, ranks on each host, Gbit/s, network: settings for the fit, and settings to predict
 TO_FIT = (
     *((1, 2, 10, SMALL), (1, 4, 10, LARGE), (2, 1, 1, SMALL), (2, 1, 10, LARGE), (4, 1, 1, LARGE), (4, 1, 10, SMALL)),
     *((2, 2, 1, LARGE), (2, 2, 10, SMALL), (3, 1, 2.5, SMALL), (4, 2, 1, SMALL)),
@@ -33,27 +33,27 @@ BATCHES = (8, 32, 128, 512)  # samples of a step on one rank
 
 
 def steps(rounds: int) -> dict[str, Any]:
-    """Seconds of steps: between hosts, the lowest of the rounds' medians, and on one rank with several batches."""
+    """Return the seconds of steps: between hosts, the median over the rounds; on one rank, for several batches."""
     with tempfile.TemporaryDirectory() as directory:
         shared = Path(directory) / "shared"
         shared.mkdir()
         between.SHARED[:] = [shared]
-        found = [
+        rows = [
             {"hosts": h, "each": r, "gbit": g, "layers": n.layers, "batch": n.batch, "fit": i < len(TO_FIT), "all": []}
             for i, (h, r, g, n) in enumerate(TO_FIT + TO_CHECK)
         ]
         with Cluster(Path(directory) / "cluster", [ROOT, Path(sys.base_prefix), shared]) as cluster:
             for number in range(rounds):
-                for row, (hosts, each, gbit, network) in zip(found, TO_FIT + TO_CHECK, strict=True):
+                for row, (hosts, each, gbit, network) in zip(rows, TO_FIT + TO_CHECK, strict=True):
                     row["all"].append(_step(cluster, hosts, each, gbit, network))
                     say(f"round {number + 1}: {hosts} × {each}, {gbit} Gbit/s, {network}: {row['all'][-1]}")
     alone = {
         str(network): {b: _alone(replace(network, batch=b)) for b in (*BATCHES, network.batch)}
         for network in (SMALL, LARGE, WIDE)
     }
-    for row in found:
+    for row in rows:
         row["seconds"] = statistics.median([s for s in row.pop("all") if s is not None] or [float("nan")])
-    return {"steps": found, "alone": alone, "parameters": {str(n): n.parameters for n in (SMALL, LARGE, WIDE)}}
+    return {"steps": rows, "alone": alone, "parameters": {str(n): n.parameters for n in (SMALL, LARGE, WIDE)}}
 
 
 def _step(cluster: Cluster, hosts: int, each: int, gbit: float, network: Network) -> float | None:
@@ -67,28 +67,28 @@ def _step(cluster: Cluster, hosts: int, each: int, gbit: float, network: Network
 
 
 def _alone(network: Network) -> float:
-    """Seconds of a step of one rank on one core: the lower of two runs."""
+    """Return the seconds of a step of one rank on one core, the lower of two runs."""
     seconds = min(float(ours.step(network, 1, CORES - 1)["step"]) for _ in range(2))
     say(f"1 rank, {network}: {seconds * 1e3:.2f} ms")
     return seconds
 
 
 def epochs_to_accuracy(accuracy: float) -> dict[int, int]:
-    """Steps of digits with 64-128-10 to this accuracy of the test part, for several batches: the best of some rates."""
+    """Return the steps to this test accuracy on digits with 64-128-10, for each batch: the best of several rates."""
     import nnmpi
     from nnmpi.errors import RunError
 
-    found: dict[int, int] = {}
+    fewest_steps: dict[int, int] = {}
     for batch in (16, 32, 64, 128, 256, 512):
         best = None
         for rate in (0.0125, 0.025, 0.05, 0.1, 0.2, 0.4):
             try:
                 result = nnmpi.train("digits", hidden=(128,), batch_size=batch, learning_rate=rate, epochs=60)
-            except RunError:  # too high a rate
+            except RunError:  # the rate is too high
                 continue
             reached = [m["step"] for m in result.metrics if m["test_accuracy"] >= accuracy]
             best = min([*reached[:1], *([best] if best else [])], default=None)
         if best:
-            found[batch] = best
+            fewest_steps[batch] = best
             say(f"digits, batch {batch}: {best} steps to {accuracy}")
-    return found
+    return fewest_steps

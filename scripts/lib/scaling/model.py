@@ -1,8 +1,8 @@
-"""The time of a step: a model of few parameters, and how it is fitted to measured steps.
+"""A model of the time of a step, and its fit to measured steps.
 
-A step computes, and it adds up a vector of ``V`` bytes over ``H`` hosts with ``r`` ranks each, on links of ``B`` bytes
-a second and ``d`` seconds of delay. Within a host the vector goes through shared memory; between hosts it goes round a
-ring, of which ``2 (H-1)/H V`` bytes go into and out of each host (Patarasuk & Yuan 2009), shared by its ranks. So::
+A step computes gradients and adds up a vector of ``V`` bytes over ``H`` hosts with ``r`` ranks each. A link carries
+``B`` bytes per second and has a delay of ``d`` seconds. Within a host the vector is in shared memory. Between hosts it
+travels in a ring: ``2 (H-1)/H V`` bytes go into and out of each host (Patarasuk & Yuan 2009), divided among its ranks::
 
     between = 2 (H-1)/H V
     work = compute + copy between / r + (barrier + local V, if r > 1)
@@ -10,9 +10,9 @@ ring, of which ``2 (H-1)/H V`` bytes go into and out of each host (Patarasuk & Y
     hops = 2 (H-1) (hop + d)
     step = (work + wire + hops) (1 + spread √(2 ln ranks))
 
-The last factor is the slowest of all ranks: of ``n`` times with a normal distribution the largest is about
-``√(2 ln n)`` standard deviations above their mean. Where ranks share cores, as on a machine that plays several hosts,
-their work adds up: it takes ``max(1, ranks / cores)`` times as long. On a cluster each rank has a core.
+The last factor accounts for the slowest rank: the largest of ``n`` normally distributed times is about ``√(2 ln n)``
+standard deviations above their mean. If ranks share cores, as on a machine that emulates several hosts, their work
+takes ``max(1, ranks / cores)`` times as long. On a cluster each rank has a core.
 """
 
 import math
@@ -27,14 +27,14 @@ FLOAT = 4  # bytes
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a step is taken.
+    """Ranks, network and links of a step.
 
-    `compute` are the seconds that a rank with a core of its own takes without a reduction; `cores` those that all ranks
-    share, or None where each has its own.
+    `compute` is the time in seconds of a step without reduction of a rank with its own core. `cores` is the number of
+    cores that all ranks share, or None if each rank has its own.
     """
 
     hosts: int
-    each: int  # ranks a host
+    each: int  # ranks on each host
     parameters: int
     compute: float
     bits_per_second: float
@@ -43,24 +43,24 @@ class Setting:
 
     @property
     def ranks(self) -> int:
-        """All of them."""
+        """Number of ranks on all hosts."""
         return self.hosts * self.each
 
 
 @dataclass(frozen=True)
 class Model:
-    """What is fitted; times in seconds."""
+    """The fitted parameters; times in seconds."""
 
-    hop: float  # from a rank to one on another host, without the link's delay
-    efficiency: float  # of a link's rate, what is left for numbers
-    copy: float  # of a core, to bring a byte into or out of a host and add it up
-    barrier: float  # of ranks of one host
-    local: float  # to add up a byte of a rank in shared memory
-    overlap: float  # of compute, the part behind which bytes travel
-    spread: float  # standard deviation of a rank's time, as a part of it
+    hop: float  # time of a message to another host, without the link's delay
+    efficiency: float  # fraction of a link's rate that is available for the vector
+    copy: float  # time of a core to move a byte into or out of a host and add it up
+    barrier: float  # time of the barrier of the ranks of one host
+    local: float  # time to add up a byte of a rank in shared memory
+    overlap: float  # fraction of compute during which bytes travel
+    spread: float  # standard deviation of a rank's time, relative to it
 
     def step(self, s: Setting) -> float:
-        """Seconds of a step."""
+        """Return the seconds of a step."""
         size = FLOAT * s.parameters
         between = 2 * (s.hosts - 1) / s.hosts * size
         work = s.compute + self.copy * between / s.each
@@ -73,7 +73,7 @@ class Model:
         return (work + wire + hops) * (1 + self.spread * math.sqrt(2 * math.log(s.ranks)))
 
 
-# where the search for each parameter begins, and what it may be
+# initial value, lower and upper bound of each parameter
 BOUNDS = {
     "hop": (5e-5, 1e-6, 5e-3),
     "efficiency": (0.9, 0.5, 1.0),
@@ -86,10 +86,10 @@ BOUNDS = {
 
 
 def fit(settings: list[Setting], seconds: list[float]) -> Model:
-    """The model whose steps differ least from the measured ones, by the square of the logarithm of their ratio."""
+    """Fit the model to measured seconds; the error of a step is the logarithm of predicted over measured time."""
     names = [field.name for field in fields(Model)]
     start, low, high = (np.array([BOUNDS[name][i] for name in names]) for i in range(3))
-    positive = low > 0  # these are searched in logarithms
+    positive = low > 0  # fitted on a logarithmic scale
 
     def model(x: npt.NDArray[np.float64]) -> Model:
         return Model(*np.where(positive, np.exp(np.where(positive, x, 0)), x).tolist())
@@ -98,19 +98,19 @@ def fit(settings: list[Setting], seconds: list[float]) -> Model:
         return np.where(positive, np.log(np.where(positive, x, 1)), x)
 
     def errors(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        found = model(x)
-        return np.array([math.log(found.step(s) / t) for s, t in zip(settings, seconds, strict=True)])
+        candidate = model(x)
+        return np.array([math.log(candidate.step(s) / t) for s, t in zip(settings, seconds, strict=True)])
 
     solution = least_squares(errors, scaled(start), bounds=(scaled(low), scaled(high)), loss="soft_l1", f_scale=0.05)
     return model(solution.x)
 
 
 def compute_of(batch: float, samples: npt.NDArray[np.float64], seconds: npt.NDArray[np.float64]) -> float:
-    """Seconds of a step of `batch` samples on one rank: a straight line through those that were measured."""
+    """Return the seconds of a step of `batch` samples on one rank, by a straight line fitted to measured steps."""
     slope, fixed = np.polyfit(samples, seconds, 1)
     return float(max(fixed, 0.3 * seconds.min()) + max(slope, 0.0) * batch)
 
 
 def steps_to_accuracy(batch: float, fewest: float, critical: float) -> float:
-    """Steps to an accuracy with `batch` samples each: ``fewest (1 + critical / batch)`` (McCandlish et al. 2018)."""
+    """Return the steps to an accuracy for a batch size: ``fewest (1 + critical / batch)`` (McCandlish et al. 2018)."""
     return fewest * (1 + critical / batch)

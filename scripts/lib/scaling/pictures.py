@@ -1,4 +1,4 @@
-"""The pictures: what was measured against what the model says, and what it predicts for more ranks."""
+"""Plots: measured over predicted time of a step, and predictions for more ranks."""
 
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ from model import Model, Setting, compute_of, steps_to_accuracy
 RANKS = np.unique(np.round(np.geomspace(1, 10_000, 60)).astype(int))
 RATES = (1, 10, 100, 200)  # Gbit/s
 DELAYS = (1e-6, 10e-6, 50e-6)
-EACH = 16  # ranks a host of the clusters that are predicted
+EACH = 16  # ranks on each host of the predicted clusters
 COLOURS = ("#d1495b", "#edae49", "#2e5eaa", "#0b6e4f")
 STYLES = ("-", "--", ":")
 
 
 def check(rows: list[dict[str, Any]], path: Path) -> None:
-    """Measured over predicted seconds; those that the model was fitted to are hollow."""
+    """Plot measured over predicted times; hollow marks are settings of the fit."""
     figure, axes = plt.subplots(figsize=(6.5, 5.5), layout="constrained")
     for fitted, label, face in ((True, "fitted to", "none"), (False, "not fitted to", "#0b6e4f")):
         points = [(row["predicted"] * 1e3, row["seconds"] * 1e3) for row in rows if row["fit"] is fitted]
@@ -36,19 +36,19 @@ def check(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def on_cluster(ranks: int, parameters: int, compute: float, gbit: float, delay: float) -> Setting:
-    """`ranks` on hosts of a cluster, each with a core of its own."""
+    """Return the setting of `ranks` on a cluster; each rank has a core."""
     each = min(EACH, ranks)
     return Setting(-(-ranks // each), each, parameters, compute, gbit * 1e9, delay)
 
 
-def predictions(model: Model, found: dict[str, Any], path: Path) -> list[dict[str, Any]]:
-    """Efficiency with weak and strong scaling, and the time to an accuracy; returns where each stops paying."""
+def predictions(model: Model, results: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    """Plot weak and strong scaling and the time to an accuracy; return the useful numbers of ranks for each link."""
     figure, panels = plt.subplots(1, 3, figsize=(15, 5), layout="constrained")
-    network, times = next(iter(found["alone"].items()))
-    parameters = found["parameters"][network]
+    network, times = next(iter(results["alone"].items()))
+    parameters = results["parameters"][network]
     samples, seconds = (np.array(v, float) for v in (list(map(int, times)), list(times.values())))
-    whole = 65_536  # samples of a step that are shared out
-    fewest, critical = found["critical"]["fewest"], found["critical"]["batch"]
+    whole = 65_536  # global batch for strong scaling
+    fewest, critical = results["critical"]["fewest"], results["critical"]["batch"]
     limits = []
     for colour, gbit in zip(COLOURS, RATES, strict=True):
         for style, delay in zip(STYLES, DELAYS, strict=True):
@@ -84,6 +84,6 @@ def predictions(model: Model, found: dict[str, Any], path: Path) -> list[dict[st
 
 
 def _last(true: "np.ndarray[Any, Any]") -> int:
-    """The most ranks up to which it is true."""
+    """Return the largest number of ranks up to which `true` holds."""
     false = np.flatnonzero(~true)
     return int(RANKS[-1] if not len(false) else RANKS[max(0, false[0] - 1)])
