@@ -104,7 +104,14 @@ def number(low: float, high: float = math.inf, *, open_low: bool = False) -> tup
 def shown(value: Any) -> str:
     """Return a setting as written on the command line."""
     if isinstance(value, tuple | list):
-        return ",".join(str(v) for v in value) or "none"
+        return ",".join(map(_item, value)) or "none"
     if value is None:
         return "the default"
     return str(value)
+
+
+def _item(value: Any) -> str:
+    """Return an item of a list as written on the command line; `parse_columns` reads the quotes."""
+    text = str(value)
+    needs_quotes = text in ("", "none") or any(character in text for character in ',"\r\n')
+    return '"' + text.replace('"', '""') + '"' if needs_quotes else text

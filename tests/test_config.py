@@ -8,7 +8,7 @@ import pytest
 from nnmpi.config import Config
 from nnmpi.errors import InputError
 from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS
-from nnmpi.setting import flag_of, parse_batch_size, parse_names, parse_sizes, shown
+from nnmpi.setting import flag_of, parse_batch_size, parse_columns, parse_names, parse_sizes, shown
 
 NAN, INF = float("nan"), float("inf")
 
@@ -216,3 +216,9 @@ def test_compressed_gradients_do_not_go_with_exact_ones(compress, name, value):
     assert str(refused.value).startswith(f"--compress {compress} cannot be combined with {flag_of(name)}")
     assert "\n" not in str(refused.value)
     assert Config(compress="none", **{name: value}).compress is None
+
+
+@pytest.mark.parametrize("names", [("a",), ("a", "b"), ("a,b",), ('say "x"', "b"), ("none",), (), ("line\nbreak",)])
+def test_columns_are_shown_as_they_are_parsed(names: tuple[str, ...]) -> None:
+    """A report prints the command that repeats a run."""
+    assert parse_columns(shown(names)) == names

@@ -145,7 +145,10 @@ def _sharing(sharing: dict[str, Any]) -> list[str]:
         for batch, result in sharing.items()
     ]
     head = ["batch of a step", *ways, *(f"speed of {way}" for way in ways[1:])]
-    return ["### Strong scaling: one batch on 1 and on 2 ranks, 784-256-128-10, one thread for each rank", grid(head, rows)]
+    return [
+        "### Strong scaling: one batch on 1 and on 2 ranks, 784-256-128-10, one thread for each rank",
+        grid(head, rows),
+    ]
 
 
 def _startup(startup: dict[str, Any]) -> list[str]:
