@@ -1,6 +1,7 @@
 """A guard while MPI starts under ULFM: MPI does not notice a rank that dies then, and the others would wait for it.
 
-A child process of each rank watches, and ends the job if a rank dies.
+A child process of each rank watches, and ends the job if a rank dies. A rank that died earlier, while Python imported,
+cannot be seen from other hosts: there the job ends when MPI has not started after `LONGEST` seconds.
 """
 
 import contextlib
@@ -15,6 +16,8 @@ from pathlib import Path
 from nnmpi.mpi.host import process
 
 STARTED = b"1"
+DIED = "died while MPI started, the job cannot go on"
+LONGEST = 300.0  # seconds for MPI to start, from when the first rank asks for it until the last one has come
 GRACE = 2.0  # seconds for MPI to finish its start after a death: perhaps it no longer needs the dead rank
 
 
@@ -47,9 +50,16 @@ def guarded() -> Iterator[None]:
 def _guard(started: int, launcher: int) -> None:
     """Watch the launcher's children until MPI has `started`. If that pipe is closed without a byte, this rank died."""
     size, local_size, rank = (int(os.environ[f"OMPI_COMM_WORLD_{name}"]) for name in ("SIZE", "LOCAL_SIZE", "RANK"))
-    noticed, launcher_start = None, _start_time(launcher)
+    noticed, launcher_start, deadline = None, _start_time(launcher), time.monotonic() + LONGEST
     while not select.select([started], [], [], 0.2)[0]:
         alive = _ranks(launcher)
+        if time.monotonic() > deadline and rank == min(alive, default=rank):
+            _end(
+                launcher,
+                f"MPI has not started after {LONGEST:.0f} s: a rank died before, or hosts cannot reach each other (see "
+                "nnmpi info); the job cannot go on",
+            )
+            return
         # either another process is between the launcher and this rank, or all ranks of this host are alive
         if rank not in alive or len(alive) >= local_size:
             noticed = None
@@ -58,14 +68,14 @@ def _guard(started: int, launcher: int) -> None:
         if time.monotonic() - noticed > GRACE and rank == min(alive):
             dead = [str(r) for r in range(size) if r not in alive] if local_size == size else []
             name = f"rank{'s' * (len(dead) > 1)} {', '.join(dead)} of {size}" if dead else "a rank on this host"
-            _end(launcher, name)
+            _end(launcher, f"{name} {DIED}")
             return
     if os.read(started, 1) == STARTED or local_size == size:
         return
     time.sleep(GRACE)
     # If the launcher has ended meanwhile, so has the job. If other ranks of this host are left, their guards end it.
     if launcher_start and _start_time(launcher) == launcher_start and not _ranks(launcher):
-        _end(launcher, f"rank {rank} of {size}")
+        _end(launcher, f"rank {rank} of {size} {DIED}")
 
 
 def _start_time(pid: int) -> int | None:
@@ -74,8 +84,9 @@ def _start_time(pid: int) -> int | None:
     return state[1] if state else None
 
 
-def _end(launcher: int, name: str) -> None:
-    print(f"nnmpi: {name} died while MPI started, the job cannot go on", file=sys.stderr, flush=True)
+def _end(launcher: int, reason: str) -> None:
+    """Print why the job ends, and end it."""
+    print(f"nnmpi: {reason}", file=sys.stderr, flush=True)
     with contextlib.suppress(ProcessLookupError):
         os.kill(launcher, signal.SIGTERM)
 

@@ -111,6 +111,16 @@ def test_a_rank_that_dies_while_mpi_starts_ends_the_job_on_all_hosts(
     wait_for_no_processes(hosts)
 
 
+def test_a_rank_that_dies_before_mpi_starts_ends_the_job_on_all_hosts(cluster: Cluster, tmp_path: Path) -> None:
+    """While Python imports: nobody watches it yet, so that the others can only wait for so long."""
+    hosts, dying = cluster.hosts[:3], {**importing("die_at_start"), "DIES_EARLY": "2"}
+    with launch(hosts, 1, needed("openmpi"), tmp_path, "--", "train", "iris", "--output", "run", **dying) as job:
+        done = job.wait(ENDS)
+    assert done.status == 1
+    assert "nnmpi: MPI has not started after 8 s: a rank died before" in done.err
+    wait_for_no_processes(hosts)
+
+
 # A host without power says nothing: without fault tolerance only the watchdog notices. That of one which crashes
 # closes its connections, after which Open MPI's launcher ends the job, also with fault tolerance.
 WATCHED = ("--stall-timeout", "5")

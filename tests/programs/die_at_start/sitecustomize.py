@@ -1,11 +1,20 @@
-"""A rank that dies while MPI starts: Python imports this file when it starts, if its directory is on PYTHONPATH."""
+"""A rank that dies while MPI starts, or with DIES_EARLY before: Python imports this file when it starts.
+
+Its directory has to be on PYTHONPATH.
+"""
 
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-if os.environ.get("OMPI_COMM_WORLD_RANK") == os.environ.get("DIES_AT_START", "none"):
+if os.environ.get("DIES_EARLY") and os.environ.get("OMPI_COMM_WORLD_RANK"):
+    from nnmpi.faults import startup_guard
+
+    startup_guard.LONGEST = 8.0
+    if os.environ["OMPI_COMM_WORLD_RANK"] == os.environ["DIES_EARLY"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+elif os.environ.get("OMPI_COMM_WORLD_RANK") == os.environ.get("DIES_AT_START", "none"):
     from nnmpi.faults import startup_guard
 
     guarded = startup_guard.guarded
