@@ -102,7 +102,7 @@ class Batches(Generic[Batch]):
         return self._current.batches[step - self._start]
 
     def weights(self, step: int) -> list[float]:
-        """Return the sum of the weights of each block of the step last given to `batch`; without weights, its size."""
+        """Return the sum of the weights of each block of a step, without weights its size; call `batch` first."""
         return self._current.weights[step - self._start]
 
     def columns(self, step: int) -> list[tuple[int, int, slice]]:

@@ -16,7 +16,7 @@ class Column(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The name; of a part of dates, name and part: ``departure.month``."""
+        """The name, followed by the part if there is one: ``departure.month``."""
         return f"{self.name}.{self.part}" if self.part else self.name
 
 

@@ -41,7 +41,7 @@ class Scaler:
 
 @dataclass(frozen=True)
 class Moments:
-    """Statistics of each feature over all ranks; ``deviation`` is that of the population."""
+    """Statistics of each feature over all ranks; ``deviation`` is the population's standard deviation."""
 
     count: int
     low: Float64

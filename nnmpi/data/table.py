@@ -81,7 +81,7 @@ class Encoding:
             if count:
                 numbers = _numeric(raw, self.columns, self.indicators, self.fill)
                 numeric.standardize(numbers)
-                with np.errstate(over="ignore"):  # what does not fit the type of `out` becomes infinite
+                with np.errstate(over="ignore"):  # numbers that do not fit the type of `out` become infinite
                     rows[:, :count] = numbers
             rows[:, count:] = 0
             first = count

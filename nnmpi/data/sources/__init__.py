@@ -77,8 +77,8 @@ def open_source(
     source: Source = importlib.import_module(f"{__name__}.{module}").open_source(request)
     if columns.weight and columns.needs_weight and source.weights is None:
         raise InputError(
-            f"--data {name}: --sample-weight {columns.weight}: there are no such weights; weights are a column of a "
-            "table or an array of an .npz file"
+            f"--data {name}: --sample-weight {columns.weight}: not found; weights are a column of a table or an array "
+            "of an .npz file"
         )
     return source
 

@@ -48,7 +48,7 @@ def is_text(dtype: pa.DataType) -> bool:
 
 
 def is_number(dtype: pa.DataType) -> bool:
-    """Whether a column of this type holds numbers, booleans or durations."""
+    """Whether a column of this type holds numbers, booleans, times or durations."""
     t = pa.types
     checks = (t.is_integer, t.is_floating, t.is_boolean, t.is_decimal, t.is_time, t.is_duration)
     return any(check(dtype) for check in checks)

@@ -90,8 +90,8 @@ class Source:
     weights : array, shape (size,), or None
         The weight of each sample; None means 1.
     read_y : function or None
-        For a large table of which each rank reads only a part; ``y`` is None then. Takes a first row and a stop row,
-        returns the targets of these rows; see `nnmpi.training.gather_targets`.
+        For a large table. Each rank then reads only a part of the targets, and ``y`` is None. Takes a first row and a
+        stop row, returns the targets of these rows; see `nnmpi.training.gather_targets`.
     bounds, blocks : tuple of int, function
         For a large source that can only be read in pieces. ``bounds``: where the pieces begin, and where the last one
         ends. ``blocks`` takes two bounds and yields the rows between them in blocks, each with the number of its first
