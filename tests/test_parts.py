@@ -13,6 +13,8 @@ from sklearn.metrics import f1_score, mean_absolute_error, roc_auc_score
 from sklearn.model_selection import train_test_split
 
 import nnmpi
+from nnmpi.data.parts import split
+from nnmpi.data.sources import open_source
 from nnmpi.errors import InputError
 
 Train = Callable[..., Run]
@@ -182,3 +184,14 @@ def test_an_undefined_monitor_ends_in_a_line() -> None:
     y[parts_of()["training"][:40]] = 1  # none in the validation part
     with pytest.raises(InputError, match=r"validation_roc_auc is undefined on the validation part \(114 samples\)"):
         nnmpi.train(X, y, early_stopping=2, monitor="validation_roc_auc", validation_fraction=0.25, epochs=2)
+
+
+@pytest.mark.parametrize("stratify", [False, True])
+def test_parts_of_a_large_source_keep_the_order_of_its_rows(stratify: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shard is then a run of neighbouring rows, which a rank reads at once."""
+    monkeypatch.setattr("nnmpi.data.sources.source.LARGE", 1)
+    parts = split(open_source("breast_cancer"), 0.2, 0.1, 42, stratify)
+    assert all((np.diff(rows.astype(int)) > 0).all() for rows in vars(parts).values())
+    assert sorted(np.concatenate(list(vars(parts).values())).tolist()) == ROWS.tolist()
+    if stratify:
+        assert [len(parts.test), Y[parts.test].sum()] == [114, 72]

@@ -74,6 +74,19 @@ def test_built_in_name_wins_over_a_directory_of_that_name(tmp_path, monkeypatch)
     assert open_source("./iris", columns=Columns(target=("y",))).size == 40
 
 
+def test_names_of_datasets_are_for_hdf5_only(tmp_path):
+    saved(tmp_path, X=np.eye(4), y=np.arange(4) % 2)
+    for name in (f"{tmp_path}::a", f"{tmp_path}/table.npz::a,b"):
+        assert_refused(name, "only HDF5 files have datasets")
+
+
+def test_a_file_of_targets_is_not_a_file_of_samples(tmp_path):
+    np.save(tmp_path / "y.npy", np.arange(4) % 2)
+    assert_refused(str(tmp_path / "y.npy"), "pass the file of samples")
+    (tmp_path / "some-ubyte").write_bytes(b"\0\0\x08\x03" + bytes(12))
+    assert_refused(str(tmp_path / "some-ubyte"), "needs the word images")
+
+
 def test_digits_are_images():
     assert open_source("digits").image == (8, 8)
 

@@ -30,8 +30,8 @@ class Parts:
 def split(source: Source, test_fraction: float, validation_fraction: float, seed: int, stratify: bool) -> Parts:
     """Draw the parts as scikit-learn's ``train_test_split`` does; the validation part is taken from the training part.
 
-    In a large source, unless `stratify` is set, the part of each row is drawn on its own. The rows of a part then keep
-    their order, so that a shard is a run of neighbouring rows.
+    In a large source the rows of each part keep their order, so that a shard is a run of neighbouring rows. There,
+    unless `stratify` is set, the part of each row is drawn on its own.
 
     Raises
     ------
@@ -53,6 +53,8 @@ def split(source: Source, test_fraction: float, validation_fraction: float, seed
             + (f" and --validation-fraction {validation_fraction}" if validation_fraction else "")
             + f": {error}"
         ) from None
+    if source.is_large:
+        training, validation, test = np.sort(training), np.sort(validation), np.sort(test)
     return Parts(training, validation, test)
 
 

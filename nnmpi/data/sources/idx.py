@@ -55,6 +55,8 @@ def _labels_of(name: str, targets: bool) -> str | None:
         raise InputError(f"--data {name}: this is the file of labels: pass the file of images, {images}")
     if labels.is_file() and labels != path:
         return str(labels)
+    if targets and labels == path:
+        raise InputError(f"--data {name}: its name needs the word images, to find the file of labels beside it")
     if targets:
         raise InputError(f"--data {name}: there is no {labels.name}, the file of labels, beside it")
     return None

@@ -52,6 +52,10 @@ def _paths(name: str, targets: bool) -> tuple[str, str | None]:
     if y_path.is_file() and y_path != x_path:
         return name, str(y_path)
     if targets:
+        if y_path == x_path:
+            raise InputError(
+                f"--data {name}: this looks like the file of targets: pass the file of samples, such as X.npy"
+            )
         raise InputError(f"--data {name}: there is no {y_path.name} beside it: save the targets there")
     return name, None
 
