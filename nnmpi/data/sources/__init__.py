@@ -61,6 +61,8 @@ def open_source(
     """
     request = Request(name, targets, trusted, columns, known)
     path = request.path
+    if path != name and _module_for(path) != "hdf5":
+        raise InputError(f"--data {name}: only HDF5 files have datasets that are named behind ::")
     is_directory = os.path.isdir(path) and path not in SOURCES  # `./iris` is the directory, `iris` the built-in data
     module = _module_for_directory(path) if is_directory else _module_for(path)
     is_path = "/" in path or any(path.endswith(suffix) for suffix in SUFFIXES)
@@ -70,8 +72,6 @@ def open_source(
         raise InputError(f"--data {name}: not a file that ends in {_listed()}")
     if module is None:
         raise InputError(f"--data {name}: unknown; allowed are {sources_text()}")
-    if path != name and module != "hdf5":
-        raise InputError(f"--data {name}: only HDF5 files have datasets that are named behind ::")
     if module not in TABLES and known is not None:
         check_plain(name, known)
     elif module not in TABLES and (columns.target or columns.drop or columns.categories):
