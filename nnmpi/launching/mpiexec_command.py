@@ -160,7 +160,7 @@ def _ranks_per_host(ranks: int, hosts: list[Host]) -> int:
 
 
 def ranks_left(ranks: int, hosts: list[Host], remaining: list[Host]) -> int:
-    """Return how many of `ranks` to start on the `remaining` ones of `hosts`, with no more ranks per slot than before."""
+    """Return how many of `ranks` to start if only some `hosts` are `remaining`; no slot gets more ranks than before."""
     before, now = (sum(host.slots or _ranks_per_host(ranks, hosts) for host in group) for group in (hosts, remaining))
     return max(1, min(ranks, now) if ranks <= before else ranks * now // before)
 
