@@ -22,9 +22,7 @@ from nnmpi.files.atomic import NEW
 
 NAME = "run.lock"
 BEAT = 2.0  # seconds between two heartbeats
-PATIENCE = (
-    15.0  # seconds without a heartbeat after which an owner on another host counts as dead; NFS shows changes late
-)
+PATIENCE = 15.0  # seconds without a heartbeat until an owner on another host counts as dead; NFS shows changes late
 LONG_AGO = 600.0  # seconds since the last heartbeat; more than the clocks of two hosts differ
 
 

@@ -16,9 +16,7 @@ DTYPES = {"<f4": "F32", "<f8": "F64"}
 
 def pieces(arrays: dict[str, npt.NDArray[Any]], metadata: dict[str, str] | None = None) -> Iterator[bytes | memoryview]:
     """Yield the bytes of the file; contiguous arrays are not copied."""
-    names = sorted(
-        arrays, key=lambda name: (-arrays[name].itemsize, name)
-    )  # larger items first, so that all arrays are aligned
+    names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # so that all arrays are aligned
     header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
     start = 0
     for name in names:
