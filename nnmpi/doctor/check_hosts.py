@@ -112,7 +112,7 @@ def clocks_apart(facts: Facts) -> Finding | None:
 
 
 def same_address(facts: Facts) -> Finding | None:
-    """Find an address that several hosts have, such as that of Docker's bridge: it connects no hosts, but MPI may try it."""
+    """Find an address that several hosts have, such as that of Docker's bridge: MPI may try it, and hang."""
     hosts_by_address: dict[tuple[str, str], list[str]] = {}
     for host in facts["hosts"]:
         for interface in host["interfaces"]:

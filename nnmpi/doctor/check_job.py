@@ -12,7 +12,7 @@ def family(name: str) -> str:
 
 
 def no_mpi_library(facts: Facts) -> Finding | None:
-    """Find that there is no MPI library; one rank needs none."""
+    """Report that there is no MPI library; one rank needs none."""
     job = facts["job"]
     if job["library"]:
         return None
@@ -22,7 +22,7 @@ def no_mpi_library(facts: Facts) -> Finding | None:
 
 
 def launcher_of_another_mpi(facts: Facts) -> Finding | None:
-    """Find a launcher of another MPI than the library: each process then is a world of its own."""
+    """Report a launcher of another MPI than the library: each process is then a world of its own."""
     job = facts["job"]
     if not job["library"] or job["promised"] == job["size"]:
         return None
@@ -38,7 +38,7 @@ def launcher_of_another_mpi(facts: Facts) -> Finding | None:
 
 
 def tasks_not_started(facts: Facts) -> Finding | None:
-    """Find that Slurm allocated several tasks, but srun did not start this process."""
+    """Report that Slurm allocated several tasks, but srun did not start this process."""
     tasks, size = facts["job"]["tasks"], facts["job"]["size"]
     if size > 1 or tasks <= 1:
         return None
@@ -50,7 +50,7 @@ def tasks_not_started(facts: Facts) -> Finding | None:
 
 
 def launcher_at_hand(facts: Facts) -> Finding | None:
-    """Find that ``nnmpi launch`` has no launcher, or one of another MPI than the library."""
+    """Report that ``nnmpi launch`` has no launcher, or one of another MPI than the library."""
     job = facts["job"]
     if job["launcher"] is not None or not job["library"]:
         return None
@@ -67,7 +67,7 @@ def launcher_at_hand(facts: Facts) -> Finding | None:
 
 
 def fault_tolerance_off(facts: Facts) -> Finding | None:
-    """Find that fault tolerance is off."""
+    """Report that fault tolerance is off."""
     job = facts["job"]
     if job["size"] == 1 or job["recovers"]:
         return None

@@ -114,7 +114,7 @@ def job_facts(world: World) -> dict[str, Any]:
 
 
 def _library(world: World) -> tuple[str | None, str]:
-    """Return the MPI library that is used, or would be used with a launcher, and why there is none."""
+    """Return the name of the MPI library that ranks use or would use, or else None and the reason."""
     if not isinstance(world.mpi, Alone):
         return world.library(), ""
     try:

@@ -33,7 +33,10 @@ def unreached(hosts: list[Host]) -> list[Finding]:
     if any(name in os.environ for name in (*ALLOCATIONS, *OTHER_WAYS)):
         return []
     distinct = list({host.name: host for host in hosts}.values())
-    timeout = (f"no answer within {ANSWER:.0f} s", "see what takes so long: ssh -v HOST true; check name lookup, too")
+    timeout = (
+        f"no answer within {ANSWER:.0f} s",
+        "see what takes so long: ssh -v HOST true; also check how names are looked up",
+    )
     answers: dict[str, Answer] = {}
 
     def test(host: Host) -> None:
