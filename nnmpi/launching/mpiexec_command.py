@@ -80,16 +80,16 @@ def command(launcher: Launcher, job: Job, hosts: list[Host]) -> Command:
 
 def module_command(launcher: Launcher, ranks: int, module: str, *arguments: str) -> Command:
     """Return a command that starts `ranks` ranks of a Python module on this host, with this Python."""
-    nnmpi = command(launcher, Job(ranks, (), fault_tolerance=False), [])
-    launcher_words = nnmpi.words[: len(nnmpi.words) - len(program())]
-    return Command((*launcher_words, sys.executable, "-m", module, *arguments), nnmpi.variables)
+    with_nnmpi = command(launcher, Job(ranks, (), fault_tolerance=False), [])
+    launcher_words = with_nnmpi.words[: len(with_nnmpi.words) - len(program())]
+    return Command((*launcher_words, sys.executable, "-m", module, *arguments), with_nnmpi.variables)
 
 
 def probe_command(launcher: Launcher, hostfile: Path, host: Host) -> Command:
     """Return a command that succeeds if the launcher can start this Python on `host`, the only host in `hostfile`."""
-    nnmpi = command(launcher, Job(1, (), hostfile, fault_tolerance=False), [host])
-    launcher_words = nnmpi.words[: len(nnmpi.words) - len(program())]
-    return Command((*launcher_words, sys.executable, "-c", "pass"), nnmpi.variables)
+    with_nnmpi = command(launcher, Job(1, (), hostfile, fault_tolerance=False), [host])
+    launcher_words = with_nnmpi.words[: len(with_nnmpi.words) - len(program())]
+    return Command((*launcher_words, sys.executable, "-c", "pass"), with_nnmpi.variables)
 
 
 def _open_mpi(launcher: Launcher, job: Job, hosts: list[Host]) -> tuple[list[str], dict[str, str]]:
