@@ -183,6 +183,6 @@ def test_bad_input_is_refused_before_anything_starts(nnmpi: CommandServer, words
 def test_launch_in_a_rank_is_refused(nnmpi: CommandServer, tmp_path: Path) -> None:
     done = nnmpi("launch", "-n", "2", "info", cwd=tmp_path, PMI_SIZE="2", PMI_RANK="0", PMI_PORT="localhost:1")
     assert done.status == 2
-    assert "leave one of the two out" in done.err
+    assert "use only one of the two" in done.err
     script = nnmpi("launch", "-n", "2", "--dry-run", "info", cwd=tmp_path, SLURM_NTASKS="2", SLURM_PROCID="0")
     script.succeeded()

@@ -24,7 +24,7 @@ from nnmpi.config import Config
 from nnmpi.environment import set_threads
 from nnmpi.files import checkpoint
 from nnmpi.files.run_log import RunLog
-from nnmpi.files.run_status import evidence
+from nnmpi.files.run_status import read_status
 from nnmpi.setting import flag_of
 
 pytestmark = pytest.mark.slow
@@ -156,17 +156,17 @@ def test_log(run: Path, data: st.DataObject) -> None:
 
 @given(data=st.data())
 @fuzz
-def test_evidence(run: Path, data: st.DataObject) -> None:
+def test_run_status(run: Path, data: st.DataObject) -> None:
     """What `nnmpi launch` reads to decide on a restart."""
-    directory = run.with_name("evidence")
+    directory = run.with_name("status")
     directory.mkdir(exist_ok=True)
     for name in ("config.json", "metrics.jsonl"):
         lines = (run / name).read_bytes()
         tree = json.loads(lines.splitlines()[-1] if name == "metrics.jsonl" else lines)
         texts = json_text(tree).map(lambda text: text.encode(errors="replace"))
         (directory / name).write_bytes(data.draw(damaged(lines) | texts))
-    found = ends_well(lambda: evidence(directory, None))
-    assert str(found).isprintable()
+    status = ends_well(lambda: read_status(directory, None))
+    assert str(status).isprintable()
 
 
 EXTREMES = ["1e-320", "1e308", "1e30", "0.999999999", "9" * 9, "9" * 25, "9" * 400]
@@ -188,15 +188,15 @@ def test_training_with_extreme_settings(run: Path, name: str, monkeypatch: pytes
             ends_well(lambda value=value: main(["train", *flags, schedule, f"{flag_of(name)}={value}"]), SystemExit)
 
 
-def test_evidence_of_huge_files_and_pipes(tmp_path: Path) -> None:
+def test_run_status_of_huge_files_and_pipes(tmp_path: Path) -> None:
     for name in ("config.json", "metrics.jsonl"):
         with open(tmp_path / name, "wb") as file:
             file.truncate(1 << 30)  # a hole: takes no space
-    assert ends_well(lambda: evidence(tmp_path, None)).begun
+    assert ends_well(lambda: read_status(tmp_path, None)).begun
     for name in ("config.json", "metrics.jsonl"):
         (tmp_path / name).unlink()
         os.mkfifo(tmp_path / name)
-    assert ends_well(lambda: evidence(tmp_path, None)).begun
+    assert ends_well(lambda: read_status(tmp_path, None)).begun
 
 
 # every trick by itself
@@ -269,6 +269,6 @@ TRICKS: dict[str, Callable[[Path], Any]] = {
 @pytest.mark.parametrize("name", TRICKS)
 def test_tricks(run: Path, name: str) -> None:
     copy = resume(run, TRICKS[name])
-    ends_well(lambda: evidence(copy, None))
+    ends_well(lambda: read_status(copy, None))
     ends_well(lambda: evaluate_model(copy, None, False, Alone()))
     ends_well(lambda: train(Config(**SETTINGS, epochs=0, output=str(copy)), Alone()))

@@ -213,7 +213,7 @@ def test_a_wrong_header_length_is_refused(path, length):
 @pytest.mark.parametrize("content", [b"", b"\0" * 100, b"\x80\x04N.", b"{}" * 50, os.urandom(0) + b"\xff" * 64])
 def test_other_files_are_refused(path, content):
     path.write_bytes(content)
-    assert_refused(path, "not a whole safetensors file")
+    assert_refused(path, "not a complete safetensors file")
 
 
 @pytest.mark.parametrize("metadata", [None, {}, {"format": "pt"}])
@@ -295,7 +295,7 @@ def test_a_wrong_description_is_refused(path, where, value):
         if value is None and (where == ("labels",) or (where == ("classes",) and name == "number")):
             continue  # as it is
         put_together(path, tensors, changed(description, where, value))
-        assert_refused(path, "description does not fit")
+        assert_refused(path, "metadata or tensors are invalid")
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_a_description_that_lacks_something_is_refused(path, where):
         inner = inner[key]
     del inner[where[-1]]
     put_together(path, tensors, description)
-    assert_refused(path, "description does not fit")
+    assert_refused(path, "metadata or tensors are invalid")
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_a_description_that_lacks_something_is_refused(path, where):
 def test_classes_that_do_not_fit_are_refused(path, classes):
     tensors, description = parts_of(MODELS["int classes"], path)
     put_together(path, tensors, description | {"classes": classes})
-    assert_refused(path, "description does not fit")
+    assert_refused(path, "metadata or tensors are invalid")
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_classes_that_do_not_fit_are_refused(path, classes):
 def test_labels_that_do_not_fit_are_refused(path, labels):
     tensors, description = parts_of(MODELS["labels"], path)
     put_together(path, tensors, description | {"labels": labels})
-    assert_refused(path, "description does not fit")
+    assert_refused(path, "metadata or tensors are invalid")
 
 
 @pytest.mark.parametrize(("loss", "output"), [("mse", "sigmoid"), ("cross-entropy", "softmax")])
@@ -338,7 +338,7 @@ def test_labels_with_another_loss_are_refused(path, loss, output):
     tensors, description = parts_of(MODELS["labels"], path)
     description["architecture"] |= {"loss": loss, "output_activation": output}
     put_together(path, tensors, description)
-    assert_refused(path, "description does not fit")
+    assert_refused(path, "metadata or tensors are invalid")
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ def test_labels_with_another_loss_are_refused(path, loss, output):
 def test_sizes_that_do_not_fit_are_refused(path, sizes):
     tensors, description = parts_of(MODELS["int classes"], path)
     put_together(path, tensors, changed(description, ("architecture", "sizes"), sizes))
-    assert_refused(path, "description does not fit")
+    assert_refused(path, "metadata or tensors are invalid")
 
 
 @pytest.mark.parametrize(
@@ -366,13 +366,13 @@ def test_tensors_that_do_not_fit_are_refused(path, name, damage):
     if damage:
         tensors[name] = damage(tensor)
     put_together(path, tensors, description)
-    assert_refused(path, "description does not fit", name)
+    assert_refused(path, "metadata or tensors are invalid", name)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", "1", '"x"', "[" * 100_000, "9" * 5000], ids=lambda t: t[:8])
 def test_a_description_that_is_none_is_refused(path, text):
     path.write_bytes(safetensors.numpy.save(parts_of(MODELS["binary"], path)[0], {"nnmpi": text}))
-    assert_refused(path, "description does not fit")
+    assert_refused(path, "metadata or tensors are invalid")
 
 
 JSON = st.recursive(

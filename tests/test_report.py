@@ -280,7 +280,7 @@ def test_a_damaged_or_unfinished_run_says_so(train: Train, nnmpi: CommandServer,
     config["scores"] = {"test": {"loss": "x", "accuracy": True}, "other": 3, "train": [1]}
     (run / "config.json").write_text(json.dumps(config))
     (run / "model.safetensors").write_bytes(b"no model")
-    assert "not a whole safetensors file" in page_of(nnmpi, run, tmp_path / "page.html").text
+    assert "not a complete safetensors file" in page_of(nnmpi, run, tmp_path / "page.html").text
     (run / "metrics.jsonl").write_bytes(b"{}\n[1]\n" + lines[0])
     assert "metrics.jsonl has 2 unreadable line(s)" in page_of(nnmpi, run, tmp_path / "page.html").text
 

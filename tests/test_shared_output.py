@@ -32,7 +32,7 @@ def test_the_hosts_that_do_not_see_it_are_named(tmp_path: Path, monkeypatch: pyt
         paths.append(path)
         return path.exists() and next(calls) < 2  # the third that looks is blind
 
-    monkeypatch.setattr(module, "seen", seen_by_two)
+    monkeypatch.setattr(module, "is_visible", seen_by_two)
     assert len(look(tmp_path)["unseen_by"]) == 1
     assert {path.parent for path in paths} == {tmp_path}
 
@@ -46,5 +46,5 @@ def test_a_directory_that_cannot_be_written(ranks: int) -> None:
 
 def test_a_file_that_never_comes_is_not_waited_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.01)
-    assert not module.seen(tmp_path / "missing")
-    assert module.seen(tmp_path)
+    assert not module.is_visible(tmp_path / "missing")
+    assert module.is_visible(tmp_path)

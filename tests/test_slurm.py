@@ -70,7 +70,7 @@ REFUSED = {
     "partition with a quote": ({"partition": "gpu'"}, "--partition is"),
     "array with a command": ({"array": "1-5;id"}, "--array is"),
     "letters of other alphabets": ({"name": "\u0142"}, "--job-name is"),
-    "grace that takes half of the time": ({"seconds": 120}, "--time is 120 s, of which --grace takes the last 60 s"),
+    "grace that takes half of the time": ({"seconds": 120}, "--time is 120 s and --grace 60 s"),
 }
 
 

@@ -75,7 +75,7 @@ def test_what_finished_is_done(play: Play) -> None:
 
 def test_what_finished_is_done_whatever_the_launcher_says(play: Play, capsys: pytest.CaptureFixture[str]) -> None:
     assert play(f"{FINISH}; exit 7") == 0
-    assert "the launcher ended with status 7 all the same" in capsys.readouterr().err
+    assert "ignore the exit status 7 of the launcher" in capsys.readouterr().err
 
 
 def test_status_0_does_not_prove_that_it_finished(play: Play, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +115,7 @@ def test_a_crash_at_the_same_place_ends_it(play: Play, attempt: str, capsys: pyt
     first = f"{attempt.replace('; exit', f'; {epoch(1)}; exit')}"
     assert play(first, attempt, attempt, attempt) in (1, 139)
     assert len(play.calls) == 2
-    assert "twice at the same place" in capsys.readouterr().err.splitlines()[-1]
+    assert "second failure at the same place, so it is not restarted again" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_crashes_at_other_places_use_up_the_restarts(play: Play, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,14 +171,14 @@ def test_hangup_stays_ignored_where_nohup_ignored_it(play: Play) -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_evidence_counts_what_is_whole(tmp_path: Path) -> None:
-    from nnmpi.files.run_status import evidence
+def test_the_status_counts_what_is_whole(tmp_path: Path) -> None:
+    from nnmpi.files.run_status import read_status
 
     (tmp_path / "config.json").write_text("[not JSON")
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"epoch": 3, "step": 30}) + '\n{"epoch": 4, "st')
-    seen = evidence(tmp_path, None)
-    assert (seen.begun, seen.finished, seen.epoch, seen.update) == (True, False, 3, 30)
-    assert module.Failure(1, seen).repeats(module.Failure(1, seen))
+    run = read_status(tmp_path, None)
+    assert (run.begun, run.finished, run.epoch, run.update) == (True, False, 3, 30)
+    assert module.Failure(1, run).repeats(module.Failure(1, run))
 
 
 def test_a_launcher_that_takes_too_long_is_ended(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,1 +1,1 @@
-"""What a job would run on, what is wrong with it, and the remedy: the command ``info``."""
+"""The command ``info``: what a job would run on, which problems it has, and their remedies."""

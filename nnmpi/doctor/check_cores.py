@@ -1,6 +1,6 @@
-"""Checks of who shares which cores.
+"""Checks of how ranks and threads share cores.
 
-Hosts with the same kernel are containers of one machine: they share its cores, and each believes to have them all.
+Hosts with the same kernel are containers of one machine. They share its cores, but each of them sees all cores.
 """
 
 import math
@@ -10,9 +10,9 @@ from nnmpi.doctor.finding import Facts, Finding, places
 from nnmpi.text import counted
 
 Ranks = list[dict[str, Any]]
-# how to bind ranks to cores of their own, by the beginning of the name of what started them
+# launcher -> how to bind ranks to cores of their own; a key is the beginning of the name of the launcher
 BINDING = {
-    "Open MPI": "mpirun --bind-to none, or --map-by core; nnmpi launch sees to it where ranks are more than cores",
+    "Open MPI": "mpirun --bind-to none, or --map-by core; nnmpi launch does so if there are more ranks than cores",
     "mpiexec (Hydra)": "mpiexec -bind-to core; Intel MPI: I_MPI_PIN=off",
     "srun": "srun --cpu-bind=cores, with --cpus-per-task cores for each rank",
     "Slurm": "srun --cpu-bind=cores, with --cpus-per-task cores for each rank",
@@ -20,15 +20,15 @@ BINDING = {
 
 
 def machines(facts: Facts) -> list[Ranks]:
-    """The ranks of each machine."""
-    found: dict[str, Ranks] = {}
+    """Return the ranks of each machine."""
+    by_kernel: dict[str, Ranks] = {}
     for rank in facts["ranks"]:
-        found.setdefault(rank["kernel"], []).append(rank)
-    return list(found.values())
+        by_kernel.setdefault(rank["kernel"], []).append(rank)
+    return list(by_kernel.values())
 
 
 def capacity(ranks: Ranks) -> int:
-    """How many CPUs the ranks of a machine can use together: those allowed to them, within the quotas."""
+    """Return how many CPUs the ranks of a machine can use together: the allowed ones, within the quotas."""
     cpus = len({cpu for rank in ranks for cpu in rank["allowed_cpus"]})
     quotas = {(rank["host"], rank["quota"]["cgroup"]): rank["quota"]["cpus"] for rank in ranks if rank["quota"]}
     limited = sum(quotas.values()) if all(rank["quota"] for rank in ranks) else math.inf
@@ -41,7 +41,7 @@ def _where(ranks: Ranks) -> str:
 
 
 def crowd(ranks: Ranks) -> Ranks:
-    """The first ranks of a machine that the launcher has bound to fewer cores than they are."""
+    """Return the first group of ranks that the launcher has bound to fewer cores than there are ranks in it."""
     for cores in sorted({tuple(rank["cores"]) for rank in ranks}, key=len):
         inside = [rank for rank in ranks if set(rank["cores"]) <= set(cores)]
         bound = [rank for rank in inside if set(rank["cpus"]) < set(rank["allowed_cpus"])]
@@ -51,16 +51,17 @@ def crowd(ranks: Ranks) -> Ranks:
 
 
 def bound_to_one_core(facts: Facts) -> Finding | None:
-    """The launcher has bound several ranks to one core, while others are free."""
-    crowds = [found for ranks in machines(facts) if (found := crowd(ranks))]
+    """Find ranks that the launcher has bound to the same core while others are free."""
+    crowds = [ranks for ranks in map(crowd, machines(facts)) if ranks]
     if not crowds:
         return None
     one = " (the hosts are one machine)" if len({rank["host"] for rank in crowds[0]}) > 1 else ""
     cpus = sorted({cpu for rank in crowds[0] for cpu in rank["cpus"]})
-    more = f", and so on {len(crowds) - 1} other machine{'s' * (len(crowds) > 2)}" if len(crowds) > 1 else ""
+    more = f"; the same on {len(crowds) - 1} other machine{'s' * (len(crowds) > 2)}" if len(crowds) > 1 else ""
     launcher = facts["job"]["launcher"] or ""
     remedy = next(
-        (its for start, its in BINDING.items() if launcher.startswith(start)), "tell the launcher not to bind"
+        (flags for name, flags in BINDING.items() if launcher.startswith(name)),
+        "tell the launcher not to bind ranks to cores",
     )
     return Finding(
         "problem",
@@ -70,7 +71,7 @@ def bound_to_one_core(facts: Facts) -> Finding | None:
 
 
 def more_ranks_than_cores(facts: Facts) -> Finding | None:
-    """Ranks have to share cores: each waits for the others of its core."""
+    """Find machines with more ranks than cores: the ranks of a core wait for each other."""
     crowded = [ranks for ranks in machines(facts) if len(ranks) > capacity(ranks)]
     if not crowded:
         return None
@@ -82,12 +83,12 @@ def more_ranks_than_cores(facts: Facts) -> Finding | None:
     return Finding(
         "problem",
         f"{len(ranks)} ranks share {counted(cores, 'core')}{why} of {_where(ranks)}",
-        f"start no more than {cores} there, or use more hosts",
+        f"start no more than {counted(cores, 'rank')} there, or use more hosts",
     )
 
 
 def more_threads_than_cores(facts: Facts) -> Finding | None:
-    """BLAS threads have to share cores."""
+    """Find machines or ranks with more BLAS threads than cores."""
     for ranks in machines(facts):
         threads, cores = sum(rank["threads"] for rank in ranks), capacity(ranks)
         cramped = [rank for rank in ranks if rank["threads"] > len(rank["cpus"])]
@@ -111,13 +112,13 @@ def more_threads_than_cores(facts: Facts) -> Finding | None:
 
 
 def other_kernel_pays(facts: Facts) -> Finding | None:
-    """On this processor another kernel of OpenBLAS is faster for some layers."""
+    """Find processors on which another kernel of OpenBLAS is faster for some layers."""
     advice = {rank["kernel_advice"] for rank in facts["ranks"]} - {""}
     if not advice:
         return None
-    some = [rank for rank in facts["ranks"] if rank["kernel_advice"]]
+    ranks = [rank for rank in facts["ranks"] if rank["kernel_advice"]]
     return Finding(
         "note",
-        f"on this processor ({', '.join(dict.fromkeys(rank['host'] for rank in some))}) {sorted(advice)[0]}",
-        "if your layers are like that, set OPENBLAS_CORETYPE=Haswell on all ranks",
+        f"on this processor ({', '.join(dict.fromkeys(rank['host'] for rank in ranks))}) {sorted(advice)[0]}",
+        "if your network has such layers, set OPENBLAS_CORETYPE=Haswell on all ranks",
     )

@@ -7,12 +7,12 @@ FAMILIES = {"Open MPI": "Open MPI", "MPICH": "MPICH", "Intel": "MPICH"}  # Hydra
 
 
 def family(name: str) -> str:
-    """Open MPI or MPICH, from the name of a library or a launcher; itself for any other."""
-    return next((its for start, its in FAMILIES.items() if name.startswith(start)), name)
+    """Return "Open MPI" or "MPICH" for the name of a library or launcher of theirs, and any other name unchanged."""
+    return next((mpi for start, mpi in FAMILIES.items() if name.startswith(start)), name)
 
 
 def no_mpi_library(facts: Facts) -> Finding | None:
-    """There is no MPI library; one rank needs none."""
+    """Report that there is no MPI library; one rank needs none."""
     job = facts["job"]
     if job["library"]:
         return None
@@ -22,13 +22,13 @@ def no_mpi_library(facts: Facts) -> Finding | None:
 
 
 def launcher_of_another_mpi(facts: Facts) -> Finding | None:
-    """Each process is a world of its own: the launcher is not of the library's MPI."""
+    """Report a launcher of another MPI than the library: each process is then a world of its own."""
     job = facts["job"]
     if not job["library"] or job["promised"] == job["size"]:
         return None
     what = (
         f"{job['launcher']} started {job['promised']} processes, but each is a world of {job['size']}: launcher and "
-        f"MPI library are not of the same MPI (the library is {job['library']}). train refuses to run so"
+        f"MPI library belong to different MPIs (the library is {job['library']}); train refuses to run"
     )
     if "srun" in job["launcher"] or job["launcher"] == "Slurm":
         return Finding(
@@ -38,19 +38,19 @@ def launcher_of_another_mpi(facts: Facts) -> Finding | None:
 
 
 def tasks_not_started(facts: Facts) -> Finding | None:
-    """Slurm allocated several tasks, and this is one process."""
+    """Report that Slurm allocated several tasks, but srun did not start this process."""
     tasks, size = facts["job"]["tasks"], facts["job"]["size"]
     if size > 1 or tasks <= 1:
         return None
     return Finding(
         "problem",
-        f"Slurm allocated {tasks} tasks, and srun did not start this process: train refuses to run so",
-        f"srun nnmpi …, or nnmpi launch -n {tasks} -- …; for one rank unset SLURM_NTASKS",
+        f"Slurm allocated {tasks} tasks, but srun did not start this process; train refuses to run",
+        f"srun nnmpi …, or nnmpi launch -n {tasks} -- …; for one rank, unset SLURM_NTASKS",
     )
 
 
 def launcher_at_hand(facts: Facts) -> Finding | None:
-    """What ``nnmpi launch`` would start is missing, or does not go with the library."""
+    """Report that ``nnmpi launch`` has no launcher, or one of another MPI than the library."""
     job = facts["job"]
     if job["launcher"] is not None or not job["library"]:
         return None
@@ -62,17 +62,17 @@ def launcher_at_hand(facts: Facts) -> Finding | None:
         "problem",
         f"nnmpi launch would use {job['at_hand']}, but the MPI library is {job['library']}",
         "put the launcher of the library's MPI first on PATH, or load the library of the launcher's "
-        "(MPI4PY_LIBMPI=/path/to/libmpi.so)",
+        "MPI (MPI4PY_LIBMPI=/path/to/libmpi.so)",
     )
 
 
 def fault_tolerance_off(facts: Facts) -> Finding | None:
-    """A rank that dies ends the job."""
+    """Report that fault tolerance is off."""
     job = facts["job"]
     if job["size"] == 1 or job["recovers"]:
         return None
     if family(job["library"]) == "Open MPI":
         remedy = "nnmpi launch, or mpirun --with-ft ulfm, if this Open MPI was built with it"
     else:
-        remedy = "nnmpi launch --restarts 3; Open MPI has fault tolerance"
+        remedy = "nnmpi launch --restarts 3, or use Open MPI, which has fault tolerance"
     return Finding("note", "fault tolerance is off: a rank that dies ends the job", remedy)

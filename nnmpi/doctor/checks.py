@@ -1,4 +1,4 @@
-"""All checks, in the order in which their findings are shown; each takes the facts, and finds something or nothing."""
+"""All checks, in the order in which their findings are shown; each takes the facts and returns a finding or None."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +28,6 @@ CHECKS: tuple[Callable[[Facts], Finding | None], ...] = (
 
 
 def check(facts: Facts) -> list[Finding]:
-    """What the checks find, problems before notes."""
-    found = [replace(finding, check=check.__name__) for check in CHECKS if (finding := check(facts))]
-    return sorted(found, key=lambda finding: finding.severity != "problem")
+    """Return the findings of all checks, problems before notes."""
+    findings = [replace(finding, check=check.__name__) for check in CHECKS if (finding := check(facts))]
+    return sorted(findings, key=lambda finding: finding.severity != "problem")

@@ -1,4 +1,4 @@
-"""What a job is, and what each of its ranks and hosts is and has: plain dictionaries, for the checks and for JSON."""
+"""Gather the facts of a job, its ranks and its hosts, as plain dictionaries for the checks and for JSON."""
 
 import json
 import os
@@ -31,21 +31,21 @@ SLURM = (
 
 
 def gather(world: World, threads: int, output: Path, shm: dict[str, int] | None) -> Facts:
-    """The facts of the job that `world` is; all ranks take part, and rank 0's result is whole.
+    """Gather the facts of the job `world`. All ranks take part; only the result of rank 0 is complete.
 
     Parameters
     ----------
     threads
-        How many threads BLAS has on this rank.
+        The number of BLAS threads of this rank.
     output
-        Where a run would write.
+        The directory to which a run would write.
     shm
-        `host_facts.shared_memory`, before MPI took its part of it.
+        `host_facts.shared_memory`, as it was before MPI started.
     """
     world.position.enter("gathering facts")
     world.addresses.meet()
-    ranks = _from_all(world, rank_facts(world, threads) | {"shm": shm})
-    hosts = _from_all(world, host_facts_of(world) if world.addresses.is_first_on_host else None)
+    ranks = _gather_json(world, rank_facts(world, threads) | {"shm": shm})
+    hosts = _gather_json(world, host_facts_of(world) if world.addresses.is_first_on_host else None)
     facts: Facts = {
         "job": job_facts(world),
         "ranks": ranks,
@@ -54,14 +54,15 @@ def gather(world: World, threads: int, output: Path, shm: dict[str, int] | None)
         "reduction": {"name": "", "times": []},
     }
     for host in hosts:
-        host["shm"] = _shm([rank.pop("shm") for rank in ranks if rank["host"] == host["host"]], facts["job"]["library"])
+        shm_of_ranks = [rank.pop("shm") for rank in ranks if rank["host"] == host["host"]]
+        host["shm"] = _host_shm(shm_of_ranks, facts["job"]["library"])
     if len({rank["code"] for rank in ranks}) > 1:
-        return facts  # with other code they may not do the same from here on
+        return facts  # with different code, ranks may not make the same calls from here on
     world.position.enter("comparing clocks")
     clocks = compare(world, time.time_ns, [rank["host"] for rank in ranks])
     for host in hosts:
-        ahead, took = clocks[host["host"]]
-        host["clock"] = {"ahead_seconds": ahead / 1e9, "round_trip_seconds": took / 1e9}
+        ahead, round_trip = clocks[host["host"]]
+        host["clock"] = {"ahead_seconds": ahead / 1e9, "round_trip_seconds": round_trip / 1e9}
     world.position.enter("looking for the output directory")
     facts["output"] = shared_output(world, output)
     world.position.enter("timing a reduction")
@@ -69,21 +70,21 @@ def gather(world: World, threads: int, output: Path, shm: dict[str, int] | None)
     return facts
 
 
-def _shm(seen: list[dict[str, int] | None], name: str | None) -> dict[str, int] | None:
-    """Of what the ranks of a host saw of /dev/shm before MPI started the most: what others had not yet taken."""
-    there = [shm for shm in seen if shm]
-    if not there:
+def _host_shm(shm_of_ranks: list[dict[str, int] | None], library: str | None) -> dict[str, int] | None:
+    """Return the facts of a host's /dev/shm, as its first rank saw it: before other ranks took a part of it."""
+    known = [shm for shm in shm_of_ranks if shm]
+    if not known:
         return None
-    return max(there, key=lambda shm: shm["free"]) | {"needed": needed_shm(name or "", len(seen))}
+    return max(known, key=lambda shm: shm["free"]) | {"needed": needed_shm(library or "", len(shm_of_ranks))}
 
 
-def _from_all(world: World, mine: dict[str, Any] | None) -> list[dict[str, Any]]:
-    texts = world.gather_bytes(b"" if mine is None else json.dumps(mine).encode())
+def _gather_json(world: World, facts: dict[str, Any] | None) -> list[dict[str, Any]]:
+    texts = world.gather_bytes(b"" if facts is None else json.dumps(facts).encode())
     return [json.loads(text) for text in texts if text]
 
 
 def job_facts(world: World) -> dict[str, Any]:
-    """How the job was started, with which MPI; this is the same on all ranks, or only known to rank 0."""
+    """Return how the job was started and with which MPI; only rank 0 knows the launcher at hand."""
     launcher, promised, _ = launched()
     name, problem = _library(world)
     facts: dict[str, Any] = {
@@ -113,7 +114,7 @@ def job_facts(world: World) -> dict[str, Any]:
 
 
 def _library(world: World) -> tuple[str | None, str]:
-    """The MPI library in use; without a launcher, the one that a launcher's ranks would use. Else why there is none."""
+    """Return the name of the MPI library that ranks use or would use, or else None and the reason."""
     if not isinstance(world.mpi, Alone):
         return world.library(), ""
     try:
@@ -123,24 +124,24 @@ def _library(world: World) -> tuple[str | None, str]:
 
 
 def rank_facts(world: World, threads: int) -> dict[str, Any]:
-    """What this rank is and has."""
+    """Return the facts of this rank."""
     limit, preset = quota(), preset_threads()
-    math = blas()
-    above = launcher_processes() if launched()[0] else []
+    blas_facts = blas()
+    launchers = launcher_processes() if launched()[0] else []
     return {
         "rank": world.rank,
         "host": world.host,
         "kernel": kernel(),
         "cpus": cores(),
         "cores": sorted({physical_core(cpu) for cpu in cores()}),
-        # what the launcher, or its daemon on this host, may use: a rank may be bound to a part of it
-        "allowed_cpus": sorted({*cores(), *(cores_of(above[0]) if above else [])}),
+        # the CPUs of the launcher, or its daemon on this host; it may have bound this rank to a part of them
+        "allowed_cpus": sorted({*cores(), *(cores_of(launchers[0]) if launchers else [])}),
         "quota": {"cpus": limit.cpus, "cgroup": limit.cgroup} if limit else None,
         "memory_limit": memory_limit(),
         "threads": threads,
         "preset_threads": preset[0] if preset else None,
-        "blas": math,
-        "kernel_advice": kernel_advice(math["kernel"]),
+        "blas": blas_facts,
+        "kernel_advice": kernel_advice(blas_facts["kernel"]),
         "openblas_coretype": os.environ.get("OPENBLAS_CORETYPE"),
         "versions": versions(),
         "code": code().split()[-1].decode(),
@@ -148,7 +149,7 @@ def rank_facts(world: World, threads: int) -> dict[str, Any]:
 
 
 def host_facts_of(world: World) -> dict[str, Any]:
-    """What the host of this rank is and has; of each host one rank says so."""
+    """Return the facts of the host of this rank."""
     return {
         "host": world.host,
         "processor": host_facts.processor(),

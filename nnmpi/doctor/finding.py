@@ -1,26 +1,26 @@
-"""What a check found to be wrong."""
+"""The findings of checks."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
-# What `nnmpi.doctor.facts` gathers: "job", "ranks", "hosts", "output" and "reduction"
+# what `nnmpi.doctor.facts.gather` returns: "job", "ranks", "hosts", "output" and "reduction"
 Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to change, or to know.
+    """A problem or a note.
 
     Attributes
     ----------
     severity
         "problem": it costs results or speed. "note": nothing is wrong, but something could be better or may surprise.
     what
-        What is so, with its value.
+        What was found, with its value.
     remedy
         What to do about it.
     check
-        The name of the check that found it, for programs.
+        The name of the check, for programs.
     """
 
     severity: Literal["problem", "note"]
@@ -30,7 +30,7 @@ class Finding:
 
 
 def places(ranks: list[dict[str, Any]]) -> str:
-    """``rank 0 on node1``, ``ranks 0, 1 on node1 and 2 on node2`` of facts about ranks."""
+    """Return where `ranks` run: ``rank 0 on node1``, ``ranks 0, 1 on node1 and 2 on node2``."""
     hosts: dict[str, list[int]] = {}
     for rank in ranks:
         hosts.setdefault(rank["host"], []).append(rank["rank"])

@@ -1,4 +1,4 @@
-"""What a host is and has, as far as its system tells."""
+"""Facts of a host, as far as its operating system tells them."""
 
 import contextlib
 import os
@@ -9,25 +9,26 @@ from fcntl import ioctl
 from pathlib import Path
 from typing import Any
 
-SIOCGIFFLAGS, SIOCGIFADDR = 0x8913, 0x8915  # of Linux; elsewhere they fail
+SIOCGIFFLAGS, SIOCGIFADDR = 0x8913, 0x8915  # of Linux; on other systems they fail
 UP_AND_RUNNING = 0x1 | 0x40
 MEMORY = "/dev/shm"
-# Bytes of it that MPI libraries want for all ranks of a host, and for each. With less Open MPI goes another, slower
-# way, and MPICH dies; measured with 2, 4 and 8 ranks of Open MPI 5.0.11, MPICH 5.0.2 and Intel MPI 2021.18.
+# Bytes of `MEMORY` that MPI libraries need for all ranks of a host together, and for each rank. With less, Open MPI
+# sends messages more slowly, and MPICH dies. Measured with 2, 4 and 8 ranks of Open MPI 5.0.11, MPICH 5.0.2 and Intel
+# MPI 2021.18.
 NEEDED = {"Open MPI": (17 << 20, 1 << 20), "MPICH": (10 << 20, 6 << 20), "Intel": (1 << 20, 1 << 20)}
 
 
 def cpuinfo() -> dict[str, str]:
-    """What ``/proc/cpuinfo`` says of the first CPU; nothing where there is no such file."""
+    """Return the entries of ``/proc/cpuinfo`` for the first CPU; {} if there is no such file."""
     try:
-        first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
+        first_cpu = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
     except OSError:
         return {}
-    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first_cpu.splitlines())}
 
 
 def processor() -> str:
-    """The name of the processor; of ARM's the numbers of maker and part."""
+    """Return the name of the processor; on ARM, the numbers of implementer and part."""
     lines = cpuinfo()
     if "model name" in lines:
         return " ".join(lines["model name"].split())
@@ -36,8 +37,8 @@ def processor() -> str:
 
 
 def interfaces() -> list[dict[str, Any]]:
-    """The network interfaces: name, IPv4 address or None, whether it is up, and Mbit/s or None."""
-    found = []
+    """Return the network interfaces: name, IPv4 address or None, whether it is up, and Mbit/s or None."""
+    rows = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         for _, name in socket.if_nameindex():
             request = struct.pack("256s", name.encode()[:15])
@@ -46,8 +47,8 @@ def interfaces() -> list[dict[str, Any]]:
                 flags = struct.unpack_from("H", ioctl(probe, SIOCGIFFLAGS, request), 16)[0]
                 address = socket.inet_ntoa(ioctl(probe, SIOCGIFADDR, request)[20:24])
             up = flags & UP_AND_RUNNING == UP_AND_RUNNING
-            found.append({"name": name, "address": address, "up": up, "mbit_per_second": _speed(name)})
-    return found
+            rows.append({"name": name, "address": address, "up": up, "mbit_per_second": _speed(name)})
+    return rows
 
 
 def _speed(name: str) -> int | None:
@@ -59,14 +60,14 @@ def _speed(name: str) -> int | None:
 
 
 def infiniband() -> list[str]:
-    """The names of InfiniBand and RoCE adapters."""
+    """Return the names of the InfiniBand and RoCE adapters."""
     with contextlib.suppress(OSError):
         return sorted(os.listdir("/sys/class/infiniband"))
     return []
 
 
 def shared_memory(path: str = MEMORY) -> dict[str, int] | None:
-    """Size and free bytes of the file system in which MPI libraries keep shared memory; None where there is none."""
+    """Return the size and the free bytes of the file system for MPI's shared memory; None if there is none."""
     try:
         status = os.statvfs(path)
     except OSError:
@@ -75,11 +76,11 @@ def shared_memory(path: str = MEMORY) -> dict[str, int] | None:
 
 
 def needed_shm(library: str, ranks: int) -> int:
-    """Bytes in `MEMORY` that so many ranks of an MPI library want on a host."""
-    all_ranks, each = next((sizes for name, sizes in NEEDED.items() if library.startswith(name)), (0, 0))
-    return all_ranks + each * ranks if ranks > 1 else 0
+    """Return the bytes of `MEMORY` that an MPI library needs for `ranks` ranks on a host."""
+    all_ranks, per_rank = next((sizes for name, sizes in NEEDED.items() if library.startswith(name)), (0, 0))
+    return all_ranks + per_rank * ranks if ranks > 1 else 0
 
 
 def memory() -> int:
-    """The bytes of memory."""
+    """Return the bytes of physical memory."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

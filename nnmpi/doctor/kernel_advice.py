@@ -1,6 +1,6 @@
-"""Advice on OPENBLAS_CORETYPE: on two families of processors OpenBLAS's own kernel is not the fastest for all layers.
+"""Advice on OPENBLAS_CORETYPE: on two families of processors, OpenBLAS's choice is not the fastest for all layers.
 
-OpenBLAS takes its kernel for AVX-512 on AMD's Zen 4, which works each of these instructions off in two halves, and on
+OpenBLAS chooses its AVX-512 kernel on AMD's Zen 4, which executes each of these instructions in two halves, and on
 Zen 5. The figures are in docs/decisions.md.
 """
 
@@ -8,13 +8,13 @@ import os
 
 from nnmpi.doctor.host_facts import cpuinfo
 
-SERVERS = range(32)  # models of AMD's family 26 that are EPYC 9005; others of Zen 5 may halve the instructions
+SERVERS = range(32)  # models of AMD's family 26 that are EPYC 9005; other Zen 5 models may halve the instructions
 
 
 def kernel_advice(kernel: str) -> str:
-    """When another kernel than `kernel`, the one that OpenBLAS computes with, would pay on this processor; or nothing.
+    """Return when another kernel is faster on this processor than `kernel`, the one that OpenBLAS uses; "" if none is.
 
-    A user who has set OPENBLAS_CORETYPE has chosen.
+    There is no advice if OPENBLAS_CORETYPE is set: the user's choice wins.
     """
     if kernel != "SkylakeX" or "OPENBLAS_CORETYPE" in os.environ:
         return ""
@@ -27,10 +27,10 @@ def kernel_advice(kernel: str) -> str:
 
 
 def _zen() -> int:
-    """Which of AMD's generations the processor is, 4 or 5, if it is one that was measured; 0 for any other."""
-    said = cpuinfo()
-    if said.get("vendor_id") != "AuthenticAMD" or "avx512f" not in said.get("flags", "").split():
+    """Return the Zen generation of the processor, 4 or 5; 0 for any processor that was not measured."""
+    cpu = cpuinfo()
+    if cpu.get("vendor_id") != "AuthenticAMD" or "avx512f" not in cpu.get("flags", "").split():
         return 0
-    if said["cpu family"] == "25":  # Zen 3, too, but that does not have the instructions
+    if cpu["cpu family"] == "25":  # also Zen 3, but that has no AVX-512
         return 4
-    return 5 if said["cpu family"] == "26" and int(said["model"]) in SERVERS else 0
+    return 5 if cpu["cpu family"] == "26" and int(cpu["model"]) in SERVERS else 0

@@ -1,4 +1,4 @@
-"""What ``info`` prints: what is wrong and the remedy first, then the facts in short groups."""
+"""The page that ``info`` prints: first the findings with their remedies, then the facts in short groups."""
 
 import textwrap
 import time
@@ -8,12 +8,12 @@ from nnmpi.doctor.finding import Facts, Finding
 from nnmpi.text import counted, printable
 
 LABEL = 18  # columns
-HOSTS = 16  # shown; --json has all
+HOSTS = 16  # hosts that are shown; --json has all
 Rows = list[tuple[str, str]]
 
 
 def page(findings: list[Finding], facts: Facts | None, width: int) -> str:
-    """The findings, and the facts if there are any, in lines of at most `width` columns."""
+    """Return the findings, and the facts if any, in lines of at most `width` columns."""
     blocks = ["\n".join(_finding(finding, width) for finding in findings) or "no problem was found"]
     if facts:
         groups = {"job": job_rows(facts), "reduction": reduction_rows(facts)}
@@ -26,7 +26,7 @@ def page(findings: list[Finding], facts: Facts | None, width: int) -> str:
 
 
 def as_json(findings: list[Finding], facts: Facts | None) -> dict[str, Any]:
-    """The same for programs."""
+    """Return the findings and facts for ``--json``."""
     return {"findings": [vars(finding) for finding in findings], **(facts or {})}
 
 
@@ -47,12 +47,12 @@ def _wrapped(label: str, text: str, width: int) -> str:
         initial_indent=f"{label} ".ljust(LABEL),
         subsequent_indent=" " * LABEL,
         break_on_hyphens=False,
-        break_long_words=False,  # a path is copied
+        break_long_words=False,  # so that a path can be copied
     )
 
 
 def job_rows(facts: Facts) -> Rows:
-    """How the job was started, and with what."""
+    """Return how the job was started and what it uses."""
     job, ranks = facts["job"], facts["ranks"]
     hosts = [rank["host"] for rank in ranks]
     first = ranks[0]
@@ -65,7 +65,7 @@ def job_rows(facts: Facts) -> Rows:
         ("hosts", ", ".join(f"{host} ({counted(hosts.count(host), 'rank')})" for host in dict.fromkeys(hosts))),
         (
             "fault tolerance",
-            "on: training goes on without ranks that die" if job["recovers"] else "off: a lost rank ends the job",
+            "on: training continues without ranks that die" if job["recovers"] else "off: a lost rank ends the job",
         ),
         ("BLAS", blas_library(first["blas"]) + _coretype(first)),
         ("BLAS threads", f"{first['threads']} a rank ({_why_threads(first)}; --threads changes it)"),
@@ -79,7 +79,7 @@ def _library(job: dict[str, Any]) -> str:
     return (
         name
         if job["launcher"]
-        else f"not needed for one rank; installed is {job['library']}"
+        else f"not needed for one rank; {job['library']} is installed"
         if job["library"]
         else name
     )
@@ -92,18 +92,18 @@ def _launcher(job: dict[str, Any]) -> str:
     if not job["library"]:
         return started
     if job["promised"] != job["size"]:
-        return f"{started}: NOT of the same MPI as the library"
-    return started + (", of the library's MPI" if job["size"] > 1 else "")
+        return f"{started}: NOT the launcher of the library's MPI"
+    return started + (", same MPI as the library" if job["size"] > 1 else "")
 
 
-def blas_library(math: dict[str, Any]) -> str:
-    """The BLAS that NumPy calls, or what to do about one that is not known."""
-    if math["library"] is None:
+def blas_library(blas: dict[str, Any]) -> str:
+    """Return the name of the BLAS that NumPy uses, or advice if it is unknown."""
+    if blas["library"] is None:
         return (
-            "one that threadpoolctl does not know, or none: set its threads by its own variables; a NumPy with "
+            "unknown to threadpoolctl, or none: set its threads with its own environment variables; a NumPy with "
             "OpenBLAS or MKL may be faster (pip install numpy)"
         )
-    return f"{math['library']} {math['version']}, kernel {math['kernel']}"
+    return f"{blas['library']} {blas['version']}, kernel {blas['kernel']}"
 
 
 def _coretype(rank: dict[str, Any]) -> str:
@@ -115,8 +115,8 @@ def _why_threads(rank: dict[str, Any]) -> str:
         return f"{rank['preset_threads']}={rank['threads']}"
     limit = rank["quota"]
     if limit and limit["cpus"] < len(rank["cpus"]):
-        return f"a quota of {limit['cpus']:g} CPUs of the cgroup {limit['cgroup']}, for all ranks in it"
-    return f"{counted(len(rank['cpus']), 'core')}, for all ranks that may use them"
+        return f"a quota of {limit['cpus']:g} CPUs for all ranks in the cgroup {limit['cgroup']}"
+    return f"{counted(len(rank['cpus']), 'core')}, shared by all ranks that may use them"
 
 
 def _shared(facts: Facts) -> str:
@@ -131,24 +131,24 @@ def _slurm(variables: dict[str, str]) -> str:
         return ""
     names = {"job_id": "job", "job_partition": "partition", "job_num_nodes": "nodes", "job_nodelist": "node list"}
     names |= {"ntasks": "tasks", "cpus_per_task": "CPUs per task", "restart_count": "restarts"}
-    said = [f"{name} {variables[key]}" for key, name in names.items() if key in variables]
+    parts = [f"{name} {variables[key]}" for key, name in names.items() if key in variables]
     if variables.get("job_end_time", "").isdigit():
-        said.append(f"ends in {max(0, int(variables['job_end_time']) - int(time.time())) // 60} minutes")
-    return ", ".join(said)
+        parts.append(f"ends in {max(0, int(variables['job_end_time']) - int(time.time())) // 60} minutes")
+    return ", ".join(parts)
 
 
 def reduction_rows(facts: Facts) -> Rows:
-    """What the reduction of a run will be, and how fast it is here."""
+    """Return how a run would add up gradients, and how fast that is."""
     reduction = facts["reduction"]
     rows = [("gradients", f"added up by {reduction['name']}" if reduction["times"] else reduction["name"])]
-    for one in reduction["times"]:
-        speed = f", {one['bytes'] / one['seconds'] / 1e9:.2g} GB/s" if one["bytes"] > 8 else ""
-        rows.append((size(one["bytes"]), f"{duration(one['seconds'])}{speed}"))
+    for timing in reduction["times"]:
+        speed = f", {timing['bytes'] / timing['seconds'] / 1e9:.2g} GB/s" if timing["bytes"] > 8 else ""
+        rows.append((size(timing["bytes"]), f"{duration(timing['seconds'])}{speed}"))
     return rows
 
 
 def size(number: float) -> str:
-    """``8 B``, ``64 kB``, ``4 MB``."""
+    """Return a number of bytes as ``8 B``, ``64 kB`` or ``4 MB``."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if number >= factor:
             return f"{number / factor:.3g} {unit}"
@@ -156,7 +156,7 @@ def size(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``3.1 µs``, ``2.5 ms``, ``1.2 s``."""
+    """Return a time as ``3.1 µs``, ``2.5 ms`` or ``1.2 s``."""
     for unit, factor in (("s", 1.0), ("ms", 1e-3)):
         if abs(seconds) >= factor:
             return f"{seconds / factor:.3g} {unit}"
@@ -164,11 +164,11 @@ def duration(seconds: float) -> str:
 
 
 def host_rows(host: dict[str, Any], facts: Facts) -> Rows:
-    """What a host is and has, and what its ranks may use of it."""
+    """Return what a host has, and what its ranks may use of it."""
     ranks = [rank for rank in facts["ranks"] if rank["host"] == host["host"]]
-    limit, least = ranks[0]["quota"], ranks[0]["memory_limit"]
+    limit, memory_limit = ranks[0]["quota"], ranks[0]["memory_limit"]
     quota = f", a quota of {limit['cpus']:g} CPUs (cgroup {limit['cgroup']})" if limit else ""
-    memory = f", limited to {size(least)} by a cgroup" if least and least < host["memory"] else ""
+    memory = f", limited to {size(memory_limit)} by a cgroup" if memory_limit and memory_limit < host["memory"] else ""
     shm = host["shm"]
     return [
         ("processor", f"{host['processor']}, {host['cpus']} CPUs{quota}"),
@@ -183,15 +183,18 @@ def host_rows(host: dict[str, Any], facts: Facts) -> Rows:
 
 
 def _affinity(ranks: list[dict[str, Any]]) -> list[str]:
-    """``0, 1: cores 0, 1`` for ranks with the same cores."""
-    found: dict[tuple[int, ...], list[int]] = {}
+    """Return ``0, 1 on cores 0, 1`` for each group of ranks with the same cores."""
+    ranks_by_cpus: dict[tuple[int, ...], list[int]] = {}
     for rank in ranks:
-        found.setdefault(tuple(rank["cpus"]), []).append(rank["rank"])
-    return [f"{spans(numbers)} on core{'s' * (len(cpus) > 1)} {spans(list(cpus))}" for cpus, numbers in found.items()]
+        ranks_by_cpus.setdefault(tuple(rank["cpus"]), []).append(rank["rank"])
+    return [
+        f"{spans(numbers)} on core{'s' * (len(cpus) > 1)} {spans(list(cpus))}"
+        for cpus, numbers in ranks_by_cpus.items()
+    ]
 
 
 def spans(numbers: list[int]) -> str:
-    """``0-3, 8`` of ascending whole numbers."""
+    """Return ascending whole numbers as ``0-3, 8``."""
     starts = [n for n in numbers if n - 1 not in numbers]
     ends = [n for n in numbers if n + 1 not in numbers]
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
@@ -210,8 +213,9 @@ def _clock(host: dict[str, Any], first: dict[str, Any]) -> str:
     clock = host["clock"]
     if not clock or host is first:
         return ""
-    ahead, trip = clock["ahead_seconds"], clock["round_trip_seconds"]
-    way = "ahead of" if ahead >= 0 else "behind"
+    ahead, round_trip = clock["ahead_seconds"], clock["round_trip_seconds"]
+    relation = "ahead of" if ahead >= 0 else "behind"
     return (
-        f"{duration(abs(ahead))} {way} {first['host']}'s, ± {duration(trip / 2)}; a round trip takes {duration(trip)}"
+        f"{duration(abs(ahead))} {relation} {first['host']}'s, ± {duration(round_trip / 2)}; "
+        f"a round trip takes {duration(round_trip)}"
     )

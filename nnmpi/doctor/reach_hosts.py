@@ -1,6 +1,6 @@
-"""Whether the launcher will be able to start ranks on the hosts of a hostfile: with ssh, as it does itself.
+"""Test whether the launcher can start ranks on the hosts of a hostfile, with ssh, as the launcher does.
 
-A launcher says little of a host that it cannot reach, says it late, or not at all.
+A launcher reports a host that it cannot reach late, without details, or not at all.
 """
 
 import os
@@ -14,56 +14,59 @@ from nnmpi.launching.hostfile import Host
 from nnmpi.launching.mpiexec_command import ALLOCATIONS, program
 
 CONNECT = 5  # seconds for a connection
-ANSWER = 20.0  # seconds for all of it: a name to look up, a slow login, a slow disk
-AT_ONCE = 50  # hosts that are asked at the same time
+ANSWER = 20.0  # seconds in all, enough for a name lookup, a slow login and a slow disk
+AT_ONCE = 50  # hosts that are tested at the same time
 SSH_FAILED, NOT_FOUND = 255, 127  # exit statuses
-# with one of these the launcher starts its daemons with something else than ssh
+# if one of these variables is set, the launcher does not start its daemons with ssh, or not with plain ssh
 OTHER_WAYS = (
     *("HYDRA_LAUNCHER", "HYDRA_BOOTSTRAP", "I_MPI_HYDRA_BOOTSTRAP"),
     *("PRTE_MCA_plm", "PRTE_MCA_plm_ssh_agent", "OMPI_MCA_plm", "OMPI_MCA_plm_ssh_agent", "OMPI_MCA_plm_rsh_agent"),
 )
-Answer = tuple[str, str] | None  # what is wrong and the remedy
+Answer = tuple[str, str] | None  # the problem and its remedy; None if there is no problem
 
 
 def unreached(hosts: list[Host]) -> list[Finding]:
-    """On which of `hosts` ssh does not start nnmpi, or not in this version; takes no longer than `ANSWER` for 50 hosts.
+    """Find the hosts on which ssh cannot start nnmpi in this version; takes up to about `ANSWER` s for `AT_ONCE` hosts.
 
-    Nobody is asked where the launcher uses something else than ssh: in the job of a batch system, or as variables say.
+    No host is tested if the launcher does not use ssh: in the job of a batch system, or if a variable says so.
     """
     if any(name in os.environ for name in (*ALLOCATIONS, *OTHER_WAYS)):
         return []
-    names = list({host.name: host for host in hosts}.values())
-    late = (f"no answer within {ANSWER:.0f} s", "see what takes so long: ssh -v HOST true; and how names are looked up")
+    distinct = list({host.name: host for host in hosts}.values())
+    timeout = (
+        f"no answer within {ANSWER:.0f} s",
+        "see what takes so long: ssh -v HOST true; also check how names are looked up",
+    )
     answers: dict[str, Answer] = {}
 
-    def ask(host: Host) -> None:
-        answers[host.name] = None if is_here(host) else _ask(host)
+    def test(host: Host) -> None:
+        answers[host.name] = None if is_here(host) else _test(host)
 
-    for some in (names[i : i + AT_ONCE] for i in range(0, len(names), AT_ONCE)):
-        threads = [threading.Thread(target=ask, args=(host,), daemon=True) for host in some]
+    for batch in (distinct[i : i + AT_ONCE] for i in range(0, len(distinct), AT_ONCE)):
+        threads = [threading.Thread(target=test, args=(host,), daemon=True) for host in batch]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(ANSWER + CONNECT)
-    alike: dict[tuple[str, str], list[str]] = {}
-    for host in names:
-        answer = answers.get(host.name, late)  # looking up a name cannot be cut short, but need not be waited for
+    hosts_by_answer: dict[tuple[str, str], list[str]] = {}
+    for host in distinct:
+        answer = answers.get(host.name, timeout)  # a name lookup has no time limit of its own
         if answer:
-            alike.setdefault(answer, []).append(host.name)
+            hosts_by_answer.setdefault(answer, []).append(host.name)
     return [
-        Finding("problem", f"no rank can be started on {', '.join(some)}: {what}", remedy, "host_not_reached")
-        for (what, remedy), some in alike.items()
+        Finding("problem", f"no rank can be started on {', '.join(names)}: {problem}", remedy, "host_not_reached")
+        for (problem, remedy), names in hosts_by_answer.items()
     ]
 
 
 def is_here(host: Host) -> bool:
-    """Whether `host` is this one: a socket can be bound to its address."""
+    """Return whether `host` is this host: only then can a socket be bound to its address."""
     name = host.name.rpartition("@")[2]
     if name in ("localhost", socket.gethostname()):
         return True
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(name, 0, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
+        family, socket_type, protocol, _, address = socket.getaddrinfo(name, 0, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, socket_type, protocol) as probe:
             probe.bind(address)
     except OSError:
         return False
@@ -71,29 +74,30 @@ def is_here(host: Host) -> bool:
 
 
 def ssh_command(host: Host) -> list[str]:
-    """The command that prints the version of nnmpi on `host`, with user and port as its line in the hostfile says."""
+    """Return the command that prints the version of nnmpi on `host`, with user and port of its line in the hostfile."""
     options = dict(word.split("=", 1) for word in host.line.split()[1:] if "=" in word)
-    more = [f"-p{options['port']}"] if "port" in options else []
-    more += [f"-l{options['user']}"] if "user" in options else []
-    words = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT}", "-n", *more, "--", host.name]
+    flags = [f"-p{options['port']}"] if "port" in options else []
+    flags += [f"-l{options['user']}"] if "user" in options else []
+    words = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT}", "-n", *flags, "--", host.name]
     return [*words, *program(), "--version"]
 
 
-def _ask(host: Host) -> Answer:
+def _test(host: Host) -> Answer:
     path = " ".join(program())
     try:
-        done = subprocess.run(ssh_command(host), capture_output=True, text=True, errors="replace", timeout=ANSWER)
+        process = subprocess.run(ssh_command(host), capture_output=True, text=True, errors="replace", timeout=ANSWER)
     except OSError as error:
         return f"ssh cannot be started ({error.strerror})", "install an ssh client"
     except subprocess.TimeoutExpired:
         return f"no answer within {ANSWER:.0f} s", f"see what takes so long: ssh -v HOST {path} --version"
-    said = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()[-1][:200]
-    if done.returncode == SSH_FAILED:
-        return said, "make ssh -o BatchMode=yes HOST true work: name, network, firewall, sshd, key (ssh-copy-id HOST)"
-    if done.returncode:
-        where = "at the same path as here" if done.returncode == NOT_FOUND else "there so that it runs"
-        return f"{path} does not run ({said})", f"install nnmpi {where}"
-    version = (done.stdout.split() or ["unknown"])[-1]
+    status = process.returncode
+    output = (process.stderr.strip() or process.stdout.strip() or f"exit status {status}").splitlines()[-1][:200]
+    if status == SSH_FAILED:
+        return output, "make ssh -o BatchMode=yes HOST true work: name, network, firewall, sshd, key (ssh-copy-id HOST)"
+    if status:
+        how = "at the same path as here" if status == NOT_FOUND else "there so that it runs"
+        return f"{path} does not run ({output})", f"install nnmpi {how}"
+    version = (process.stdout.split() or ["unknown"])[-1]
     if version != __version__:
         return f"nnmpi there is {version}, here it is {__version__}", "install the same version on all hosts"
     return None

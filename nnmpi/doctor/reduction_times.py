@@ -1,4 +1,4 @@
-"""How long the reduction of a step takes, with the ranks and the network that there are."""
+"""Measure how long the reduction of a step takes with these ranks and this network."""
 
 import time
 from statistics import median
@@ -9,15 +9,15 @@ from nnmpi.reduction.allreduce import native
 from nnmpi.reduction.protocol import Reduction
 
 SIZES = (8, 64_000, 4_000_000)  # bytes of float32
-SECONDS = 0.1  # to measure one size, if that is enough for three rounds
+SECONDS = 0.1  # for the measurement of one size; more if three rounds take longer
 MOST = 200  # rounds
-LONGEST = 1.0  # seconds that one round may be expected to take
+LONGEST = 1.0  # seconds; a size whose rounds would take longer is left out
 
 
 def reduction_times(world: World) -> dict[str, Any]:
-    """The name of the reduction, and for each size its bytes and seconds; all ranks take part.
+    """Return the name of the reduction, and for each size its bytes, seconds and rounds; all ranks take part.
 
-    Of each rank the median counts, and of these the largest. A size that would take too long is left out.
+    The seconds are the median of the slowest rank. Sizes whose rounds would take more than `LONGEST` are left out.
     """
     if world.size == 1:
         return {"name": "none (one rank)", "times": []}
@@ -26,11 +26,11 @@ def reduction_times(world: World) -> dict[str, Any]:
         if expected > LONGEST:
             break
         numbers = size // 4
-        halves = [numbers // 2, numbers - numbers // 2]  # layers, as a reduction in buckets needs some
+        halves = [numbers // 2, numbers - numbers // 2]  # two layers: a reduction in buckets needs layers
         reduction = native(world, halves, numbers, "float32", None)
-        _round(reduction)  # connections are made, and memory is touched, for the first time
-        once = world.largest(_round(reduction)) / 1e9
-        rounds = min(MOST, max(3, int(SECONDS / max(once, 1e-6))))
+        _round(reduction)  # the first round also makes connections and touches memory
+        one_round = world.largest(_round(reduction)) / 1e9
+        rounds = min(MOST, max(3, int(SECONDS / max(one_round, 1e-6))))
         seconds = world.largest(int(median(_round(reduction) for _ in range(rounds)))) / 1e9
         times.append({"bytes": size, "seconds": seconds, "rounds": rounds})
         name, expected = reduction.name, seconds * 62.5
@@ -38,7 +38,7 @@ def reduction_times(world: World) -> dict[str, Any]:
 
 
 def _round(reduction: Reduction) -> int:
-    """Nanoseconds of one reduction."""
+    """Return the nanoseconds of one reduction."""
     began = time.perf_counter_ns()
     if reduction.ready:
         for start in (reduction.vectors[0].size // 2, 0):

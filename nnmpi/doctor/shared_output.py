@@ -1,4 +1,4 @@
-"""Whether the other hosts see the directory to which rank 0 writes the results."""
+"""Test whether the other hosts see the directory to which rank 0 writes the results."""
 
 import contextlib
 import os
@@ -10,14 +10,14 @@ from typing import Any
 
 from nnmpi.mpi.world import World
 
-PATIENCE = 2.0  # seconds that a shared file system has to show a new file to other hosts
+PATIENCE = 2.0  # seconds for a shared file system to show a new file to other hosts
 
 
 def shared_output(world: World, output: Path) -> dict[str, Any]:
-    """Whether rank 0 can write to `output`, and which hosts do not see it; all ranks take part.
+    """Return whether rank 0 can write to `output`, and which hosts do not see it; all ranks take part.
 
-    Rank 0 leaves a file there for a moment, or in the nearest directory above that exists: nothing is created that
-    stays. One rank of each other host looks for it.
+    Rank 0 creates a file in `output`, or in the nearest existing directory above it, and removes it again. One rank of
+    each host looks for the file.
     """
     hosts = world.addresses.hosts()
     several = len(set(hosts)) > 1
@@ -33,10 +33,10 @@ def shared_output(world: World, output: Path) -> dict[str, Any]:
         except OSError as error:
             problem = f"{place} cannot be written ({error.strerror})"
     try:
-        said = world.broadcast_bytes(os.fsencode(token) + b"\0" + problem.encode() if world.rank == 0 else None)
-        path, _, text = said.partition(b"\0")
-        looks = several and not text and world.addresses.is_first_on_host
-        missing = world.gather_bytes(b"" if not looks or seen(Path(os.fsdecode(path))) else b"1")
+        message = world.broadcast_bytes(os.fsencode(token) + b"\0" + problem.encode() if world.rank == 0 else None)
+        path, _, text = message.partition(b"\0")
+        searches = several and not text and world.addresses.is_first_on_host
+        missing = world.gather_bytes(b"" if not searches or is_visible(Path(os.fsdecode(path))) else b"1")
     finally:
         if world.rank == 0 and several:
             with contextlib.suppress(OSError):
@@ -46,15 +46,15 @@ def shared_output(world: World, output: Path) -> dict[str, Any]:
 
 
 def nearest(directory: Path) -> Path:
-    """`directory`, or the nearest one above that exists."""
+    """Return `directory`, or the nearest existing directory above it."""
     place = directory.absolute()
     while not place.is_dir() and place != place.parent:
         place = place.parent
     return place
 
 
-def seen(path: Path) -> bool:
-    """Whether `path` is there, or comes soon: a network's file system may take a while."""
+def is_visible(path: Path) -> bool:
+    """Return whether `path` exists, or appears within `PATIENCE`: a network file system may show it late."""
     end = time.monotonic() + PATIENCE
     while not path.exists():
         if time.monotonic() > end:

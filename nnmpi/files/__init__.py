@@ -1,1 +1,1 @@
-"""The formats on disk; rank 0 writes them."""
+"""The files of a run: their formats on disk, and how rank 0 writes them."""

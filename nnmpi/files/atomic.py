@@ -1,8 +1,8 @@
-"""Files that are whole or not there, and never somewhere else.
+"""Write files atomically: a file is complete or absent, and links are never followed.
 
-A directory may belong to many: what stands under the name of a file may be a link that somebody else put there. A link
-is replaced, never followed. What is no file, a directory, a FIFO, a socket or a device, is never replaced, and never
-removed. New files get the mode that the user's umask leaves.
+Several users may share a directory, and another user may have put a link where a file is expected. A link is replaced,
+never followed. Directories, FIFOs, sockets and devices are never replaced and never removed. New files get the mode
+that the user's umask allows.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from typing import IO
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-NO_FILES = {
+NOT_FILES = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -26,31 +26,31 @@ NO_FILES = {
 
 
 def check_replaceable(path: Path) -> None:
-    """Refuse `path` if something stands there that is neither a file nor a link, or a link to a device such as stdout.
+    """Refuse `path` if it is neither a file nor a link, or is a link to a device, a pipe or a socket, such as stdout.
 
     Raises
     ------
     OSError
-        Whose ``strerror`` says what it is.
+        Its ``strerror`` says what `path` is.
     """
-    for look in (path.lstat, path.stat):
+    for look_up in (path.lstat, path.stat):
         try:
-            kind = stat.S_IFMT(look().st_mode)
+            file_type = stat.S_IFMT(look_up().st_mode)
         except (FileNotFoundError, NotADirectoryError):
             return
-        if kind in NO_FILES and not (look == path.stat and kind == stat.S_IFDIR):
-            raise OSError(errno.EEXIST, f"{path.name} is {NO_FILES[kind]}", str(path))
+        if file_type in NOT_FILES and not (look_up == path.stat and file_type == stat.S_IFDIR):
+            raise OSError(errno.EEXIST, f"{path.name} is {NOT_FILES[file_type]}", str(path))
     if path.is_symlink() and str(path.readlink()).startswith("/proc/"):
         raise OSError(errno.EEXIST, f"{path.name} is an open file of a process", str(path))
 
 
 def check_writable(path: Path) -> None:
-    """Find out, before long work begins, whether a file can be written to `path`; makes the directories above it.
+    """Check, before long work begins, that a file can be written to `path`; create its parent directories.
 
     Raises
     ------
     OSError
-        If not.
+        If it cannot be written.
     """
     check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,13 +60,13 @@ def check_writable(path: Path) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file or a link; leave what is neither."""
+    """Remove `path` if it is a file or a link."""
     if path.is_symlink() or path.is_file():
         path.unlink(missing_ok=True)
 
 
 def _temporary(path: Path) -> Path:
-    """The name under which a new file for `path` is written, which is free: what a killed process left is removed."""
+    """Return the temporary name for a new `path`; remove a file that a killed process has left there."""
     temporary = path.with_name(f".{path.name}.new")
     check_replaceable(temporary)
     temporary.unlink(missing_ok=True)
@@ -75,7 +75,7 @@ def _temporary(path: Path) -> Path:
 
 @contextlib.contextmanager
 def whole_file(path: Path, sync: bool = True) -> Iterator[IO[bytes]]:
-    """A new file that, when all went well, replaces `path` in one move, with `sync` after it has reached the disk."""
+    """Open a new file that replaces `path` when the block ends without an error; `sync` brings it to the disk first."""
     check_replaceable(path)
     temporary = _temporary(path)
     try:
@@ -91,17 +91,17 @@ def whole_file(path: Path, sync: bool = True) -> Iterator[IO[bytes]]:
     if sync:
         directory = os.open(path.parent, os.O_RDONLY)
         try:
-            os.fsync(directory)  # the new name, too, has to reach the disk
+            os.fsync(directory)  # the new name must reach the disk, too
         finally:
             os.close(directory)
 
 
 def write_whole(path: Path, data: bytes, sync: bool = True) -> None:
-    """Replace `path` by `data` in one move, with `sync` after they have reached the disk."""
+    """Replace the content of `path` by `data`, as `whole_file` does."""
     with whole_file(path, sync) as file:
         file.write(data)
 
 
 def open_to_append(path: Path) -> IO[str]:
-    """The text file `path`, to add to; refused if it is a link."""
+    """Open the text file `path` for appending; links are refused."""
     return open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC), "a", encoding="utf-8")

@@ -1,8 +1,8 @@
-"""Checkpoints: all that a run needs to go on as if it had not been interrupted.
+"""Checkpoints: everything that a run needs to continue as if it had not been interrupted.
 
 One checkpoint is two files in ``checkpoints/``: ``N.safetensors`` with the arrays and ``N.json`` with everything else,
-N being the number of updates done. The JSON file names the SHA-256 of the other and of itself. It is written last: a
-checkpoint without it does not exist.
+where N is the number of updates done. The JSON file holds the SHA-256 of both. It is written last: a checkpoint without
+it does not exist.
 """
 
 import contextlib
@@ -21,16 +21,16 @@ from nnmpi.files.atomic import remove_file, whole_file, write_whole
 from nnmpi.files.tensors import pieces
 
 Arrays = dict[str, npt.NDArray[Any]]
-FORMAT = 3  # 1: the state of SGD was v, not μv; 2: the second half of that of Adam was v, not 10 v
+FORMAT = 3  # 1: SGD's state was v, not μv; 2: the second half of Adam's state was v, not 10 v
 LARGEST_JSON = 1 << 24  # bytes; ours are a few thousand
 
 
 @dataclass
 class Progress:
-    """Where a run stands.
+    """How far a run has got.
 
-    ``epoch`` epochs are finished, ``step`` steps of the next one, ``update`` updates in all. The sums are those of the
-    unfinished epoch, ``seconds`` its training time so far.
+    ``epoch`` epochs are finished, ``step`` steps of the next one, ``update`` updates in all. The sums, ``samples`` and
+    ``seconds`` (of training) count the unfinished epoch only.
     """
 
     epoch: int = 0
@@ -44,7 +44,7 @@ class Progress:
     best_epoch: int = 0
 
     def advance(self, loss_sum: float, weight_sum: float, samples: int) -> None:
-        """Count a step that is done."""
+        """Count a finished step."""
         self.update += 1
         self.step += 1
         self.loss_sum += loss_sum
@@ -52,14 +52,14 @@ class Progress:
         self.samples += samples
 
     def finish_epoch(self) -> None:
-        """Go on to the beginning of the next epoch."""
+        """Move to the beginning of the next epoch."""
         self.epoch, self.step = self.epoch + 1, 0
         self.loss_sum, self.weight_sum, self.samples, self.seconds = 0.0, 0.0, 0, 0.0
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint in memory; ``about`` is what else the run wants to know when it resumes."""
+    """A checkpoint in memory; ``about`` holds the other metadata that a run needs to resume."""
 
     progress: Progress
     arrays: Arrays
@@ -71,10 +71,9 @@ def _digest(data: bytes) -> str:
 
 
 class Unfinished:
-    """A checkpoint that the operating system has, and the disk perhaps not; it may `finish`, or be dropped.
+    """A checkpoint that is written, but may not be on the disk yet; call `finish` or `drop`.
 
-    So the arrays need no copy in memory, where there would have to be room for it: to let the system have them takes
-    about as long.
+    Writing it takes about as long as a copy of the arrays in memory, but needs no memory for the copy.
     """
 
     def __init__(self, directory: Path, checkpoint: Checkpoint) -> None:
@@ -91,19 +90,19 @@ class Unfinished:
         self._text = json.dumps(content | {"sha256": digest.hexdigest()}, sort_keys=True)
 
     def finish(self) -> None:
-        """Bring it to the disk; it counts from the moment in which all of it is there."""
+        """Bring the checkpoint to the disk; it exists once all of it is there."""
         self._file.close()
-        whole = json.dumps({"sha256": _digest(self._text.encode()), "content": self._text})
-        write_whole(self._path.with_suffix(".json"), whole.encode())
+        outer = json.dumps({"sha256": _digest(self._text.encode()), "content": self._text})
+        write_whole(self._path.with_suffix(".json"), outer.encode())
 
     def drop(self) -> None:
-        """Remove what there is of it."""
+        """Remove the unfinished files."""
         with contextlib.suppress(_DroppedError), self._file:
             raise _DroppedError
 
 
 class _DroppedError(Exception):
-    """Nobody needs the file any more."""
+    """Makes `whole_file` remove its temporary file."""
 
 
 def read(path: Path) -> Checkpoint:
@@ -112,34 +111,34 @@ def read(path: Path) -> Checkpoint:
     Raises
     ------
     ValueError
-        If it is damaged; nothing of a damaged file is interpreted.
+        If it is damaged. Content with a wrong checksum is not interpreted.
     InputError
         If another version of nnmpi wrote it, in another format.
     """
     try:
         for file in (path, path.with_suffix(".safetensors")):
             if file.exists() and not file.is_file():
-                raise ValueError(f"{file.name} is not a file")  # to open a pipe would wait for ever
+                raise ValueError(f"{file.name} is not a file")  # opening a pipe would wait for ever
         if path.stat().st_size > LARGEST_JSON:
             raise ValueError("the JSON file is too large")
         outer = json.loads(path.read_bytes())
         text = outer["content"]
         if _digest(text.encode()) != outer["sha256"]:
-            raise ValueError("the JSON file does not have its checksum")
+            raise ValueError("the checksum of the JSON file is wrong")
         content = json.loads(text)
         if content.get("format", 1) != FORMAT:
             raise InputError(
                 f"--resume: the checkpoint {path} was written by another version of nnmpi (format "
-                f"{content.get('format', 1)}, this version reads {FORMAT}): go on with that version, or start a run of "
-                "its own with another --output"
+                f"{content.get('format', 1)}, this version reads {FORMAT}): continue with that version, or start a new "
+                "run with another --output"
             )
         data = path.with_suffix(".safetensors").read_bytes()
         if _digest(data) != content["sha256"]:
-            raise ValueError("the safetensors file does not have its checksum")
+            raise ValueError("the checksum of the safetensors file is wrong")
         progress = Progress(**content["progress"])
         _check(progress)
         if not isinstance(content["about"], dict):
-            raise ValueError("it does not say what it is about")
+            raise ValueError("metadata is missing")
         return Checkpoint(progress, safetensors.numpy.load(data), content["about"])
     except OSError as error:
         raise ValueError(f"{path.stem}: {error.strerror}") from None
@@ -156,13 +155,13 @@ def _check(progress: Progress) -> None:
         0.0 if progress.best_score is None else progress.best_score,
     )
     if not all(type(n) is int and n >= 0 for n in counts):
-        raise ValueError(f"it counts what cannot be: {progress}")
+        raise ValueError(f"invalid progress counters: {progress}")
     if not all(type(n) is float for n in numbers) or not 0 <= progress.seconds < math.inf:
-        raise ValueError(f"it holds numbers that cannot be: {progress}")
+        raise ValueError(f"invalid numbers: {progress}")
 
 
 def newest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest valid checkpoint in `directory`, if any, and what is wrong with those that are newer.
+    """Return the newest valid checkpoint in `directory`, if any, and what is wrong with the newer ones.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The thread that brings checkpoints to the disk."""
+"""Write checkpoints in the background."""
 
 import threading
 from collections.abc import Callable
@@ -10,18 +10,18 @@ from nnmpi.files.checkpoint import Checkpoint, Unfinished
 
 
 class CheckpointWriter:
-    """Writes checkpoints, and brings them to the disk in a thread of its own, so that training goes on meanwhile.
+    """Writes checkpoints, and brings them to the disk in a thread of its own, so that training continues meanwhile.
 
-    If checkpoints come faster than the disk takes them, the newest waits and those before it are dropped. `failed` is
-    called once if one cannot be written.
+    If checkpoints come faster than the disk can write them, the newest one waits and older waiting ones are dropped.
+    The `keep` newest checkpoints are kept. `on_failure` is called if a checkpoint cannot be written.
     """
 
     def __init__(
-        self, directory: Path, keep: int, resumed_at: int | None, failed: Callable[[], None] = lambda: None
+        self, directory: Path, keep: int, resumed_at: int | None, on_failure: Callable[[], None] = lambda: None
     ) -> None:
         self._directory, self._keep = directory, keep
-        # damaged files may be newer than what the run resumed from: they are neither counted nor removed
-        self._written = [] if resumed_at is None else [u for u in map(int, self._found()) if u <= resumed_at]
+        # files newer than the checkpoint that the run resumed from may be damaged: they are neither counted nor removed
+        self._written = [] if resumed_at is None else [u for u in map(int, self._numbers()) if u <= resumed_at]
         for unfinished in directory.glob(".*.new"):
             remove_file(unfinished)
         self._wake = threading.Condition()
@@ -29,16 +29,16 @@ class CheckpointWriter:
         self._under_way: Unfinished | None = None
         self._closing = False
         self.error: Exception | None = None
-        self._failed = failed
+        self._on_failure = on_failure
         self._thread = threading.Thread(target=self._work, name="checkpoints")
         self._thread.start()
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint; its arrays may change when this returns, its place on the disk comes later."""
+        """Write a checkpoint. When this returns, its arrays may change, but it may not be on the disk yet."""
         update = checkpoint.progress.update
-        with self._wake:  # two of one update would be one file
+        with self._wake:  # two checkpoints of one update would be the same file
             self._wake.wait_for(lambda: update not in [c.update for c in (self._under_way, self._waiting) if c])
-        if self.error:  # the run is about to end; do not make it worse
+        if self.error:  # a checkpoint has failed, so the run is about to end
             return
         try:
             written = Unfinished(self._directory, checkpoint)
@@ -51,27 +51,27 @@ class CheckpointWriter:
             self._fail(error)
 
     def flush(self) -> None:
-        """Wait until all that was handed over is on the disk.
+        """Wait until all checkpoints are on the disk.
 
         Raises
         ------
         RunError
             If a checkpoint could not be written.
         Exception
-            Whatever else went wrong in the thread.
+            Any other error in the thread.
         """
         with self._wake:
             self._wake.wait_for(lambda: not (self._under_way or self._waiting))
         if isinstance(self.error, OSError):
             raise RunError(
                 f"a checkpoint could not be written to {self._directory} ({self.error.strerror}); "
-                "those before it are kept: make room and go on with --resume"
+                "earlier ones are kept: make room and continue with --resume"
             )
         if self.error:
             raise self.error
 
     def close(self) -> None:
-        """End the thread after what it has to write."""
+        """End the thread after it has written what is waiting."""
         with self._wake:
             self._closing = True
             self._wake.notify_all()
@@ -89,15 +89,15 @@ class CheckpointWriter:
                 return
             try:
                 self.finish(written)
-            except Exception as error:  # whatever it is, nobody must wait for this thread in vain
+            except Exception as error:  # any error, so that no other thread waits for this one in vain
                 self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         self.error = error
-        self._failed()
+        self._on_failure()
 
     def finish(self, written: Unfinished) -> None:
-        """Bring a checkpoint to the disk, and remove those that are not to be kept; called in the thread."""
+        """Bring a checkpoint to the disk and remove the oldest ones beyond `keep`; called in the thread."""
         written.finish()
         self._remove_old(written.update)
 
@@ -107,12 +107,12 @@ class CheckpointWriter:
             remove(self._directory, old)
         self._written = self._written[-self._keep :]
 
-    def _found(self) -> list[str]:
+    def _numbers(self) -> list[str]:
         stems = [path.stem for path in self._directory.glob("[0-9]*.json")]
         return sorted(stem for stem in stems if stem.isascii() and stem.isdigit())
 
 
 def remove(directory: Path, update: int) -> None:
-    """Remove a checkpoint, its JSON file first: a part of it must not be taken for the whole."""
+    """Remove a checkpoint, its JSON file first, so that a partly removed checkpoint does not count as one."""
     for suffix in (".json", ".safetensors"):
         remove_file((directory / f"{update:012d}").with_suffix(suffix))

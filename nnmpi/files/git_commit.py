@@ -1,4 +1,4 @@
-"""The commit that is checked out in a directory, read from the files of Git: a process of MPI does not start others."""
+"""Read the checked-out commit from the files of Git, because a process that uses MPI must not start others."""
 
 import re
 from pathlib import Path
@@ -8,11 +8,11 @@ LARGEST = 1 << 22  # bytes of packed-refs
 
 
 def git_commit(directory: Path) -> str | None:
-    """The commit of the working tree that `directory` is in; None if it is in none."""
+    """Return the commit of the working tree that contains `directory`; None if there is none."""
     try:
         for folder in (directory, *directory.parents):
             git = folder / ".git"
-            if git.is_file():  # of a worktree or a submodule
+            if git.is_file():  # in a worktree or a submodule
                 git = folder / _text(git).removeprefix("gitdir:").strip()
             if git.is_dir():
                 return _resolve(git, _text(git / "HEAD").strip())
@@ -29,7 +29,7 @@ def _resolve(git: Path, head: str) -> str | None:
             head = _text(common / name).strip()
         elif (common / "packed-refs").is_file():
             lines = (line.partition(" ") for line in _text(common / "packed-refs").splitlines())
-            head = next((commit for commit, _, of in lines if of == name), "")
+            head = next((commit for commit, _, ref in lines if ref == name), "")
     return head if COMMIT.fullmatch(head) else None
 
 

@@ -1,4 +1,4 @@
-"""``model.safetensors``: everything that is needed to use a trained network, and nothing that runs."""
+"""``model.safetensors``: everything needed to use a trained network, and no code."""
 
 import json
 import math
@@ -29,11 +29,11 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Recipe:
-    """Where the training data came from and how it was split: what draws the same test part again.
+    """Where the training data came from and how it was split; enough to draw the same test part again.
 
-    ``data_digest`` tells whether the data are still the same; None in models of versions that did not write it.
-    ``target`` names the columns of a table that were predicted, ``sample_weight`` the one of the weights. The test and
-    the validation part may have sources of their own, ``test_digest`` is that of the former.
+    ``data_digest`` is a checksum that shows whether the data have changed; None in models of earlier versions.
+    ``target`` names the columns of a table to predict, ``sample_weight`` the column with the weights. The test part may
+    have a source of its own, ``test_data`` with the checksum ``test_digest``, and the validation part, too.
     """
 
     data: str
@@ -63,9 +63,9 @@ class Model:
 
 
 def write_model(path: Path, model: Model, sync: bool) -> None:
-    """Write `model` so that `path` always holds a whole model, the old one or the new one; see `whole_file`.
+    """Write `model` atomically to `path`; `sync` is that of `whole_file`.
 
-    The bytes depend on the model alone: not on the time, the host or the world size.
+    The bytes depend only on the model, not on the time, the host or the world size.
     """
     tensors: dict[str, npt.NDArray[Any]] = {}
     for i, layer in enumerate(model.architecture.views(model.parameters)):
@@ -82,7 +82,7 @@ def write_model(path: Path, model: Model, sync: bool) -> None:
 
 
 def metadata_of(model: Model) -> str:
-    """Everything but the tensors, as JSON."""
+    """Return everything except the tensors, as JSON."""
     description = {
         "format": FORMAT,
         "architecture": asdict(model.architecture),
@@ -102,7 +102,7 @@ def read_model(path: Path) -> Model:
     Raises
     ------
     InputError
-        If there is none or it is damaged.
+        If there is no model or it is damaged.
     """
     if path.is_dir():
         path = path / "model.safetensors"
@@ -113,27 +113,27 @@ def read_model(path: Path) -> Model:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise InputError(f"{path}: not a whole safetensors file ({error})") from None
+        raise InputError(f"{path}: not a complete safetensors file ({error})") from None
     if "nnmpi" not in metadata:
         raise InputError(f"{path}: a safetensors file, but not written by nnmpi")
     try:
         return _assemble(json.loads(metadata["nnmpi"]), tensors)
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{path}: its description does not fit its contents ({reason})") from None
+        raise InputError(f"{path}: its metadata or tensors are invalid ({reason})") from None
 
 
 def _assemble(description: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> Model:
     if description["format"] != FORMAT:
         raise ValueError(f"format {description['format']}, this version of nnmpi reads {FORMAT}")
-    told = description["architecture"]
-    architecture = Architecture(**{**told, "sizes": tuple(told["sizes"])})
+    fields = description["architecture"]
+    architecture = Architecture(**{**fields, "sizes": tuple(fields["sizes"])})
     sizes = architecture.sizes
     if len(sizes) < 2 or not all(isinstance(n, int) and n > 0 for n in sizes):
-        raise ValueError(f"sizes {sizes}")
+        raise ValueError(f"invalid layer sizes {sizes}")
     if architecture.activation not in ACTIVATIONS or architecture.dtype not in ("float32", "float64"):
-        raise ValueError(f"{architecture}")
-    LOSSES[architecture.loss][architecture.output_activation]  # a KeyError names what is wrong
+        raise ValueError(f"invalid {architecture}")
+    LOSSES[architecture.loss][architecture.output_activation]  # a KeyError names the wrong value
     for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         _expect(tensors, f"layers.{i}.weight", (fan_in, fan_out), architecture.dtype)
         _expect(tensors, f"layers.{i}.bias", (fan_out,), architecture.dtype)
@@ -147,21 +147,21 @@ def _assemble(description: dict[str, Any], tensors: dict[str, npt.NDArray[Any]])
             scalers[name] = Scaler(mean, _expect(tensors, f"{name}.scale", (features,), "float64"))
     table = description.get("table")
     if len(tensors) != 2 * len(sizes) - 2 + 2 * len(scalers) + (table is not None):
-        raise ValueError("it holds other tensors, too")
+        raise ValueError("it holds unknown tensors")
     for name, scaler in scalers.items():
         if not (scaler.scale > 0).all():
-            raise ValueError(f"{name}.scale holds what is not above 0")
+            raise ValueError(f"{name}.scale holds values that are not above 0")
     preparation: Preparation = scalers["scaler"]
     if table is not None:
         fill = _expect(tensors, "table.fill", (len(table["columns"]),), "float64")
         preparation = Encoding.from_json(table, fill, scalers["scaler"])
     kind, outputs = description["targets"], sizes[-1]
-    of_kinds = {"numbers": (0, outputs), "labels": (0, outputs), "binary": (2, 1), "one-hot": (outputs, outputs)}
-    count, outputs_of_kind = of_kinds[kind]
+    counts = {"numbers": (0, outputs), "labels": (0, outputs), "binary": (2, 1), "one-hot": (outputs, outputs)}
+    class_count, expected_outputs = counts[kind]
     classes = None if description["classes"] is None else _classes(description["classes"])
-    if (classes is None) != (count == 0) or len(classes if classes is not None else ()) != count:
+    if (classes is None) != (class_count == 0) or len(classes if classes is not None else ()) != class_count:
         raise ValueError(f"{kind} targets with {outputs} outputs and classes {classes}")
-    if outputs != outputs_of_kind:
+    if outputs != expected_outputs:
         raise ValueError(f"{kind} targets with {outputs} outputs")
     return Model(
         architecture,
@@ -170,38 +170,40 @@ def _assemble(description: dict[str, Any], tensors: dict[str, npt.NDArray[Any]])
         scalers.get("target_scaler"),
         Targets(kind, classes, outputs, _labels(description.get("labels"), kind, architecture)),
         _recipe(description["recipe"]),
-        _class_weights(description.get("class_weights"), count),
+        _class_weights(description.get("class_weights"), class_count),
     )
 
 
 def _classes(labels: list[Any]) -> npt.NDArray[Any]:
-    """The class labels, all of one kind and in ascending order."""
+    """Return the class labels as an array; check that they have one type and are in ascending order."""
     if type(labels) is not list or {type(label) for label in labels} not in ({bool}, {int}, {str}):
-        raise ValueError("classes that are neither all booleans nor all whole numbers nor all strings")
-    # an array gives all strings the room of the longest: a few thousand short ones and a long one can take gigabytes
+        raise ValueError("classes must be all booleans, all whole numbers or all strings")
+    # an array stores all strings with the length of the longest: one long string among thousands can take gigabytes
     if type(labels[0]) is str and 4 * len(labels) * max(map(len, labels)) > LARGEST_ARRAY:
-        raise ValueError(f"{len(labels)} classes, the longest of {max(map(len, labels))} characters")
+        raise ValueError(f"classes are too large: {len(labels)}, the longest with {max(map(len, labels))} characters")
     whole = type(labels[0]) is int
     classes = np.array(labels, (np.uint64 if max(labels) > np.iinfo(np.int64).max else np.int64) if whole else None)
     if classes.dtype.kind not in "biuU" or not np.array_equal(classes, np.unique(classes)):
-        raise ValueError(f"classes {classes}")
+        raise ValueError(f"classes are repeated or not in ascending order: {classes}")
     if classes.dtype.kind == "U" and not are_characters(classes):
-        raise ValueError("classes of what are no characters")
+        raise ValueError("classes contain invalid Unicode")
     return classes
 
 
 def _labels(names: list[Any] | None, kind: str, architecture: Architecture) -> tuple[str, ...]:
-    """What labels are called of which a sample may have several; () where there are none."""
+    """Return the names of the labels of a multilabel model; () for other targets."""
     if kind != "labels":
         if names is not None:
             raise ValueError(f"{kind} targets with labels")
         return ()
     if type(names) is not list or not all(type(name) is str for name in names) or len(set(names)) < len(names):
-        raise ValueError("labels that are not texts, each another")
+        raise ValueError("labels must be different strings")
     if len(names) != architecture.sizes[-1] or len(names) < 2 or architecture.loss != "binary-cross-entropy":
-        raise ValueError(f"{len(names)} labels of {architecture}")
-    if 4 * len(names) * max(map(len, names)) > LARGEST_ARRAY or not are_characters(np.array(names)):
-        raise ValueError("labels that are too long, or of what are no characters")
+        raise ValueError(f"{len(names)} labels with {architecture}")
+    if 4 * len(names) * max(map(len, names)) > LARGEST_ARRAY:
+        raise ValueError(f"labels are too long: the longest has {max(map(len, names))} characters")
+    if not are_characters(np.array(names)):
+        raise ValueError("labels contain invalid Unicode")
     return tuple(names)
 
 
@@ -209,25 +211,25 @@ def _class_weights(values: list[Any] | None, classes: int) -> npt.NDArray[np.flo
     if values is None:
         return None
     if len(values) != classes or not all(type(v) is float and 0 <= v < math.inf for v in values):
-        raise ValueError(f"class weights {values} of {classes} classes")
+        raise ValueError(f"class weights {values} for {classes} classes")
     return np.array(values)
 
 
-def _recipe(told: dict[str, Any]) -> Recipe:
-    recipe = Recipe(**{**told, "target": tuple(told.get("target", ()))})
+def _recipe(fields: dict[str, Any]) -> Recipe:
+    recipe = Recipe(**{**fields, "target": tuple(fields.get("target", ()))})
     if not all(type(name) is str for name in recipe.target):
-        raise ValueError(f"{recipe}")
-    kinds = [type(value) for value in (recipe.data, recipe.test_fraction, recipe.seed, recipe.stratify)]
+        raise ValueError(f"invalid {recipe}")
+    types = [type(value) for value in (recipe.data, recipe.test_fraction, recipe.seed, recipe.stratify)]
     for digest in (recipe.data_digest, recipe.test_digest):
         if digest is not None and not (type(digest) is str and re.fullmatch("[0-9a-f]{32}", digest)):
-            raise ValueError(f"{recipe}")
+            raise ValueError(f"invalid {recipe}")
     texts = recipe.sample_weight, recipe.test_data, recipe.validation_data
     if not all(text is None or type(text) is str for text in texts):
-        raise ValueError(f"{recipe}")
+        raise ValueError(f"invalid {recipe}")
     if type(recipe.validation_fraction) is not float or not 0 <= recipe.validation_fraction < 1:
-        raise ValueError(f"{recipe}")
-    if kinds != [str, float, int, bool] or not 0 < recipe.test_fraction < 1 or not 0 <= recipe.seed < 2**32:
-        raise ValueError(f"{recipe}")
+        raise ValueError(f"invalid {recipe}")
+    if types != [str, float, int, bool] or not 0 < recipe.test_fraction < 1 or not 0 <= recipe.seed < 2**32:
+        raise ValueError(f"invalid {recipe}")
     return recipe
 
 

@@ -1,4 +1,4 @@
-"""Which directory a run gets, so that no run overwrites another one or what is no run at all."""
+"""Choose the directory of a run, so that it overwrites neither another run nor other files."""
 
 import contextlib
 import itertools
@@ -18,31 +18,33 @@ FILES = ("config.json", "metrics.jsonl", "model.safetensors")
 
 
 def choose_directory(output: str | None, data: str, resume: bool, overwrite: bool) -> Path:
-    """The directory for a run; nothing is written.
+    """Return the directory for a run, without writing anything.
 
-    That is `output`. By default it is ``runs/`` and the name of the data, with ``-2``, ``-3``, … where that is taken by
-    a finished run, a run that goes on, or one of other data. To `resume` it is the newest unfinished one of the same
-    data, to `overwrite` the first one of the same data.
+    This is `output`. By default it is ``runs/`` and the name of the data, with ``-2``, ``-3``, … if that directory
+    holds a finished run, a run in progress, or a run on other data. With `resume` it is the directory of the newest
+    unfinished run on the same data, with `overwrite` the first one on the same data.
 
     Raises
     ------
     InputError
-        If the directory cannot be used, is in use, or holds a run that would be lost.
+        If the directory cannot be used, is in use, or holds a run that would be overwritten.
     """
     directory = Path(output) if output else _default(data, resume, overwrite)
     _check_usable(directory)
     if not (resume or overwrite):
-        _check_nothing_lost(directory)
+        _check_overwrites_nothing(directory)
     return directory
 
 
 def open_directory(directory: Path, run_id: str | None, keep: bool, overwrite: bool) -> RunLock:
-    """Make `directory` if it is not there, and lock it; unless the run is to `keep` what is there, it begins anew.
+    """Create `directory` if it does not exist, and lock it.
+
+    A run that may neither `keep` nor `overwrite` files of another run is refused if there are any.
 
     Raises
     ------
     InputError
-        As `choose_directory`, and if it cannot be written.
+        As in `choose_directory`, and if the directory cannot be written.
     """
     _check_usable(directory, run_id)
     try:
@@ -52,7 +54,7 @@ def open_directory(directory: Path, run_id: str | None, keep: bool, overwrite: b
         raise _cannot_be_written(directory, error) from None
     try:
         if not (keep or overwrite):
-            _check_nothing_lost(directory)  # another run may have come and gone meanwhile
+            _check_overwrites_nothing(directory)  # another run may have used it since it was chosen
     except BaseException:
         lock.release()
         raise
@@ -63,7 +65,7 @@ def _check_usable(directory: Path, run_id: str | None = None) -> None:
     checkpoints = directory / "checkpoints"
     if checkpoints.is_symlink():
         raise InputError(
-            f"{checkpoints} is a link, to {checkpoints.readlink()}: a run writes into its own directory only; "
+            f"{checkpoints} is a link, to {checkpoints.readlink()}, but a run only writes to its own directory: "
             "remove the link, or choose another --output"
         )
     try:
@@ -82,7 +84,7 @@ def _cannot_be_written(directory: Path, error: OSError) -> InputError:
     return InputError(f"--output {directory}: cannot be written ({error.strerror}); choose another")
 
 
-def _check_nothing_lost(directory: Path) -> None:
+def _check_overwrites_nothing(directory: Path) -> None:
     state = _state(directory)
     if state == "finished":
         raise InputError(
@@ -92,18 +94,18 @@ def _check_nothing_lost(directory: Path) -> None:
     if state == "other":
         names = " and ".join(name for name in FILES if (directory / name).exists())
         raise InputError(
-            f"--output {directory} holds {names} of something else than a run of nnmpi: choose another --output, or "
-            "add --overwrite to replace it"
+            f"--output {directory} holds {names}, but not from a run of nnmpi: choose another --output, or add "
+            "--overwrite to replace it"
         )
     if state == "unfinished" and _has_checkpoints(directory):
         raise InputError(
-            f"{directory / 'checkpoints'} holds the checkpoints of a run that was not finished: add --resume to go on "
-            "with it, --overwrite to start again, or choose another --output"
+            f"{directory / 'checkpoints'} holds the checkpoints of an unfinished run: add --resume to continue it, "
+            "--overwrite to start again, or choose another --output"
         )
 
 
 def default_directory(data: str) -> Path:
-    """``runs/`` and the name of the data; more runs of the same data get a number behind it."""
+    """Return ``runs/`` and the name of the data, the default for the first run on these data."""
     return Path(RUNS) / (Path(data.replace(":", "-")).stem or "data")
 
 
@@ -118,7 +120,7 @@ def _default(data: str, resume: bool, overwrite: bool) -> Path:
         settings = _read(directory / "config.json").get("settings")
         if isinstance(settings, dict) and settings.get("data") == data and not _in_use(directory):
             if state == "unfinished" and not (resume or overwrite):
-                return directory  # somebody's work: refused if it has checkpoints
+                return directory  # refused later if it has checkpoints
             same_data.append(directory)
     if resume and same_data:
         return max(same_data, key=lambda d: (_state(d) == "unfinished", (d / "config.json").stat().st_mtime_ns))
@@ -126,9 +128,9 @@ def _default(data: str, resume: bool, overwrite: bool) -> Path:
 
 
 def _state(directory: Path) -> State:
-    """What is in `directory`: nothing of a run, a run that is finished or not, or files of something else.
+    """Return what `directory` holds: no files of a run, a finished or unfinished run, or files of another program.
 
-    A link is no file of a run: it will be replaced, not followed.
+    Links do not count as files of a run: they are replaced, not followed.
     """
     if _is_plain(directory / "config.json"):
         finished = _read(directory / "config.json").get("finished")
@@ -157,7 +159,7 @@ def _is_plain(path: Path) -> bool:
 
 
 def _read(config: Path) -> dict[str, Any]:
-    """A ``config.json``; nothing of one that is none."""
+    """Return the content of a ``config.json``; {} if it is not valid."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
         if _is_plain(config) and config.stat().st_size <= LARGEST:
             content = json.loads(config.read_bytes())

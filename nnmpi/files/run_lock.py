@@ -1,8 +1,8 @@
-"""The lock on the directory of a run: one training at a time writes there, from whichever host.
+"""Lock the directory of a run, so that only one training at a time, on any host, writes to it.
 
-The file ``run.lock`` names its owner, who holds a lock of the operating system on it. That lock ends with the process,
-and NFS passes it on to other hosts. Where a file system does not, the owner's heartbeat tells whether it is alive: the
-time of the last change of the file.
+The file ``run.lock`` names its owner, a process that holds a lock of the operating system on the file. This lock ends
+with the process, and NFS makes it visible to other hosts. On a file system that does not, a heartbeat shows that the
+owner is alive: it updates the modification time of the file every few seconds.
 """
 
 import contextlib
@@ -22,17 +22,17 @@ from nnmpi.files.atomic import NEW
 
 NAME = "run.lock"
 BEAT = 2.0  # seconds between two heartbeats
-PATIENCE = 15.0  # seconds without a heartbeat after which an owner on another host counts as dead; NFS shows it late
-LONG_AGO = 600.0  # seconds; no two hosts' clocks differ as much
+PATIENCE = 15.0  # seconds without a heartbeat until an owner on another host counts as dead; NFS shows changes late
+LONG_AGO = 600.0  # seconds since the last heartbeat; more than the clocks of two hosts differ
 
 
 def check_unlocked(directory: Path, run_id: str | None = None) -> None:
-    """Refuse a directory that a live process of another run has locked, as far as locks tell; writes nothing.
+    """Refuse a directory that a live process of another run has locked; heartbeats are not checked, nothing is written.
 
     Raises
     ------
     InputError
-        Which names the owner.
+        If it is locked; the message names the owner.
     """
     with contextlib.suppress(FileNotFoundError), _opened(directory / NAME) as file:
         owner = _owner(file)
@@ -41,14 +41,14 @@ def check_unlocked(directory: Path, run_id: str | None = None) -> None:
 
 
 class RunLock:
-    """The lock on `directory`, for the run `run_id`, until it is released.
+    """A lock on `directory` for the run `run_id`, held until `release`.
 
-    The lock of an owner that is dead, or of another process of the same run, is taken over.
+    If the owner of an existing lock is dead, or is another process of the same run, its lock is taken over.
 
     Raises
     ------
     InputError
-        If another run has it.
+        If another run holds the lock.
     OSError
         If the lock file cannot be written.
     """
@@ -59,9 +59,9 @@ class RunLock:
         temporary = directory / f".{NAME}.{uuid.uuid4().hex}"
         self._file = os.open(temporary, NEW, 0o666)
         try:
-            about = {"run": run_id, "host": socket.gethostname(), "pid": os.getpid(), "boot": _boot()}
-            about["since"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            os.write(self._file, json.dumps(about).encode())
+            owner = {"run": run_id, "host": socket.gethostname(), "pid": os.getpid(), "boot": _boot()}
+            owner["since"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            os.write(self._file, json.dumps(owner).encode())
             _locked(self._file)
             self._take(temporary, run_id)
         except BaseException:
@@ -76,29 +76,29 @@ class RunLock:
     def _take(self, temporary: Path, run_id: str) -> None:
         while True:
             with contextlib.suppress(FileExistsError):
-                os.link(temporary, self._path)  # NFS, too, lets only one succeed
+                os.link(temporary, self._path)  # only one process can succeed, also on NFS
                 return
             with contextlib.suppress(FileNotFoundError), _opened(self._path) as file:
                 owner = _owner(file)
                 if owner.get("run") != run_id and _alive(self._path, file, owner):
                     raise _in_use(self._directory, owner)
-                if _is_at(file, self._path):  # nobody else can take it over: we have its lock
+                if _is_at(file, self._path):  # we hold its lock, so that no other process can take it over
                     os.replace(temporary, self._path)
                     return
 
     def check(self) -> None:
-        """Refuse to go on if another run has taken the directory, as from a process that was stopped for long.
+        """Check that no other run has taken over the directory, as it may after this process was stopped for long.
 
         Raises
         ------
         RunError
-            If it has.
+            If one has.
         """
         if self._lost:
             raise RunError(f"another run has taken over {self._directory}; this one was stopped for too long")
 
     def release(self) -> None:
-        """Let others have the directory."""
+        """Release the lock."""
         self._end.set()
         self._thread.join()
         with contextlib.suppress(OSError):
@@ -119,14 +119,14 @@ def _opened(path: Path) -> Any:
     file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise OSError(0, f"{path.name} is no plain file")
+            raise OSError(0, f"{path.name} is not a regular file")
         yield file
     finally:
         os.close(file)
 
 
 def _locked(file: int) -> bool | None:
-    """Lock the open `file`: True if it could be, False if another process has it, None if locks do not work there."""
+    """Lock the open `file`: True on success, False if another process has the lock, None if locks do not work."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -137,7 +137,7 @@ def _locked(file: int) -> bool | None:
 
 
 def _alive(path: Path, file: int, owner: dict[str, Any]) -> bool:
-    """Whether the owner of the lock file lives; it takes a while to tell of one on another host."""
+    """Return whether the owner of the lock file is alive; on another host, that may take `PATIENCE` seconds."""
     locked = _locked(file)
     if locked is not None and (not locked or owner.get("boot") == _boot()):
         return not locked
@@ -147,8 +147,8 @@ def _alive(path: Path, file: int, owner: dict[str, Any]) -> bool:
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         time.sleep(BEAT / 4)
-        with _opened(path) as again:  # NFS looks at the server when a file is opened
-            if os.fstat(again).st_mtime != last:
+        with _opened(path) as reopened:  # NFS asks the server when a file is opened
+            if os.fstat(reopened).st_mtime != last:
                 return True
     return False
 
@@ -162,9 +162,10 @@ def _owner(file: int) -> dict[str, Any]:
 
 
 def _in_use(directory: Path, owner: dict[str, Any]) -> InputError:
-    who = f"process {owner.get('pid', '?')} on {owner.get('host', 'an unknown host')}, since {owner.get('since', '?')}"
+    pid, host, since = owner.get("pid", "?"), owner.get("host", "an unknown host"), owner.get("since", "?")
     return InputError(
-        f"--output {directory}: another run is using it ({who}): wait until it has ended, or choose another --output"
+        f"--output {directory}: another run is using it (process {pid} on {host}, since {since}): wait until it has "
+        "ended, or choose another --output"
     )
 
 
@@ -176,7 +177,7 @@ def _is_at(file: int, path: Path) -> bool:
 
 
 def _boot() -> str:
-    """The same for all processes under one running kernel."""
+    """Return a name that is the same for all processes on one machine until it is booted again."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

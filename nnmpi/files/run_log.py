@@ -1,4 +1,4 @@
-"""``config.json`` and ``metrics.jsonl``: what rank 0 writes down while a run goes on."""
+"""Write ``config.json`` and ``metrics.jsonl``, on rank 0, while a run is in progress."""
 
 import json
 from datetime import UTC, datetime
@@ -7,14 +7,14 @@ from typing import Any
 
 from nnmpi.files.atomic import open_to_append, write_whole
 
-LONGEST_LINE = 1 << 16  # bytes of metrics.jsonl that are read as one; ours are a few hundred
+LONGEST_LINE = 1 << 16  # bytes of a line of metrics.jsonl; real ones have a few hundred
 
 
 class RunLog:
     """The two files in the directory of a run.
 
-    Of an earlier log the lines of the first `done` epochs are kept: those that a resumed run does not do again. What
-    it lacks of them is taken from `history`, the metrics of epochs that this rank took part in while another wrote.
+    The lines of the first `done` epochs of an earlier log are kept, because a resumed run does not repeat them. Missing
+    lines come from `history`: the metrics of epochs in which this rank took part while another rank wrote the log.
     """
 
     def __init__(self, directory: Path, settings: dict[str, Any], done: int, history: list[dict[str, Any]]) -> None:
@@ -37,7 +37,7 @@ class RunLog:
         self._metrics.flush()
 
     def finished(self, scores: dict[str, Any]) -> None:
-        """Note in ``config.json`` that the run came to its end, and the scores of each part."""
+        """Write to ``config.json`` that the run has finished, and the scores of each part."""
         ended = datetime.now(UTC).isoformat(timespec="seconds")
         self._settings |= {"finished": True, "ended": ended, "scores": scores}
         self._write_config()
@@ -48,7 +48,7 @@ class RunLog:
 
 
 def _first_epochs(path: Path, epochs: int) -> list[bytes]:
-    """The lines of the epochs from 1 to `epochs`; one that was not written to its end belongs to none."""
+    """Return the lines of the epochs from 1 to `epochs`; incomplete lines are left out."""
     if not epochs or path.is_symlink() or not path.is_file():
         return []
     kept: dict[int, bytes] = {}

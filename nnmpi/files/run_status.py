@@ -1,4 +1,4 @@
-"""What the files of a run say of how far it came, read from outside while no rank writes them."""
+"""Read from the files of a run how far it got, while no rank writes them."""
 
 import json
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from typing import Any
 
 from nnmpi.files.checkpoint import newest
 
-LONGEST = 1 << 20  # bytes that are read of a file
+LONGEST = 1 << 20  # bytes to read from the end of a file
 Stamp = tuple[int, int] | None
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """How far a run came: `epoch` epochs and `step` steps of the next one, `update` updates in all, for all we know.
+class RunStatus:
+    """How far a run got at least: `epoch` epochs and `step` steps of the next one, `update` updates in all.
 
-    ``begun`` says whether it wrote anything, ``finished`` whether it wrote everything.
+    ``begun`` says whether the run has written any file, ``finished`` whether it has written its final results.
     """
 
     begun: bool
@@ -31,37 +31,37 @@ class Evidence:
 
 
 def stamp(directory: Path) -> Stamp:
-    """What changes when a run begins in `directory`: it writes its ``config.json`` anew."""
+    """Return a value that changes when a run begins in `directory`, because the run rewrites its ``config.json``."""
     try:
-        found = (directory / "config.json").stat()
+        config = (directory / "config.json").stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino
+    return config.st_mtime_ns, config.st_ino
 
 
-def evidence(directory: Path, before: Stamp) -> Evidence:
-    """How far the run in `directory` came that was started when its stamp was `before`.
+def read_status(directory: Path, old_stamp: Stamp) -> RunStatus:
+    """Return how far the run in `directory` got; `old_stamp` is the stamp from before the run was started.
 
-    It is known as far as its newest valid checkpoint and the last epoch in its ``metrics.jsonl`` tell. A run that did
-    not begin leaves nothing of its own: what is there belongs to one before it.
+    This is known from its newest valid checkpoint and the last epoch in its ``metrics.jsonl``. If the stamp has not
+    changed, the run has not begun, and all files there belong to an earlier run.
     """
-    if stamp(directory) in (None, before):
-        return Evidence(False)
+    if stamp(directory) in (None, old_stamp):
+        return RunStatus(False)
     finished = _json(_read(directory / "config.json")).get("finished") is True
-    found, _ = newest(directory / "checkpoints")
+    checkpoint, _ = newest(directory / "checkpoints")
     ends = [(0, 0, 0)]
-    if found:
-        ends.append((found.progress.update, found.progress.epoch, found.progress.step))
-    for line in _read(directory / "metrics.jsonl").splitlines()[-2:]:  # the last one may have been cut off
+    if checkpoint:
+        ends.append((checkpoint.progress.update, checkpoint.progress.epoch, checkpoint.progress.step))
+    for line in _read(directory / "metrics.jsonl").splitlines()[-2:]:  # the last line may be cut off
         metrics = _json(line)
         if isinstance(metrics.get("epoch"), int) and isinstance(metrics.get("step"), int):
             ends.append((metrics["step"], metrics["epoch"], 0))
     update, epoch, step = max(ends)
-    return Evidence(True, finished, epoch, step, update)
+    return RunStatus(True, finished, epoch, step, update)
 
 
 def _read(path: Path) -> bytes:
-    """The end of a file, which for files of ours but very long logs is all of it; nothing of a pipe."""
+    """Return the last `LONGEST` bytes of a file, which is all of it except for very long logs; b"" for a pipe."""
     try:
         if not path.is_file():
             return b""
@@ -74,7 +74,7 @@ def _read(path: Path) -> bytes:
 
 def _json(data: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(data)
+        content = json.loads(data)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}

@@ -1,7 +1,7 @@
-"""Arrays as a safetensors file, piece by piece: the library would make two copies of all of them in memory first.
+"""Write arrays as a safetensors file, piece by piece; the library would first copy all of them in memory, twice.
 
-The format (safetensors' README): eight bytes with the length of a JSON header, the header, the arrays one after the
-other. The bytes are those that the library writes.
+The format (safetensors' README) is eight bytes with the length of a JSON header, the header, and the arrays one after
+the other. The bytes are the same as those that the library writes.
 """
 
 import json
@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-KINDS = {"<f4": "F32", "<f8": "F64"}
+DTYPES = {"<f4": "F32", "<f8": "F64"}
 
 
 def pieces(arrays: dict[str, npt.NDArray[Any]], metadata: dict[str, str] | None = None) -> Iterator[bytes | memoryview]:
-    """The file's bytes; those of an array that is contiguous are no copy."""
-    names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # so that all are aligned
+    """Yield the bytes of the file; contiguous arrays are not copied."""
+    names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # so that all arrays are aligned
     header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
     start = 0
     for name in names:
         array = arrays[name]
         end = start + array.nbytes
-        header[name] = {"dtype": KINDS[array.dtype.str], "shape": list(array.shape), "data_offsets": [start, end]}
+        header[name] = {"dtype": DTYPES[array.dtype.str], "shape": list(array.shape), "data_offsets": [start, end]}
         start = end
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text = text.ljust(-(-len(text) // 8) * 8)

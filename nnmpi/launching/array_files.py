@@ -1,4 +1,4 @@
-"""Arrays in files that several processes of one host map, so that each of them is there once."""
+"""Arrays in files that the processes of one host map, so that each array is in memory only once."""
 
 import os
 import shutil
@@ -10,54 +10,57 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 class ArrayFiles:
-    """Named arrays in the first of `directories` that has room for them; that is to be one in memory."""
+    """Named arrays, each in the first of `directories` that has room for it.
+
+    The first directory should be in memory (``/dev/shm``), the others on disk.
+    """
 
     def __init__(self, directories: list[Path]) -> None:
         self.directories = directories
 
     def new(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-        """An array to fill, whose numbers are in the file at once."""
+        """Return a new array whose memory is its file, for the caller to fill."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
 
         def make(path: Path) -> Array:
             array = np.lib.format.open_memmap(path, "w+", dtype, shape)
             with path.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, size + 4096)  # else a full disk would end the process (SIGBUS)
+                os.posix_fallocate(file.fileno(), 0, size + 4096)  # without this, a full disk ends the process (SIGBUS)
             return np.asarray(array)
 
-        return self._where_there_is_room(name, size, make)
+        return self._write_where_it_fits(name, size, make)
 
     def put(self, name: str, array: Array) -> None:
-        """Copy an array."""
-        self._where_there_is_room(name, array.nbytes, lambda path: np.save(path, array, allow_pickle=False))
+        """Write a copy of `array`."""
+        self._write_where_it_fits(name, array.nbytes, lambda path: np.save(path, array, allow_pickle=False))
 
-    def _where_there_is_room(self, name: str, size: int, make: Callable[[Path], Made]) -> Made:
+    def _write_where_it_fits(self, name: str, size: int, write: Callable[[Path], Result]) -> Result:
         for directory in self.directories:
             path = directory / f"{name}.npy"
             path.unlink(missing_ok=True)
             try:
-                return make(path)
+                return write(path)
             except OSError as error:
                 path.unlink(missing_ok=True)
                 problem = error
         raise MemoryError(f"no room for {size / 1e9:.1f} GB in {' or '.join(map(str, self.directories))}: {problem}")
 
     def get(self, name: str, copy: bool = False) -> Array:
-        """An array that any process has put: its file mapped, not to be written, or a copy."""
+        """Return the array that some process has written: its file mapped read-only, or a copy in memory."""
         path = next(path for directory in self.directories if (path := directory / f"{name}.npy").exists())
         return np.asarray(np.load(path, mmap_mode=None if copy else "r", allow_pickle=False))
 
     def replace(self, name: str, array: Array) -> None:
-        """Put another array in the place of one that processes may still have mapped."""
+        """Replace an array that processes may still have mapped."""
         self.put(f"{name}.new", array)
-        place = next(d for d in self.directories if (d / f"{name}.new.npy").exists())
+        target = next(d for d in self.directories if (d / f"{name}.new.npy").exists())
         for directory in self.directories:
             (directory / f"{name}.npy").unlink(missing_ok=True)
-        (place / f"{name}.new.npy").rename(place / f"{name}.npy")
+        (target / f"{name}.new.npy").rename(target / f"{name}.npy")
 
     def clear(self) -> None:
         """Remove all arrays."""
@@ -66,6 +69,6 @@ class ArrayFiles:
                 path.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove the directories with all that is in them."""
+        """Remove the directories and everything in them."""
         for directory in self.directories:
             shutil.rmtree(directory, ignore_errors=True)

@@ -1,7 +1,9 @@
-"""A small process that ends the launcher after a job of which a host could not be reached at the end.
+"""A helper process that ends the launcher if the launcher does not end by itself.
 
-A launcher wants to hear from each host how its ranks ended, and waits for one that is cut off until the operating
-system gives up the connection, a quarter of an hour or longer.
+At the end of a job, the launcher waits until each host reports how its ranks ended. If a host is cut off, it waits
+until the operating system gives up the connection, which takes a quarter of an hour or longer.
+
+The helper runs this file with ``python -I -S``, so nothing is imported here but the standard library.
 """
 
 import contextlib
@@ -12,33 +14,34 @@ import sys
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, pidfd_send_signal
 
-ALONE = 15.0  # seconds that the launcher has to end by itself, as it does if it can reach the host after all
+GRACE = 15.0  # seconds for the launcher to end by itself, as it does if it can reach the host again
 
 
-def end_launcher(message: str, after: float = ALONE) -> bool:
-    """See to it that the launcher that started this process ends; whether it is on this host, and one that may wait.
+def end_launcher(message: str, after: float = GRACE) -> bool:
+    """Start a helper process that ends the launcher of this process if it still runs after `after` seconds.
 
-    If it has to be ended, the `message` is printed. Its exit status is then not 0.
+    Returns whether there is such a launcher on this host. If the helper has to end it, the helper prints `message`, and
+    the exit status of the launcher is not 0.
     """
     launcher = _launcher()
     if not launcher:
         return False
-    # in a session of its own, without our files: the launcher waits for all that hold them
-    nowhere = subprocess.DEVNULL
+    # in a session of its own, without our open files: the launcher waits for all processes that hold them
+    null = subprocess.DEVNULL
     command = [sys.executable, "-I", "-S", __file__, str(launcher), str(after), message]
-    subprocess.Popen(command, start_new_session=True, stdin=nowhere, stdout=nowhere, stderr=nowhere)
+    subprocess.Popen(command, start_new_session=True, stdin=null, stdout=null, stderr=null)
     return True
 
 
 def _launcher() -> int:
-    """Open MPI's launcher, our parent where it is on this host, or MPICH's, the parent of its proxy; else 0."""
+    """Return the process ID of our launcher on this host: the parent (Open MPI) or its parent (MPICH); else 0."""
     with contextlib.suppress(OSError):
         parent = os.getppid()
         if _name(parent).startswith(("prterun", "mpirun", "mpiexec", "orterun")):
             return parent
-        above = int(Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1])
-        if _name(parent) == "hydra_pmi_proxy" and _name(above).startswith(("mpiexec", "mpirun")):
-            return above
+        grandparent = int(Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1])
+        if _name(parent) == "hydra_pmi_proxy" and _name(grandparent).startswith(("mpiexec", "mpirun")):
+            return grandparent
     return 0
 
 
@@ -47,29 +50,29 @@ def _name(process: int) -> str:
 
 
 def end(process: int, after: float, message: str) -> None:
-    """End a process if it has not ended by itself after so many seconds, and print the `message`.
+    """Give a process `after` seconds to end by itself; then print `message` to its standard error and end it.
 
-    A TERM makes the launcher end in good order, for which it would have to reach the hosts; further ones soon after
-    that make it end at once. It leaves the ssh to a host that cannot be reached, which is ended with it.
+    On the first SIGTERM, the launcher tries to end in good order, for which it has to reach all hosts. Further SIGTERMs
+    make it end at once. It leaves the ssh to the unreachable host running, so its child processes are ended, too.
     """
     with contextlib.suppress(OSError):
-        handle = os.pidfd_open(process)  # its number may be another process's by then
+        handle = os.pidfd_open(process)  # a process ID may be reused meanwhile, this handle not
         if select.select([handle], [], [], after)[0]:
             return
-        with contextlib.suppress(OSError), open(f"/proc/{process}/fd/2", "ab", buffering=0) as its_errors:
-            its_errors.write(f"nnmpi: {message}\n".encode())
-        below = [os.pidfd_open(child) for child in children(process)]
+        with contextlib.suppress(OSError), open(f"/proc/{process}/fd/2", "ab", buffering=0) as stderr:
+            stderr.write(f"nnmpi: {message}\n".encode())
+        child_handles = [os.pidfd_open(child) for child in children(process)]
         for signal in (SIGTERM, SIGTERM, SIGTERM, SIGKILL):
             pidfd_send_signal(handle, signal)
             if select.select([handle], [], [], 2.0)[0]:
                 break
-        for child in below:
-            with contextlib.suppress(OSError):  # it has ended
+        for child in child_handles:
+            with contextlib.suppress(OSError):  # it has already ended
                 pidfd_send_signal(child, SIGTERM)
 
 
 def children(process: int) -> list[int]:
-    """The processes that `process` has started and that run."""
+    """Return the running processes that `process` has started itself."""
     return [int(pid) for file in Path(f"/proc/{process}/task").glob("*/children") for pid in file.read_text().split()]
 
 

@@ -1,7 +1,7 @@
-"""A program that becomes another one, which the system asks to end (SIGTERM) when the process that started it dies.
+"""Run a program that gets SIGTERM when the process that started it dies.
 
-``python end_with_parent.py PARENT PROGRAM ARGUMENT...``. PROGRAM may also write to a terminal that another group of
-processes has in the foreground: else ``stty tostop`` would stop it.
+``python end_with_parent.py PARENT PROGRAM ARGUMENT...``; PARENT is a process ID. PROGRAM ignores SIGTTOU: after
+``stty tostop``, this signal would stop it when it writes to the terminal from the background.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(parent: int, program: list[str]) -> None:
-    """Become `program`, unless the process `parent` is already gone."""
+    """Replace this process by `program`, unless the process `parent` has already ended."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     if os.getppid() == parent:

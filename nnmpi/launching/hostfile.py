@@ -1,7 +1,7 @@
-"""The hosts of a job: what a hostfile says. The launcher gets a clean copy of it.
+"""Read the hosts of a job from a hostfile, and write a clean copy of it for the launcher.
 
-Launchers differ in what they make of Windows' line ends, byte order marks, comments behind a host, and a host that is
-named twice; and ``--hostfile <(…)`` can be read only once.
+Launchers differ in how they treat Windows line ends, byte order marks, comments after a host, and a host that is named
+twice. Also, ``--hostfile <(…)`` can be read only once.
 """
 
 import re
@@ -13,7 +13,7 @@ from nnmpi.errors import InputError
 LARGEST = 1 << 20  # bytes; enough for tens of thousands of hosts
 EXAMPLES = {"Open MPI": "node01 slots=8", "MPICH": "node01:8", "Intel MPI": "node01"}
 HOST = re.compile(r"(?:(?P<user>[\w.+-]+)@)?(?P<name>\w[\w.-]*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[\w.:%-]*)")
-# the options of a host and their other spellings; Hydra's come after "host:slots"
+# the spellings of an option -> its name; Hydra's options come after "host:slots"
 OPEN_MPI_OPTIONS = {
     **{
         "slots": "slots",
@@ -31,7 +31,7 @@ HYDRA_OPTIONS = {name: name for name in ("user", "ifname", "binding")}
 
 @dataclass(frozen=True)
 class Host:
-    """A line of a hostfile; ``slots`` is None where it does not say how many ranks the host gets."""
+    """A line of a hostfile; ``slots``, the number of ranks for the host, is None if the line does not give it."""
 
     name: str
     slots: int | None
@@ -39,12 +39,12 @@ class Host:
 
 
 def read_hostfile(path: Path, mpi: str) -> list[Host]:
-    """The hosts in the hostfile `path`, which must be in the syntax of `mpi`.
+    """Return the hosts in the hostfile `path`, which must be in the syntax of `mpi`.
 
     Raises
     ------
     InputError
-        If it cannot be read, names no host, or is in another syntax; it gives the line.
+        If the file cannot be read, names no host, or has a line in another syntax; the message gives the line.
     """
     try:
         with open(path, "rb") as file:
@@ -58,17 +58,17 @@ def read_hostfile(path: Path, mpi: str) -> list[Host]:
         raise InputError(f"--hostfile {path}: is larger than {LARGEST >> 20} MB")
     hosts = []
     for number, line in enumerate(text.splitlines(), 1):
-        words = line.partition("#")[0].strip()
-        if words:
+        content = line.partition("#")[0].strip()
+        if content:
             try:
-                hosts.append(_host(words, mpi))
+                hosts.append(_parse_line(content, mpi))
             except ValueError as error:
                 raise InputError(
-                    f"--hostfile {path}, line {number}: {words[:60]!r} is not how a hostfile of {mpi} names a host; "
-                    f"{error if str(error) else f'an example is {EXAMPLES[mpi]!r}'}"
+                    f"--hostfile {path}, line {number}: {content[:60]!r} is not a valid line for {mpi}; "
+                    f"{error if str(error) else f'a valid line is {EXAMPLES[mpi]!r}'}"
                 ) from None
     if not hosts:
-        raise InputError(f"--hostfile {path}: names no host; a line of it would be {EXAMPLES[mpi]!r}")
+        raise InputError(f"--hostfile {path}: names no host; a valid line is {EXAMPLES[mpi]!r}")
     return _merged(hosts) if mpi == "Open MPI" else hosts
 
 
@@ -77,16 +77,16 @@ def write_hostfile(path: Path, hosts: list[Host]) -> None:
     path.write_text("".join(f"{host.line}\n" for host in hosts))
 
 
-def _host(line: str, mpi: str) -> Host:
-    """The host in a line without a comment.
+def _parse_line(line: str, mpi: str) -> Host:
+    """Return the host in a line without a comment.
 
     Raises
     ------
     ValueError
-        If it is none; with advice, if there is any.
+        If the line is not valid. The text of the error is advice, or empty.
     """
     if re.search(r"\w\[[\d,-]+\]", line):
-        raise ValueError("write one host a line, as 'scontrol show hostnames' does")
+        raise ValueError("write one host per line, as 'scontrol show hostnames' does")
     first, *rest = re.sub(r"\s*=\s*", "=", line).split()
     spellings = OPEN_MPI_OPTIONS if mpi == "Open MPI" else HYDRA_OPTIONS
     options: dict[str, str] = {}
@@ -97,7 +97,7 @@ def _host(line: str, mpi: str) -> Host:
         options[spellings[name]] = value
     if mpi != "Open MPI":
         if first.count(":") > 1:
-            raise ValueError("Hydra takes no IPv6 addresses: give the host a name, for example in /etc/hosts")
+            raise ValueError("Hydra does not accept IPv6 addresses: give the host a name, for example in /etc/hosts")
         first, colon, slots = first.partition(":")
         options |= {"slots": slots} if colon else {}
     host = HOST.fullmatch(first)
@@ -105,29 +105,29 @@ def _host(line: str, mpi: str) -> Host:
         raise ValueError
     user = options.pop("user", host["user"])
     count = int(options.pop("slots")) if "slots" in options else None
-    more = "".join(f" {name}={value}" for name, value in options.items())
+    others = "".join(f" {name}={value}" for name, value in options.items())
     if mpi == "Open MPI":
         name = f"{user}@{host['name']}" if user else host["name"]
-        return Host(name, count, f"{name}{f' slots={count}' if count else ''}{more}")
-    text = f"{host['name']}{f':{count}' if count else ''}{f' user={user}' if user else ''}{more}"
+        return Host(name, count, f"{name}{f' slots={count}' if count else ''}{others}")
+    text = f"{host['name']}{f':{count}' if count else ''}{f' user={user}' if user else ''}{others}"
     return Host(host["name"], None if mpi == "Intel MPI" else count, text)
 
 
 def _merged(hosts: list[Host]) -> list[Host]:
-    """`hosts` with one line for each; the slots of several lines are added up, a line without counts one.
+    """Merge the lines of each host into one: their slots are added, a line without slots counts as one slot.
 
-    With ``max_slots`` and the like the last line counts.
+    Other options, such as ``max_slots``, are taken from the last line of the host.
     """
-    lines: dict[str, list[Host]] = {}
+    by_name: dict[str, list[Host]] = {}
     for host in hosts:
-        lines.setdefault(host.name, []).append(host)
-    return [same[0] if len(same) == 1 else _sum(same) for same in lines.values()]
+        by_name.setdefault(host.name, []).append(host)
+    return [lines[0] if len(lines) == 1 else _sum(lines) for lines in by_name.values()]
 
 
-def _sum(same: list[Host]) -> Host:
-    name, slots = same[0].name, sum(host.slots or 1 for host in same)
-    more = [word for word in same[-1].line.split()[1:] if not word.startswith("slots=")]
-    return Host(name, slots, " ".join([name, f"slots={slots}", *more]))
+def _sum(lines: list[Host]) -> Host:
+    name, slots = lines[0].name, sum(host.slots or 1 for host in lines)
+    others = [word for word in lines[-1].line.split()[1:] if not word.startswith("slots=")]
+    return Host(name, slots, " ".join([name, f"slots={slots}", *others]))
 
 
 def _is_count(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The command that starts the ranks of a job: what the launcher has to be told."""
+"""Build the command line that starts the ranks of a job."""
 
 import os
 import shlex
@@ -13,10 +13,11 @@ from nnmpi.launching.hostfile import Host
 from nnmpi.mpi.cores import cores, physical_core
 from nnmpi.mpi.launcher import without_leftovers
 
-# batch systems whose allocation Open MPI's launcher reads by itself
+# variables of the batch systems whose allocation Open MPI's launcher reads by itself
 ALLOCATIONS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
-# Between hosts a cut cable or a stopped rank closes no connection: a heartbeat tells, from a thread of its own because
-# a rank that computes would not beat, and spread as a broadcast because some ranks would never hear of it otherwise.
+# Between hosts, a cut cable or a stopped rank closes no connection, so ranks send heartbeats. A separate thread sends
+# them, because a computing rank would send none. A failure is broadcast, because otherwise some ranks would not learn
+# of it.
 HEARTBEAT = {
     "mpi_ft_detector": "1",
     "mpi_ft_detector_thread": "1",
@@ -28,9 +29,9 @@ HEARTBEAT = {
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be started: so many ranks of ``nnmpi`` with `arguments`, on the hosts of a hostfile or right here.
+    """The ranks to start: `ranks` times ``nnmpi`` with `arguments`, on the hosts of `hostfile`, or else on this host.
 
-    ``fault_tolerance`` None is: where the launcher has it and the command can use it.
+    ``fault_tolerance=None`` turns it on if the launcher supports it and the command can use it.
     """
 
     ranks: int
@@ -42,34 +43,34 @@ class Job:
 
 @dataclass(frozen=True)
 class Command:
-    """A program with its arguments, and the variables that it needs besides those that are there."""
+    """A program with its arguments, and the environment variables to set for it."""
 
     words: tuple[str, ...]
     variables: dict[str, str]
 
     def __str__(self) -> str:
-        """In one line, for a shell."""
+        """Return the command as one line for a shell."""
         return " ".join([*(f"{name}={shlex.quote(v)}" for name, v in self.variables.items()), shlex.join(self.words)])
 
     @property
     def environment(self) -> dict[str, str]:
-        """All variables of the process to be started."""
+        """All environment variables of the process to start."""
         return {**without_leftovers(dict(os.environ)), **self.variables}
 
 
 def program() -> tuple[str, ...]:
-    """``nnmpi`` by its absolute path, since Open MPI's launcher does not pass PATH on to other hosts."""
-    beside = Path(sys.executable).with_name("nnmpi")
-    return (str(beside),) if os.access(beside, os.X_OK) else (sys.executable, "-m", "nnmpi")
+    """Return the words that run nnmpi, with an absolute path: Open MPI's launcher does not pass PATH to other hosts."""
+    script = Path(sys.executable).with_name("nnmpi")
+    return (str(script),) if os.access(script, os.X_OK) else (sys.executable, "-m", "nnmpi")
 
 
 def command(launcher: Launcher, job: Job, hosts: list[Host]) -> Command:
-    """The command that starts `job`; `hosts` are those of its hostfile, none where it has none.
+    """Return the command that starts `job`; `hosts` are the hosts of its hostfile, if it has one.
 
     Raises
     ------
     InputError
-        If fault tolerance is asked for that the launcher has not.
+        If fault tolerance is requested but the launcher does not support it.
     """
     if job.fault_tolerance and not launcher.fault_tolerance:
         raise InputError(f"--fault-tolerance: {launcher} was built without it; leave the flag out")
@@ -78,17 +79,17 @@ def command(launcher: Launcher, job: Job, hosts: list[Host]) -> Command:
 
 
 def module_command(launcher: Launcher, ranks: int, module: str, *arguments: str) -> Command:
-    """A command that starts ranks of a Python module on this host, with this Python."""
-    job = command(launcher, Job(ranks, (), fault_tolerance=False), [])
-    head = job.words[: len(job.words) - len(program())]
-    return Command((*head, sys.executable, "-m", module, *arguments), job.variables)
+    """Return a command that starts `ranks` ranks of a Python module on this host, with this Python."""
+    with_nnmpi = command(launcher, Job(ranks, (), fault_tolerance=False), [])
+    launcher_words = with_nnmpi.words[: len(with_nnmpi.words) - len(program())]
+    return Command((*launcher_words, sys.executable, "-m", module, *arguments), with_nnmpi.variables)
 
 
-def call(launcher: Launcher, hostfile: Path, host: Host) -> Command:
-    """A command that succeeds if `host`, alone in `hostfile`, can start this Python."""
-    one = command(launcher, Job(1, (), hostfile, fault_tolerance=False), [host])
-    head = one.words[: len(one.words) - len(program())]
-    return Command((*head, sys.executable, "-c", "pass"), one.variables)
+def probe_command(launcher: Launcher, hostfile: Path, host: Host) -> Command:
+    """Return a command that succeeds if the launcher can start this Python on `host`, the only host in `hostfile`."""
+    with_nnmpi = command(launcher, Job(1, (), hostfile, fault_tolerance=False), [host])
+    launcher_words = with_nnmpi.words[: len(with_nnmpi.words) - len(program())]
+    return Command((*launcher_words, sys.executable, "-c", "pass"), with_nnmpi.variables)
 
 
 def _open_mpi(launcher: Launcher, job: Job, hosts: list[Host]) -> tuple[list[str], dict[str, str]]:
@@ -97,10 +98,10 @@ def _open_mpi(launcher: Launcher, job: Job, hosts: list[Host]) -> tuple[list[str
         flags += ["--hostfile", str(job.hostfile)]
     if _more_than_slots(job, hosts):
         flags += ["--map-by", ":OVERSUBSCRIBE"]
-    # it would refuse, or give several ranks one core while others are free; and all threads of a rank one
+    # else it refuses, or binds several ranks to one core while others are free, or all threads of a rank to one core
     if _more_than_cores(job, hosts) or int(os.environ.get("SLURM_CPUS_PER_TASK", "1")) > 1:
         flags += ["--bind-to", "none"]
-    # only training can go on without a rank; the other commands had better end at once
+    # only train can continue without a rank, and info reports what train would get; other commands end at once
     survives = job.arguments[:1] in (("train",), ("info",)) if job.fault_tolerance is None else job.fault_tolerance
     if survives and launcher.fault_tolerance:
         flags += ["--with-ft", "ulfm"]
@@ -110,37 +111,37 @@ def _open_mpi(launcher: Launcher, job: Job, hosts: list[Host]) -> tuple[list[str
             flags += ["--prtemca", "oob_tcp_keepalive_time", "0"]
     if job.tag_output:
         flags += ["--tag-output"] if launcher.version.startswith("4.") else ["--output", "tag"]
-    root = os.geteuid() == 0  # it refuses root, who is the only user in many containers
+    root = os.geteuid() == 0  # it refuses to run as root, the only user in many containers
     return flags, {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"} if root else {}
 
 
 def _hydra(launcher: Launcher, job: Job, hosts: list[Host]) -> tuple[list[str], dict[str, str]]:
     flags = ["-f", str(job.hostfile)] if job.hostfile else []
-    if hosts and launcher.mpi == "Intel MPI":  # of "node01:8" it takes the name alone
-        flags += ["-ppn", str(_each(job.ranks, hosts))]
+    if hosts and launcher.mpi == "Intel MPI":  # it ignores the 8 of "node01:8"
+        flags += ["-ppn", str(_ranks_per_host(job.ranks, hosts))]
     if job.tag_output:
         flags += ["-prepend-rank"]
-    # where ranks share cores it would pin some of them to the same one
+    # if there are more ranks than cores, it would pin several ranks to one core
     crowded = launcher.mpi == "Intel MPI" and _more_than_cores(job, hosts)
     return [*flags, "-n", str(job.ranks)], {"I_MPI_PIN": "off"} if crowded else {}
 
 
 def _several_hosts(hosts: list[Host]) -> bool:
-    """Whether the job may have more than one host: what batch systems but Slurm allocate is not known here."""
+    """Return whether the job may have several hosts; of batch systems, only Slurm tells how many it allocated."""
     if hosts:
         return len({host.name for host in hosts}) > 1
     return _allocated() and os.environ.get("SLURM_JOB_NUM_NODES") != "1"
 
 
 def _more_than_slots(job: Job, hosts: list[Host]) -> bool:
-    """Whether Open MPI has to be told that ranks may share cores; a hostfile without slots means cores."""
+    """Return whether there are more ranks than slots; Open MPI counts cores where a hostfile gives no slots."""
     if hosts:
         return job.ranks > sum(host.slots or _physical_cores() for host in hosts)
     return not _allocated() and job.ranks > _physical_cores()
 
 
 def _more_than_cores(job: Job, hosts: list[Host]) -> bool:
-    """Whether some host gets more ranks than it has cores, if all hosts are like this one."""
+    """Return whether some host gets more ranks than it has cores, assuming that all hosts are like this one."""
     if hosts:
         slots: Counter[str] = Counter()
         for host in hosts:
@@ -153,17 +154,17 @@ def _allocated() -> bool:
     return any(name in os.environ for name in ALLOCATIONS)
 
 
-def _each(ranks: int, hosts: list[Host]) -> int:
-    """How many ranks a host gets where the hostfile does not say."""
+def _ranks_per_host(ranks: int, hosts: list[Host]) -> int:
+    """Return how many ranks a host gets if the hostfile does not give a number."""
     return -(-ranks // len({host.name for host in hosts}))
 
 
-def ranks_left(ranks: int, hosts: list[Host], left: list[Host]) -> int:
-    """How many of `ranks` on `hosts` to start on those that are `left`: no more to a slot than there were before."""
-    before, now = (sum(host.slots or _each(ranks, hosts) for host in some) for some in (hosts, left))
+def ranks_left(ranks: int, hosts: list[Host], remaining: list[Host]) -> int:
+    """Return how many of `ranks` to start if only some `hosts` are `remaining`; no slot gets more ranks than before."""
+    before, now = (sum(host.slots or _ranks_per_host(ranks, hosts) for host in group) for group in (hosts, remaining))
     return max(1, min(ranks, now) if ranks <= before else ranks * now // before)
 
 
 def _physical_cores() -> int:
-    """The cores that this process may use; those of a core's threads that share it count once."""
+    """Return how many physical cores this process may use; the hardware threads of a core count once."""
     return len({physical_core(cpu) for cpu in cores()})

@@ -1,8 +1,8 @@
-"""Ranks below an ordinary Python process, which stay until it ends, however it ends.
+"""Ranks that an ordinary Python process starts and that end with it, however it ends.
 
-Each rank connects to a socket of this process and waits there for work, without using the CPU. When this process ends
-the sockets close, and the ranks end themselves. Messages are lines of JSON, arrays go through files in memory that all
-ranks map: nothing is unpickled.
+Each rank connects to a socket of this process and waits there for work, without using the CPU. When this process ends,
+the sockets close and the ranks end themselves. Messages are lines of JSON. Arrays are in files in memory, which all
+ranks map. Nothing is unpickled.
 """
 
 import atexit
@@ -26,17 +26,17 @@ from nnmpi.launching.array_files import ArrayFiles
 from nnmpi.launching.find_mpiexec import find_launcher
 from nnmpi.launching.mpiexec_command import module_command
 
-START = 120.0  # seconds within which ranks have to be there
-END = 10.0  # seconds that they have to end
+START = 120.0  # seconds within which all ranks have to connect
+END = 10.0  # seconds for the ranks to end, before SIGTERM and again before SIGKILL
 
 
 class RankPool:
-    """So many ranks of the Python module `module`, below this process.
+    """`ranks` ranks that run the Python module `module`, started by this process.
 
     Raises
     ------
     InputError
-        If there is no launcher.
+        If no launcher is found.
     RunError
         If the ranks do not start.
     """
@@ -45,7 +45,7 @@ class RankPool:
         try:
             launcher = find_launcher()
         except InputError as error:
-            raise InputError(f"n_jobs={ranks} needs MPI: {error}. n_jobs=1 works without") from None
+            raise InputError(f"n_jobs={ranks} needs MPI: {error}. n_jobs=1 works without MPI") from None
         self.busy = threading.Lock()
         self._sockets: list[socket.socket] = []
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -72,7 +72,7 @@ class RankPool:
                 raise
 
     def _connect(self, listener: socket.socket, ranks: int) -> None:
-        """Wait until each rank has come; the first one is rank 0."""
+        """Wait until each rank has connected, and sort the connections by rank."""
         deadline = time.monotonic() + START
         numbered: dict[int, socket.socket] = {}
         while len(numbered) < ranks:
@@ -81,18 +81,18 @@ class RankPool:
                 connection.settimeout(None)
                 numbered[int.from_bytes(connection.recv(4), "little")] = connection
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RunError(f"{ranks} ranks could not be started for n_jobs={ranks}: {self._last_words()}")
+                raise RunError(f"could not start {ranks} ranks for n_jobs={ranks}: {self._end_of_output()}")
         self._sockets = [numbered[rank] for rank in sorted(numbered)]
 
     def run(self, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Give the ranks something to do; yields the messages of rank 0 up to the one that is ``done``.
+        """Send a job to the ranks and yield the messages of rank 0, up to the one with ``done``.
 
-        Ctrl-C asks the ranks to stop, and their messages go on to the last; a second one ends them.
+        Ctrl-C asks the ranks to stop, and their messages still arrive. A second Ctrl-C ends the ranks.
 
         Raises
         ------
         RunError
-            If a rank has failed. The pool is closed then.
+            If a rank has failed; the pool is then closed.
         """
         try:
             with self._stopping_on_interrupt():
@@ -109,21 +109,21 @@ class RankPool:
 
     @contextlib.contextmanager
     def _stopping_on_interrupt(self) -> Iterator[None]:
-        """While entered, the first SIGINT asks the ranks to stop; it reaches the main thread wherever that is."""
+        """While entered, the first SIGINT asks the ranks to stop; only the main thread can handle signals."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.getsignal(signal.SIGINT)
+        old_handler = signal.getsignal(signal.SIGINT)
 
-        def ask(number: int, frame: FrameType | None) -> None:
-            signal.signal(signal.SIGINT, before)
+        def stop_ranks(number: int, frame: FrameType | None) -> None:
+            signal.signal(signal.SIGINT, old_handler)
             self._send({"stop": True})
 
-        signal.signal(signal.SIGINT, ask)
+        signal.signal(signal.SIGINT, stop_ranks)
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGINT, old_handler)
 
     def _messages(self) -> Iterator[dict[str, Any]]:
         lines = [bytearray() for _ in self._sockets]
@@ -136,7 +136,7 @@ class RankPool:
                     with contextlib.suppress(OSError):  # reset by a rank that was killed
                         data = self._sockets[key.data].recv(1 << 16)
                     if not data:
-                        raise RunError(f"rank {key.data} of {len(lines)} died: {self._last_words()}")
+                        raise RunError(f"rank {key.data} of {len(lines)} died: {self._end_of_output()}")
                     lines[key.data] += data
                     while (end := lines[key.data].find(b"\n")) >= 0:
                         message = json.loads(lines[key.data][:end])
@@ -149,17 +149,17 @@ class RankPool:
             try:
                 connection.sendall(line)
             except OSError:
-                raise RunError(f"a rank died: {self._last_words()}") from None
+                raise RunError(f"a rank died: {self._end_of_output()}") from None
 
-    def _last_words(self) -> str:
+    def _end_of_output(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(2)
         self._errors.seek(0)
         lines = [line for line in self._errors.read().splitlines() if line.strip(" -")]
         return " / ".join(lines[-3:]) or f"the launcher ended with status {self._process.poll()}"
 
-    def forget(self) -> None:
-        """Close the sockets; ranks end when nobody else has them open."""
+    def close_sockets(self) -> None:
+        """Close the sockets; the ranks end when no other process has them open."""
         for connection in self._sockets:
             connection.close()
         self._sockets = []
@@ -168,21 +168,21 @@ class RankPool:
         """End the ranks."""
         for key in [key for key, pool in POOLS.items() if pool is self]:
             del POOLS[key]
-        self.forget()
-        for harder in (self._process.terminate, self._process.kill):
+        self.close_sockets()
+        for end in (self._process.terminate, self._process.kill):
             try:
                 self._process.wait(END)
             except subprocess.TimeoutExpired:
-                harder()
+                end()
         self.arrays.remove()
         self._errors.close()
 
 
-POOLS: dict[tuple[str, int], RankPool] = {}  # of this process
+POOLS: dict[tuple[str, int], RankPool] = {}  # the pools of this process, by module and number of ranks
 
 
 def rank_pool(module: str, ranks: int) -> RankPool:
-    """The ranks that are there, or new ones."""
+    """Return the pool of this process for `module` and `ranks`; start it if there is none."""
     if (module, ranks) not in POOLS:
         POOLS[module, ranks] = RankPool(module, ranks)
     return POOLS[module, ranks]
@@ -194,10 +194,10 @@ def _close_all() -> None:
         pool.close()
 
 
-def _forget_all() -> None:
+def _drop_all() -> None:
     for pool in POOLS.values():
-        pool.forget()
+        pool.close_sockets()
     POOLS.clear()
 
 
-os.register_at_fork(after_in_child=_forget_all)  # they are the parent's
+os.register_at_fork(after_in_child=_drop_all)  # the ranks are the parent's

@@ -1,4 +1,4 @@
-"""A job script for Slurm: a training that writes a checkpoint before its time is up, and is queued again."""
+"""Write a Slurm job script: the training writes a checkpoint before the time limit, and the job is queued again."""
 
 import re
 import shlex
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from nnmpi.errors import InputError
 
 UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-# Slurm puts a job's number of the array in the place of %a in names of files; so does the script in the command.
+# Slurm replaces %a in file names by the job's array index; the script does the same in the command.
 ARRAY_INDEX = "%a"
 
 
 @dataclass(frozen=True)
 class SlurmJob:
-    """What Slurm is asked for.
+    """The resources that a job requests from Slurm.
 
     Attributes
     ----------
     seconds
-        The time limit; None: the partition's.
+        The time limit; None means the limit of the partition.
     grace
-        How many seconds before it the training writes a checkpoint and ends.
+        How many seconds before the time limit the training writes a checkpoint and ends.
     array
-        The indices of a job array, as ``sbatch --array`` takes them; "" is one job.
+        The indices of a job array, as in ``sbatch --array``; "" means a single job.
     """
 
     name: str
@@ -40,12 +40,11 @@ class SlurmJob:
                 raise InputError(f"{flag} is {value!r}; allowed are letters, digits and . , : % + - _")
         if self.seconds is not None and self.seconds <= 2 * self.grace:
             raise InputError(
-                f"--time is {self.seconds} s, of which --grace takes the last {self.grace} s; "
-                "allowed are limits of more than twice as long"
+                f"--time is {self.seconds} s and --grace {self.grace} s; allowed is a --time of more than twice --grace"
             )
 
     def options(self) -> str:
-        """The lines in which ``sbatch`` finds what is asked for."""
+        """Return the ``#SBATCH`` lines that request the resources."""
         values = {
             "job-name": self.name,
             "nodes": self.nodes,
@@ -60,7 +59,7 @@ class SlurmJob:
 
 
 def parse_time(text: str) -> int:
-    """Seconds: ``2h``, ``90m``, ``1d12h``, or Slurm's own ``02:00:00`` and ``1-12:00:00``."""
+    """Return the seconds in ``2h``, ``90m``, ``1d12h``, or Slurm's own ``02:00:00`` and ``1-12:00:00``."""
     parts = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)", text)
     if parts:
         days, *rest = (int(part or 0) for part in parts.groups())
@@ -71,18 +70,18 @@ def parse_time(text: str) -> int:
 
 
 def time_limit(seconds: int) -> str:
-    """As Slurm writes it: ``1-12:00:00``."""
+    """Return a time as Slurm writes it, such as ``1-12:00:00``."""
     days, rest = divmod(seconds, 86400)
     return f"{days}-" * bool(days) + f"{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
 
 
 def first_index(array: str) -> str:
-    """The first index of a job array, ``3`` of ``3-7:2%4``."""
+    """Return the first index of a job array, ``3`` for ``3-7:2%4``."""
     return re.split(r"\D", array, maxsplit=1)[0]
 
 
 def quoted(*words: str) -> str:
-    """Words for bash, in which `ARRAY_INDEX` becomes the job's own number."""
+    """Quote words for bash; `ARRAY_INDEX` in them becomes the index of the job."""
     return " ".join(
         '"$SLURM_ARRAY_TASK_ID"'.join(shlex.quote(part) if part else "" for part in word.split(ARRAY_INDEX)) or "''"
         for word in words
@@ -90,54 +89,54 @@ def quoted(*words: str) -> str:
 
 
 def script(job: SlurmJob, launch: str, train: str, output: str, modules: str) -> str:
-    """The job script.
+    """Return the job script.
 
     Parameters
     ----------
     launch, train
-        ``nnmpi launch``, and ``train`` with its flags but ``--output``, for bash.
+        ``nnmpi launch``, and ``train`` with its flags except ``--output``, quoted for bash.
     output
-        The directory for the results, for bash.
+        The directory for the results, quoted for bash.
     modules
-        The environment modules that it loads.
+        The environment modules that the script loads, separated by spaces.
     """
     return f"""\
 #!/bin/bash
-# A training that writes a checkpoint before its time is up, and is queued again. For sbatch, in a directory and with
-# paths that all nodes share.
+# Trains with nnmpi. Before the time limit, the training writes a checkpoint and the job is queued again. Submit it with
+# sbatch. All nodes must share the working directory and all paths.
 {job.options()}
 #SBATCH --open-mode=append
 #SBATCH --requeue
-# {job.grace} s before the time limit this script alone ("B:") gets USR1; mpirun would die of it.
+# USR1 comes {job.grace} s before the time limit, to this script only ("B:"), because mpirun would die of it.
 #SBATCH --signal=B:USR1@{job.grace}
 {f"module load {modules}" if modules else ""}
 output={output}
 checkpoints() {{ ls -- "$output/checkpoints" 2>/dev/null; }}
 before=$(checkpoints)
 
-# In the background, because bash runs a trap only between commands in the foreground. --resume goes on from the
-# newest checkpoint, if there is one.
+# The training runs in the background, because bash runs a trap only between foreground commands. --resume continues
+# from the newest checkpoint, if there is one.
 {launch} -n "$SLURM_NTASKS" -- {train} --output "$output" &
 training=$!
 
-# On all of these the ranks finish the step, write a checkpoint and end. To stop the job with a checkpoint:
+# On each of these signals, the ranks finish the step, write a checkpoint and end. To stop the job with a checkpoint:
 #   scancel --batch --signal=INT JOB
-# After a plain scancel, and preemption, the newest checkpoint is the last one that was due by --checkpoint-every.
+# After a plain scancel or preemption, the newest checkpoint is the last one that --checkpoint-every made.
 trap 'time_is_up=yes; kill -USR1 "$training"' USR1
 trap 'kill -USR1 "$training"' INT TERM
 
-# A trap cuts `wait` short: wait until the training has ended.
+# A trap interrupts `wait`, so repeat it until the training has ended.
 until wait "$training"; status=$?; ! kill -0 "$training" 2>/dev/null; do :; done
 
 if [[ ${{time_is_up-}} && $status != 0 ]]; then
     if [[ $(checkpoints) != "$before" ]]; then
-        trap '' INT TERM USR1 # a script that ends by itself now could count as the end of the job
-        scontrol requeue "$SLURM_JOB_ID" && sleep 60 # Slurm ends this script
+        trap '' INT TERM USR1 # if the script ended on a signal now, Slurm could count the job as ended
+        scontrol requeue "$SLURM_JOB_ID" && sleep 60 # until Slurm ends this script
     else
         echo "nnmpi: no checkpoint was written before the time limit, so the job is not queued again" >&2
     fi
 fi
-# A preempted job is queued again by Slurm, but not if its script ends before.
+# Slurm queues a preempted job again, but only if its script is still running.
 if [[ $status != 0 ]] && scontrol show job "$SLURM_JOB_ID" | grep -q 'PreemptTime=[0-9]'; then
     sleep 600
 fi

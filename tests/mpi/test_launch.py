@@ -53,7 +53,7 @@ def test_after_a_killed_rank_a_restart_ends_with_the_same_bits(
     done = run(launch(mpi, *flags, "--", *TRAIN, "run"), tmp_path, timeout=180, **killed).succeeded()
     notes = [line for line in said(done.err) if "restart" in line]
     assert notes == [
-        "nnmpi: note: the training failed in epoch 2 after step 25 or later, the launcher's exit status was 137; "
+        "nnmpi: note: the training failed in epoch 2 after step 25 or later (exit status of the launcher: 137); "
         "restart 1 of 2 in 1 s"
     ]
     assert "starting from the beginning" not in done.err
@@ -76,7 +76,7 @@ def test_a_crash_that_repeats_is_not_restarted_again(mpi: Environment, tmp_path:
     assert len((tmp_path / "happened").read_text()) == 2
     last = said(done.err)[-1]
     assert "failed in epoch 2 after step 25 or later" in last
-    assert "twice at the same place" in last
+    assert "second failure at the same place, so it is not restarted again" in last
 
 
 def wait_for_an_epoch(job: Job, directory: Path) -> None:

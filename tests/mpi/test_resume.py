@@ -148,7 +148,7 @@ def test_damaged_checkpoint_is_named_skipped_and_left(nnmpi: CommandServer, tmp_
     damaged[len(damaged) // 2] ^= 1
     newest.write_bytes(damaged)
     done = nnmpi(*train, "--resume", cwd=tmp_path).succeeded()
-    assert f"damaged checkpoint skipped: {newest.stem}: the safetensors file does not have its checksum" in done.err
+    assert f"damaged checkpoint skipped: {newest.stem}: the checksum of the safetensors file is wrong" in done.err
     assert "starting from the beginning" not in done.err
     assert older.exists()
 
