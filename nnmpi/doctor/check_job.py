@@ -34,7 +34,8 @@ def launcher_of_another_mpi(facts: Facts) -> Finding | None:
         return Finding(
             "problem", what, "srun with the --mpi=… of this MPI (srun --mpi=list), or nnmpi launch in the job"
         )
-    return Finding("problem", what, f"use the launcher of {job['library']}; nnmpi launch uses {job['at_hand'] or 'it'}")
+    at_hand = f"; nnmpi launch uses {job['at_hand']}" if job["at_hand"] else ""
+    return Finding("problem", what, f"use the launcher of {job['library']}{at_hand}")
 
 
 def tasks_not_started(facts: Facts) -> Finding | None:

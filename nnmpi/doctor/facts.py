@@ -104,7 +104,7 @@ def job_facts(world: World) -> dict[str, Any]:
         try:
             at_hand = find_launcher()
         except InputError as error:
-            facts["at_hand_problem"] = str(error).partition(": on a laptop")[0]
+            facts["at_hand_problem"] = str(error).partition(f": {INSTALL_MPI}")[0]
         else:
             facts |= {"at_hand": str(at_hand), "at_hand_mpi": at_hand.mpi}
     if "SLURM_JOB_ID" in os.environ:

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 
 from nnmpi import __version__
 from nnmpi.doctor.finding import Finding
@@ -46,8 +47,9 @@ def unreached(hosts: list[Host]) -> list[Finding]:
         threads = [threading.Thread(target=test, args=(host,), daemon=True) for host in batch]
         for thread in threads:
             thread.start()
+        end = time.monotonic() + ANSWER + CONNECT
         for thread in threads:
-            thread.join(ANSWER + CONNECT)
+            thread.join(max(0, end - time.monotonic()))
     hosts_by_answer: dict[tuple[str, str], list[str]] = {}
     for host in distinct:
         answer = answers.get(host.name, timeout)  # a name lookup has no time limit of its own

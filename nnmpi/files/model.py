@@ -183,7 +183,7 @@ def _classes(labels: list[Any]) -> npt.NDArray[Any]:
         raise ValueError(f"classes are too large: {len(labels)}, the longest with {max(map(len, labels))} characters")
     whole = type(labels[0]) is int
     classes = np.array(labels, (np.uint64 if max(labels) > np.iinfo(np.int64).max else np.int64) if whole else None)
-    if classes.dtype.kind not in "biuU" or not np.array_equal(classes, np.unique(classes)):
+    if not np.array_equal(classes, np.unique(classes)):
         raise ValueError(f"classes are repeated or not in ascending order: {classes}")
     if classes.dtype.kind == "U" and not are_characters(classes):
         raise ValueError("classes contain invalid Unicode")

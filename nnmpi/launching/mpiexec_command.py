@@ -74,22 +74,24 @@ def command(launcher: Launcher, job: Job, hosts: list[Host]) -> Command:
     """
     if job.fault_tolerance and not launcher.fault_tolerance:
         raise InputError(f"--fault-tolerance: {launcher} was built without it; leave the flag out")
-    flags, variables = (_open_mpi if launcher.mpi == "Open MPI" else _hydra)(launcher, job, hosts)
-    return Command((launcher.path, *flags, *program(), *job.arguments), variables)
+    return _start(launcher, job, hosts, *program(), *job.arguments)
 
 
 def module_command(launcher: Launcher, ranks: int, module: str, *arguments: str) -> Command:
     """Return a command that starts `ranks` ranks of a Python module on this host, with this Python."""
-    with_nnmpi = command(launcher, Job(ranks, (), fault_tolerance=False), [])
-    launcher_words = with_nnmpi.words[: len(with_nnmpi.words) - len(program())]
-    return Command((*launcher_words, sys.executable, "-m", module, *arguments), with_nnmpi.variables)
+    job = Job(ranks, (), fault_tolerance=False)
+    return _start(launcher, job, [], sys.executable, "-m", module, *arguments)
 
 
 def probe_command(launcher: Launcher, hostfile: Path, host: Host) -> Command:
     """Return a command that succeeds if the launcher can start this Python on `host`, the only host in `hostfile`."""
-    with_nnmpi = command(launcher, Job(1, (), hostfile, fault_tolerance=False), [host])
-    launcher_words = with_nnmpi.words[: len(with_nnmpi.words) - len(program())]
-    return Command((*launcher_words, sys.executable, "-c", "pass"), with_nnmpi.variables)
+    return _start(launcher, Job(1, (), hostfile, fault_tolerance=False), [host], sys.executable, "-c", "pass")
+
+
+def _start(launcher: Launcher, job: Job, hosts: list[Host], *words: str) -> Command:
+    """Return the command that starts the program `words` as the ranks of `job`."""
+    flags, variables = (_open_mpi if launcher.mpi == "Open MPI" else _hydra)(launcher, job, hosts)
+    return Command((launcher.path, *flags, *words), variables)
 
 
 def _open_mpi(launcher: Launcher, job: Job, hosts: list[Host]) -> tuple[list[str], dict[str, str]]:

@@ -11,11 +11,11 @@ from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1
 
 from nnmpi.files.run_status import RunStatus, read_status, stamp
-from nnmpi.launching.end_launcher import children
 from nnmpi.launching.find_mpiexec import Launcher
 from nnmpi.launching.forward_signals import SignalForwarder, start
 from nnmpi.launching.hostfile import Host, write_hostfile
 from nnmpi.launching.mpiexec_command import Job, command, probe_command, ranks_left
+from nnmpi.mpi.host import children
 from nnmpi.text import message
 
 # exit statuses after a signal that asked the ranks to stop
@@ -92,7 +92,7 @@ def supervise(launcher: Launcher, job: Job, hosts: list[Host], restarts: int, di
                 return 128 + signals.stop_signal()
             reason = _why_no_restart(failures, restarts, hosts, remaining)
             if reason:
-                print(f"nnmpi: {problem}; {reason}", file=sys.stderr, flush=True)
+                print(message(f"nnmpi: {problem}; {reason}"), file=sys.stderr, flush=True)
                 return status or 1
 
             pause = min(2 ** (len(failures) - 1), LONGEST_PAUSE)

