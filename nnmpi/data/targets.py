@@ -147,7 +147,7 @@ def targets_of(source: Source, loss: str, task: str = "auto") -> tuple[Targets, 
         outputs = y.shape[1]
         names = source.target if len(source.target) == outputs else tuple(map(str, range(outputs)))
         return Targets("labels", None, outputs, names), "binary-cross-entropy", f"target y: {outputs} labels ({why})"
-    classes, reason = _classes(y, source.name, loss, task)
+    classes, reason = _classes(y, source, loss, task)
     if classes is None:
         outputs = 1 if y.ndim == 1 else y.shape[1]
         return Targets("numbers", None, outputs), "mse", f"target y: {reason}"
@@ -167,10 +167,11 @@ def targets_of(source: Source, loss: str, task: str = "auto") -> tuple[Targets, 
     return Targets("one-hot", classes, len(classes)), "cross-entropy" if loss == "auto" else loss, reason
 
 
-def _classes(y: npt.NDArray[Any], name: str, loss: str, task: str) -> tuple[npt.NDArray[Any] | None, str]:
+def _classes(y: npt.NDArray[Any], source: Source, loss: str, task: str) -> tuple[npt.NDArray[Any] | None, str]:
     """Return the class labels in `y`, or None if it holds numbers to predict, and the reason."""
+    name = source.name
     flag = f"--loss {loss}" if loss.endswith("cross-entropy") else ""
-    flag = f"--task {task}" if task != "auto" else flag
+    flag = f"--task {task}" if task != "auto" else flag or ("a column of categories" if source.has_categories else "")
     text = y.dtype.kind == "U"
     if task == "regression":
         if text:

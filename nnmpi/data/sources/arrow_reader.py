@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nnmpi.data.columns import Column, number_of
-from nnmpi.data.sources.arrow_table import Table, from_numpy, to_numpy
+from nnmpi.data.sources.arrow_table import Table, decoded, from_numpy, to_numpy
 from nnmpi.data.sources.source import Indices
 from nnmpi.errors import InputError
 
@@ -65,6 +65,7 @@ class Reader:
     def _values(self, values: pa.Array, column: Column) -> npt.NDArray[Any]:
         if column.kind == "text":
             return self._of_texts(values, column)
+        values = decoded(values)
         if column.part:
             values = part_of(values, column.part)
         if pa.types.is_float16(values.type):
