@@ -6,9 +6,12 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 
 import nnmpi
+from nnmpi.errors import InputError
 from nnmpi.training.call import Result
 
 generator = np.random.default_rng(0)
@@ -91,3 +94,82 @@ def test_categories_without_any_value_are_no_features() -> None:
     assert train(frame(a=nothing)).model.columns == ("x",)
     model = train(frame(a=pd.Categorical(CODES))).model
     assert (model.predict(frame(a=nothing)) == model.predict(frame(a=np.full(ROWS, np.nan)))).all()
+
+
+# ----------------------------------------------------------------------------------------------- what PyArrow refuses
+
+REFUSED = {
+    "mixed objects": (["u", 1] * 100, "object"),
+    "whole numbers beyond 64 bits": ([2**70, 1] * 100, "object"),
+    "complex numbers": (X + 1j, "complex128"),
+}
+
+
+@pytest.mark.parametrize(("values", "dtype"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_converted_is_named(values: Any, dtype: str) -> None:
+    with pytest.raises(InputError, match=rf"column a of type {dtype} cannot be used .*numbers or all texts.*--drop a"):
+        train(frame(a=values))
+    model = train(frame(a=values), drop="a").model
+    assert model.predict(frame(a=values)).shape == (ROWS,)
+
+
+def test_sparse_columns_are_made_dense() -> None:
+    for values in (CODES, np.where(CODES == 3, np.nan, CODES)):
+        sparse = train(frame(a=pd.arrays.SparseArray(values)))
+        np.testing.assert_array_equal(sparse.model.parameters, train(frame(a=values)).model.parameters)
+
+
+@pytest.mark.parametrize("kind", ["pandas", "arrow"])
+def test_two_columns_of_one_name_are_refused(kind: str) -> None:
+    columns = [X, X, CODES]
+    twice = pd.DataFrame(np.column_stack(columns), columns=["a", "a", "t"])
+    data = twice if kind == "pandas" else pa.table([pa.array(column) for column in columns], ["a", "a", "t"])
+    with pytest.raises(InputError, match="there are two columns 'a': rename one"):
+        train(data)
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_may_be_numbers() -> None:
+    model = train(pd.DataFrame({0: X, ("a", 1): CODES, "t": LABELS})).model
+    assert model.columns == ("0", "('a', 1)")
+    assert model.predict(pd.DataFrame({("a", 1): CODES, 0: X})).shape == (ROWS,)
+
+
+INDICES = {
+    "of mixed objects": (pd.Index(["a", 1] * 100), ("x",)),
+    "of two levels": ([np.arange(ROWS), np.arange(ROWS)[::-1]], ("x",)),
+    "named": (pd.Index(CODES, name=7), ("x", "7")),
+    "named as a column": (pd.Index(CODES, name="x"), ("x",)),
+    "row numbers with a name": (pd.RangeIndex(ROWS, name="id"), ("x",)),
+}
+
+
+@pytest.mark.parametrize(("index", "columns"), INDICES.values(), ids=INDICES)
+def test_the_index_is_a_column_if_it_has_a_name_of_its_own(index: Any, columns: tuple[str, ...]) -> None:
+    data = frame().set_index(index)
+    model = train(data).model
+    assert model.columns == columns
+    assert model.predict(data).shape == (ROWS,)
+
+
+def test_row_numbers_of_two_levels_in_a_parquet_file_are_no_features(tmp_path: Path) -> None:
+    frame().set_index([np.arange(ROWS), CODES]).to_parquet(tmp_path / "table.parquet")
+    assert train(tmp_path / "table.parquet").model.columns == ("x",)
+
+
+@pytest.mark.parametrize(
+    "column", [pd.Series(X), pl.Series(X), pa.chunked_array([X]), X], ids=lambda c: type(c).__name__
+)
+def test_a_single_column_is_no_frame(column: Any) -> None:
+    with pytest.raises(InputError, match=r"shape \(samples, features\).*it has shape \(200,\)"):
+        nnmpi.train(column, LABELS)
+    with pytest.raises(ValueError, match=r"X has shape \(200,\)"):
+        train(frame()).model.predict(column)
+
+
+def test_lazy_frames_are_to_be_collected() -> None:
+    lazy = pl.from_pandas(frame()).lazy()
+    with pytest.raises(InputError, match=r"LazyFrame .*\.collect\(\)"):
+        train(lazy)
+    with pytest.raises(InputError, match=r"LazyFrame .*\.collect\(\)"):
+        train(lazy.collect()).model.predict(lazy)

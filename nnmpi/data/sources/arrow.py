@@ -19,7 +19,8 @@ from nnmpi.data.sources.source import FLOAT64, LARGE, Request, Source
 from nnmpi.errors import InputError
 
 TARGETS = ("target", "y", "label", "class")  # names of the target column if --target is not given
-INDEX = ("", "Unnamed: 0", "__index_level_0__")  # names of row-number columns that pandas and R write
+INDEX = ("", "Unnamed: 0")  # names of row-number columns that pandas and R write
+INDEX_LEVEL = "__index_level_"  # begins the names of row-number columns that pandas writes to Parquet files
 SMALL = (pa.bool_(), pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.float16(), pa.float32())  # exact in float32
 
 
@@ -91,7 +92,7 @@ def _columns(table: Table, excluded: tuple[str, ...], categories: tuple[str, ...
     """Return all columns except `excluded` as features: numbers, categories, and parts of dates."""
     columns: list[Column] = []
     for name, dtype in table.types.items():
-        if name in excluded or name in INDEX or is_empty(dtype):
+        if name in excluded or name in INDEX or name.startswith(INDEX_LEVEL) or is_empty(dtype):
             continue
         if is_text(dtype):
             columns.append(Column(name, "text"))
