@@ -288,6 +288,22 @@ def test_identifiers_are_refused_with_advice(tmp_path):
     assert [column.name for column in without.columns] == ["x"]
 
 
+@pytest.mark.parametrize("write", [csv, parquet])
+def test_categories_that_float64_rounds_are_refused(tmp_path, write):
+    for first, refused in ((2**53 - 2, False), (2**53, True), (2**60, True), (-(2**60), True)):
+        frame = pd.DataFrame({"id": [first, first + 1] * 25, "y": [0, 1] * 25})
+        source = open_source(write(frame, tmp_path), columns=Columns(categories=("id",)))
+        if refused:
+            for ranks in (1, 3):
+                with pytest.raises(InputError, match=rf"column id holds categories such as -?{abs(first)}: .* as text"):
+                    fitted(source, ranks, 50)
+        else:
+            (encoding,) = fitted(source, 1, 50)
+            assert encoding.categories == {0: (first, first + 1)}
+            new = open_source(write(frame.assign(id=2**53 + 1), tmp_path), targets=False, known=encoding.columns)
+            assert not features(new, encoding).any()
+
+
 KIND_OF = {
     "whole numbers, then a fraction": (["1"] * 5000 + ["2.5"], "number"),
     "numbers, then a text": (["1"] * 5000 + ["x"], "text"),
