@@ -343,6 +343,17 @@ def test_targets_keep_their_kind(tmp_path):
     assert [column.name for column in several.columns] == ["x", "truth", "text"]
 
 
+def test_whole_numbers_of_64_bits_are_exact_targets(tmp_path):
+    for first, dtype in ((2**63, np.uint64), (2**64 - 2, np.uint64), (-(2**63), np.int64)):
+        frame = pd.DataFrame({"x": range(10), "y": np.array([first, first + 1] * 5, dtype)})
+        for write in (csv, parquet):
+            y = open_source(write(frame, tmp_path)).y
+            assert y.dtype == dtype
+            assert (y == frame["y"]).all()
+    frame = pd.DataFrame({"x": range(10), "y": [-1, 2**63] * 5})
+    assert open_source(csv(frame, tmp_path)).y.dtype == np.float64
+
+
 def test_a_target_named_so_needs_no_flag(tmp_path):
     for name in ("y", "target", "class"):
         assert open_source(csv(FRAME.rename(columns={"late": name}), tmp_path)).y[0] == FRAME["late"][0]

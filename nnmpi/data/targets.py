@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.labels import ROWS_PER_CLASS, as_labels, check_storable, codes_of, is_whole, shown
+from nnmpi.data.labels import ROWS_PER_CLASS, as_labels, check_exact, check_storable, codes_of, is_whole, shown
 from nnmpi.data.multilabel import as_booleans, reason_for_labels
 from nnmpi.data.sources import Source
 from nnmpi.errors import InputError
@@ -150,6 +150,7 @@ def targets_of(source: Source, loss: str, task: str = "auto") -> tuple[Targets, 
     classes, reason = _classes(y, source, loss, task)
     if classes is None:
         outputs = 1 if y.ndim == 1 else y.shape[1]
+        reason += "; all are equal" if (y == y[0]).all() else ""
         return Targets("numbers", None, outputs), "mse", f"target y: {reason}"
     if len(classes) < 2:
         raise InputError(
@@ -177,6 +178,9 @@ def _classes(y: npt.NDArray[Any], source: Source, loss: str, task: str) -> tuple
         if text:
             raise InputError(f"--task regression needs numbers, but y of --data {name} holds strings")
         return None, f"numbers ({flag})"
+    if y.ndim == 1:
+        remedy = "Store labels as text or as int64 or uint64, or use --task regression"
+        check_exact(y, f"--data {name}", remedy, 0 if flag else ROWS_PER_CLASS)
     can_be_classes = y.ndim == 1 and (y.dtype.kind in "bU" or is_whole(y))
     if not can_be_classes:
         if flag:

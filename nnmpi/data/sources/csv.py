@@ -92,12 +92,13 @@ def _parsers() -> dict[str, Callable[[Any], Any]]:
     def number(strings: Any) -> Any:
         return pc.utf8_trim_whitespace(strings).cast(pa.float64())
 
-    def whole(strings: Any) -> Any:
+    def whole(strings: Any, dtype: Any) -> Any:
         number(strings)  # refuses 0x10
-        return pc.utf8_trim_whitespace(strings).cast(pa.int64())
+        return pc.utf8_trim_whitespace(strings).cast(dtype)
 
     return {
-        "whole number": whole,
+        "whole number": lambda strings: whole(strings, pa.int64()),
+        "large whole number": lambda strings: whole(strings, pa.uint64()),
         "number": number,
         "truth": lambda strings: pc.utf8_trim_whitespace(strings).cast(pa.bool_()),
         "date": lambda strings: strings.cast(pa.date32()),
