@@ -11,6 +11,8 @@ import pyarrow as pa
 import pytest
 
 import nnmpi
+from nnmpi.data.sources import Columns, Request
+from nnmpi.data.sources.frames import frame_source
 from nnmpi.errors import InputError
 from nnmpi.training.call import Result
 
@@ -22,7 +24,7 @@ LABELS = np.where(CODES % 2 == 1, "yes", "no")
 
 
 def train(data: Any, **settings: Any) -> Result:
-    return nnmpi.train(data, **{"target": "t", "hidden": (4,), "epochs": 1, **settings})
+    return nnmpi.train(data, target="t", hidden=(4,), epochs=1, **settings)
 
 
 def frame(**columns: Any) -> pd.DataFrame:
@@ -60,7 +62,7 @@ def test_categories_that_are_numbers_are_categories(tmp_path: Path, values: Any)
 
 def test_exported_categories_that_are_numbers(tmp_path: Path) -> None:
     plain = frame(a=CODES, b=CODES > 1)
-    model = train(plain.astype({"a": "category", "b": "category"}), epochs=5).model
+    model = train(plain.astype({"a": "category", "b": "category"})).model
     model.export(tmp_path / "model.joblib")
     for rows in (plain, plain.astype({"a": "category", "b": "category"})):
         assert (joblib.load(tmp_path / "model.joblib").predict(rows) == model.predict(plain)).all()
@@ -81,8 +83,9 @@ def test_files_of_a_directory_may_have_other_numbers_of_categories(tmp_path: Pat
 def test_target_categories_are_classes(tmp_path: Path, labels: np.ndarray) -> None:
     data = frame().assign(t=pd.Categorical(labels))
     data.to_parquet(tmp_path / "table.parquet")
-    for source in (data, tmp_path / "table.parquet"):
-        classes = train(source).model.classes
+    in_memory = [nnmpi.train(x, data["t"], hidden=(4,), epochs=1) for x in (data[["x"]], X[:, None])]
+    for trained in (*in_memory, train(data), train(tmp_path / "table.parquet")):
+        classes = trained.model.classes
         assert classes is not None
         assert classes.dtype == labels.dtype
         assert (classes == np.unique(labels)).all()
@@ -94,6 +97,50 @@ def test_categories_without_any_value_are_no_features() -> None:
     assert train(frame(a=nothing)).model.columns == ("x",)
     model = train(frame(a=pd.Categorical(CODES))).model
     assert (model.predict(frame(a=nothing)) == model.predict(frame(a=np.full(ROWS, np.nan)))).all()
+
+
+def test_categories_that_are_fractions_are_no_classes() -> None:
+    with pytest.raises(InputError, match=r"a column of categories needs classes, but y .* holds fractions"):
+        train(frame().assign(t=pd.Categorical(CODES / 4)))
+
+
+# ---------------------------------------------------------------------------------------------------- texts and moments
+
+
+def test_texts_of_polars_train_like_those_of_pandas() -> None:
+    """PyArrow cannot take rows of the string views that Polars has."""
+    columns = {"x": X, "a": np.array(["long enough for no inlining", "b", "c", "d"])[CODES], "t": LABELS}
+    expected = train(pd.DataFrame(columns))
+    for types in ({}, {"a": pl.Categorical, "t": pl.Categorical}, {"t": pl.Enum(["no", "yes"])}):
+        trained = train(pl.DataFrame(columns, schema_overrides=types))
+        np.testing.assert_array_equal(trained.model.parameters, expected.model.parameters)
+    sources = [
+        frame_source(make(columns), Request("X", columns=Columns(("t",)))) for make in (pd.DataFrame, pl.DataFrame)
+    ]
+    rows = np.array([9, 1, 5, 150])
+    ours, theirs = np.empty((4, 2)), np.empty((4, 2))
+    sources[0].read(rows, ours)
+    sources[1].read(rows, theirs)
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("kind", ["duration", "time64"])
+def test_the_unit_of_times_makes_no_difference(kind: str) -> None:
+    units = {"duration": ["s", "ms", "us", "ns"], "time64": ["us", "ns"]}[kind]
+    columns = []
+    for unit in units:
+        dtype = getattr(pa, kind)(unit)
+        count = CODES * 10 ** (3 * ["s", "ms", "us", "ns"].index(unit))
+        columns.append(pa.table({"x": X, "a": pa.array(count, pa.int64()).cast(dtype), "t": LABELS.tolist()}))
+    model = train(columns[0]).model
+    for table in columns[1:]:
+        np.testing.assert_array_equal(model.predict_proba(table), model.predict_proba(columns[0]))
+
+
+def test_an_unknown_time_zone_is_named() -> None:
+    moments = pa.array(np.arange(ROWS)).cast(pa.timestamp("s", "Mars/Phobos"))
+    with pytest.raises(InputError, match=r"column a cannot be read \(Cannot locate .* 'Mars/Phobos'"):
+        train(pa.table({"x": X, "a": moments, "t": LABELS.tolist()}))
 
 
 # ----------------------------------------------------------------------------------------------- what PyArrow refuses
@@ -173,3 +220,16 @@ def test_lazy_frames_are_to_be_collected() -> None:
         train(lazy)
     with pytest.raises(InputError, match=r"LazyFrame .*\.collect\(\)"):
         train(lazy.collect()).model.predict(lazy)
+
+
+def test_wider_numbers_than_arrow_knows_are_refused() -> None:
+    with pytest.raises(InputError, match=r"cannot be read .*i128.*numbers of 64 bits"):
+        train(pl.from_pandas(frame(a=CODES)).with_columns(pl.col("a").cast(pl.Int128)))
+
+
+@pytest.mark.parametrize(("suffix", "words"), [("csv", "is empty"), ("parquet", "cannot be read")])
+def test_the_damaged_file_of_a_directory_is_named(tmp_path: Path, suffix: str, words: str) -> None:
+    getattr(frame(), {"csv": "to_csv", "parquet": "to_parquet"}[suffix])(tmp_path / f"0.{suffix}")
+    (tmp_path / f"1.{suffix}").touch()
+    with pytest.raises(InputError, match=rf"/1.{suffix}: {words}"):
+        train(tmp_path)

@@ -63,7 +63,12 @@ def is_empty(dtype: pa.DataType) -> bool:
 
 def decoded(values: pa.Array) -> pa.Array:
     """Return the values themselves of a column of categories, and other columns as they are."""
-    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+    return taken(values.dictionary, values.indices) if pa.types.is_dictionary(values.type) else values
+
+
+def taken(values: pa.Array, rows: pa.Array) -> pa.Array:
+    """Return some rows of a column. PyArrow's own ``take`` does not know string views, which Polars has."""
+    return (values.cast(pa.large_string()) if pa.types.is_string_view(values.type) else values).take(rows)
 
 
 def to_numpy(values: pa.Array, missing: float = 0) -> npt.NDArray[Any]:

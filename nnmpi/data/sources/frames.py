@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.data.npy import first_line
-from nnmpi.data.sources.arrays import checked_weights, checked_y, without_objects
+from nnmpi.data.sources.arrays import checked_weights, checked_y, has_categories, without_objects
 from nnmpi.data.sources.extras import needed
 from nnmpi.data.sources.source import Request, Source
 from nnmpi.errors import InputError
@@ -46,7 +46,10 @@ def frame_source(
     try:
         data = _of_pandas(frame, request) if pandas and isinstance(frame, pandas.DataFrame) else pa.table(frame)
     except pa.ArrowException as error:
-        raise InputError(f"--data {request.name}: cannot be read ({first_line(error)})") from None
+        raise InputError(
+            f"--data {request.name}: cannot be read ({first_line(error)}): make its columns numbers of 64 bits, "
+            "texts or dates"
+        ) from None
     names = data.column_names
     if twice := [column for column in names if names.count(column) > 1]:
         raise InputError(f"--data {request.name}: there are two columns {twice[0]!r}: rename one")
@@ -64,7 +67,8 @@ def frame_source(
         source = dataclasses.replace(source, weights=checked)
     if y is None:
         return source
-    return dataclasses.replace(source, y=checked_y(request.name, without_objects(y), source.size))
+    targets = checked_y(request.name, without_objects(y), source.size)
+    return dataclasses.replace(source, y=targets, has_categories=has_categories(y))
 
 
 def _of_pandas(frame: Any, request: Request) -> Any:

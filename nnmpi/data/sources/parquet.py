@@ -33,7 +33,7 @@ def open_table(name: str) -> Any:
     footers: dict[str, Any] = {}  # of each file, so that it is not read again for each group
     groups: list[tuple[str, int, int]] = []  # the file, its row group, the rows in it
     for path in paths:
-        with _opened(name, path) as file:
+        with _opened(path) as file:
             footers[path] = file.metadata
             columns = _columns(file)
             if types and list(types.items()) != columns:
@@ -47,7 +47,7 @@ def open_table(name: str) -> Any:
         row = 0
         for path, group, rows in groups:
             if row + rows > first and row < stop:
-                with _opened(name, path, footers[path]) as file:
+                with _opened(path, footers[path]) as file:
                     start = row
                     for batch in file.iter_batches(ROWS_AT_ONCE, [group], columns, use_threads=False):
                         if start >= stop:
@@ -81,7 +81,7 @@ def _columns(file: Any) -> list[tuple[str, Any]]:
 
 
 @contextlib.contextmanager
-def _opened(name: str, path: str, footer: Any = None) -> Iterator[Any]:
+def _opened(path: str, footer: Any = None) -> Iterator[Any]:
     """Open a file that is read in small steps; errors become an `InputError` of one line."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -90,4 +90,4 @@ def _opened(name: str, path: str, footer: Any = None) -> Iterator[Any]:
         with parquet.ParquetFile(path, metadata=footer, pre_buffer=False, buffer_size=BUFFER) as file:
             yield file
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
+        raise InputError(f"--data {path}: cannot be read ({first_line(error)})") from None

@@ -88,7 +88,7 @@ class Source:
     target : tuple of str
         For a table: the columns that ``y`` comes from.
     has_categories : bool
-        For a table: whether the target column is stored as categories, so that its numbers are classes.
+        Whether the targets are stored as categories, as in tables and pandas columns: their numbers are classes.
     weights : array, shape (size,), or None
         The weight of each sample; None means 1.
     read_y : function or None
