@@ -288,6 +288,22 @@ def test_identifiers_are_refused_with_advice(tmp_path):
     assert [column.name for column in without.columns] == ["x"]
 
 
+@pytest.mark.parametrize("write", [csv, parquet])
+def test_categories_that_float64_rounds_are_refused(tmp_path, write):
+    for first, refused in ((2**53 - 2, False), (2**53, True), (2**60, True), (-(2**60), True)):
+        frame = pd.DataFrame({"id": [first, first + 1] * 25, "y": [0, 1] * 25})
+        source = open_source(write(frame, tmp_path), columns=Columns(categories=("id",)))
+        if refused:
+            for ranks in (1, 3):
+                with pytest.raises(InputError, match=rf"column id holds categories such as -?{abs(first)}: .* as text"):
+                    fitted(source, ranks, 50)
+        else:
+            (encoding,) = fitted(source, 1, 50)
+            assert encoding.categories == {0: (first, first + 1)}
+            new = open_source(write(frame.assign(id=2**53 + 1), tmp_path), targets=False, known=encoding.columns)
+            assert not features(new, encoding).any()
+
+
 KIND_OF = {
     "whole numbers, then a fraction": (["1"] * 5000 + ["2.5"], "number"),
     "numbers, then a text": (["1"] * 5000 + ["x"], "text"),
@@ -325,6 +341,17 @@ def test_targets_keep_their_kind(tmp_path):
     several = open_source(csv(frame, tmp_path), columns=Columns(target=("number", "whole")))
     assert several.y.shape == (6, 2)
     assert [column.name for column in several.columns] == ["x", "truth", "text"]
+
+
+def test_whole_numbers_of_64_bits_are_exact_targets(tmp_path):
+    for first, dtype in ((2**63, np.uint64), (2**64 - 2, np.uint64), (-(2**63), np.int64)):
+        frame = pd.DataFrame({"x": range(10), "y": np.array([first, first + 1] * 5, dtype)})
+        for write in (csv, parquet):
+            y = open_source(write(frame, tmp_path)).y
+            assert y.dtype == dtype
+            assert (y == frame["y"]).all()
+    frame = pd.DataFrame({"x": range(10), "y": [-1, 2**63] * 5})
+    assert open_source(csv(frame, tmp_path)).y.dtype == np.float64
 
 
 def test_a_target_named_so_needs_no_flag(tmp_path):

@@ -157,3 +157,49 @@ def test_each_block_is_a_contiguous_array_of_its_own(y):
 def test_a_number_to_predict_that_is_not_finite_is_named_with_its_row(number):
     with pytest.raises(InputError, match=rf"table.npz: y of row 2 \(from 0\) is {number}; remove"):
         targets_of(source([0.5, 1.5, number]), "auto")
+
+
+ROUNDED = {
+    "float64": np.array([2.0**53, 2.0**53 + 2] * 5),
+    "beyond int64": np.array([2.0**63, 2.0**64] * 5),
+    "negative": np.array([-(2.0**53), 1] * 5),
+    "float32": np.array([2**24, 2**24 + 2] * 5, np.float32),
+    "float16": np.array([2048, 2050] * 5, np.float16),
+}
+
+
+@pytest.mark.parametrize("y", ROUNDED.values(), ids=ROUNDED)
+def test_labels_that_floating_point_may_have_made_equal_are_refused(y):
+    message = rf"table.npz holds whole numbers such as .* in {y.dtype}, which rounds .*as text or as int64"
+    with pytest.raises(InputError, match=message):
+        targets_of(source(y), "auto")
+    for few, loss, task in ((y[:2], "auto", "classification"), (y[:2], "cross-entropy", "auto")):
+        with pytest.raises(InputError, match=message):
+            targets_of(source(few), loss, task)
+    with pytest.raises(InputError, match=r"y of the data holds .* as they were in training"):
+        Targets("one-hot", np.array([1, 2**24, 2**53]), 3).codes(y)
+    for numbers, task in ((y, "regression"), (y[:2], "auto"), (np.append(y, 0.5), "auto")):
+        targets, *_ = targets_of(source(numbers), "auto", task)
+        assert targets.kind == "numbers"
+
+
+def test_exact_labels_in_floating_point_are_classes():
+    for labels in (np.array([2.0**53 - 1, 2.0**53 - 2] * 5), np.array([2**24 - 1, 1 - 2**24] * 5, np.float32)):
+        targets, *_ = targets_of(source(labels), "auto")
+        assert targets.classes.tolist() == sorted(set(labels.tolist()))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint64, np.float16, np.float64])
+def test_equal_targets_are_treated_alike_in_all_types(dtype):
+    with pytest.raises(InputError, match="one class, 7; at least 2"):
+        targets_of(source(np.full(5, 7, dtype)), "auto")
+    for y, task in ((np.full(4, 7, dtype), "auto"), (np.full(5, 7, dtype), "regression")):
+        targets, _, reason = targets_of(source(y), "auto", task)
+        assert targets.kind == "numbers"
+        assert reason.endswith("; all are equal")
+
+
+def test_equal_numbers_are_noted():
+    for y in (np.full(9, 0.5), np.full((9, 3), 0.5)):
+        assert targets_of(source(y), "auto")[2].endswith("; all are equal")
+    assert "equal" not in targets_of(source(np.append(np.full(9, 0.5), 1)), "auto")[2]

@@ -26,6 +26,26 @@ def is_whole(y: Labels) -> bool:
     return bool((numbers == np.floor(numbers)).all() and (numbers >= -(2.0**63)).all() and (numbers < 2.0**63).all())
 
 
+def check_exact(y: Labels, where: str, remedy: str, rows_per_class: int = 0) -> None:
+    """Refuse whole numbers in floating point that are so large that different labels may have become equal.
+
+    Raises
+    ------
+    InputError
+        If there are any, and on average at least `rows_per_class` rows of each. The message names the origin of `y`,
+        `where`, and ends in a `remedy`.
+    """
+    if y.dtype.kind != "f" or not (y == np.floor(y)).all():
+        return
+    bits = np.finfo(y.dtype).nmant + 1
+    large = y[np.abs(y) >= 2.0**bits]
+    if large.size and len(y) >= rows_per_class * len(np.unique(y)):
+        raise InputError(
+            f"y of {where} holds whole numbers such as {large[0]:.0f} in {y.dtype}, which rounds whole numbers beyond "
+            f"2^{bits}: different labels may have become equal. {remedy}"
+        )
+
+
 def as_labels(y: Labels) -> Labels:
     """Return `y` as labels: booleans and strings unchanged, whole numbers as int64, or uint64 if they need it."""
     if y.dtype.kind == "u" and y.dtype.itemsize == 8 and y.size and y.max() > np.iinfo(np.int64).max:
@@ -41,8 +61,8 @@ def codes_of(y: Labels, classes: Labels, where: str, rows: npt.NDArray[np.intp] 
     Raises
     ------
     InputError
-        If a label is not one of the classes. The message names the origin of `y`, `where`, and the row number, from
-        `rows`.
+        If a label is not one of the classes, or may have been rounded. The message names the origin of `y`, `where`,
+        and the row number, from `rows`.
     """
     texts = y.dtype.kind == "U", classes.dtype.kind == "U"
     if texts[0] != texts[1] or not (is_whole(y) or y.dtype.kind in "bU"):
@@ -50,6 +70,7 @@ def codes_of(y: Labels, classes: Labels, where: str, rows: npt.NDArray[np.intp] 
             f"the model knows classes such as {shown(classes[0])}, but y of {where} holds {_type(y)}: "
             "store the labels in y as they were in training"
         )
+    check_exact(y, where, "Store the labels as they were in training")
     labels = as_labels(y)
     same_type, exact = _converted(labels, classes.dtype)
     codes = np.minimum(np.searchsorted(classes, same_type), len(classes) - 1)

@@ -14,13 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.columns import DATE_PARTS, KINDS, Column, number_of
+from nnmpi.data.columns import DATE_PARTS, KINDS, Column, check_categories, number_of
 from nnmpi.data.scaler import Float64, Scaler, blocks, fit_scaler
-from nnmpi.errors import InputError
 
 Array = npt.NDArray[Any]
-
-FEWEST_IDENTIFIERS = 20  # with this many rows or more, and a different text in each, a column is an identifier
 
 
 @dataclass(frozen=True)
@@ -161,7 +158,7 @@ def fit_encoding(
     Raises
     ------
     InputError
-        On all ranks, if a text column looks like an identifier.
+        On all ranks, if a column cannot be used as categories.
     """
     numbers = _numbers(columns)
     missing, fill = _means(shards, gather_rows, len(columns))
@@ -239,10 +236,5 @@ def _categories(
         i: tuple(sorted(set().union(*lists))) for i, lists in zip(positions, zip(*of_ranks, strict=True), strict=True)
     }
     for i, distinct in categories.items():
-        if columns[i].kind == "text" and len(distinct) == present[i] >= FEWEST_IDENTIFIERS:
-            raise InputError(
-                f"--data {name}: column {columns[i].name} holds a different text in each row, such as {distinct[0]!r}: "
-                f"a network learns nothing from an identifier. Leave it out with --drop {columns[i].name}",
-                shared=True,
-            )
+        check_categories(name, columns[i], distinct, int(present[i]))
     return categories

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.labels import ROWS_PER_CLASS, as_labels, check_storable, codes_of, is_whole, shown
+from nnmpi.data.labels import ROWS_PER_CLASS, as_labels, check_exact, check_storable, codes_of, is_whole, shown
 from nnmpi.data.multilabel import as_booleans, reason_for_labels
 from nnmpi.data.sources import Source
 from nnmpi.errors import InputError
@@ -147,9 +147,10 @@ def targets_of(source: Source, loss: str, task: str = "auto") -> tuple[Targets, 
         outputs = y.shape[1]
         names = source.target if len(source.target) == outputs else tuple(map(str, range(outputs)))
         return Targets("labels", None, outputs, names), "binary-cross-entropy", f"target y: {outputs} labels ({why})"
-    classes, reason = _classes(y, source.name, loss, task)
+    classes, reason = _classes(y, source, loss, task)
     if classes is None:
         outputs = 1 if y.ndim == 1 else y.shape[1]
+        reason += "; all are equal" if (y == y[0]).all() else ""
         return Targets("numbers", None, outputs), "mse", f"target y: {reason}"
     if len(classes) < 2:
         raise InputError(
@@ -167,15 +168,19 @@ def targets_of(source: Source, loss: str, task: str = "auto") -> tuple[Targets, 
     return Targets("one-hot", classes, len(classes)), "cross-entropy" if loss == "auto" else loss, reason
 
 
-def _classes(y: npt.NDArray[Any], name: str, loss: str, task: str) -> tuple[npt.NDArray[Any] | None, str]:
+def _classes(y: npt.NDArray[Any], source: Source, loss: str, task: str) -> tuple[npt.NDArray[Any] | None, str]:
     """Return the class labels in `y`, or None if it holds numbers to predict, and the reason."""
+    name = source.name
     flag = f"--loss {loss}" if loss.endswith("cross-entropy") else ""
-    flag = f"--task {task}" if task != "auto" else flag
+    flag = f"--task {task}" if task != "auto" else flag or ("a column of categories" if source.has_categories else "")
     text = y.dtype.kind == "U"
     if task == "regression":
         if text:
             raise InputError(f"--task regression needs numbers, but y of --data {name} holds strings")
         return None, f"numbers ({flag})"
+    if y.ndim == 1:
+        remedy = "Store labels as text or as int64 or uint64, or use --task regression"
+        check_exact(y, f"--data {name}", remedy, 0 if flag else ROWS_PER_CLASS)
     can_be_classes = y.ndim == 1 and (y.dtype.kind in "bU" or is_whole(y))
     if not can_be_classes:
         if flag:

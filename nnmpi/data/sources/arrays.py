@@ -33,7 +33,13 @@ def arrays(
     size, features, image, dtype = layout
     targets = None if y is None else checked_y(name, without_objects(y), size)
     checked = None if weights is None else checked_weights(name, np.asarray(weights), size, "sample_weight")
-    return Source(name, read, size, features, targets, image, dtype, weights=checked)
+    stored = has_categories(y)
+    return Source(name, read, size, features, targets, image, dtype, has_categories=stored, weights=checked)
+
+
+def has_categories(y: npt.ArrayLike | None) -> bool:
+    """Whether `y` is a pandas column of categories, whose numbers are classes."""
+    return str(getattr(y, "dtype", "")) == "category"
 
 
 def without_objects(values: npt.ArrayLike) -> npt.NDArray[Any]:

@@ -14,12 +14,13 @@ import pyarrow.compute as pc
 from nnmpi.data.columns import DATE_PARTS, Column
 from nnmpi.data.sources.arrays import checked_weights, checked_y
 from nnmpi.data.sources.arrow_reader import Reader
-from nnmpi.data.sources.arrow_table import Table, is_number, is_text, to_numpy
+from nnmpi.data.sources.arrow_table import Table, decoded, is_empty, is_number, is_text, to_numpy
 from nnmpi.data.sources.source import FLOAT64, LARGE, Request, Source
 from nnmpi.errors import InputError
 
 TARGETS = ("target", "y", "label", "class")  # names of the target column if --target is not given
-INDEX = ("", "Unnamed: 0", "__index_level_0__")  # names of row-number columns that pandas and R write
+INDEX = ("", "Unnamed: 0")  # names of row-number columns that pandas and R write
+INDEX_LEVEL = "__index_level_"  # begins the names of row-number columns that pandas writes to Parquet files
 SMALL = (pa.bool_(), pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.float16(), pa.float32())  # exact in float32
 
 
@@ -73,6 +74,7 @@ def table_source(table: Table, request: Request) -> Source:
         columns=columns,
         texts=reader.texts,
         target=target,
+        has_categories=len(target) == 1 and pa.types.is_dictionary(types[target[0]]),
         weights=_read_weights(table, weight[0]) if weight else None,
         read_y=read_y,
         bounds=table.bounds if in_parts else (),
@@ -90,12 +92,13 @@ def _columns(table: Table, excluded: tuple[str, ...], categories: tuple[str, ...
     """Return all columns except `excluded` as features: numbers, categories, and parts of dates."""
     columns: list[Column] = []
     for name, dtype in table.types.items():
-        if name in excluded or name in INDEX or pa.types.is_null(dtype):
+        if name in excluded or name in INDEX or name.startswith(INDEX_LEVEL) or is_empty(dtype):
             continue
         if is_text(dtype):
             columns.append(Column(name, "text"))
         elif is_number(dtype):
-            columns.append(Column(name, "code" if name in categories else "number"))
+            is_category = name in categories or pa.types.is_dictionary(dtype)
+            columns.append(Column(name, "code" if is_category else "number"))
         elif pa.types.is_date(dtype) or pa.types.is_timestamp(dtype):
             parts = DATE_PARTS[:4] if pa.types.is_date(dtype) else DATE_PARTS
             columns += [Column(name, "number", part) for part in parts]
@@ -120,7 +123,7 @@ def _check_known(table: Table, columns: tuple[Column, ...]) -> None:
             )
         dates = pa.types.is_date(dtype) or pa.types.is_timestamp(dtype)
         fits = is_text(dtype) if column.kind == "text" else dates if column.part else is_number(dtype)
-        if not fits and not pa.types.is_null(dtype):
+        if not fits and not is_empty(dtype):
             expected = {"text": "text", "code": "numbers"}.get(column.kind, "dates" if column.part else "numbers")
             kind = "text" if is_text(dtype) else "dates" if dates else "numbers" if is_number(dtype) else str(dtype)
             raise InputError(
@@ -144,7 +147,7 @@ def _read_y(table: Table, target: tuple[str, ...], start: int, stop: int) -> npt
     for first, batch in table.batches(list(target), start, stop):
         skipped = max(0, start - first)
         first, batch = first + skipped, batch.slice(skipped, max(0, stop - first - skipped))
-        for name, values, y in zip(target, batch.columns, ys, strict=True):
+        for name, values, y in zip(target, map(decoded, batch.columns), ys, strict=True):
             if values.null_count or (pa.types.is_floating(values.type) and pc.any(pc.is_nan(values)).as_py()):
                 row = first + pc.index(pc.is_null(values, nan_is_null=True), True).as_py()
                 raise InputError(
@@ -167,15 +170,13 @@ def _read_weights(table: Table, name: str) -> npt.NDArray[np.float64]:
         raise InputError(
             f"--data {table.name}: --sample-weight {name} holds {table.types[name]}: weights must be numbers"
         )
-    batches = [batch.column(0).cast(pa.float64(), safe=False) for _, batch in table.batches([name], 0, table.size)]
-    weights = np.concatenate([values.to_numpy(zero_copy_only=False) for values in batches])
+    batches = [decoded(batch.column(0)) for _, batch in table.batches([name], 0, table.size)]
+    weights = np.concatenate([to_numpy(values.cast(pa.float64(), safe=False), np.nan) for values in batches])
     return checked_weights(table.name, weights, table.size, name)
 
 
 def _as_labels(table: Table, name: str, values: pa.Array) -> npt.NDArray[Any]:
     if is_text(values.type):
-        if pa.types.is_dictionary(values.type):
-            values = values.dictionary_decode()
         return np.array(values.to_pylist(), np.str_)
     if not is_number(values.type) or pa.types.is_time(values.type) or pa.types.is_duration(values.type):
         raise InputError(f"--data {table.name}: --target {name} holds {values.type}: it must hold classes or numbers")

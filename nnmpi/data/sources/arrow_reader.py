@@ -1,5 +1,7 @@
 """Reads rows of an Arrow table as numbers: dates become their parts, each text the number that stands for it.
 
+Times of the day and durations become microseconds, so that their unit makes no difference.
+
 It needs PyArrow. Importers check first that PyArrow is installed.
 """
 
@@ -12,10 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nnmpi.data.columns import Column, number_of
-from nnmpi.data.sources.arrow_table import Table, from_numpy, to_numpy
+from nnmpi.data.npy import first_line
+from nnmpi.data.sources.arrow_table import Table, decoded, from_numpy, taken, to_numpy
 from nnmpi.data.sources.source import Indices
 from nnmpi.errors import InputError
 
+PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # units of times of the day and durations
 MOST_CATEGORIES = 100_000  # different texts in a table; many more than are useful as features
 
 
@@ -46,8 +50,11 @@ class Reader:
             if stop > done:
                 rows = ascending[done:stop] - first
                 consecutive = rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all()
-                batch = batch.slice(rows[0], len(rows)) if consecutive else batch.take(from_numpy(rows))
-                for i, values in enumerate(self._numbers_of(batch)):
+                if consecutive:
+                    columns = batch.slice(rows[0], len(rows)).columns
+                else:
+                    columns = [taken(values, from_numpy(rows)) for values in batch.columns]
+                for i, values in enumerate(self._numbers_of(columns)):
                     out[order[done:stop], i] = values
                 done = stop
         if done < len(indices):
@@ -56,21 +63,28 @@ class Reader:
     def blocks(self, first: int, stop: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
         """Yield all rows from `first` to `stop`, both bounds of pieces, in blocks with the number of the first row."""
         for start, batch in self._table.batches(self._names, first, stop):
-            yield start, np.column_stack(list(self._numbers_of(batch)))
+            yield start, np.column_stack(list(self._numbers_of(batch.columns)))
 
-    def _numbers_of(self, batch: pa.RecordBatch) -> Iterator[npt.NDArray[Any]]:
+    def _numbers_of(self, columns: list[pa.Array]) -> Iterator[npt.NDArray[Any]]:
         for column in self._columns:
-            yield self._values(batch.column(self._names.index(column.name)), column)
+            try:
+                values = self._values(columns[self._names.index(column.name)], column)
+            except pa.ArrowException as error:
+                raise InputError(
+                    f"--data {self._table.name}: column {column.name} cannot be read ({first_line(error)})"
+                ) from None
+            yield values
 
     def _values(self, values: pa.Array, column: Column) -> npt.NDArray[Any]:
         if column.kind == "text":
             return self._of_texts(values, column)
+        values = decoded(values)
         if column.part:
             values = part_of(values, column.part)
         if pa.types.is_float16(values.type):
             values = values.cast(pa.float32())
         if pa.types.is_time(values.type) or pa.types.is_duration(values.type):
-            values = values.cast(pa.int32() if pa.types.is_time32(values.type) else pa.int64())
+            values = microseconds_of(values)
         numbers = to_numpy(values.cast(pa.float64(), safe=False), np.nan)
         return np.where(np.isnan(numbers), np.nan, numbers)  # all NaNs get the same bits
 
@@ -97,6 +111,14 @@ class Reader:
                     f"{MOST_CATEGORIES:,}: leave it out with --drop {column.name}"
                 )
         return self._numbers[text]
+
+
+def microseconds_of(values: pa.Array) -> pa.Array:
+    """Return times of the day or durations as float64, exactly alike for all units."""
+    whole = values.cast(pa.int32() if pa.types.is_time32(values.type) else pa.int64())
+    per_second = PER_SECOND[values.type.unit]
+    numbers = pc.multiply(whole.cast(pa.float64(), safe=False), max(1.0, 1e6 / per_second))
+    return pc.divide(numbers, max(1.0, per_second / 1e6))
 
 
 def part_of(values: pa.Array, part: str) -> pa.Array:

@@ -48,10 +48,27 @@ def is_text(dtype: pa.DataType) -> bool:
 
 
 def is_number(dtype: pa.DataType) -> bool:
-    """Whether a column of this type holds numbers, booleans, times or durations."""
+    """Whether a column of this type holds numbers, booleans, times or durations, also as categories."""
     t = pa.types
+    if t.is_dictionary(dtype):
+        return is_number(dtype.value_type)
     checks = (t.is_integer, t.is_floating, t.is_boolean, t.is_decimal, t.is_time, t.is_duration)
     return any(check(dtype) for check in checks)
+
+
+def is_empty(dtype: pa.DataType) -> bool:
+    """Whether a column of this type holds no value in any row."""
+    return bool(pa.types.is_null(dtype) or (pa.types.is_dictionary(dtype) and pa.types.is_null(dtype.value_type)))
+
+
+def decoded(values: pa.Array) -> pa.Array:
+    """Return the values themselves of a column of categories, and other columns as they are."""
+    return taken(values.dictionary, values.indices) if pa.types.is_dictionary(values.type) else values
+
+
+def taken(values: pa.Array, rows: pa.Array) -> pa.Array:
+    """Return some rows of a column. PyArrow's own ``take`` does not know string views, which Polars has."""
+    return (values.cast(pa.large_string()) if pa.types.is_string_view(values.type) else values).take(rows)
 
 
 def to_numpy(values: pa.Array, missing: float = 0) -> npt.NDArray[Any]:

@@ -36,9 +36,9 @@ def open_table(request: Request) -> Any:
     from nnmpi.data.sources.arrow_table import Table
 
     name, paths = request.name, files_of(request.name, SUFFIXES)
-    header, delimiter = _header(name, paths[0])
+    header, delimiter = _header(paths[0])
     for path in paths[1:]:
-        if _header(name, path) != (header, delimiter):
+        if _header(path) != (header, delimiter):
             raise InputError(f"--data {name}: {path} has other columns or another delimiter than {paths[0]}")
     parsers = _parsers()
     texts = {column.name for column in request.known or () if column.kind == "text"}
@@ -49,7 +49,7 @@ def open_table(request: Request) -> Any:
         }
     empty_columns = set(header)
     size = 0
-    for batch in _strings(name, paths, header, delimiter):
+    for batch in _strings(paths, header, delimiter):
         size += len(batch)
         for column, values in zip(header, batch.columns, strict=True):
             if values.null_count < len(values):
@@ -64,7 +64,7 @@ def open_table(request: Request) -> Any:
 
     def batches(columns: list[str], first: int, stop: int) -> Iterator[tuple[int, Any]]:
         row = 0
-        for batch in _strings(name, paths, columns, delimiter):
+        for batch in _strings(paths, columns, delimiter):
             if row + len(batch) > first:
                 try:
                     values = [parsers[kinds[c]](strings) for c, strings in zip(columns, batch.columns, strict=True)]
@@ -92,12 +92,13 @@ def _parsers() -> dict[str, Callable[[Any], Any]]:
     def number(strings: Any) -> Any:
         return pc.utf8_trim_whitespace(strings).cast(pa.float64())
 
-    def whole(strings: Any) -> Any:
+    def whole(strings: Any, dtype: Any) -> Any:
         number(strings)  # refuses 0x10
-        return pc.utf8_trim_whitespace(strings).cast(pa.int64())
+        return pc.utf8_trim_whitespace(strings).cast(dtype)
 
     return {
-        "whole number": whole,
+        "whole number": lambda strings: whole(strings, pa.int64()),
+        "large whole number": lambda strings: whole(strings, pa.uint64()),
         "number": number,
         "truth": lambda strings: pc.utf8_trim_whitespace(strings).cast(pa.bool_()),
         "date": lambda strings: strings.cast(pa.date32()),
@@ -118,7 +119,7 @@ def _can_parse(strings: Any, parser: Callable[[Any], Any]) -> bool:
     return True
 
 
-def _strings(name: str, paths: list[str], columns: list[str], delimiter: str) -> Iterator[Any]:
+def _strings(paths: list[str], columns: list[str], delimiter: str) -> Iterator[Any]:
     """Yield the `columns` of all files as texts, block by block."""
     import pyarrow as pa
     from pyarrow import csv
@@ -137,7 +138,7 @@ def _strings(name: str, paths: list[str], columns: list[str], delimiter: str) ->
                 yield from csv.open_csv(file, read, parse, convert)
         except (pa.ArrowException, OSError, KeyError) as error:
             raise InputError(
-                f"--data {name}: cannot be read ({first_line(error)}){_advice(str(error), delimiter)}"
+                f"--data {path}: cannot be read ({first_line(error)}){_advice(str(error), delimiter)}"
             ) from None
 
 
@@ -149,7 +150,7 @@ def _advice(error: str, delimiter: str) -> str:
     return ""
 
 
-def _header(name: str, path: str) -> tuple[list[str], str]:
+def _header(path: str) -> tuple[list[str], str]:
     """Return the names of the columns, and the delimiter."""
     opener: Any = gzip.open if path.endswith(".gz") else open
     try:
@@ -161,19 +162,19 @@ def _header(name: str, path: str) -> tuple[list[str], str]:
         }
     except UnicodeDecodeError:
         raise InputError(
-            f"--data {name}: is not UTF-8; convert it, for example with iconv -f LATIN1 -t UTF-8"
+            f"--data {path}: is not UTF-8; convert it, for example with iconv -f LATIN1 -t UTF-8"
         ) from None
     except (*DAMAGE, python_csv.Error) as error:
-        raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
+        raise InputError(f"--data {path}: cannot be read ({first_line(error)})") from None
     delimiter = next((d for d, header in headers.items() if len(header) > 1), DELIMITERS[suffix][0])
     header = headers[delimiter]
     if not header:
-        raise InputError(f"--data {name}: is empty; its first line must hold the names of the columns")
+        raise InputError(f"--data {path}: is empty; its first line must hold the names of the columns")
     duplicates = [column for column in header if header.count(column) > 1]
     if duplicates:
-        raise InputError(f"--data {name}: there are two columns {duplicates[0]!r}: rename one")
+        raise InputError(f"--data {path}: there are two columns {duplicates[0]!r}: rename one")
     if all(_is_number(column) for column in header):
-        raise InputError(f"--data {name}: its first line holds numbers; it must hold the names of the columns")
+        raise InputError(f"--data {path}: its first line holds numbers; it must hold the names of the columns")
     return header, delimiter
 
 

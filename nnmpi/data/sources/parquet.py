@@ -1,5 +1,6 @@
 """Parquet files and directories of them, read by PyArrow: only the row groups that hold requested rows."""
 
+import base64
 import contextlib
 from collections.abc import Iterator
 from itertools import accumulate
@@ -32,12 +33,13 @@ def open_table(name: str) -> Any:
     footers: dict[str, Any] = {}  # of each file, so that it is not read again for each group
     groups: list[tuple[str, int, int]] = []  # the file, its row group, the rows in it
     for path in paths:
-        with _opened(name, path) as file:
-            schema, footers[path] = file.schema_arrow, file.metadata
-            if types and list(types.items()) != list(zip(schema.names, schema.types, strict=True)):
+        with _opened(path) as file:
+            footers[path] = file.metadata
+            columns = _columns(file)
+            if types and list(types.items()) != columns:
                 raise InputError(f"--data {name}: {path} has other columns or column types than {paths[0]}")
-            types = dict(zip(schema.names, schema.types, strict=True))
-            if len(types) < len(schema.names):
+            types = dict(columns)
+            if len(types) < len(columns):
                 raise InputError(f"--data {name}: has two columns with the same name: rename one")
             groups += [(path, i, file.metadata.row_group(i).num_rows) for i in range(file.metadata.num_row_groups)]
 
@@ -45,7 +47,7 @@ def open_table(name: str) -> Any:
         row = 0
         for path, group, rows in groups:
             if row + rows > first and row < stop:
-                with _opened(name, path, footers[path]) as file:
+                with _opened(path, footers[path]) as file:
                     start = row
                     for batch in file.iter_batches(ROWS_AT_ONCE, [group], columns, use_threads=False):
                         if start >= stop:
@@ -59,8 +61,27 @@ def open_table(name: str) -> Any:
     return Table(name, sum(rows for _, _, rows in groups), types, batches, files=tuple(paths), bounds=bounds)
 
 
+def _columns(file: Any) -> list[tuple[str, Any]]:
+    """Return name and type of each column.
+
+    PyArrow reads categories that are numbers as plain numbers; that they are categories is in the Arrow schema that the
+    file contains. The type of the codes of categories depends on their number, which may differ between files.
+    """
+    import pyarrow as pa
+
+    schema = file.schema_arrow
+    written = (file.metadata.metadata or {}).get(b"ARROW:schema")
+    stored = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(written))) if written else schema
+    categories = {field.name for field in stored if pa.types.is_dictionary(field.type)}
+    columns = []
+    for field in schema:
+        dtype = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        columns.append((field.name, pa.dictionary(pa.int32(), dtype) if field.name in categories else dtype))
+    return columns
+
+
 @contextlib.contextmanager
-def _opened(name: str, path: str, footer: Any = None) -> Iterator[Any]:
+def _opened(path: str, footer: Any = None) -> Iterator[Any]:
     """Open a file that is read in small steps; errors become an `InputError` of one line."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -69,4 +90,4 @@ def _opened(name: str, path: str, footer: Any = None) -> Iterator[Any]:
         with parquet.ParquetFile(path, metadata=footer, pre_buffer=False, buffer_size=BUFFER) as file:
             yield file
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
+        raise InputError(f"--data {path}: cannot be read ({first_line(error)})") from None

@@ -87,6 +87,8 @@ class Source:
         For a table: the texts read so far, by the number that stands for each.
     target : tuple of str
         For a table: the columns that ``y`` comes from.
+    has_categories : bool
+        Whether the targets are stored as categories, as in tables and pandas columns: their numbers are classes.
     weights : array, shape (size,), or None
         The weight of each sample; None means 1.
     read_y : function or None
@@ -110,6 +112,7 @@ class Source:
     columns: tuple[Column, ...] | None = None
     texts: dict[float, str] = field(default_factory=dict)
     target: tuple[str, ...] = ()
+    has_categories: bool = False
     weights: npt.NDArray[np.float64] | None = None
     read_y: Callable[[int, int], npt.NDArray[Any]] | None = None
     bounds: tuple[int, ...] = ()
