@@ -22,18 +22,16 @@ class RunLog:
         self._write_config()
         path = directory / "metrics.jsonl"
         kept = _first_epochs(path, done)
+        kept += [_line(metrics).encode() for metrics in history if len(kept) < metrics["epoch"] <= done]
         write_whole(path, b"".join(kept))
         self._metrics = open_to_append(path)
-        for metrics in history:
-            if len(kept) < metrics["epoch"] <= done:
-                self.epoch(metrics)
 
     def _write_config(self) -> None:
         write_whole(self._config, (json.dumps(self._settings, indent=2, allow_nan=False) + "\n").encode())
 
     def epoch(self, metrics: dict[str, Any]) -> None:
         """Append `metrics` as one line of JSON."""
-        self._metrics.write(json.dumps(metrics, allow_nan=False) + "\n")
+        self._metrics.write(_line(metrics))
         self._metrics.flush()
 
     def finished(self, scores: dict[str, Any]) -> None:
@@ -45,6 +43,10 @@ class RunLog:
     def close(self) -> None:
         """Close the files."""
         self._metrics.close()
+
+
+def _line(metrics: dict[str, Any]) -> str:
+    return json.dumps(metrics, allow_nan=False) + "\n"
 
 
 def _first_epochs(path: Path, epochs: int) -> list[bytes]:
