@@ -134,18 +134,13 @@ def train(
 
 
 def _config(data: str, output: str | os.PathLike[str] | None, settings: dict[str, Any]) -> Config:
-    """Return the settings as a `Config`. Text is parsed as on the command line; lists become tuples."""
-    known = {field.name: field for field in fields(Config) if field.name not in ("data", "output")}
-    for name, value in settings.items():
+    """Return the settings as a `Config`."""
+    known = [field.name for field in fields(Config)]
+    for name in settings:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             raise TypeError(f"train() has no setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-        parse = known[name].metadata["parse"]
-        if isinstance(value, str) and parse:
-            settings[name] = parse(value)
-        elif isinstance(value, list):
-            settings[name] = tuple(value)
-    return Config(data=data, output=None if output is None else os.fspath(output), **settings)
+    return Config(data=data, output=output, **settings)  # type: ignore[arg-type]  # it converts paths
 
 
 @contextmanager
