@@ -15,6 +15,7 @@ class RunLog:
 
     Of an earlier log the lines of the first `done` epochs are kept: those that a resumed run does not do again. What
     it lacks of them is taken from `history`, the metrics of epochs that this rank took part in while another wrote.
+    ``earlier`` holds the metrics of all these epochs.
     """
 
     def __init__(self, directory: Path, settings: dict[str, Any], done: int, history: list[dict[str, Any]]) -> None:
@@ -23,6 +24,7 @@ class RunLog:
         path = directory / "metrics.jsonl"
         kept = _first_epochs(path, done)
         kept += [_line(metrics).encode() for metrics in history if len(kept) < metrics["epoch"] <= done]
+        self.earlier: list[dict[str, Any]] = [json.loads(line) for line in kept]
         write_whole(path, b"".join(kept))
         self._metrics = open_to_append(path)
 

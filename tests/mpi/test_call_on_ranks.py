@@ -32,3 +32,10 @@ def test_an_error_is_raised_on_all_ranks(mpi: Environment, tmp_path: Path) -> No
     )
     done = run(mpi.mpiexec(2, mpi.program("python"), "-c", f"import nnmpi.errors\n{script}"), tmp_path).succeeded()
     assert "".join(done.out.split()) == "refused" * 2
+
+
+def test_ranks_resume_and_fail_together(mpi: Environment, tmp_path: Path) -> None:
+    command = [mpi.program("python"), program_path("resume_on_ranks.py")]
+    done = run(mpi.mpiexec(2, *command), tmp_path, timeout=60).succeeded()
+    assert "".join(done.out.split()) == "equal" * 2
+    assert not done.messages
