@@ -15,9 +15,11 @@ from nnmpi.config import Config
 from nnmpi.data.sources import Columns, Request, Source
 from nnmpi.data.sources.arrays import arrays
 from nnmpi.data.sources.frames import frame_source, is_frame
+from nnmpi.errors import InputError
 from nnmpi.mpi.checks import blas_threads, check_same
 from nnmpi.mpi.open_world import open_world
 from nnmpi.mpi.world import World
+from nnmpi.setting import flag_of, shown
 from nnmpi.trained import TrainedNetwork
 from nnmpi.training.evaluation import Scores
 from nnmpi.training.events import CheckpointDue, EpochDone, Finished
@@ -29,6 +31,19 @@ from nnmpi.training.run_description import changed_bits
 from nnmpi.training.session import Session
 
 IN_MEMORY = "arrays"  # the name in place of --data if the samples are arrays or a frame
+# what only the command does, and what to use instead
+COMMAND_ONLY = {
+    "timeline": "use the command nnmpi train --timeline FILE",
+    "report": "write it after the training, with the command nnmpi report DIR",
+    "log": "use the command nnmpi train --log, or log the metrics of the result",
+    "stall_timeout": "only the command nnmpi train ends a job in which a rank hangs",
+    "dry_run": "use the command nnmpi train --dry-run",
+    "config": "give the settings in the file as keywords",
+    "progress": "use verbose=True for a line for each epoch",
+    "quiet": "nothing is printed without verbose=True",
+    "json": "use the metrics of the result, or metrics.jsonl in the directory output",
+}
+OF_OUTPUT = ("resume", "overwrite", "checkpoint_every", "keep")  # they need a directory
 
 
 @dataclass(frozen=True)
@@ -87,6 +102,7 @@ def train(
         Print notes and a line for each epoch, on rank 0.
     **settings
         The flags of ``nnmpi train`` with underscores: ``hidden=(128, 64)``, ``epochs=20``, ``learning_rate=0.01``, …
+        Only the command has ``timeline``, ``report``, ``log`` and ``stall_timeout``.
 
     Returns
     -------
@@ -142,13 +158,23 @@ def train(
 
 
 def _config(data: str, output: str | os.PathLike[str] | None, settings: dict[str, Any]) -> Config:
-    """Return the settings as a `Config`."""
-    known = [field.name for field in fields(Config)]
+    """Return the settings as a `Config`. Those that would have no effect are refused."""
+    defaults = {field.name: field.default for field in fields(Config)}
     for name in settings:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
+        if name not in defaults:
+            if name in COMMAND_ONLY:
+                raise TypeError(f"train() has no setting {name!r}: {COMMAND_ONLY[name]}")
+            near = difflib.get_close_matches(name, defaults, 1)
             raise TypeError(f"train() has no setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-    return Config(data=data, output=output, **settings)  # type: ignore[arg-type]  # it converts paths
+    config = Config(data=data, output=output, **settings)  # type: ignore[arg-type]  # it converts paths
+    for name, value in vars(config).items():
+        if value == defaults[name]:
+            continue
+        if name in COMMAND_ONLY:
+            raise InputError(f"{flag_of(name)} {shown(value)} has no effect from Python: {COMMAND_ONLY[name]}")
+        if name in OF_OUTPUT and output is None and value != "never":
+            raise InputError(f"{flag_of(name)} {shown(value)} has no effect without a directory: add output=DIR")
+    return config
 
 
 def _begin(
