@@ -13,6 +13,7 @@ from nnmpi.nn.schedules import SCHEDULES
 from nnmpi.setting import (
     COLUMN_NAMES,
     are_different,
+    converted,
     flag_of,
     is_compression,
     is_interval,
@@ -28,6 +29,7 @@ from nnmpi.setting import (
 from nnmpi.settings_together import complete_settings
 
 LOGS = ("tensorboard", "mlflow")
+DATA = "names of data sets and paths"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Config:
         If a setting is out of bounds or cannot be combined with another.
     """
 
-    data: str = setting("digits", f"Data to train on: {sources_text()}.")
+    data: str = setting("digits", f"Data to train on: {sources_text()}.", DATA)
     target: tuple[str, ...] = setting(
         (),
         "Column of a table to predict, or several columns of numbers; none takes the column named target, y, label or "
@@ -59,7 +61,7 @@ class Config:
         (128, 64),
         "Sizes of the hidden layers, separated by commas, or none.",
         "whole numbers from 1, separated by commas",
-        lambda v: all(isinstance(n, int) and n >= 1 for n in v),
+        lambda v: all(n >= 1 for n in v),
         parse=parse_sizes,
     )
     activation: str = setting("relu", "Activation of the hidden layers.", choices=tuple(ACTIVATIONS))
@@ -84,7 +86,7 @@ class Config:
         32,
         "Number of samples per step over all ranks; full is the whole training set (plain gradient descent).",
         "whole numbers from 1, or full",
-        lambda v: v == "full" or (isinstance(v, int) and v >= 1),
+        lambda v: v == "full" or v >= 1,
         parse=parse_batch_size,
     )
     optimizer: str = setting("sgd", "Optimizer that updates the parameters.", choices=tuple(OPTIMIZERS))
@@ -106,18 +108,20 @@ class Config:
         + "; ".join(f"{name} ({meaning})" for name, meaning in AUGMENTATIONS.items())
         + ".",
         f"none, or of {', '.join(AUGMENTATIONS)} each at most once, separated by commas",
-        lambda v: set(v) <= set(AUGMENTATIONS) and len(set(v)) == len(v),
+        lambda v: set(v) <= set(AUGMENTATIONS) and are_different(v),
         parse=parse_names,
     )
     class_weight: str = setting(
         "none",
         "Weight of each class in the loss: none, balanced (all classes count the same, however many samples they "
         "have), or a JSON or CSV file of labels and weights.",
+        "none, balanced, and paths of JSON and CSV files",
     )
     sample_weight: str | None = setting(
         None,
         "Column of a table, or array of an .npz file, with the weight of each sample.  [default: the array "
         "sample_weight of an .npz file that has one]",
+        "names of columns and arrays",
     )
     early_stopping: int = setting(
         0, "Stop after this many epochs without a better --monitor, and keep the best model; 0 is off.", *whole(0)
@@ -133,17 +137,17 @@ class Config:
         "Fraction of the training set kept for validation.  [default: 0, or 0.1 with --early-stopping]",
         *number(0, 1),
     )
-    validation_data: str | None = setting(None, "Separate validation samples, in any form that --data takes.")
+    validation_data: str | None = setting(None, "Separate validation samples, in any form that --data takes.", DATA)
     test_fraction: float = setting(0.2, "Fraction of the samples kept for testing.", *number(0, 1, open_low=True))
     test_data: str | None = setting(
-        None, "Separate test samples, in any form that --data takes; no part of --data is then kept for testing."
+        None, "Separate test samples, in any form that --data takes; no part of --data is then kept for testing.", DATA
     )
     stratify: bool = setting(False, "Keep the proportions of the classes in each part of the data.")
     seed: int = setting(
         42,
         "Random seed for split, initialization, shuffling, dropout and augmentation.",
         "whole numbers from 0 to 4294967295",
-        lambda v: isinstance(v, int) and 0 <= v < 2**32,
+        lambda v: 0 <= v < 2**32,
     )
     shards: int | None = setting(
         None, "Number of shards the training set is split into.  [default: 8, or more for more ranks]", *whole(1)
@@ -168,11 +172,14 @@ class Config:
         None,
         "Number of BLAS threads per rank.  [default: the rank's share of the cores; 1 with --deterministic]",
         "whole numbers from 1 to 9999",
-        lambda v: isinstance(v, int) and 1 <= v <= 9999,  # BLAS takes a C int
+        lambda v: 1 <= v <= 9999,  # BLAS takes a C int
         free=True,
     )
     output: str | None = setting(
-        None, "Directory for the results.  [default: runs/ and the name of the data, -2, -3, … if taken]", free=True
+        None,
+        "Directory for the results.  [default: runs/ and the name of the data, -2, -3, … if taken]",
+        "paths",
+        free=True,
     )
     overwrite: bool = setting(False, "Replace the run in the directory --output.", free=True)
     checkpoint_every: str = setting(
@@ -195,7 +202,7 @@ class Config:
         free=True,
     )
     timeline: str | None = setting(
-        None, "File for a timeline of all ranks; ui.perfetto.dev and chrome://tracing open it.", free=True
+        None, "File for a timeline of all ranks; ui.perfetto.dev and chrome://tracing open it.", "paths", free=True
     )
 
     report: bool = setting(False, "Write report.html into the directory of the run at the end.", free=True)
@@ -203,19 +210,24 @@ class Config:
         (),
         "Also write the metrics of each epoch for tensorboard, mlflow or both, into the directory of the run.",
         f"none, or of {', '.join(LOGS)} each at most once, separated by commas",
-        lambda v: set(v) <= set(LOGS) and len(set(v)) == len(v),
+        lambda v: set(v) <= set(LOGS) and are_different(v),
         parse=parse_names,
         free=True,
     )
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            value, meta = getattr(self, f.name), f.metadata
-            if value is None and f.default is None:
-                continue
-            allowed = ", ".join(meta["choices"]) or meta["allowed"]
-            if value not in meta["choices"] if meta["choices"] else meta["check"] and not meta["check"](value):
-                raise InputError(f"{flag_of(f.name)} is {shown(value)}; allowed are {allowed}")
+            given, meta = getattr(self, f.name), f.metadata
+            choices, check = meta["choices"], meta["check"]
+            try:
+                value = converted(given, f.type, meta["parse"])
+                valid = value is None or (value in choices if choices else not check or check(value))
+            except (ValueError, OverflowError):
+                valid = False
+            if not valid:
+                allowed = ", ".join(choices) or meta["allowed"]
+                raise InputError(f"{flag_of(f.name)} is {shown(given)}; allowed are {allowed}")
+            object.__setattr__(self, f.name, value)  # frozen, but still under construction
         complete_settings(self)
 
     def as_json(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.cgroup import memory_limit
 from nnmpi.errors import InputError
 
 LARGE = 1 << 20  # bytes; from this size on huge pages save time
@@ -34,19 +35,29 @@ class Room:
             self._memory.madvise(mmap.MADV_DONTNEED, start, len(self._memory) - start)
 
 
+def usable_memory() -> int:
+    """Return the bytes of memory that the processes of this job may use together on this host.
+
+    That is all its memory, or the memory limit of the cgroup: of a container, or of a job of Slurm.
+    """
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(memory, memory_limit() or memory)
+
+
 def check_memory(needed: int, subject: str) -> None:
-    """Refuse what cannot fit: more than the whole memory of this host, which other ranks use, too.
+    """Refuse what cannot fit: more than all the memory that this host gives the job, which other ranks use, too.
 
     Without this check, the system would kill a process of its choice when no memory is left.
 
     Raises
     ------
     InputError
-        If `subject` takes `needed` bytes and the host has fewer.
+        If `subject` takes `needed` bytes and there are fewer.
     """
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = usable_memory()
     if needed > memory:
+        limit = "the memory limit of this job or container is" if memory == memory_limit() else "the host has"
         raise InputError(
-            f"{subject} needs at least {min(needed, 10**18) / 1e9:,.1f} GB per rank, the host has "
-            f"{memory / 1e9:,.1f} GB: use less data, smaller layers or more hosts"
+            f"{subject} needs at least {min(needed, 10**18) / 1e9:,.1f} GB per rank, {limit} {memory / 1e9:,.1f} GB: "
+            "use less data, smaller layers or more hosts"
         )

@@ -1,11 +1,14 @@
-"""A setting of a run: its flag, its allowed values, and the functions that parse and show it."""
+"""A setting of a run: its flag, its allowed values, and the functions that parse, convert and show it."""
 
 import csv
 import math
+import os
 import re
 from collections.abc import Callable
 from dataclasses import field
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
+
+import numpy as np
 
 Check = Callable[[Any], bool]
 
@@ -58,17 +61,47 @@ def is_interval(text: str) -> bool:
         return False
 
 
-def is_compression(value: Any) -> bool:
-    """Return whether `value` names a compression of gradients; see `nnmpi.reduction.compress`."""
-    return isinstance(value, str) and re.fullmatch(r"none|fp16|bf16|powersgd:[1-9]\d{0,3}", value) is not None
+def is_compression(text: str) -> bool:
+    """Return whether `text` names a compression of gradients; see `nnmpi.reduction.compress`."""
+    return re.fullmatch(r"none|fp16|bf16|powersgd:[1-9]\d{0,3}", text) is not None
 
 
 COLUMN_NAMES = "names of columns, each at most once, separated by commas"
 
 
-def are_different(names: Any) -> bool:
-    """Return whether all `names` are texts and no two are equal."""
-    return all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+def are_different(names: tuple[str, ...]) -> bool:
+    """Return whether no two `names` are equal."""
+    return len(set(names)) == len(names)
+
+
+def converted(value: Any, type_: Any, parse: Callable[[str], Any] | None = None) -> Any:
+    """Return a value from Python as the annotated type of its setting.
+
+    Text is parsed as on the command line. NumPy's numbers become Python's, whole numbers floats where these are
+    expected, paths texts, and a list or a single item a tuple.
+
+    Raises
+    ------
+    ValueError
+        If the value is of another type.
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, str) and parse:
+        return parse(value)
+    if get_origin(type_) is tuple:
+        items = value if isinstance(value, tuple | list) else [value]
+        return tuple(converted(item, get_args(type_)[0]) for item in items)
+    types = get_args(type_) or (type_,)
+    if float in types and type(value) is int:
+        return float(value)
+    if not any(isinstance(t, type) and isinstance(value, t) for t in types) or (
+        isinstance(value, bool) and bool not in types  # to Python it is a whole number, too
+    ):
+        raise ValueError(value)
+    return value
 
 
 def setting(
@@ -85,20 +118,22 @@ def setting(
 
     A `free` setting may change when a run is resumed.
     """
+    if isinstance(default, bool):
+        allowed = "True, False"
     metadata = {"help": help, "allowed": allowed, "check": check, "choices": choices, "parse": parse, "free": free}
     return field(default=default, metadata=metadata)
 
 
 def whole(low: int) -> tuple[str, Check]:
     """Return the allowed whole numbers, in words and as a check."""
-    return f"whole numbers from {low}", lambda v: isinstance(v, int) and v >= low
+    return f"whole numbers from {low}", lambda v: bool(v >= low)
 
 
 def number(low: float, high: float = math.inf, *, open_low: bool = False) -> tuple[str, Check]:
     """Return the allowed numbers, in words and as a check."""
     text = f"numbers {'above' if open_low else 'from'} {low:g}"
     text += f" up to, not including, {high:g}" if high < math.inf else ""
-    return text, lambda v: isinstance(v, int | float) and (low < v if open_low else low <= v) and v < high
+    return text, lambda v: (low < v if open_low else low <= v) and v < high
 
 
 def shown(value: Any) -> str:

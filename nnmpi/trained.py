@@ -144,8 +144,10 @@ class TrainedNetwork:
                         f"X[{start + row}, {feature}] is {value}, which is not finite in {rows.dtype} after scaling"
                     )
                 inputs = rows.T.astype(np.float64)
-                logits[start : start + len(raw)] = self._network.forward(self._network.bind([inputs]))[0].T
-                outputs[start : start + len(raw)] = self._network.predict(inputs).T
+                (z,) = self._network.forward(self._network.bind([inputs]))
+                logits[start : start + len(raw)] = z.T
+                self._network.activate(z)
+                outputs[start : start + len(raw)] = z.T
         return logits, outputs
 
 

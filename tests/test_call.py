@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+from contextlib import chdir
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +15,9 @@ from sklearn.datasets import load_iris
 from threadpoolctl import threadpool_info
 
 import nnmpi
+from nnmpi.config import Config
 from nnmpi.errors import InputError
+from nnmpi.training.call import COMMAND_ONLY
 
 X, y = load_iris(return_X_y=True)
 SMALL = {"hidden": (8,), "epochs": 2}
@@ -98,6 +103,42 @@ def test_mistakes_are_named() -> None:
         nnmpi.train(X)
     with pytest.raises(InputError, match="X must hold numbers"):
         nnmpi.train(X.astype(str), y)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"timeline": "t.json"}, "--timeline t.json has no effect from Python: use the command nnmpi train --timeline"),
+        ({"report": True, "output": "run"}, "--report True has no effect from Python: .* nnmpi report DIR"),
+        ({"log": ("tensorboard",), "output": "run"}, "--log tensorboard has no effect from Python: use the command"),
+        ({"stall_timeout": 5}, "--stall-timeout 5.0 has no effect from Python: only the command"),
+        ({"resume": True}, "--resume True has no effect without a directory: add output=DIR"),
+        ({"keep": 3}, "--keep 3 has no effect without a directory"),
+        ({"checkpoint_every": "1epochs"}, "--checkpoint-every 1epochs has no effect without a directory"),
+    ],
+)
+def test_settings_without_effect_are_refused(settings: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with chdir(tmp_path), pytest.raises(InputError, match=words):
+        nnmpi.train("iris", **SMALL, **settings)
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("progress", "verbose=True"), ("dry_run", "--dry-run"), ("config", "as keywords"), ("json", "")]
+)
+def test_flags_of_the_command_name_what_to_use_instead(name: str, words: str) -> None:
+    with pytest.raises(TypeError, match=rf"train\(\) has no setting '{name}': .*{words}"):
+        nnmpi.train("iris", **{name: True})
+
+
+def test_every_setting_has_an_effect_or_is_refused() -> None:
+    """What no module below the commands reads has no effect from Python."""
+    package = Path(nnmpi.__file__).parent
+    folders = ("training", "reduction", "data", "faults", "nn")
+    sources = [path.read_text() for folder in folders for path in (package / folder).rglob("*.py")]
+    text = "\n".join([*sources, (package / "settings_together.py").read_text()])
+    unread = {field.name for field in fields(Config) if f"config.{field.name}" not in text}
+    assert unread <= set(COMMAND_ONLY)
 
 
 @pytest.mark.parametrize("before", ["", "from mpi4py import MPI; "])

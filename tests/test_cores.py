@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from nnmpi.cgroup import Quota, quota
 from nnmpi.mpi import cores
-from nnmpi.mpi.cores import Quota, available, available_to_ranks, quota
+from nnmpi.mpi.cores import available, available_to_ranks
 
 VERSION_2 = "25 1 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw"
 VERSION_1 = "25 1 0:22 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct"

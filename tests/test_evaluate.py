@@ -14,6 +14,7 @@ from nnmpi.data.targets import targets_of
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.network import Network, decide, decide_labels
 from nnmpi.training.evaluation import CHUNK, Scores, evaluate
+from nnmpi.training.scoring import outputs_of
 
 FEATURES = 5
 
@@ -136,6 +137,22 @@ def test_r2_of_a_constant_target_is_that_of_scikit_learn(constant):
 def test_scores_have_the_same_bits_on_any_number_of_ranks(kind, dtype, shards):
     case = Case(*KINDS[kind], dtype=dtype)
     assert len({scores for world_size in (1, 2, 3, 4, 8) for scores in case.scores(world_size, shards)}) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_outputs_and_codes_come_from_one_forward_pass(kind, monkeypatch):
+    case = Case(*KINDS[kind])
+    part = load_part(case.source, np.arange(len(case.x)), 8, range(8), case.targets, case.dtype)
+    network = Network(case.architecture, case.parameters, CHUNK)
+    x = part.x[:CHUNK].T
+    expected = network.predict(x).T.copy(), case.targets.decided(network.forward(network.bind([x]))[0])
+    sizes = []
+    forward = Network.forward
+    monkeypatch.setattr(Network, "forward", lambda self, batch: sizes.extend(batch.sizes) or forward(self, batch))
+    computed = outputs_of(network, part, case.targets)
+    assert sum(sizes) == len(case.x)
+    for own, other in zip(computed, expected, strict=True):
+        np.testing.assert_array_equal(own[:CHUNK], other)
 
 
 @pytest.mark.parametrize("kind", KINDS)

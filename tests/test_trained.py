@@ -11,6 +11,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
 import nnmpi
 from nnmpi.errors import InputError
+from nnmpi.nn.network import Network
 
 X, y = load_digits(return_X_y=True)
 
@@ -61,6 +62,15 @@ def test_binary_network_has_two_probabilities(train) -> None:
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
     np.testing.assert_array_equal(model.predict(features), probabilities.argmax(axis=1))
     assert (model.predict(features) == target).mean() > 0.9
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+def test_each_chunk_goes_forward_once(digits: Run, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    forward = Network.forward
+    monkeypatch.setattr(Network, "forward", lambda self, batch: sizes.extend(batch.sizes) or forward(self, batch))
+    getattr(load(digits.directory), method)(X)
+    assert sum(sizes) == len(X)
 
 
 def test_saved_copy_has_the_same_bytes(digits: Run, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """``train --dry-run``: check all input and take a few steps of a training, without writing anything."""
 
-import os
 import resource
 import statistics
 import time
@@ -14,6 +13,7 @@ from nnmpi.commands.summary import duration, start_summary, table
 from nnmpi.commands.terminal import WIDTH
 from nnmpi.commands.trial import open_session, steps
 from nnmpi.config import Config
+from nnmpi.memory import usable_memory
 from nnmpi.mpi.checks import blas_threads
 from nnmpi.mpi.world import World
 from nnmpi.report.loggers import check_loggers
@@ -57,7 +57,6 @@ def dry_run(config: Config, world: World) -> None:
     host_peaks = [sum(peak for peak, host in zip(peaks, hosts, strict=True) if host == name) for name in set(hosts)]
     if world.rank == 0:
         all_steps = session.layout.steps * config.epochs
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         checkpoint = sum(array.nbytes for array in session.checkpoint().arrays.values())
         rows = {
             "reading": duration(reading),
@@ -65,8 +64,8 @@ def dry_run(config: Config, world: World) -> None:
             f"{1000 * evaluation:,.3g} ms",
             "time": f"about {duration(reading + all_steps * step + config.epochs * evaluation)} in all, for "
             f"{counted(config.epochs, 'epoch')}, {counted(all_steps, 'step')}",
-            "memory": f"{max(peaks) / 1e9:.2f} GB a rank, {max(host_peaks) / 1e9:.2f} GB a host of "
-            f"{memory / 1e9:.1f} GB (measured)",
+            "memory": f"{max(peaks) / 1e9:.2f} GB a rank, {max(host_peaks) / 1e9:.2f} GB of "
+            f"{usable_memory() / 1e9:.1f} GB a host (measured)",
             "disk": f"{checkpoint / 1e6:,.1f} MB a checkpoint, {counted(config.keep, 'checkpoint')} kept",
         }
         print(start_summary(session, directory, threads, WIDTH))

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from nnmpi.cgroup import memory_limit, quota
 from nnmpi.doctor import host_facts
 from nnmpi.doctor.finding import Facts
 from nnmpi.doctor.host_facts import needed_shm
@@ -17,7 +18,7 @@ from nnmpi.errors import InputError
 from nnmpi.launching.find_mpiexec import find_launcher
 from nnmpi.mpi.alone import Alone
 from nnmpi.mpi.clocks import compare
-from nnmpi.mpi.cores import cores, cores_of, memory_limit, physical_core, preset_threads, quota
+from nnmpi.mpi.cores import cores, cores_of, physical_core, preset_threads
 from nnmpi.mpi.host import kernel
 from nnmpi.mpi.launcher import allocated_tasks, launched, launcher_processes, library
 from nnmpi.mpi.start import INSTALL_MPI, load

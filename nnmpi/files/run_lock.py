@@ -65,14 +65,14 @@ class RunLock:
             os.write(self._file, json.dumps(owner).encode())
             _locked(self._file)
             self._take(temporary, run_id)
+            self._end = threading.Event()
+            self._thread = threading.Thread(target=self._beat, name="lock", daemon=True)
+            self._thread.start()
         except BaseException:
             os.close(self._file)
             raise
         finally:
             temporary.unlink(missing_ok=True)
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="lock", daemon=True)
-        self._thread.start()
 
     def _take(self, temporary: Path, run_id: str) -> None:
         while True:

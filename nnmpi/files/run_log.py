@@ -15,6 +15,7 @@ class RunLog:
 
     The lines of the first `done` epochs of an earlier log are kept, because a resumed run does not repeat them. Missing
     lines come from `history`: the metrics of epochs in which this rank took part while another rank wrote the log.
+    ``earlier`` holds the metrics of all these epochs.
     """
 
     def __init__(self, directory: Path, settings: dict[str, Any], done: int, history: list[dict[str, Any]]) -> None:
@@ -25,7 +26,9 @@ class RunLog:
         for metrics in history:
             if metrics["epoch"] <= done:
                 lines.setdefault(metrics["epoch"], _line(metrics).encode())
-        write_whole(path, b"".join(lines[epoch] for epoch in sorted(lines)))
+        kept = [lines[epoch] for epoch in sorted(lines)]
+        self.earlier: list[dict[str, Any]] = [json.loads(line) for line in kept]
+        write_whole(path, b"".join(kept))
         self._metrics = open_to_append(path)
 
     def _write_config(self) -> None:

@@ -12,7 +12,8 @@ import platform
 import time
 from collections.abc import Callable
 
-from nnmpi.mpi.cores import cores, quota
+from nnmpi.cgroup import quota
+from nnmpi.mpi.cores import cores
 from nnmpi.mpi.shared_memory import share
 from nnmpi.mpi.world import World
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.errors import CommandError, InputError
+from nnmpi.errors import CommandError, InputError, RunError
 from nnmpi.mpi.addresses import Addresses
 from nnmpi.mpi.last_words import last_words
 from nnmpi.mpi.launcher import fault_tolerant, library
@@ -144,7 +144,7 @@ class World:
             number, _, text = problems[failed[0]].decode().partition(" ")
             if len(failed) < self.size:
                 text += f" (on rank {failed[0]} of {self.size})"
-            raise InputError(text, shared=True) if number == "2" else CommandError(text, shared=True)
+            raise (InputError if number == "2" else RunError)(text, shared=True)
 
     def library(self) -> str:
         """Return the name and version of the MPI library in use."""

@@ -214,8 +214,12 @@ class Network:
     def predict(self, x: Array) -> Array:
         """Return the outputs after the output activation, shape (outputs, b): probabilities or numbers."""
         (z,) = self.forward(self.bind([x]))
-        self._output_activation(z, self._memory.scratch(z.shape[1]).sums)
+        self.activate(z)
         return z
+
+    def activate(self, z: Array) -> None:
+        """Apply the output activation to the logits `z` of a block, in place."""
+        self._output_activation(z, self._memory.scratch(z.shape[1]).sums)
 
 
 def decide(z: Array) -> npt.NDArray[np.intp]:

@@ -1,11 +1,10 @@
 """``nnmpi.train``: training from Python."""
 
 import difflib
+import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,19 +12,38 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from nnmpi.config import Config
-from nnmpi.data.sources import Columns, Request
+from nnmpi.data.sources import Columns, Request, Source
 from nnmpi.data.sources.arrays import arrays
 from nnmpi.data.sources.frames import frame_source, is_frame
-from nnmpi.mpi.checks import blas_threads
+from nnmpi.errors import InputError
+from nnmpi.mpi.checks import blas_threads, check_same
 from nnmpi.mpi.open_world import open_world
+from nnmpi.mpi.world import World
+from nnmpi.setting import flag_of, shown
 from nnmpi.trained import TrainedNetwork
 from nnmpi.training.evaluation import Scores
-from nnmpi.training.events import EpochDone, Finished
+from nnmpi.training.events import CheckpointDue, EpochDone, Finished
 from nnmpi.training.loop import train as train_session
 from nnmpi.training.output import Output
+from nnmpi.training.place import agree_on_place
+from nnmpi.training.resume import find_checkpoint
+from nnmpi.training.run_description import changed_bits
 from nnmpi.training.session import Session
 
 IN_MEMORY = "arrays"  # the name in place of --data if the samples are arrays or a frame
+# what only the command does, and what to use instead
+COMMAND_ONLY = {
+    "timeline": "use the command nnmpi train --timeline FILE",
+    "report": "write it after the training, with the command nnmpi report DIR",
+    "log": "use the command nnmpi train --log, or log the metrics of the result",
+    "stall_timeout": "only the command nnmpi train ends a job in which a rank hangs",
+    "dry_run": "use the command nnmpi train --dry-run",
+    "config": "give the settings in the file as keywords",
+    "progress": "use verbose=True for a line for each epoch",
+    "quiet": "nothing is printed without verbose=True",
+    "json": "use the metrics of the result, or metrics.jsonl in the directory output",
+}
+OF_OUTPUT = ("resume", "overwrite", "checkpoint_every", "keep")  # they need a directory
 
 
 @dataclass(frozen=True)
@@ -35,7 +53,7 @@ class Result:
     Attributes
     ----------
     metrics : list of dict
-        The metrics of each epoch, with the keys of ``metrics.jsonl``.
+        The metrics of each epoch, with the keys of ``metrics.jsonl``, also of those before a resume.
     scores : Scores
         The loss, and accuracy or R², of the final network on the test part.
     all_scores : dict
@@ -64,7 +82,8 @@ def train(
 
     The function prints only if `verbose`, and writes files only if there is an `output`. It leaves the settings of the
     process as they were, and can be called any number of times. Under ``mpirun`` all ranks of the job train. A process
-    that no launcher started trains alone, without MPI.
+    that no launcher started trains alone, without MPI. With ``resume=True`` a run in `output` continues from its newest
+    valid checkpoint, as with the command.
 
     Parameters
     ----------
@@ -80,9 +99,10 @@ def train(
     output : str or path, optional
         The directory for ``config.json``, ``metrics.jsonl``, ``model.safetensors`` and checkpoints.
     verbose : bool
-        Print a line for each epoch, on rank 0.
+        Print notes and a line for each epoch, on rank 0.
     **settings
         The flags of ``nnmpi train`` with underscores: ``hidden=(128, 64)``, ``epochs=20``, ``learning_rate=0.01``, …
+        Only the command has ``timeline``, ``report``, ``log`` and ``stall_timeout``.
 
     Returns
     -------
@@ -94,7 +114,7 @@ def train(
     InputError
         If a setting or the data cannot be used; the message names the flag.
     RunError
-        If the loss becomes NaN or infinite.
+        If the loss becomes NaN or infinite, or `output` can no longer be written.
     TypeError
         If a setting is unknown, or `y` is missing.
     """
@@ -116,51 +136,71 @@ def train(
             raise TypeError("train(X, y): the targets y are missing")
         source = arrays(data, y, IN_MEMORY, weights)  # type: ignore[arg-type]
     with open_world(comm) as world:
+        check_same(world, {"settings": json.dumps(config.as_json()).encode()})
         threads = config.threads or (1 if config.deterministic else blas_threads(world))
-        metrics: list[dict[str, Any]] = []
-        with threadpool_limits(threads, user_api="blas"), _quiet():
-            session = Session(config, world, source)
-            with _output(session, output) as files:
-                for event in train_session(session):
+        with threadpool_limits(threads, user_api="blas"), _quiet(), ExitStack() as stack:
+            session, files, metrics = _begin(config, world, source, verbose, stack)
+            for event in train_session(session):
+                with nullcontext() if config.output is None else world.together():
                     if files:
                         files.take(event)
-                    if isinstance(event, EpochDone):
-                        metrics.append(event.metrics)
-                        if verbose and world.rank == 0:
-                            print(_line(event.metrics), flush=True)
-                    elif isinstance(event, Finished):
-                        finished = event
+                    if files and isinstance(event, CheckpointDue) and event.stopping:
+                        files.flush()  # raises the error for which the files ask for a stop
+                if isinstance(event, EpochDone):
+                    metrics.append(event.metrics)
+                    if verbose and world.rank == 0:
+                        print(_line(event.metrics), flush=True)
+                elif isinstance(event, Finished):
+                    finished = event
+            with world.together():
+                stack.close()
         return Result(metrics, finished.scores, finished.all_scores, TrainedNetwork(session.model()))
 
 
 def _config(data: str, output: str | os.PathLike[str] | None, settings: dict[str, Any]) -> Config:
-    """Return the settings as a `Config`. Text is parsed as on the command line; lists become tuples."""
-    known = {field.name: field for field in fields(Config) if field.name not in ("data", "output")}
-    for name, value in settings.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
+    """Return the settings as a `Config`. Those that would have no effect are refused."""
+    defaults = {field.name: field.default for field in fields(Config)}
+    for name in settings:
+        if name not in defaults:
+            if name in COMMAND_ONLY:
+                raise TypeError(f"train() has no setting {name!r}: {COMMAND_ONLY[name]}")
+            near = difflib.get_close_matches(name, defaults, 1)
             raise TypeError(f"train() has no setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-        parse = known[name].metadata["parse"]
-        if isinstance(value, str) and parse:
-            settings[name] = parse(value)
-        elif isinstance(value, list):
-            settings[name] = tuple(value)
-    return Config(data=data, output=None if output is None else os.fspath(output), **settings)
+    config = Config(data=data, output=output, **settings)  # type: ignore[arg-type]  # it converts paths
+    for name, value in vars(config).items():
+        if value == defaults[name]:
+            continue
+        if name in COMMAND_ONLY:
+            raise InputError(f"{flag_of(name)} {shown(value)} has no effect from Python: {COMMAND_ONLY[name]}")
+        if name in OF_OUTPUT and output is None and value != "never":
+            raise InputError(f"{flag_of(name)} {shown(value)} has no effect without a directory: add output=DIR")
+    return config
 
 
-@contextmanager
-def _output(session: Session, directory: str | os.PathLike[str] | None) -> Iterator[Output | None]:
-    """Yield the `Output` that writes the files on rank 0; None on other ranks, and without a directory."""
-    files: Output | None = None
-    if directory is not None:
-        with session.world.together():
-            if session.world.rank == 0:
-                files = Output(session, Path(directory), False, [])
-    try:
-        yield files
-    finally:
-        if files:
-            files.close()
+def _begin(
+    config: Config, world: World, source: Source | None, verbose: bool, stack: ExitStack
+) -> tuple[Session, Output | None, list[dict[str, Any]]]:
+    """Return the session, the files on rank 0 if there are any, and the metrics of the epochs before a resume.
+
+    All ranks take part. `stack` closes the files.
+    """
+    if config.output is None:
+        return Session(config, world, source), None, []
+    place = agree_on_place(config, world, None)
+    resumed, notes = find_checkpoint(config, place.directory, world) if config.resume else (None, [])
+    session = Session(config, world, source, resumed)
+    files, earlier = None, b"[]"
+    with world.together():
+        if world.rank == 0:
+            files = Output(session, place.directory, bool(resumed), [], place.run_id)
+            stack.callback(files.close)
+            earlier = json.dumps(files.log.earlier).encode()
+    if resumed and config.deterministic:
+        notes.append(changed_bits(resumed.about["bits"], session.description["bits"]))
+    for note in filter(None, notes):
+        if verbose and world.rank == 0:
+            print(note, flush=True)
+    return session, files, json.loads(world.broadcast_bytes(earlier if world.rank == 0 else None))
 
 
 def _quiet() -> np.errstate:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,24 +49,30 @@ class Output:
         config, progress = session.config, session.progress
         checkpoints = directory / "checkpoints"
         keep = config.resume or resumed
-        self._lock = open_directory(directory, run_id, keep, config.overwrite)
-        try:
-            if not keep:
-                checkpoint.remove_all(checkpoints)
-            checkpoints.mkdir(exist_ok=True)
-            self.log = RunLog(directory, session.description, progress.epoch, history)
-        except OSError as error:
-            self._lock.release()
-            raise InputError(f"--output {directory}: cannot be written ({error.strerror}); choose another") from None
         self.checkpoints: CheckpointWriter | None = None
         self._every, self._unit = parse_interval(config.checkpoint_every)
         self._timer: threading.Timer | None = None
-        if self._unit != "never":
-            resumed_at = progress.update if resumed else None
-            self.checkpoints = CheckpointWriter(checkpoints, config.keep, resumed_at, self._stop)
+        with ExitStack() as opened:  # whatever fails, what is open so far is closed
+            self._lock = open_directory(directory, run_id, keep, config.overwrite)
+            opened.callback(self._lock.release)
+            try:
+                if not keep:
+                    checkpoint.remove_all(checkpoints)
+                checkpoints.mkdir(exist_ok=True)
+                self.log = RunLog(directory, session.description, progress.epoch, history)
+                opened.callback(self.log.close)
+                if self._unit != "never":
+                    resumed_at = progress.update if resumed else None
+                    self.checkpoints = CheckpointWriter(checkpoints, config.keep, resumed_at, self._stop)
+                    opened.callback(self.checkpoints.close)
+            except OSError as error:
+                message = f"--output {directory}: cannot be written ({error.strerror}); choose another"
+                raise InputError(message) from None
+            opened.callback(self._cancel_timer)
             self._start_timer()
-        if not resumed:
-            self.model()
+            if not resumed:
+                self.model()
+            self._opened = opened.pop_all()
 
     def take(self, event: Event) -> None:
         """Write the files that belong to an event."""
@@ -104,30 +110,40 @@ class Output:
             self.checkpoints.flush()
 
     def close(self) -> None:
-        """Close the files, end the thread that writes checkpoints, and release the lock."""
-        self.log.close()
-        if self._timer:
-            self._timer.cancel()
-        if self.checkpoints:
-            self.checkpoints.close()
-        self._lock.release()
+        """Close the files, end the thread that writes checkpoints, and release the lock, whatever of it fails.
+
+        Raises
+        ------
+        RunError
+            If the last lines of the log could not be written.
+        """
+        with self._errors():
+            self._opened.close()
 
     def _stop(self) -> None:
         self._session.requests.stop = True
 
     def _start_timer(self) -> None:
         """Start the timer that requests the next checkpoint, if ``--checkpoint-every`` is given in minutes."""
-        if self._timer:
-            self._timer.cancel()
+        self._cancel_timer()
         if self._unit == "minutes":
             requests = self._session.requests
             self._timer = threading.Timer(60 * self._every, lambda: setattr(requests, "checkpoint", True))
             self._timer.daemon = True
             self._timer.start()
 
+    def _cancel_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
         self._lock.check()
+        with self._errors():
+            yield
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

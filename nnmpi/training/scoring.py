@@ -120,6 +120,8 @@ def outputs_of(network: Network, part: Part, targets: Targets) -> tuple[npt.NDAr
             for a in range(shard.start, shard.stop, CHUNK):
                 b = min(a + CHUNK, shard.stop)
                 x = part.x[a:b].T.astype(dtype, copy=False)
-                codes[a:b] = targets.decided(network.forward(network.bind([x]))[0])
-                outputs[a:b] = network.predict(x).T
+                (z,) = network.forward(network.bind([x]))
+                codes[a:b] = targets.decided(z)
+                network.activate(z)
+                outputs[a:b] = z.T
     return outputs, codes

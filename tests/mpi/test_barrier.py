@@ -9,8 +9,8 @@ import pytest
 from jobs import Environment, needed, program_path, run
 from ranks import on_ranks
 
+from nnmpi.cgroup import Quota
 from nnmpi.mpi import barrier
-from nnmpi.mpi.cores import Quota
 from nnmpi.mpi.world import World
 
 pytestmark = [

@@ -43,3 +43,10 @@ def test_a_launcher_of_another_mpi_is_refused(library: str, launcher: str, tmp_p
     assert done.status != 0
     assert not done.out.strip()
     assert "from different MPIs" in done.err
+
+
+def test_ranks_resume_and_fail_together(mpi: Environment, tmp_path: Path) -> None:
+    command = [mpi.program("python"), program_path("resume_on_ranks.py")]
+    done = run(mpi.mpiexec(2, *command), tmp_path, timeout=60).succeeded()
+    assert "".join(done.out.split()) == "equal" * 2
+    assert not done.messages

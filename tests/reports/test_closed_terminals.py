@@ -19,13 +19,13 @@ LONG = ("train", "--epochs", "1000000", "--output", "run")
 
 def wait_until(condition: Callable[[], object], terminal: int | None = None) -> None:
     """Wait, and read what comes on the terminal meanwhile: a full one would stop who writes."""
-    deadline = time.monotonic() + 120
+    deadline, output = time.monotonic() + 120, b""
     while not condition():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, output.decode(errors="replace")
         if terminal is None:
             time.sleep(0.05)
         elif select.select([terminal], [], [], 0.05)[0]:
-            os.read(terminal, 65536)
+            output = (output + os.read(terminal, 65536))[-2000:]
 
 
 def epochs(directory: Path) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from jobs import CommandServer, needed, program_path, run
 
+from nnmpi import cgroup
 from nnmpi.mpi import cores
 from nnmpi.mpi.host import process
 
@@ -64,11 +65,11 @@ QUOTAS = {
 
 @pytest.mark.parametrize("which", QUOTAS)
 def test_quota(which: str, tmp_path: Path) -> None:
-    cgroup, mounts, files, cpus = QUOTAS[which]
-    for name, text in {"proc/self/cgroup": cgroup, "proc/self/mountinfo": mounts, **files}.items():
+    group, mounts, files, cpus = QUOTAS[which]
+    for name, text in {"proc/self/cgroup": group, "proc/self/mountinfo": mounts, **files}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    limit = cores.quota(tmp_path)
+    limit = cgroup.quota(tmp_path)
     assert (limit and limit.cpus) == cpus
 
 
@@ -97,17 +98,17 @@ MEMORY = {
 
 @pytest.mark.parametrize("which", MEMORY)
 def test_memory_limit(which: str, tmp_path: Path) -> None:
-    cgroup, mounts, files, limit = MEMORY[which]
-    for name, text in {"proc/self/cgroup": cgroup, "proc/self/mountinfo": mounts, **files}.items():
+    group, mounts, files, limit = MEMORY[which]
+    for name, text in {"proc/self/cgroup": group, "proc/self/mountinfo": mounts, **files}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert cores.memory_limit(tmp_path) == limit
+    assert cgroup.memory_limit(tmp_path) == limit
 
 
 @pytest.mark.parametrize(("cpus", "count"), [(0.5, 1), (1.0, 1), (1.9, 1), (2.0, 2), (99.0, 4)])
 def test_what_is_available(cpus: float, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cores, "cores", lambda: [0, 1, 2, 3])
-    monkeypatch.setattr(cores, "quota", lambda: cores.Quota(cpus, "x"))
+    monkeypatch.setattr(cores, "quota", lambda: cgroup.Quota(cpus, "x"))
     assert cores.available() == count
 
 

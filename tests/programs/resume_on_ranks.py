@@ -1,0 +1,45 @@
+"""`nnmpi.train` resumes on all ranks, and an error on rank 0 or of one rank's settings is raised on all ranks."""
+
+import errno
+from typing import Any
+
+from mpi4py import MPI
+
+import nnmpi
+from nnmpi.errors import InputError, RunError
+from nnmpi.files.run_log import RunLog
+
+SMALL = {"hidden": (8,), "output": "run", "deterministic": True}
+world = MPI.COMM_WORLD
+
+
+def losses(result: nnmpi.Result) -> list[float]:
+    return [metrics["train_loss"] for metrics in result.metrics]
+
+
+first = nnmpi.train("iris", epochs=2, **SMALL)
+resumed = nnmpi.train("iris", epochs=4, resume=True, **SMALL)
+straight = nnmpi.train("iris", epochs=4, **SMALL | {"output": "straight"})
+assert losses(resumed) == losses(straight)
+assert losses(resumed)[:2] == losses(first)
+assert resumed.scores == straight.scores
+assert resumed.model.parameters.tobytes() == straight.model.parameters.tobytes()
+
+
+def refused(error: type[Exception], **settings: Any) -> str:
+    try:
+        nnmpi.train("iris", **SMALL | settings)
+    except error as raised:
+        return str(raised)
+    raise AssertionError
+
+
+def fail(*arguments: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+texts = [refused(InputError), refused(InputError, resume=True, seed=world.rank)]
+RunLog.epoch = fail  # type: ignore[method-assign]
+texts.append(refused(RunError, output="full"))
+assert world.allgather(texts) == [texts] * world.size, texts
+print("equal", flush=True)
