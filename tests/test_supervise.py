@@ -31,7 +31,9 @@ class Play:
         (directory / "run").mkdir()
         self.pauses: list[float] = []
 
-    def __call__(self, *attempts: str, restarts: int = 3, mpi: str = "Open MPI", hosts: str = "") -> int:
+    def __call__(
+        self, *attempts: str, restarts: int = 3, mpi: str = "Open MPI", hosts: str = "", ulfm: bool = False
+    ) -> int:
         text = f"""#!/bin/sh
         cd {self.directory}
         for word; do [ "$last" = --hostfile ] && hosts=$(cat "$word"); last=$word; done
@@ -50,7 +52,7 @@ class Play:
         if file:
             file.write_text("".join(f"{host.line}\n" for host in lines))
         job = Job(6, ("train",), file)
-        return supervise(Launcher(str(path), mpi, MPI[mpi], False), job, lines, restarts, self.directory / "run")
+        return supervise(Launcher(str(path), mpi, MPI[mpi], ulfm), job, lines, restarts, self.directory / "run")
 
     @property
     def calls(self) -> list[str]:
@@ -102,6 +104,39 @@ def test_a_restart_resumes_only_what_has_begun(play: Play) -> None:
     assert play("exit 1", f"{BEGIN}; exit 1", f"{BEGIN}; {epoch(1)}; exit 1", f"{FINISH}") == 0
     assert [call.endswith("--resume") for call in play.calls] == [False, False, True, True]
     assert play.calls[-1].count("--resume") == 1
+
+
+CRASHED = "MPI may have crashed while it started: starting again"
+
+
+def test_with_the_heartbeat_a_job_that_did_not_start_is_started_again_once(
+    play: Play, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Open MPI sometimes crashes in MPI_Init then; that takes none of the restarts."""
+    assert play("exit 1", f"{BEGIN}; {FINISH}", restarts=0, hosts="a b", ulfm=True) == 0
+    assert len(play.calls) == 2
+    assert CRASHED in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("attempt", "calls", "settings"),
+    [
+        ("exit 1", 2, {}),
+        ("exit 0", 1, {}),  # rank 0 may have written elsewhere
+        ("exit 2", 1, {}),
+        (f"{BEGIN}; exit 1", 1, {}),
+        ("exit 1", 1, {"hosts": "a"}),
+        ("exit 1", 1, {"ulfm": False}),
+        ("exit 1", 1, {"mpi": "MPICH"}),
+    ],
+)
+def test_other_failures_are_not_started_again(
+    play: Play, attempt: str, calls: int, settings: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = {"hosts": "a b", "ulfm": True, "restarts": 0, **settings}
+    assert play(attempt, attempt, attempt, **arguments) != 0  # type: ignore[arg-type]
+    assert len(play.calls) == calls
+    assert (CRASHED in capsys.readouterr().err) == (calls == 2)
 
 
 def test_pauses_grow(play: Play) -> None:

@@ -21,8 +21,8 @@ ALLOCATIONS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
 HEARTBEAT = {
     "mpi_ft_detector": "1",
     "mpi_ft_detector_thread": "1",
-    "mpi_ft_detector_period": "0.3",
-    "mpi_ft_detector_timeout": "1",
+    "mpi_ft_detector_period": "0.5",
+    "mpi_ft_detector_timeout": "5",
     "mpi_ft_propagator_with_rbcast": "1",
 }
 

@@ -24,6 +24,7 @@ BAD_INPUT = 2
 LONGEST_PAUSE = 60  # seconds
 ANSWER = 20  # seconds for a host to answer
 AT_ONCE = 50  # hosts that are probed at the same time
+START = 60.0  # seconds: a job that fails within this time, before the training begins, may have failed to start MPI
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def supervise(launcher: Launcher, job: Job, hosts: list[Host], restarts: int, di
     """
     failures: list[Failure] = []
     remaining = hosts
-    resuming = False
+    resuming = started_again = False
     with SignalForwarder(gently=True) as signals, tempfile.TemporaryDirectory(prefix="nnmpi-") as scratch:
         while True:
             old_stamp = stamp(directory)
@@ -66,7 +67,8 @@ def supervise(launcher: Launcher, job: Job, hosts: list[Host], restarts: int, di
                 hostfile = Path(scratch) / "hosts"
                 write_hostfile(hostfile, remaining)
                 attempt = replace(attempt, hostfile=hostfile, ranks=ranks_left(job.ranks, hosts, remaining))
-            status = shell_status(launcher, signals.run(command(launcher, attempt, remaining)))
+            words, began = command(launcher, attempt, remaining), time.monotonic()
+            status = shell_status(launcher, signals.run(words))
             run = read_status(directory, old_stamp)
             if run.finished:
                 if status:
@@ -76,6 +78,15 @@ def supervise(launcher: Launcher, job: Job, hosts: list[Host], restarts: int, di
                 return 128 + signals.stop_signal()
             if status in (*STOPPED, BAD_INPUT):
                 return status
+
+            # with the heartbeat between hosts, Open MPI 5.0 sometimes crashes while it starts on a busy machine
+            may_have_crashed = "mpi_ft_detector" in words.words and status and not run.begun
+            if may_have_crashed and not started_again and time.monotonic() - began < START:
+                started_again = True
+                _print_note(
+                    "the training failed before it began; MPI may have crashed while it started: starting again"
+                )
+                continue
 
             # until this run has begun, the files may belong to a finished run, which a restart must not resume
             resuming = resuming or run.begun
