@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ranks import on_ranks
 
+from nnmpi.config import Config
 from nnmpi.data.columns import Column
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.sources import Request, open_source
@@ -18,6 +19,7 @@ from nnmpi.errors import InputError
 from nnmpi.files.model import Model, Recipe
 from nnmpi.nn.architecture import Architecture
 from nnmpi.training.agreement import check_same_data, check_same_model
+from nnmpi.training.separate_sources import open_separate_sources
 
 ROWS, FEATURES = (1 << 17) + 3, 9  # over 2^20 numbers
 
@@ -62,6 +64,19 @@ def test_texts_as_targets():
 
     with pytest.raises(InputError, match="rank 1 sees other contents"):
         on_ranks(3, check)
+
+
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_files_of_a_part_are_named_with_their_flag(part, tmp_path):
+    for rank in range(2):
+        np.savez(tmp_path / f"{rank}.npz", X=np.ones((20, 2)), y=np.arange(20) % (2 + rank))
+
+    def check(world):
+        config = Config(**{f"{part}_data": str(tmp_path / f"{world.rank}.npz")})
+        open_separate_sources(config, arrays(np.ones((9, 2)), np.arange(9)), world)
+
+    with pytest.raises(InputError, match=rf"^--{part}-data {tmp_path}/\d.npz is not the same on all ranks"):
+        on_ranks(2, check)
 
 
 def test_data_that_follow_from_their_name_are_not_read():

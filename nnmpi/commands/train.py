@@ -39,7 +39,7 @@ def train(config: Config, world: World, screen: Screen | None = None) -> None:
     InputError
         On all ranks, before anything is written, if the settings do not fit the data or the world.
     RunError
-        On all ranks, if the loss becomes NaN or infinite (the model of the last good epoch is kept), if a checkpoint
+        On all ranks, if the loss becomes NaN or infinite (the message says which model is kept), if a checkpoint
         cannot be written, or if the replicas are no longer equal.
     Stopped
         On all ranks, after a signal and the last checkpoint.
@@ -105,6 +105,7 @@ class _Run:
             for note in notes:
                 self._print_note(note)
         self._session = session = Session(config, world, resumed=resumed, requests=self._requests)
+        session.writes_model = True
         with ExitStack() as stack:
             stack.enter_context(self._recording)
             with world.together():

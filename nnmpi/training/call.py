@@ -120,6 +120,7 @@ def train(
         metrics: list[dict[str, Any]] = []
         with threadpool_limits(threads, user_api="blas"), _quiet():
             session = Session(config, world, source)
+            session.writes_model = output is not None
             with _output(session, output) as files:
                 for event in train_session(session):
                     if files:
