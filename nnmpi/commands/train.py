@@ -13,7 +13,7 @@ from nnmpi.config import Config
 from nnmpi.environment import set_threads
 from nnmpi.faults.recovery import recovering
 from nnmpi.faults.watchdog import Watchdog
-from nnmpi.mpi.checks import blas_threads, check_launcher, check_same
+from nnmpi.mpi.checks import check_launcher, check_same, training_threads
 from nnmpi.mpi.world import World
 from nnmpi.reduction.choose import without_effect
 from nnmpi.report.loggers import Logs, check_loggers
@@ -97,7 +97,7 @@ class _Run:
         place = agree_on_place(config, world, self._place)
         self._place = place
         self._recording.begin()
-        threads = config.threads or (1 if config.deterministic else blas_threads(world))
+        threads = training_threads(world, config.deterministic, config.threads)
         set_threads(threads)
         survived = resumed = self._state.checkpoint
         if config.resume and not survived:

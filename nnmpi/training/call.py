@@ -16,7 +16,7 @@ from nnmpi.config import Config
 from nnmpi.data.sources import Columns, Request
 from nnmpi.data.sources.arrays import arrays
 from nnmpi.data.sources.frames import frame_source, is_frame
-from nnmpi.mpi.checks import blas_threads
+from nnmpi.mpi.checks import training_threads
 from nnmpi.mpi.open_world import open_world
 from nnmpi.trained import TrainedNetwork
 from nnmpi.training.evaluation import Scores
@@ -116,7 +116,7 @@ def train(
             raise TypeError("train(X, y): the targets y are missing")
         source = arrays(data, y, IN_MEMORY, weights)  # type: ignore[arg-type]
     with open_world(comm) as world:
-        threads = config.threads or (1 if config.deterministic else blas_threads(world))
+        threads = training_threads(world, config.deterministic, config.threads)
         metrics: list[dict[str, Any]] = []
         with threadpool_limits(threads, user_api="blas"), _quiet():
             session = Session(config, world, source)

@@ -17,15 +17,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from nnmpi.launching.array_files import ArrayFiles
 from nnmpi.launching.rank_pool import RankPool
-from nnmpi.mpi.checks import blas_threads
 from nnmpi.mpi.open_world import open_world
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
-from nnmpi.training.fit import fit
+from nnmpi.training.fit import fit, limited_threads
 from nnmpi.training.fit_state import FitSettings, FitState, Samples
 from nnmpi.training.requests import Requests
 
@@ -136,9 +134,12 @@ class Rank:
         samples = Samples(self._arrays.get("x"), **sample_arrays)
         random = np.random.RandomState()
         random.set_state(_numpy_state(job["random"]))
-        for _ in fit(FitSettings(**job["settings"]), samples, state, random, world, requests):
-            if job["epochs"] and world.rank == 0:
-                self._send({"state": {"loss_curve": state.loss_curve, "validation_scores": state.validation_scores}})
+        settings = FitSettings(**job["settings"])
+        with limited_threads(settings.deterministic, world):
+            for _ in fit(settings, samples, state, random, world, requests):
+                if job["epochs"] and world.rank == 0:
+                    curves = {"loss_curve": state.loss_curve, "validation_scores": state.validation_scores}
+                    self._send({"state": curves})
         if world.rank == 0:
             for name in STATE_ARRAYS:
                 array = getattr(state, name)
@@ -154,7 +155,7 @@ def main(address: str, *directories: str) -> None:
     """Run a rank: connect to the parent process and work until it ends."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)
-        with open_world() as world, threadpool_limits(blas_threads(world), user_api="blas"):
+        with open_world() as world:
             Rank(connection, ArrayFiles([Path(directory) for directory in directories])).work(world)
 
 
