@@ -112,8 +112,6 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             settings = settings_of(self, count, incremental, seed)
             check_same("parameters", [state.parameters, np.frombuffer(repr(settings).encode(), np.uint8)], world)
             if pool:
-                if x is X:  # otherwise `dense` has made it in the memory of the pool
-                    pool.arrays.put("x", x)
                 fit_below(pool, settings, samples, state, random, print_epoch if self.verbose else None)
             else:
                 with limited_threads(self.deterministic, world):

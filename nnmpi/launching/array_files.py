@@ -18,6 +18,7 @@ class ArrayFiles:
 
     def __init__(self, directories: list[Path]) -> None:
         self.directories = directories
+        self._made: dict[str, Array] = {}  # by `new`
 
     def new(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         """An array to fill, whose numbers are in the file at once."""
@@ -29,13 +30,17 @@ class ArrayFiles:
                 os.posix_fallocate(file.fileno(), 0, size + 4096)  # else a full disk would end the process (SIGBUS)
             return np.asarray(array)
 
-        return self._where_there_is_room(name, size, make)
+        self._made[name] = self._where_there_is_room(name, size, make)
+        return self._made[name]
 
     def put(self, name: str, array: Array) -> None:
-        """Copy an array."""
+        """Copy an array, unless it is the one that `new` made for this name."""
+        if self._made.get(name) is array:
+            return
         self._where_there_is_room(name, array.nbytes, lambda path: np.save(path, array, allow_pickle=False))
 
     def _where_there_is_room(self, name: str, size: int, make: Callable[[Path], Made]) -> Made:
+        self._made.pop(name, None)
         for directory in self.directories:
             path = directory / f"{name}.npy"
             path.unlink(missing_ok=True)
@@ -54,6 +59,7 @@ class ArrayFiles:
     def replace(self, name: str, array: Array) -> None:
         """Put another array in the place of one that processes may still have mapped."""
         self.put(f"{name}.new", array)
+        self._made.pop(name, None)
         place = next(d for d in self.directories if (d / f"{name}.new.npy").exists())
         for directory in self.directories:
             (directory / f"{name}.npy").unlink(missing_ok=True)
@@ -61,6 +67,7 @@ class ArrayFiles:
 
     def clear(self) -> None:
         """Remove all arrays."""
+        self._made.clear()
         for directory in self.directories:
             for path in directory.glob("*.npy"):
                 path.unlink(missing_ok=True)

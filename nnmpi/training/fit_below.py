@@ -31,7 +31,7 @@ MODULE = "nnmpi.training.fit_below"
 END = 20.0  # seconds that a rank may take to end after its parent process has ended
 
 STATE_ARRAYS = ("parameters", "optimizer", "best")
-SAMPLE_ARRAYS = ("y", "weights", "training", "validation")
+SAMPLE_ARRAYS = ("x", "y", "weights", "training", "validation")
 
 
 def fit_below(
@@ -43,8 +43,6 @@ def fit_below(
     on_epoch: Callable[[FitState], None] | None,
 ) -> None:
     """Fit on the ranks of `pool`. Afterwards `state` and `random` are as after a fit in this process.
-
-    The pool's files already hold ``samples.x``.
 
     Raises
     ------
@@ -131,7 +129,7 @@ class Rank:
         state_arrays: dict[str, Any] = {name: arrays[name] for name in STATE_ARRAYS}
         state = FitState(architecture, **state_arrays, **job["state"])
         sample_arrays: dict[str, Any] = {name: arrays[name] for name in SAMPLE_ARRAYS}
-        samples = Samples(self._arrays.get("x"), **sample_arrays)
+        samples = Samples(**sample_arrays)
         random = np.random.RandomState()
         random.set_state(_numpy_state(job["random"]))
         settings = FitSettings(**job["settings"])
