@@ -4,6 +4,7 @@ Launchers differ in what they make of Windows' line ends, byte order marks, comm
 named twice; and ``--hostfile <(…)`` can be read only once.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,13 @@ def read_hostfile(path: Path, mpi: str) -> list[Host]:
         If it cannot be read, names no host, or is in another syntax; it gives the line.
     """
     try:
+        # a pipe that this process has open, as of <(…), ends with what writes it; one with a name of its own may not
+        if (
+            path.exists()
+            and not path.is_file()
+            and not (path.is_fifo() and os.path.realpath(path).startswith("/proc/"))
+        ):
+            raise InputError(f"--hostfile {path}: not a file")
         with open(path, "rb") as file:
             data = file.read(LARGEST + 1)
         text = data.decode("utf-8-sig")  # without a byte order mark
