@@ -212,11 +212,6 @@ def _layout(config: Config, source: Source, targets: Targets, parts: Parts, shar
             f"{world_size} ranks for --shards {shards}: each rank needs a shard of its own; raise --shards to "
             f"{world_size} or more, or start at most {shards} ranks"
         )
-    if shards > batch_size:
-        raise InputError(
-            f"a batch of {batch_size} samples is too small for {shards} shards: lower --shards to {batch_size} or less"
-            + (f", or raise --batch-size to {shards} or more" if len(rows) >= shards else "")
-        )
     return Layout(len(rows), shards, batch_size)
 
 
