@@ -219,14 +219,14 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         fresh = not hasattr(self, "classes_") or not (self.warm_start or incremental)
         binarizer = LabelBinarizer() if fresh else self._label_binarizer
         with on_all_ranks(world):
-            if fresh:
-                binarizer.fit(y)
-            else:
-                check_known(unique_labels(y), self.classes_, self.warm_start)
-        if fresh and shard and binarizer.y_type_ in ("binary", "multiclass"):
-            binarizer.fit(all_labels(y, world))
-        self._label_binarizer, self.classes_ = binarizer, binarizer.classes_
+            labels = unique_labels(y)
+        labels = all_labels(labels, world) if shard else labels
         with on_all_ranks(world):
+            if fresh:
+                binarizer.fit(labels if y.ndim == 1 else y)
+            else:
+                check_known(labels, self.classes_, self.warm_start)
+            self._label_binarizer, self.classes_ = binarizer, binarizer.classes_
             if y.ndim > 1:
                 return np.asarray(binarizer.transform(y))
             codes = np.searchsorted(self.classes_, y)

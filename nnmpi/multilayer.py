@@ -23,10 +23,10 @@ from nnmpi.mpi.open_world import open_world
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.predict import outputs_of
-from nnmpi.training.fit import fit
+from nnmpi.training.fit import fit, limited_threads
 from nnmpi.training.fit_below import MODULE, fit_below
 from nnmpi.training.fit_state import FitSettings, FitState, Samples, dense, initial_parameters, packed, print_epoch
-from nnmpi.training.fit_together import check_same, limited_threads, on_all_ranks, same_random_state, sharded
+from nnmpi.training.fit_together import check_same, on_all_ranks, same_random_state, sharded
 
 Array = npt.NDArray[Any]
 
@@ -112,8 +112,6 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             settings = settings_of(self, count, incremental, seed)
             check_same("parameters", [state.parameters, np.frombuffer(repr(settings).encode(), np.uint8)], world)
             if pool:
-                if x is X:  # otherwise `dense` has made it in the memory of the pool
-                    pool.arrays.put("x", x)
                 fit_below(pool, settings, samples, state, random, print_epoch if self.verbose else None)
             else:
                 with limited_threads(self.deterministic, world):

@@ -18,7 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The signals, and the Hypothesis profile of the fuzzers.
+    """The signals, and the Hypothesis profiles of all tests, none of which depends on a clock, and of the fuzzers.
 
     What nohup or a shell's ``&`` made us ignore, the programs that tests start would ignore, too; what is caught, they
     do not. In CI there are few random inputs, always the same ones, with --fuzz-examples many, and new ones.
@@ -26,6 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, lambda number, frame: None)
+    settings.register_profile("no deadline", deadline=None)
+    settings.load_profile("no deadline")
     many = config.getoption("--fuzz-examples")
     settings.register_profile(
         "fuzz",

@@ -41,7 +41,9 @@ class ThreadWorld(World):
         return bytes(self._from_all(data)[root])
 
     def broadcast(self, array: Any, root: int = 0) -> None:
-        array[...] = self._from_all(array.copy())[root]
+        arrays = self._from_all(array.copy())
+        assert {a.nbytes for a in arrays} == {array.nbytes}  # MPI copies bytes
+        array[...] = arrays[root]
 
 
 def on_ranks(size: int, work: Callable[[World], Any]) -> list[Any]:

@@ -20,7 +20,7 @@ LABELS = {
     "binary": (np.arange(SAMPLES) * 7 % 2, "binary-cross-entropy"),
     "numbers": (np.column_stack([np.arange(SAMPLES), -np.arange(SAMPLES) / 4]), "auto"),
 }
-LAYOUTS = [Layout(SAMPLES, 8, 16), Layout(SAMPLES, 5, 7), Layout(SAMPLES, 1, 10), Layout(SAMPLES, 8, SAMPLES)]
+LAYOUTS = [Layout(SAMPLES, *sizes) for sizes in ((8, 16), (5, 7), (1, 10), (8, SAMPLES), (8, 3))]
 WINDOWS = {"one step": 1, "a few steps": 3000, "more than the epoch": 1 << 20}
 
 

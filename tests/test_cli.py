@@ -72,7 +72,6 @@ BAD_INPUT = {
     "half a sample": BadInput("train --batch-size 2.5", ("--batch-size", "2.5", "full")),
     "strange size": BadInput("train --hidden 10,x", ("--hidden", "10,x", "whole numbers")),
     "more ranks than shards": BadInput("train --data iris --shards 2", ("3 ranks", "--shards"), only_on_ranks=True),
-    "more shards than a batch": BadInput("train --shards 64 --batch-size 32", ("--shards", "64", "--batch-size")),
     "NaN": BadInput("train --data nan.npz", ("nan.npz", "row 61", "feature 2", "nan")),
     "one class": BadInput("train --data one-class.npz", ("one-class.npz", "one class")),
     "half a model": BadInput("evaluate half.safetensors", ("half.safetensors",)),

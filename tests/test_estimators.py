@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sklearn
+from ranks import on_ranks
 from scipy import sparse
 from sklearn import neural_network as theirs
 from sklearn.base import clone
@@ -20,7 +21,9 @@ from sklearn.preprocessing import StandardScaler
 
 import nnmpi
 import nnmpi.memory
+from nnmpi import MLPClassifier
 from nnmpi.errors import InputError
+from nnmpi.mpi.world import World
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -223,3 +226,17 @@ def test_a_fit_warns_where_scikit_learn_does() -> None:
         warnings.simplefilter("error")
         with pytest.raises(sklearn.exceptions.ConvergenceWarning, match=r"Maximum iterations \(1\) reached"):
             nnmpi.MLPClassifier(max_iter=1).fit(X, y)
+
+
+def test_warm_start_with_shards_counts_the_labels_of_all_ranks() -> None:
+    def fit(world: World) -> None:
+        clf = MLPClassifier(warm_start=True)
+        own = [["a", "b"], ["b", "c", "c"]][world.rank]  # each rank lacks a class
+        for _ in range(2):
+            clf._encode(np.array(own, object), False, True, world)
+            assert clf.classes_.tolist() == ["a", "b", "c"]
+        for labels in (["a", "b"], ["a", "b", "c", "d"]):
+            with pytest.raises(ValueError, match="same classes as in the previous call"):
+                clf._encode(np.array(labels), False, True, world)
+
+    on_ranks(2, fit)

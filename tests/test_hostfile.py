@@ -1,5 +1,6 @@
 """Hostfiles: one syntax for each MPI, and a line that says what is wrong with any other."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,17 @@ def test_hostfiles_are_read(mpi: str, tmp_path: Path) -> None:
 def test_example_hostfiles_are_read(name: str) -> None:
     mpi = {"openmpi": "Open MPI", "mpich": "MPICH", "intel-mpi": "Intel MPI"}[name]
     assert [host.name for host in read_hostfile(Path(__file__).parents[1] / "hostfiles" / name, mpi)] == ["localhost"]
+
+
+def test_only_a_pipe_without_a_name_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "hosts")
+    with pytest.raises(InputError, match="not a file"):
+        read_hostfile(tmp_path / "hosts", "Open MPI")
+    receive, send = os.pipe()  # as of <(…)
+    with os.fdopen(receive), os.fdopen(send, "w") as file:
+        file.write("a slots=2\n")
+        file.close()
+        assert [host.name for host in read_hostfile(Path(f"/dev/fd/{receive}"), "Open MPI")] == ["a"]
 
 
 BAD_HOSTFILES = {

@@ -111,7 +111,10 @@ def test_a_changed_test_file_is_refused(nnmpi: CommandServer, files: dict[str, P
     ("arrays", "words"),
     [
         ({"X": X[:9, :7], "y": Y[:9]}, "has 7 features, --data"),
-        ({"X": X[:9], "y": np.full(9, 5)}, "holds the class 5"),
+        ({"X": X[:9], "y": np.full(9, 5)}, "y of --test-data other.npz holds the class 5"),
+        ({"X": np.full((9, 30), np.nan), "y": Y[:9]}, "--test-data other.npz: row 0, feature 0 (both from 0) is nan"),
+        ({"X": np.full((9, 30), 1e300), "y": Y[:9]}, "--test-data other.npz: row 0, feature 0 (both from 0) is 1e+300"),
+        ({"X": X[:9]}, "--test-data other.npz: "),
         ({"X": X[:9], "y": Y[:9], "sample_weight": np.ones(9)}, "give weights to both files or to none"),
     ],
 )
@@ -120,8 +123,8 @@ def test_other_data_for_the_test_part_are_refused(
 ) -> None:
     np.savez(tmp_path / "other.npz", **arrays)
     output = tmp_path / "run"
-    command = "train", str(files["training"]), "--test-data", str(tmp_path / "other.npz"), "--output", str(output)
-    done = nnmpi(*command)
+    command = "train", str(files["training"]), "--test-data", "other.npz", "--output", str(output)
+    done = nnmpi(*command, cwd=tmp_path)
     assert done.status == 2
     assert words in done.err
     assert len(done.err.splitlines()) == 1

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from ranks import on_ranks
@@ -18,10 +19,10 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from nnmpi.data.parts import split
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.shards import held_shards, shard_rows
-from nnmpi.data.sources import Columns, open_source
+from nnmpi.data.sources import Columns, Source, open_source
 from nnmpi.data.sources.arrays import arrays
 from nnmpi.data.table import Encoding, fit_encoding
-from nnmpi.errors import InputError
+from nnmpi.errors import CommandError, InputError
 from nnmpi.training.gather_targets import gather_targets
 from nnmpi.training.read_together import read_together
 
@@ -404,6 +405,45 @@ def test_pieces_are_read_by_one_rank_each(tmp_path, monkeypatch, ranks):
 
     assert on_ranks(ranks, read) == [True] * ranks
     assert len(reads) == len(set(reads))
+
+
+def test_pieces_of_float32(tmp_path, monkeypatch):
+    monkeypatch.setattr("nnmpi.data.sources.arrow.LARGE", 1)
+    name = parquet(pd.DataFrame({"x": np.arange(30, dtype=np.float32), "y": [0, 1] * 15}), tmp_path)
+
+    def read(world):
+        source, rows = open_source(name), np.arange(world.rank, 30, 2)
+        out = np.empty((15, 1), source.dtype)
+        read_together(source, rows, out, world)
+        return source.dtype == np.float32 and (out[:, 0] == rows).all()
+
+    assert all(on_ranks(2, read))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (None, "^--data big: has changed: it has fewer rows than before"),
+        (MemoryError(), "^not enough memory"),
+        (OSError(5, "Input/output error", "big"), "^big: Input/output error"),
+        (pa.ArrowInvalid("bad page"), "^ArrowInvalid: bad page"),
+    ],
+)
+def test_every_error_in_a_piece_reaches_all_ranks(error, message, shared):
+    def blocks(first, stop):
+        yield first, np.zeros((5, 1))
+        if error:
+            raise error
+
+    def read(world):
+        source = Source("big", None, 20, 1, None, bounds=(0, 10, 20), blocks=blocks)
+        rows = np.arange(20) if shared else np.arange(10 * world.rank, 10 * world.rank + 10)
+        with pytest.raises(CommandError, match=message) as caught:
+            read_together(source, rows, np.empty((len(rows), 1)), world)
+        return str(caught.value)
+
+    assert len(set(on_ranks(2, read))) == 1
 
 
 @pytest.mark.parametrize(

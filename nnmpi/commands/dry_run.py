@@ -14,7 +14,7 @@ from nnmpi.commands.terminal import WIDTH
 from nnmpi.commands.trial import open_session, steps
 from nnmpi.config import Config
 from nnmpi.memory import usable_memory
-from nnmpi.mpi.checks import blas_threads
+from nnmpi.mpi.checks import training_threads
 from nnmpi.mpi.world import World
 from nnmpi.report.loggers import check_loggers
 from nnmpi.text import counted
@@ -53,7 +53,7 @@ def dry_run(config: Config, world: World) -> None:
     kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peaks = world.gather_rows(np.array([[kib * 1024]]))[:, 0].tolist()
     hosts = world.addresses.hosts()
-    threads = config.threads or (1 if config.deterministic else blas_threads(world))
+    threads = training_threads(world, config.deterministic, config.threads)
     host_peaks = [sum(peak for peak, host in zip(peaks, hosts, strict=True) if host == name) for name in set(hosts)]
     if world.rank == 0:
         all_steps = session.layout.steps * config.epochs

@@ -40,8 +40,9 @@ def run(work: Callable[[World], int | None], refusal: CommandError | None = None
     The exit status is what `work` returns, the same on all ranks, or 0. `mpi` is the MPI library if the caller has
     loaded it. A rank with a `refusal` of its command line only tells the other ranks about it.
 
-    An error that all ranks share is printed once, and MPI ends normally. Any other exception ends the job at once on
-    all ranks, because they may wait for this one; the message names the rank.
+    An error that all ranks share is printed once, and MPI ends normally; after a defect a rank prints the traceback.
+    Any other exception ends the job at once on all ranks, because they may wait for this one; the message names the
+    rank.
     """
     mpi = mpi or library_or_alone()
     alone = isinstance(mpi, Alone)
@@ -60,6 +61,8 @@ def run(work: Callable[[World], int | None], refusal: CommandError | None = None
         status = error.status
         if not error.shared:
             world.fail(f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {error}", status)
+        if error.__cause__:  # a defect on this rank, the first one that has it
+            traceback.print_exception(error.__cause__)
         name, _, rank = launched()
         if world.rank == 0 and (world.size > 1 or rank == 0 or name == "Slurm"):
             # a single process with left-over variables of srun prints, too: no other rank would

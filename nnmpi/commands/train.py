@@ -13,7 +13,7 @@ from nnmpi.config import Config
 from nnmpi.environment import set_threads
 from nnmpi.faults.recovery import recovering
 from nnmpi.faults.watchdog import Watchdog
-from nnmpi.mpi.checks import blas_threads, check_launcher, check_same
+from nnmpi.mpi.checks import check_launcher, check_same, training_threads
 from nnmpi.mpi.world import World
 from nnmpi.reduction.choose import without_effect
 from nnmpi.report.loggers import Logs, check_loggers
@@ -39,7 +39,7 @@ def train(config: Config, world: World, screen: Screen | None = None) -> None:
     InputError
         On all ranks, before anything is written, if the settings do not fit the data or the world.
     RunError
-        On all ranks, if the loss becomes NaN or infinite (the model of the last good epoch is kept), if a checkpoint
+        On all ranks, if the loss becomes NaN or infinite (the message says which model is kept), if a checkpoint
         cannot be written, or if the replicas are no longer equal.
     Stopped
         On all ranks, after a signal and the last checkpoint.
@@ -97,7 +97,7 @@ class _Run:
         place = agree_on_place(config, world, self._place)
         self._place = place
         self._recording.begin()
-        threads = config.threads or (1 if config.deterministic else blas_threads(world))
+        threads = training_threads(world, config.deterministic, config.threads)
         set_threads(threads)
         survived = resumed = self._state.checkpoint
         if config.resume and not survived:
@@ -105,6 +105,7 @@ class _Run:
             for note in notes:
                 self._print_note(note)
         self._session = session = Session(config, world, resumed=resumed, requests=self._requests)
+        session.writes_model = True
         with ExitStack() as stack:
             stack.enter_context(self._recording)
             with world.together():

@@ -8,7 +8,7 @@ import numpy as np
 
 from nnmpi.config import Config
 from nnmpi.environment import set_threads
-from nnmpi.mpi.checks import blas_threads, check_launcher, check_same
+from nnmpi.mpi.checks import check_launcher, check_same, training_threads
 from nnmpi.mpi.world import World
 from nnmpi.training.events import CheckpointDue
 from nnmpi.training.loop import train
@@ -26,7 +26,7 @@ def open_session(config: Config, world: World) -> Session:
     """
     check_launcher(world)
     check_same(world, {"code": code(), "settings": json.dumps(config.as_json()).encode()})
-    set_threads(config.threads or (1 if config.deterministic else blas_threads(world)))
+    set_threads(training_threads(world, config.deterministic, config.threads))
     return Session(config, world)
 
 

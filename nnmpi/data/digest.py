@@ -1,13 +1,12 @@
-"""A digest of samples that depends only on their values, labels and order.
+"""Digests of samples: they detect accidental changes, and do not protect against deliberate ones.
 
-It does not depend on the stored type, the bytes of the file or the number of ranks. Each row has a hash that includes
-its row number, and the hashes are added modulo 2⁶⁴, in any order. The digest detects accidental changes. It does not
-protect against deliberate ones.
+`digest` depends only on values, labels and order, not on the stored type, the bytes of the file or the number of ranks.
+Each row has a hash that includes its row number, and the hashes are added modulo 2⁶⁴, in any order.
 """
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -51,6 +50,27 @@ def sum_of_hashes(x: Array, y: Array, rows: Array) -> int:
     hashes += _linear(y, x.shape[1])
     hashes ^= _mixed(rows.astype(np.uint64))
     return int(np.add.reduce(_mixed(hashes), initial=np.uint64(0)))
+
+
+def digest_of_bits(arrays: Iterable[Array]) -> bytes:
+    """Return a digest of all bits of some arrays, in order; it takes little longer than reading them from memory.
+
+    Each word is mixed and multiplied by an odd weight, and the products of a block are added modulo 2⁶⁴. So a change of
+    one number always changes the digest.
+    """
+    weights = _mixed(np.arange(AT_ONCE, dtype=np.uint64)) | np.uint64(1)
+    buffer = np.empty(AT_ONCE, np.uint64)
+    result = hashlib.blake2b()
+    for array in arrays:
+        data = array.tobytes()
+        words = np.frombuffer(data.ljust(-(-len(data) // 8) * 8, b"\0"), np.uint64)
+        for start in range(0, len(words), AT_ONCE):
+            block = words[start : start + AT_ONCE]
+            mixed = np.right_shift(block, np.uint64(32), out=buffer[: len(block)])
+            mixed ^= block
+            result.update(int(mixed @ weights[: len(block)]).to_bytes(8, "little"))
+        result.update(str(len(data)).encode())
+    return result.digest()
 
 
 def _linear(x: Array, first_column: int) -> Hashes:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -63,10 +64,13 @@ class Model:
 
 
 def write_model(path: Path, model: Model, sync: bool) -> None:
-    """Write `model` atomically to `path`; `sync` is that of `whole_file`.
+    """Write `model` atomically to `path`; `sync` is that of `whole_file`."""
+    with whole_file(path, sync) as file:
+        file.writelines(contents_of(model))
 
-    The bytes depend only on the model, not on the time, the host or the world size.
-    """
+
+def contents_of(model: Model) -> Iterator[bytes | memoryview]:
+    """Return the bytes of a model file, in pieces. They depend only on the model, not on time, host or world size."""
     tensors: dict[str, npt.NDArray[Any]] = {}
     for i, layer in enumerate(model.architecture.views(model.parameters)):
         tensors[f"layers.{i}.weight"] = layer[1:]
@@ -76,9 +80,7 @@ def write_model(path: Path, model: Model, sync: bool) -> None:
             tensors[f"{name}.mean"], tensors[f"{name}.scale"] = scaler.mean, scaler.scale
     if isinstance(model.scaler, Encoding):
         tensors["table.fill"] = model.scaler.fill
-    with_metadata = {"nnmpi": metadata_of(model)}  # one entry: safetensors does not keep the order of several
-    with whole_file(path, sync) as file:
-        file.writelines(pieces(tensors, with_metadata))
+    return pieces(tensors, {"nnmpi": metadata_of(model)})  # one entry: safetensors does not keep the order of several
 
 
 def metadata_of(model: Model) -> str:

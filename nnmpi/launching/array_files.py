@@ -21,6 +21,7 @@ class ArrayFiles:
 
     def __init__(self, directories: list[Path]) -> None:
         self.directories = directories
+        self._made: dict[str, Array] = {}  # by `new`
 
     def new(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         """Return a new array whose memory is its file, for the caller to fill."""
@@ -32,13 +33,16 @@ class ArrayFiles:
                 os.posix_fallocate(file.fileno(), 0, size + 4096)  # without this, a full disk ends the process (SIGBUS)
             return np.asarray(array)
 
-        return self._write_where_it_fits(name, size, make)
+        self._made[name] = self._write_where_it_fits(name, size, make)
+        return self._made[name]
 
     def put(self, name: str, array: Array) -> None:
-        """Write a copy of `array`."""
-        self._write_where_it_fits(name, array.nbytes, lambda path: np.save(path, array, allow_pickle=False))
+        """Write a copy of `array`, unless it is the array that `new` made for this name."""
+        if self._made.get(name) is not array:
+            self._write_where_it_fits(name, array.nbytes, lambda path: np.save(path, array, allow_pickle=False))
 
     def _write_where_it_fits(self, name: str, size: int, write: Callable[[Path], Result]) -> Result:
+        self._made.pop(name, None)
         for directory in self.directories:
             path = directory / f"{name}.npy"
             path.unlink(missing_ok=True)
@@ -63,6 +67,7 @@ class ArrayFiles:
     def replace(self, name: str, array: Array) -> None:
         """Replace an array that processes may still have mapped."""
         self.put(f"{name}.new", array)
+        self._made.pop(name, None)
         target = self._directory_of(f"{name}.new")
         for directory in self.directories:
             (directory / f"{name}.npy").unlink(missing_ok=True)
@@ -70,6 +75,7 @@ class ArrayFiles:
 
     def clear(self) -> None:
         """Remove all arrays."""
+        self._made.clear()
         for directory in self.directories:
             for path in directory.glob("*.npy"):
                 path.unlink(missing_ok=True)

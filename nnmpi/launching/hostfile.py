@@ -4,6 +4,7 @@ Launchers differ in how they treat Windows line ends, byte order marks, comments
 twice. Also, ``--hostfile <(…)`` can be read only once.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,13 @@ def read_hostfile(path: Path, mpi: str) -> list[Host]:
         If the file cannot be read, names no host, or has a line in another syntax; the message gives the line.
     """
     try:
+        # a pipe that this process has open, as of <(…), ends with what writes it; one with a name of its own may not
+        if (
+            path.exists()
+            and not path.is_file()
+            and not (path.is_fifo() and os.path.realpath(path).startswith("/proc/"))
+        ):
+            raise InputError(f"--hostfile {path}: not a file")
         with open(path, "rb") as file:
             data = file.read(LARGEST + 1)
         text = data.decode("utf-8-sig")  # without a byte order mark

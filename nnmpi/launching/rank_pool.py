@@ -25,9 +25,13 @@ from nnmpi.errors import InputError, RunError
 from nnmpi.launching.array_files import ArrayFiles
 from nnmpi.launching.find_mpiexec import find_launcher
 from nnmpi.launching.mpiexec_command import module_command
+from nnmpi.mpi.cores import available
+from nnmpi.mpi.host import children
+from nnmpi.text import counted
 
 START = 120.0  # seconds within which all ranks have to connect
 END = 10.0  # seconds for the ranks to end, before SIGTERM and again before SIGKILL
+MOST_PER_CORE = 8  # ranks per core; many more would overload the machine while they start
 
 
 class RankPool:
@@ -165,11 +169,11 @@ class RankPool:
         self._sockets = []
 
     def close(self) -> None:
-        """End the ranks."""
+        """End the ranks and their launcher."""
         for key in [key for key, pool in POOLS.items() if pool is self]:
             del POOLS[key]
         self.close_sockets()
-        for end in (self._process.terminate, self._process.kill):
+        for end in (self._process.terminate, self._kill):
             try:
                 self._process.wait(END)
             except subprocess.TimeoutExpired:
@@ -177,13 +181,34 @@ class RankPool:
         self.arrays.remove()
         self._errors.close()
 
+    def _kill(self) -> None:
+        """Kill the launcher and all ranks; it cannot start others meanwhile, because it is stopped first."""
+        self._process.send_signal(signal.SIGSTOP)
+        for process in children(self._process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
+
 
 POOLS: dict[tuple[str, int], RankPool] = {}  # the pools of this process, by module and number of ranks
 
 
 def rank_pool(module: str, ranks: int) -> RankPool:
-    """Return the pool of this process for `module` and `ranks`; start it if there is none."""
+    """Return the pool of this process for `module` and `ranks`; start it if there is none.
+
+    Raises
+    ------
+    ValueError
+        If there would be too many ranks for the cores of this process.
+    """
     if (module, ranks) not in POOLS:
+        cores = available()
+        if ranks > MOST_PER_CORE * cores:
+            raise ValueError(
+                f"n_jobs={ranks} is too many for the {counted(cores, 'core')} that this process may use; at most "
+                f"{MOST_PER_CORE * cores} are allowed, and n_jobs=-1 starts one rank for each core"
+            )
         POOLS[module, ranks] = RankPool(module, ranks)
     return POOLS[module, ranks]
 

@@ -58,6 +58,14 @@ def check_same(world: World, values: dict[str, bytes]) -> None:
             )
 
 
+def training_threads(world: World, deterministic: bool, threads: int | None = None) -> int:
+    """Return the number of BLAS threads of this rank in a training: `threads` if given, or one if `deterministic`.
+
+    Sums of several threads may depend on their number. All ranks take part.
+    """
+    return threads or (1 if deterministic else blas_threads(world))
+
+
 def blas_threads(world: World) -> int:
     """Return the number of BLAS threads for this rank: from a thread variable, else the rank's share of the CPUs.
 

@@ -124,10 +124,11 @@ class World:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Run a block that may fail on some ranks only: an error on one rank becomes the same error on all ranks.
+        """Run a block that may fail on some ranks only: any error on one rank becomes the same error on all ranks.
 
         All ranks must enter. The block must not contain collectives.
         """
+        cause: Exception | None = None
         problem = ""
         status = 0
         try:
@@ -138,13 +139,19 @@ class World:
             problem, status = "not enough memory; use less data or more hosts", 2
         except OSError as error:
             problem, status = message(f"{error.filename or ''}: {error.strerror or error}".lstrip(": ")), 2
+        except Exception as error:  # a defect, of nnmpi or of a library
+            if self.size == 1:
+                raise
+            cause, problem, status = error, message(f"{type(error).__name__}: {error}"), 1
         problems = self.gather_bytes(f"{status} {problem}".encode() if status else b"")
         failed = [rank for rank, text in enumerate(problems) if text]
         if failed:
             number, _, text = problems[failed[0]].decode().partition(" ")
             if len(failed) < self.size:
                 text += f" (on rank {failed[0]} of {self.size})"
-            raise (InputError if number == "2" else RunError)(text, shared=True)
+            raise (InputError if number == "2" else RunError)(text, shared=True) from (
+                cause if failed[0] == self.rank else None
+            )
 
     def library(self) -> str:
         """Return the name and version of the MPI library in use."""

@@ -1,5 +1,6 @@
 """Facts about a run besides its scores: settings, versions, hosts, and the command that repeats it."""
 
+import contextlib
 import hashlib
 import shlex
 from collections import Counter
@@ -29,11 +30,11 @@ def run_facts(run: RunFiles) -> Facts:
         table = name.startswith("scores: ") and name.endswith((": classes", ": labels", ": confusion_matrix"))
         if not table:  # the page shows tables in another section
             facts.append((name.replace("_", " "), _text(value)))
-    try:
-        with open(run.directory / "model.safetensors", "rb") as file:
-            facts.append(("SHA-256 of the model", hashlib.file_digest(file, "sha256").hexdigest()))
-    except OSError:
-        pass
+    model = run.directory / "model.safetensors"
+    with contextlib.suppress(OSError):
+        if model.is_file():  # reading a pipe may never end
+            with open(model, "rb") as file:
+                facts.append(("SHA-256 of the model", hashlib.file_digest(file, "sha256").hexdigest()))
     return facts
 
 

@@ -3,18 +3,22 @@
 import hashlib
 import os
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from nnmpi.data.digest import digest_of_bits
 from nnmpi.data.sources import Source
 from nnmpi.errors import InputError
-from nnmpi.files.model import Model, metadata_of
+from nnmpi.files.model import Model, contents_of
 from nnmpi.mpi.world import World
 
 LARGE = 1 << 26  # bytes; of a file of this size or more only samples are compared
 SAMPLES, SAMPLE = 64, 1 << 14  # number of samples of a large file, and bytes of each
-BUILT_IN_SIZE = 1 << 20  # numbers; a source without files is compared up to this size
+AT_ONCE = 1 << 17  # numbers of a source without files that are read at once
 
 
 def check_same_data(source: Source, world: World) -> None:
@@ -25,13 +29,20 @@ def check_same_data(source: Source, world: World) -> None:
     InputError
         On all ranks; it names the ranks whose data differ from those of rank 0.
     """
+    if world.size == 1:
+        return
     with world.together():
         contents = _contents(source)
+    remedy = (
+        "the same file: use an absolute path in a directory that all hosts share, or copy the file to all hosts again"
+        if source.files
+        else "the same samples, targets and weights"
+    )
     _check_same(
         world,
         contents,
-        f"--data {source.name} is not the same on all ranks: {{ranks}} other contents than rank 0. Give all ranks the "
-        "same file: use an absolute path in a directory that all hosts share, or copy the file to all hosts again",
+        f"--data {source.name} is not the same on all ranks: {{ranks}} other contents than rank 0. Give all ranks "
+        f"{remedy}",
     )
 
 
@@ -43,18 +54,19 @@ def check_same_model(path: Path, model: Model, world: World) -> None:
     InputError
         On all ranks; it names the ranks whose model differs from that of rank 0.
     """
-    parts = [metadata_of(model).encode(), model.parameters.tobytes()]
-    parts += [s.mean.tobytes() + s.scale.tobytes() for s in (model.scaler, model.target_scaler) if s]
+    digest = hashlib.blake2b()
+    for piece in contents_of(model):
+        digest.update(piece)
     _check_same(
         world,
-        b"".join(parts),
+        digest.digest(),
         f"{path} is not the same on all ranks: {{ranks}} another model than rank 0. Give all ranks the same file: use "
         "an absolute path in a directory that all hosts share",
     )
 
 
-def _check_same(world: World, contents: bytes, message: str) -> None:
-    digests = world.gather_bytes(hashlib.blake2b(contents).digest())
+def _check_same(world: World, digest: bytes, message: str) -> None:
+    digests = world.gather_bytes(digest)
     others = [str(rank) for rank, digest in enumerate(digests) if digest != digests[0]]
     if others:
         ranks = f"rank {others[0]} sees" if len(others) == 1 else f"ranks {', '.join(others)} see"
@@ -62,19 +74,29 @@ def _check_same(world: World, contents: bytes, message: str) -> None:
 
 
 def _contents(source: Source) -> bytes:
-    """Return bytes that identify the data of a source; large data cost little time.
+    """Return a digest of the data of a source; large data cost little time.
 
     A zip archive is identified by the checksums of its members, which are verified when the members are read. A large
-    file is identified by its size and samples of its bytes.
+    file is identified by its size and samples of its bytes. Of data in memory all are compared.
     """
     if source.files:
-        return b"".join(map(_contents_of_file, source.files))
-    if source.size * source.features > BUILT_IN_SIZE:  # too large to compare
+        return hashlib.blake2b(b"".join(map(_contents_of_file, source.files))).digest()
+    if source.name.startswith("random:"):  # the name gives the samples
         return b""
-    x = np.empty((source.size, source.features))
-    source.read(np.arange(source.size), x)
-    others = [array.tobytes() for array in (source.y, source.weights) if array is not None]
-    return hashlib.blake2b(b"".join([x.tobytes(), *others])).digest()
+    return digest_of_bits(_blocks(source))
+
+
+def _blocks(source: Source) -> Iterator[npt.NDArray[Any]]:
+    """Yield all samples, targets and weights of a source without files, in blocks."""
+    rows = max(1, AT_ONCE // source.features)
+    x = np.empty((rows, source.features), source.dtype)
+    for start in range(0, source.size, rows):
+        block = x[: source.size - start]
+        source.read(np.arange(start, start + len(block)), block)
+        yield block
+    for array in (source.y, source.weights):
+        if array is not None:
+            yield from (array[start : start + AT_ONCE] for start in range(0, len(array), AT_ONCE))
 
 
 def _contents_of_file(path: str) -> bytes:

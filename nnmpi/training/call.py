@@ -16,7 +16,7 @@ from nnmpi.data.sources import Columns, Request, Source
 from nnmpi.data.sources.arrays import arrays
 from nnmpi.data.sources.frames import frame_source, is_frame
 from nnmpi.errors import InputError
-from nnmpi.mpi.checks import blas_threads, check_same
+from nnmpi.mpi.checks import check_same, training_threads
 from nnmpi.mpi.open_world import open_world
 from nnmpi.mpi.world import World
 from nnmpi.setting import flag_of, shown
@@ -137,7 +137,7 @@ def train(
         source = arrays(data, y, IN_MEMORY, weights)  # type: ignore[arg-type]
     with open_world(comm) as world:
         check_same(world, {"settings": json.dumps(config.as_json()).encode()})
-        threads = config.threads or (1 if config.deterministic else blas_threads(world))
+        threads = training_threads(world, config.deterministic, config.threads)
         with threadpool_limits(threads, user_api="blas"), _quiet(), ExitStack() as stack:
             session, files, metrics = _begin(config, world, source, verbose, stack)
             for event in train_session(session):
@@ -189,6 +189,7 @@ def _begin(
     place = agree_on_place(config, world, None)
     resumed, notes = find_checkpoint(config, place.directory, world) if config.resume else (None, [])
     session = Session(config, world, source, resumed)
+    session.writes_model = True
     files, earlier = None, b"[]"
     with world.together():
         if world.rank == 0:

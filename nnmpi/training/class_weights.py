@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import os
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,8 @@ def class_weights(way: str, targets: Targets, codes: npt.NDArray[np.intp], world
 
 def _read(path: str) -> bytes:
     try:
+        if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe may never end
+            raise ValueError("not a file")
         with open(path, "rb") as file:
             content = file.read(LARGEST_FILE + 1)
     except (OSError, ValueError) as error:

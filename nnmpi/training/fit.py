@@ -1,9 +1,12 @@
 """The fit of an estimator on all ranks: nnmpi's steps, with scikit-learn's rules for batches, loss and stopping."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from nnmpi.data.batches import Batches
 from nnmpi.data.parts import Part
@@ -13,6 +16,7 @@ from nnmpi.data.shards import Layout, default_shards, held_shards
 from nnmpi.data.targets import Targets
 from nnmpi.errors import RunError
 from nnmpi.files.checkpoint import Progress
+from nnmpi.mpi.checks import training_threads
 from nnmpi.mpi.world import World
 from nnmpi.nn.arrays import Array
 from nnmpi.nn.network import Bound, Network
@@ -148,6 +152,14 @@ def _scikit_learns_order(
         return samples.training[order]
 
     return draw
+
+
+def limited_threads(deterministic: bool, world: World) -> AbstractContextManager[Any]:
+    """Limit the threads of BLAS: one if `deterministic`, else a share of the host; no limit for a single rank."""
+    if world.size == 1 and not deterministic:
+        return nullcontext()
+    threads: AbstractContextManager[Any] = threadpool_limits(training_threads(world, deterministic), user_api="blas")
+    return threads
 
 
 def fit(

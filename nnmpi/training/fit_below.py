@@ -17,15 +17,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from nnmpi.launching.array_files import ArrayFiles
 from nnmpi.launching.rank_pool import RankPool
-from nnmpi.mpi.checks import blas_threads
 from nnmpi.mpi.open_world import open_world
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
-from nnmpi.training.fit import fit
+from nnmpi.training.fit import fit, limited_threads
 from nnmpi.training.fit_state import FitSettings, FitState, Samples
 from nnmpi.training.requests import Requests
 
@@ -33,7 +31,7 @@ MODULE = "nnmpi.training.fit_below"
 END = 20.0  # seconds that a rank may take to end after its parent process has ended
 
 STATE_ARRAYS = ("parameters", "optimizer", "best")
-SAMPLE_ARRAYS = ("y", "weights", "training", "validation")
+SAMPLE_ARRAYS = ("x", "y", "weights", "training", "validation")
 
 
 def fit_below(
@@ -45,8 +43,6 @@ def fit_below(
     on_epoch: Callable[[FitState], None] | None,
 ) -> None:
     """Fit on the ranks of `pool`. Afterwards `state` and `random` are as after a fit in this process.
-
-    The pool's files already hold ``samples.x``.
 
     Raises
     ------
@@ -133,12 +129,15 @@ class Rank:
         state_arrays: dict[str, Any] = {name: arrays[name] for name in STATE_ARRAYS}
         state = FitState(architecture, **state_arrays, **job["state"])
         sample_arrays: dict[str, Any] = {name: arrays[name] for name in SAMPLE_ARRAYS}
-        samples = Samples(self._arrays.get("x"), **sample_arrays)
+        samples = Samples(**sample_arrays)
         random = np.random.RandomState()
         random.set_state(_numpy_state(job["random"]))
-        for _ in fit(FitSettings(**job["settings"]), samples, state, random, world, requests):
-            if job["epochs"] and world.rank == 0:
-                self._send({"state": {"loss_curve": state.loss_curve, "validation_scores": state.validation_scores}})
+        settings = FitSettings(**job["settings"])
+        with limited_threads(settings.deterministic, world):
+            for _ in fit(settings, samples, state, random, world, requests):
+                if job["epochs"] and world.rank == 0:
+                    curves = {"loss_curve": state.loss_curve, "validation_scores": state.validation_scores}
+                    self._send({"state": curves})
         if world.rank == 0:
             for name in STATE_ARRAYS:
                 array = getattr(state, name)
@@ -154,7 +153,7 @@ def main(address: str, *directories: str) -> None:
     """Run a rank: connect to the parent process and work until it ends."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)
-        with open_world() as world, threadpool_limits(blas_threads(world), user_api="blas"):
+        with open_world() as world:
             Rank(connection, ArrayFiles([Path(directory) for directory in directories])).work(world)
 
 

@@ -3,16 +3,14 @@
 import io
 import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.utils import check_random_state
-from threadpoolctl import threadpool_limits
 
 from nnmpi.data.shards import default_shards, held_shards
-from nnmpi.mpi.checks import blas_threads
 from nnmpi.mpi.world import World
 from nnmpi.training.fit_state import Samples
 
@@ -147,16 +145,6 @@ def sharded(samples: Samples, world: World) -> Samples:
             weights = np.concatenate([weights, samples.weights[validation]])
         validation = np.arange(count, len(x))
     return Samples(x, y, weights, np.arange(count), validation, shared=False)
-
-
-def limited_threads(deterministic: bool, world: World) -> AbstractContextManager[Any]:
-    """Limit the threads of BLAS: one if `deterministic`, else a share of the host; no limit for a single rank."""
-    if world.size == 1 and not deterministic:
-        return nullcontext()
-    threads: AbstractContextManager[Any] = threadpool_limits(
-        1 if deterministic else blas_threads(world), user_api="blas"
-    )
-    return threads
 
 
 def same_random_state(random_state: Any, world: World) -> np.random.RandomState:

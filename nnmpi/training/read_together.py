@@ -1,7 +1,7 @@
 """Reading a large source in whole pieces: one rank reads a piece and broadcasts it to others that need its rows."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -22,7 +22,7 @@ def read_together(source: Source, indices: Indices, out: npt.NDArray[Any], world
     Raises
     ------
     InputError
-        On all ranks, if a piece cannot be read.
+        On all ranks, if a piece cannot be read. Any other error is a `RunError` on all ranks.
     """
     starts = [0, *(np.flatnonzero(np.diff(indices) < 0) + 1).tolist(), len(indices)]
     runs = [(a, indices[a:b]) for a, b in pairwise(starts)]  # ascending rows; one run for each part of the source
@@ -35,11 +35,10 @@ def read_together(source: Source, indices: Indices, out: npt.NDArray[Any], world
             a, b = np.searchsorted(run, [start, start + len(block)])
             out[first + a : first + b] = block[run[a:b] - start]
 
-    assert source.blocks
     shared = np.count_nonzero(counts, axis=0) > 1
     with world.together():
         for piece in np.flatnonzero((needed > 0) & ~shared):
-            for start, block in source.blocks(int(bounds[piece]), int(bounds[piece + 1])):
+            for start, block in _blocks(source, int(bounds[piece]), int(bounds[piece + 1])):
                 keep(start, block)
     for piece in np.flatnonzero(shared):
         _broadcast(source, int(bounds[piece]), int(bounds[piece + 1]), int(counts[:, piece].argmax()), keep, world)
@@ -51,20 +50,31 @@ def _broadcast(
     source: Source, first: int, stop: int, owner: int, keep: Callable[[int, npt.NDArray[Any]], None], world: World
 ) -> None:
     """Read the rows from `first` to `stop` on rank `owner`, and `keep` the needed ones on each. All ranks take part."""
-    assert source.blocks
-    blocks = source.blocks(first, stop) if world.rank == owner else iter(())
+    blocks = _blocks(source, first, stop)
     while first < stop:
-        head, block = b"", np.empty((0, source.features), source.dtype)
-        if world.rank == owner:
-            try:
-                _, block = next(blocks)
-                head = json.dumps([len(block), ""]).encode()
-            except (InputError, StopIteration) as error:
-                head = json.dumps([0, str(error) or "has changed"]).encode()
-        rows, problem = json.loads(world.broadcast_bytes(head if world.rank == owner else None, owner))
-        if problem:
-            raise InputError(problem, shared=True)
-        block = np.ascontiguousarray(block) if world.rank == owner else np.empty((rows, source.features), source.dtype)
+        block = np.empty((0, source.features), source.dtype)
+        with world.together():
+            if world.rank == owner:
+                block = np.ascontiguousarray(next(blocks)[1], source.dtype)
+        rows = world.sum_exactly(len(block))
+        if world.rank != owner:
+            block = np.empty((rows, source.features), source.dtype)
         world.broadcast(block, owner)
         keep(first, block)
         first += rows
+
+
+def _blocks(source: Source, first: int, stop: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """Yield all rows from `first` to `stop`, as ``source.blocks`` does.
+
+    Raises
+    ------
+    InputError
+        If there are fewer.
+    """
+    assert source.blocks
+    for start, block in source.blocks(first, stop):
+        yield start, block
+        first = start + len(block)
+    if first < stop:
+        raise InputError(f"--data {source.name}: has changed: it has fewer rows than before")

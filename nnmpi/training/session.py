@@ -59,6 +59,8 @@ class Session:
         This rank's replica, flat.
     progress : Progress
         The epoch and the step that training has reached.
+    writes_model : bool
+        Whether the caller writes the model to a file; the error of a loss that is not finite says which one is there.
 
     Raises
     ------
@@ -77,6 +79,7 @@ class Session:
     ) -> None:
         self.config, self.world = config, world
         self.requests = requests or Requests()
+        self.writes_model = False
         shards = resumed.about["shards"] if resumed else config.shards or default_shards(world.initial_size)
         self.task = task = task or prepare(config, world, shards, source)
         self.layout, architecture = task.layout, task.architecture
@@ -191,7 +194,7 @@ class Session:
 
     def diverged(self, step: int) -> CommandError:
         """Return the error that ends a run whose loss became NaN or infinite in a step. All ranks take part."""
-        return diverged(self.config, self.task, self.world, self.progress.epoch, step)
+        return diverged(self.config, self.task, self.world, self.progress, step, self.writes_model)
 
     def evaluate(self, part: Part) -> Scores:
         """Return the scores of the present network on a part. All ranks take part."""

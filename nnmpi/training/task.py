@@ -25,7 +25,8 @@ from nnmpi.training.agreement import check_same_data
 from nnmpi.training.class_weights import class_weights
 from nnmpi.training.evaluation import CHUNK
 from nnmpi.training.gather_targets import gather_targets
-from nnmpi.training.samples import read_samples
+from nnmpi.training.samples import Samples, read_samples
+from nnmpi.training.separate_sources import naming_flag_of, open_separate_sources
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
         source = source or open_source(config.data, columns=columns)
     check_same_data(source, world)
     source = gather_targets(source, world)
-    separate_sources = _open_separate_sources(config, source, world)
+    separate_sources = open_separate_sources(config, source, world)
     with world.together():
         targets, loss, output_activation, reason = _targets(config, source)
         test_fraction = 0.0 if config.test_data else config.test_fraction
@@ -85,10 +86,11 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
     ordered_parts = parts.test, parts.validation, parts.training
     samples = read_samples(source, ordered_parts, layout.shards, config.dtype, targets, world)
     del parts, ordered_parts  # the row numbers of a large source take much memory
-    separate_samples = {
-        name: read_samples(other, [np.arange(other.size)], layout.shards, config.dtype, targets, world)
-        for name, other in separate_sources.items()
-    }
+    separate_samples: dict[str, Samples] = {}
+    for name, other in separate_sources.items():
+        with naming_flag_of(name):
+            rows = [np.arange(other.size)]
+            separate_samples[name] = read_samples(other, rows, layout.shards, config.dtype, targets, world)
 
     def features() -> Iterator[npt.NDArray[Any]]:
         for shard, (x, _, _) in zip(held, samples.shards(2), strict=True):
@@ -106,13 +108,14 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
     if targets.task == "regression":
         target_scaler = fit_scaler(lambda: (y for _, y, _ in samples.shards(2)), world.gather_rows)
     data_digest = samples.digest(world)
-    digests = {name: other.digest(world) for name, other in separate_samples.items()}
+    digests = {name: other_samples.digest(world) for name, other_samples in separate_samples.items()}
     with world.together():
         architecture = _architecture(config, source, len(scaler.mean), targets, loss, output_activation)
         test, validation, training = samples.parts(scaler, target_scaler, architecture.dtype, keep_last=moves)
-        separate_parts = {
-            name: other.parts(scaler, target_scaler, architecture.dtype)[0] for name, other in separate_samples.items()
-        }
+        separate_parts: dict[str, Part] = {}
+        for name, other_samples in separate_samples.items():
+            with naming_flag_of(name):
+                separate_parts[name] = other_samples.parts(scaler, target_scaler, architecture.dtype)[0]
     test, validation = separate_parts.get("test", test), separate_parts.get("validation", validation)
     weights = class_weights(config.class_weight, targets, training.y, world)
     _check_weights({"training": training, "validation": validation, "test": test}, weights, world)
@@ -135,32 +138,6 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
         weights,
         digests.get("test"),
     )
-
-
-def _open_separate_sources(config: Config, source: Source, world: World) -> dict[str, Source]:
-    """Open ``--test-data`` and ``--validation-data``, by the name of the part. All ranks take part."""
-    sources: dict[str, Source] = {}
-    with world.together():
-        for part, name in (("test", config.test_data), ("validation", config.validation_data)):
-            if name is None:
-                continue
-            columns = Columns(source.target, weight=config.sample_weight)
-            other = open_source(name, columns=columns, known=source.columns)
-            if other.features != source.features:
-                raise InputError(
-                    f"--{part}-data {name} has {other.features} features, --data {source.name} has {source.features}; "
-                    "both must have the same features"
-                )
-            if (other.weights is None) != (source.weights is None):
-                without_weights = name if other.weights is None else source.name
-                raise InputError(
-                    f"--{part}-data {name}: {without_weights} has no sample weights; give weights to both files or "
-                    "to none"
-                )
-            sources[part] = other
-    for other in sources.values():
-        check_same_data(other, world)
-    return {part: gather_targets(other, world) for part, other in sources.items()}
 
 
 def _check_weights(parts: dict[str, Part], weights_of_classes: npt.NDArray[np.float64] | None, world: World) -> None:
@@ -234,11 +211,6 @@ def _layout(config: Config, source: Source, targets: Targets, parts: Parts, shar
         raise InputError(
             f"{world_size} ranks for --shards {shards}: each rank needs a shard of its own; raise --shards to "
             f"{world_size} or more, or start at most {shards} ranks"
-        )
-    if shards > batch_size:
-        raise InputError(
-            f"a batch of {batch_size} samples is too small for {shards} shards: lower --shards to {batch_size} or less"
-            + (f", or raise --batch-size to {shards} or more" if len(rows) >= shards else "")
         )
     return Layout(len(rows), shards, batch_size)
 

@@ -78,6 +78,14 @@ def test_microbatches_of_one_sample(train: Train, mpi: str, ranks: int) -> None:
     assert train(mpi, ranks, runs) == train("openmpi", 1, runs)
 
 
+@pytest.mark.parametrize(("mpi", "ranks"), [("openmpi", 3), ("mpich", 4), pytest.param("openmpi", 2, marks=more)])
+def test_batches_smaller_than_the_shards(train: Train, mpi: str, ranks: int) -> None:
+    """In each step some ranks have no samples."""
+    more = (*EVERYTHING, "--data", "iris", "--augment", "noise", "--class-weight", "balanced", "--optimizer", "adam")
+    runs = {size: (*more, "--batch-size", size) for size in ("1", "2", "3", "7")}
+    assert train(mpi, ranks, runs) == train("openmpi", 1, runs)
+
+
 @pytest.mark.parametrize(("mpi", "ranks"), [pytest.param("openmpi", 2, marks=more), ("mpich", 3)])
 def test_wide_layers(train: Train, mpi: str, ranks: int) -> None:
     runs = {"512-512": ("--deterministic", "--hidden", "512,512", "--dropout", "0.2", "--epochs", "1")}

@@ -147,6 +147,13 @@ def test_what_is_wrong_on_one_rank_becomes_an_error_of_all(mpi: Environment, tmp
     assert "Traceback" not in done.err
 
 
+def test_defect_where_ranks_check_together_reaches_all(mpi: Environment, tmp_path: Path) -> None:
+    done = fail(mpi, "defect", tmp_path)
+    assert done.status == 1
+    assert done.messages == ["nnmpi: KeyError: 'where no error was expected' (on rank 1 of 3)"]
+    assert done.err.count("Traceback (most recent call last)") == 1
+
+
 # each with the number of good epochs
 DIVERGING = {
     "at once": (("--learning-rate", "1000", "--loss", "mse"), 0),

@@ -50,6 +50,13 @@ def test_parameters_agree_with_one_rank(train: Train, mpi: str, ranks: int, dtyp
     )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("mpi", "ranks"), [("openmpi", 3), ("mpich", 4)])
+def test_batches_may_be_smaller_than_the_number_of_shards(train: Train, mpi: str, ranks: int) -> None:
+    flags = ("--data", "iris", "--epochs", "2", "--batch-size", "3", "--dtype", "float64", "--dropout", "0.2")
+    assert deviation(train(*flags, mpi=mpi, ranks=ranks), train(*flags)) <= DEVIATION["float64"]
+
+
 @pytest.mark.parametrize(("mpi", "ranks", "dtype"), worlds)
 def test_each_sample_is_seen_once_an_epoch_and_all_is_recorded(train: Train, mpi: str, ranks: int, dtype: str) -> None:
     run = train(*TRAINED, "--dtype", dtype, mpi=mpi, ranks=ranks)

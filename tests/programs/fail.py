@@ -1,6 +1,6 @@
 """A job whose ranks fail as told, started by the tests under mpiexec.
 
-``fail.py one|all|input|shared|leave|abort``
+``fail.py one|all|input|shared|defect|leave|abort``
 """
 
 import os
@@ -20,6 +20,10 @@ def work(world: World) -> None:
         with world.together():
             if world.rank == 1:
                 raise InputError("rank 1 read something bad")
+    if how == "defect":
+        with world.together():
+            if world.rank > 0:
+                raise KeyError("where no error was expected")
     if how in ("leave", "abort"):
         world.sum_exactly(1)
         time.sleep(2)  # the witness, if there is one, has seen us all

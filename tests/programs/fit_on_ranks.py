@@ -60,6 +60,10 @@ whole = MLPClassifier(**full, class_weight="balanced", comm=MPI.COMM_SELF).fit(X
 assert same_everywhere(sharded)
 assert list(sharded.classes_) == list(whole.classes_)
 assert largest_difference(sharded, whole) < 1e-12
+again = MLPClassifier(**full, warm_start=True)
+for _ in range(2):
+    again.fit(X[mine], names[mine], shard=True)
+assert same_everywhere(again)
 regressor = MLPRegressor(hidden_layer_sizes=(5,), max_iter=3, early_stopping=True, random_state=0)
 assert same_everywhere(regressor.fit(X[mine], X[mine, :2], shard=True))
 

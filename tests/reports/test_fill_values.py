@@ -9,6 +9,9 @@ import pytest
 from jobs import needed, run
 from sklearn.model_selection import train_test_split
 
+from nnmpi import train
+from nnmpi.errors import RunError
+
 G = np.random.default_rng(1)
 X = G.standard_normal((200, 4)) * [1, 1e-3, 1, 1]
 Y = (X[:, 0] > 0).astype(int)
@@ -96,14 +99,36 @@ def test_learning_rate_is_not_blamed_for_a_fill_value(nnmpi, tmp_path):
     assert "learning-rate" not in done.err
 
 
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_file_of_a_part_is_blamed(nnmpi, tmp_path, part):
+    x = WIDE[:20].copy()
+    x[7] = 2.5e38
+    np.savez(tmp_path / "d.npz", X=WIDE, y=Y)
+    np.savez(tmp_path / "own.npz", X=x, y=Y[:20])
+    done = nnmpi("train", "d.npz", f"--{part}-data", "own.npz", "--epochs", "2", "--output", "m", cwd=tmp_path)
+    assert done.status == 2
+    assert done.messages[0].startswith(f"nnmpi: --{part}-data own.npz: row 7 (from 0), of the {part} part, makes")
+
+
 def test_learning_rate_is_blamed_where_it_is_to_blame(nnmpi, tmp_path):
     np.savez(tmp_path / "d.npz", X=X, y=X[:, 0] * 1.5)
     flags = ("--learning-rate", "1e12", "--early-stopping", "5", "--output", "m")
     done = nnmpi("train", "--data", "d.npz", *flags, cwd=tmp_path)
     assert done.status == 1
     assert "lower --learning-rate" in done.err
+    assert "; the best model so far, of epoch 0, is kept" in done.err
     for line in (tmp_path / "m" / "metrics.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)
+
+
+def test_only_a_model_that_was_written_is_said_to_be_kept(tmp_path):
+    settings = {"learning_rate": 1e12, "epochs": 3}
+    with pytest.raises(RunError) as without_file:
+        train(X, X[:, 0] * 1.5, **settings)
+    with pytest.raises(RunError) as with_file:
+        train(X, X[:, 0] * 1.5, output=tmp_path / "m", **settings)
+    assert "kept" not in str(without_file.value)
+    assert "; the last good model, of epoch 0, is kept" in str(with_file.value)
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])

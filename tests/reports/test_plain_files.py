@@ -1,4 +1,4 @@
-"""Outputs that are no plain files: refused before the start, never replaced, never removed."""
+"""Inputs and outputs that are no plain files: refused before the start, never replaced, removed or waited for."""
 
 # pytorch/pytorch 5109 (encodings of outputs) led here; what stands in a file's place was found beside it
 
@@ -118,3 +118,34 @@ def test_what_is_no_checkpoint_is_kept(nnmpi: CommandServer, tmp_path: Path) -> 
     nnmpi("train", "--data", "iris", "--epochs", "1", "--output", "run", "--overwrite", cwd=tmp_path).succeeded()
     names = {path.name for path in checkpoints.iterdir()}
     assert names >= {"000000000009.json", ".000000000009.json.new", "notes.json"}
+
+
+INPUTS = {
+    "weights.json": "train iris --class-weight weights.json",
+    "settings.toml": "train iris --config settings.toml",
+    "d.csv": "train d.csv",
+    "d.npz": "train iris --test-data d.npz",
+    "c.csv": "convert c.csv c.parquet",
+    "m.safetensors": "evaluate m.safetensors",
+    "e.safetensors": "export e.safetensors e.onnx",
+    "run/config.json": "compare run",
+    "r/config.json": "report r",
+    "hosts": "launch -n 2 --hostfile hosts -- train iris",
+}
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_a_pipe_is_no_input(nnmpi: CommandServer, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(tmp_path / name)
+    done = nnmpi(*INPUTS[name].split(), cwd=tmp_path, timeout=60)
+    assert done.status == 2
+    assert len(done.messages) == 1
+    assert name.split("/")[0] in done.messages[0]
+
+
+def test_report_of_a_run_whose_model_is_a_pipe(nnmpi: CommandServer, tmp_path: Path) -> None:
+    nnmpi("train", "iris", "--epochs", "1", "--output", "run", cwd=tmp_path).succeeded()
+    (tmp_path / "run/model.safetensors").unlink()
+    os.mkfifo(tmp_path / "run/model.safetensors")
+    nnmpi("report", "run", cwd=tmp_path, timeout=60).succeeded()

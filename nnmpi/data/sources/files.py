@@ -3,9 +3,19 @@
 import os
 from pathlib import Path
 
+from nnmpi.errors import InputError
+
 
 def files_of(name: str, suffixes: tuple[str, ...]) -> list[str]:
-    """Return `name`, or the files in the directory `name` that end in one of `suffixes`, sorted by name."""
+    """Return `name`, or the files in the directory `name` that end in one of `suffixes`, sorted by name.
+
+    Raises
+    ------
+    InputError
+        If `name` is neither a file nor a directory: reading a pipe may never end.
+    """
+    if os.path.exists(name) and not (os.path.isfile(name) or os.path.isdir(name)):
+        raise InputError(f"--data {name}: not a file")
     if not os.path.isdir(name):
         return [name]
     return sorted(str(path) for path in Path(name).iterdir() if path.name.endswith(suffixes) and path.is_file())

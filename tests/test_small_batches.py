@@ -1,0 +1,54 @@
+"""Batches of fewer samples than shards: the steps of plain NumPy; on ranks: mpi/test_deterministic.py."""
+
+import numpy as np
+import pytest
+import reference
+
+import nnmpi
+from nnmpi.data.parts import split
+from nnmpi.data.random_streams import Purpose, stream
+from nnmpi.data.shards import shard_rows
+from nnmpi.data.sources.arrays import arrays
+from nnmpi.nn.architecture import Architecture, glorot_uniform
+
+SEED, EPOCHS, RATE = 3, 2, 0.1
+G = np.random.default_rng(0)
+X = G.normal(size=(37, 4))
+Y = np.column_stack([X[:, 0] * 2, np.tanh(X[:, 1])])
+SETTINGS = {"hidden": (5,), "epochs": EPOCHS, "learning_rate": RATE, "lr_schedule": "constant", "momentum": 0.0}
+SETTINGS |= {"activation": "tanh", "dtype": "float64", "seed": SEED, "threads": 1}
+
+
+def steps(rows, epoch, shards, batch_size):
+    """The rows of each step: position p belongs to shard p mod S."""
+    orders = []
+    for shard in range(shards):
+        of_shard = shard_rows(rows, shards, shard)
+        orders.append(of_shard[stream(SEED, Purpose.ORDER, epoch, shard=shard).permutation(len(of_shard))])
+    sequence = [orders[p % shards][p // shards] for p in range(len(rows))]
+    return [sequence[a : a + batch_size] for a in range(0, len(rows), batch_size)]
+
+
+def expected_parameters(shards, batch_size):
+    rows = split(arrays(X, Y), 0.2, 0.0, SEED, False).training
+    x, y = ((a - a[rows].mean(axis=0)) / a[rows].std(axis=0) for a in (X, Y))
+    architecture = Architecture((4, 5, 2), "tanh", "identity", "mse", "float64")
+    initial = glorot_uniform(architecture, stream(SEED, Purpose.PARAMETERS))
+    (w, v), (b, c) = reference.weights_and_biases(architecture.sizes, initial)
+    for epoch in range(EPOCHS):
+        for batch in steps(rows, epoch, shards, batch_size):
+            h = np.tanh(x[batch] @ w + b)
+            delta = (h @ v + c - y[batch]) / len(batch)  # of two outputs the mean
+            below = delta @ v.T * (1 - h**2)
+            v, c = v - RATE * h.T @ delta, c - RATE * delta.sum(axis=0)
+            w, b = w - RATE * x[batch].T @ below, b - RATE * below.sum(axis=0)
+    return reference.flattened([w, v], [b, c])
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7])
+@pytest.mark.parametrize("shards", [1, 8, 40])  # of 40 some never have a sample
+def test_steps_are_those_of_numpy(shards, batch_size, deterministic):
+    more = {"shards": shards, "batch_size": batch_size, "deterministic": deterministic}
+    parameters = nnmpi.train(X, Y, **SETTINGS, **more).model.parameters
+    np.testing.assert_allclose(parameters, expected_parameters(shards, batch_size), rtol=1e-10, atol=1e-12)
