@@ -165,7 +165,7 @@ BAD_INPUT = {
     "launch -n 2 --restarts -1 -- train": ("--restarts", "-1", "x>=0"),
     "launch -n 2 --restarts 1 -- evaluate run": ("--restarts", "evaluate"),
     "launch -n 2 --hostfile missing -- train": ("--hostfile missing", "No such file"),
-    "launch -n 2 --hostfile . -- train": ("--hostfile .", "Is a directory"),
+    "launch -n 2 --hostfile . -- train": ("--hostfile .", "not a file"),
 }
 
 

@@ -94,14 +94,14 @@ def test_no_rank_outlives_its_launcher(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(rank_pool, "START", 1.0)
     monkeypatch.setattr(rank_pool, "END", 0.2)
     started: list[int] = []
-    last_words = rank_pool.RankPool._last_words
+    end_of_output = rank_pool.RankPool._end_of_output
 
     def note_processes(pool: rank_pool.RankPool) -> str:
         started.extend([pool._process.pid, *children(pool._process.pid)])
-        return last_words(pool)
+        return end_of_output(pool)
 
-    monkeypatch.setattr(rank_pool.RankPool, "_last_words", note_processes)
-    with pytest.raises(RunError, match="3 ranks could not be started for n_jobs=3"):
+    monkeypatch.setattr(rank_pool.RankPool, "_end_of_output", note_processes)
+    with pytest.raises(RunError, match="could not start 3 ranks for n_jobs=3"):
         rank_pool.RankPool("module", 3)
     assert len(started) == 4
     for _ in range(600):  # the system takes a moment to end what was killed

@@ -118,7 +118,7 @@ def test_dry_run_writes_nothing(nnmpi: CommandServer, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("flags", "word"),
-    [(("--output", "plain/run"), "plain"), (("--shards", "99"), "--shards"), (("--hidden", "x"), "x")],
+    [(("--output", "plain/run"), "plain"), (("--shards", "0"), "--shards"), (("--hidden", "x"), "x")],
 )
 def test_dry_run_refuses_what_the_training_would(
     nnmpi: CommandServer, flags: tuple[str, ...], word: str, tmp_path: Path

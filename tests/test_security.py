@@ -126,7 +126,7 @@ def test_the_audit_does_not_see_ghosts(line: str) -> None:
 
 def test_mpi_is_imported_in_one_place() -> None:
     users = [file.name for file in FILES if "import mpi4py" in file.read_text() or "from mpi4py" in file.read_text()]
-    assert users == ["open_world.py", "start.py"]
+    assert users == ["start.py"]
 
 
 # files
