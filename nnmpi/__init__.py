@@ -8,9 +8,9 @@ is imported at first use, so that ``import nnmpi`` takes no time and does not st
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nnmpi.call import Result, train
     from nnmpi.estimators import MLPClassifier, MLPRegressor
     from nnmpi.trained import TrainedNetwork, load
-    from nnmpi.training.call import Result, train
 
 __version__ = "0.1.0"
 __all__ = ["MLPClassifier", "MLPRegressor", "Result", "TrainedNetwork", "__version__", "load", "train"]
@@ -18,10 +18,10 @@ __all__ = ["MLPClassifier", "MLPRegressor", "Result", "TrainedNetwork", "__versi
 _MODULES = {
     "MLPClassifier": "nnmpi.estimators",
     "MLPRegressor": "nnmpi.estimators",
-    "Result": "nnmpi.training.call",
+    "Result": "nnmpi.call",
     "TrainedNetwork": "nnmpi.trained",
     "load": "nnmpi.trained",
-    "train": "nnmpi.training.call",
+    "train": "nnmpi.call",
 }
 
 

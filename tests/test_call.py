@@ -1,5 +1,6 @@
 """`nnmpi.train` from Python, in one process; under mpirun: mpi/test_call.py."""
 
+import json
 import os
 import subprocess
 import sys
@@ -15,9 +16,9 @@ from sklearn.datasets import load_iris
 from threadpoolctl import threadpool_info
 
 import nnmpi
+from nnmpi.call import COMMAND_ONLY
 from nnmpi.config import Config
 from nnmpi.errors import InputError
-from nnmpi.training.call import COMMAND_ONLY
 
 X, y = load_iris(return_X_y=True)
 SMALL = {"hidden": (8,), "epochs": 2}
@@ -108,9 +109,8 @@ def test_mistakes_are_named() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"timeline": "t.json"}, "--timeline t.json has no effect from Python: use the command nnmpi train --timeline"),
-        ({"report": True, "output": "run"}, "--report True has no effect from Python: .* nnmpi report DIR"),
-        ({"log": ("tensorboard",), "output": "run"}, "--log tensorboard has no effect from Python: use the command"),
+        ({"report": True}, "--report True has no effect without a directory"),
+        ({"log": ("tensorboard",)}, "--log tensorboard has no effect without a directory"),
         ({"stall_timeout": 5}, "--stall-timeout 5.0 has no effect from Python: only the command"),
         ({"resume": True}, "--resume True has no effect without a directory: add output=DIR"),
         ({"keep": 3}, "--keep 3 has no effect without a directory"),
@@ -121,6 +121,28 @@ def test_settings_without_effect_are_refused(settings: dict[str, Any], words: st
     with chdir(tmp_path), pytest.raises(InputError, match=words):
         nnmpi.train("iris", **SMALL, **settings)
     assert not os.listdir(tmp_path)
+
+
+def test_report_logs_and_timeline_are_written(tmp_path: Path) -> None:
+    for module in ("jinja2", "matplotlib", "tensorboardX"):
+        pytest.importorskip(module)
+    output, timeline = tmp_path / "run", tmp_path / "t.json"
+    nnmpi.train("iris", output=output, report=True, log=("tensorboard",), timeline=str(timeline), **SMALL)
+    assert "Scores on the test part" in (output / "report.html").read_text()
+    assert list((output / "tensorboard").iterdir())
+    names = {event["name"] for event in json.loads(timeline.read_text())["traceEvents"]}
+    assert {"forward", "backward", "update", "write a model"} <= names
+
+
+def test_a_report_that_fails_costs_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(directories: list[Path]) -> Path:
+        raise ValueError("no fonts")
+
+    monkeypatch.setattr("nnmpi.call.check_report", lambda: None)
+    monkeypatch.setattr("nnmpi.call.write_report", fail)
+    with pytest.warns(UserWarning, match="no report was written .ValueError: no fonts."):
+        result = nnmpi.train("iris", output=tmp_path / "run", report=True, **SMALL)
+    assert result.scores.samples == 30
 
 
 @pytest.mark.parametrize(
@@ -135,8 +157,8 @@ def test_every_setting_has_an_effect_or_is_refused() -> None:
     """What no module below the commands reads has no effect from Python."""
     package = Path(nnmpi.__file__).parent
     folders = ("training", "reduction", "data", "faults", "nn")
-    sources = [path.read_text() for folder in folders for path in (package / folder).rglob("*.py")]
-    text = "\n".join([*sources, (package / "settings_together.py").read_text()])
+    files = [path for folder in folders for path in (package / folder).rglob("*.py")]
+    text = "\n".join(path.read_text() for path in [*files, package / "settings_together.py", package / "call.py"])
     unread = {field.name for field in fields(Config) if f"config.{field.name}" not in text}
     assert unread <= set(COMMAND_ONLY)
 

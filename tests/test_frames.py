@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 import nnmpi
+from nnmpi.call import Result
 from nnmpi.data.sources import Columns, Request
 from nnmpi.data.sources.frames import frame_source
 from nnmpi.errors import InputError
-from nnmpi.training.call import Result
 
 generator = np.random.default_rng(0)
 ROWS = 200

@@ -11,7 +11,6 @@ from typing import Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.commands.output_file import cannot_be_written, check_out
 from nnmpi.commands.score_table import print_scores
 from nnmpi.data.parts import Part
 from nnmpi.data.sources import Source
@@ -19,6 +18,7 @@ from nnmpi.environment import set_threads
 from nnmpi.errors import InputError
 from nnmpi.files.atomic import whole_file
 from nnmpi.files.model import Model, read_model
+from nnmpi.files.output_file import cannot_be_written, check_out
 from nnmpi.mpi.checks import blas_threads, check_launcher
 from nnmpi.mpi.world import World
 from nnmpi.nn.network import Network

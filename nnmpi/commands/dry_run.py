@@ -8,7 +8,6 @@ from itertools import islice
 
 import numpy as np
 
-from nnmpi.commands.report import check_report
 from nnmpi.commands.summary import duration, start_summary, table
 from nnmpi.commands.terminal import WIDTH
 from nnmpi.commands.trial import open_session, steps
@@ -17,6 +16,7 @@ from nnmpi.memory import usable_memory
 from nnmpi.mpi.checks import training_threads
 from nnmpi.mpi.world import World
 from nnmpi.report.loggers import check_loggers
+from nnmpi.report.write import check_report
 from nnmpi.text import counted
 from nnmpi.training.place import agree_on_place
 

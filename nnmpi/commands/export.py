@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.commands.output_file import cannot_be_written, check_out
 from nnmpi.data.sources import Source
 from nnmpi.data.table import Encoding
 from nnmpi.errors import InputError, RunError
@@ -16,6 +15,7 @@ from nnmpi.export.describe import description
 from nnmpi.export.raw_columns import raw_columns
 from nnmpi.files.atomic import write_whole
 from nnmpi.files.model import Model, read_model
+from nnmpi.files.output_file import cannot_be_written, check_out
 from nnmpi.mpi.alone import Alone
 from nnmpi.mpi.launcher import launched
 from nnmpi.mpi.world import World

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.commands.output_file import cannot_be_written
 from nnmpi.commands.trial import open_session, steps
 from nnmpi.config import Config
 from nnmpi.errors import InputError, RunError
 from nnmpi.files.atomic import check_writable, whole_file
+from nnmpi.files.output_file import cannot_be_written
 from nnmpi.mpi.world import World
 from nnmpi.text import printable
 from nnmpi.training.session import Session

@@ -1,36 +1,14 @@
 """The command ``report``: write a page about one run or several."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
-from nnmpi.commands.output_file import cannot_be_written
-from nnmpi.errors import InputError
-from nnmpi.files.atomic import check_replaceable, check_writable, write_whole
-from nnmpi.mpi.alone import Alone
 from nnmpi.mpi.launcher import launched
-from nnmpi.mpi.world import World
+from nnmpi.report.write import write_report
 from nnmpi.text import printable
-
-NEEDED = {"jinja2": "Jinja2", "matplotlib": "Matplotlib"}
-
-
-def check_report() -> None:
-    """Refuse to go on if a library that the report needs is missing.
-
-    Raises
-    ------
-    InputError
-        If the extra ``report`` is not installed.
-    """
-    missing = [name for module, name in NEEDED.items() if find_spec(module) is None]
-    if missing:
-        raise InputError(f"a report needs {' and '.join(missing)}: pip install 'nnmpi[report]'")
 
 
 def report(directories: list[Path], out: Path | None) -> None:
-    """Write the page of the runs in `directories` to `out`, on rank 0; the other ranks do nothing.
-
-    The default of `out` is ``report.html``, in the directory of a single run, or in the working directory for several.
+    """Write the page of the runs in `directories` on rank 0; the other ranks do nothing. See `write_report`.
 
     Raises
     ------
@@ -41,21 +19,3 @@ def report(directories: list[Path], out: Path | None) -> None:
         return
     path = write_report(directories, out)
     print(f"report written to {printable(str(path))}", flush=True)
-
-
-def write_report(directories: list[Path], out: Path | None) -> Path:
-    """Write the page and return its path. The errors are those of `report`."""
-    check_report()
-    path = out or (directories[0] / "report.html" if len(directories) == 1 else Path("report.html"))
-    try:
-        (check_writable if out else check_replaceable)(path)  # never creates the directory of a run
-    except OSError as error:
-        raise cannot_be_written(str(path), error) from None
-    from nnmpi.report.page import run_page, runs_page  # these need the extra
-
-    text = run_page(directories[0], World(Alone())) if len(directories) == 1 else runs_page(directories)
-    try:
-        write_whole(path, text.encode("utf-8", "backslashreplace"), sync=False)
-    except OSError as error:
-        raise cannot_be_written(str(path), error) from None
-    return path

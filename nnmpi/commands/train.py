@@ -6,7 +6,6 @@ from signal import Signals
 
 import numpy as np
 
-from nnmpi.commands.report import check_report, write_report
 from nnmpi.commands.screen import Screen
 from nnmpi.commands.signals import Stopped, StopRequest
 from nnmpi.config import Config
@@ -18,6 +17,7 @@ from nnmpi.mpi.world import World
 from nnmpi.reduction.choose import without_effect
 from nnmpi.report.loggers import Logs, check_loggers
 from nnmpi.report.recording import Recording
+from nnmpi.report.write import check_report, write_report
 from nnmpi.training.events import CheckpointDue, EpochDone, Event, Finished
 from nnmpi.training.loop import train as train_session
 from nnmpi.training.output import Output
@@ -133,7 +133,7 @@ class _Run:
         """Write the report of the finished run. A failure is only a note: the results are complete without it."""
         assert self._place
         try:
-            path = write_report([self._place.directory], None)
+            path = write_report([self._place.directory])
         except Exception as error:  # any error of a library
             self._print_note(f"note: no report was written ({type(error).__name__}: {error})")
         else:

@@ -45,7 +45,7 @@ class Output:
         history: list[dict[str, Any]],
         run_id: str | None = None,
     ) -> None:
-        self._session, self._directory = session, directory
+        self._session, self.directory = session, directory
         config, progress = session.config, session.progress
         checkpoints = directory / "checkpoints"
         keep = config.resume or resumed
@@ -96,7 +96,7 @@ class Output:
     def model(self, sync: bool = False) -> None:
         """Write ``model.safetensors``; with `sync` wait until it is on the disk."""
         with self._writing():
-            write_model(self._directory / "model.safetensors", self._session.model(), sync)
+            write_model(self.directory / "model.safetensors", self._session.model(), sync)
 
     def flush(self) -> None:
         """Wait until the last checkpoint is on the disk.
@@ -147,4 +147,4 @@ class Output:
         try:
             yield
         except OSError as error:
-            raise RunError(f"{self._directory} can no longer be written ({error.strerror})") from None
+            raise RunError(f"{self.directory} can no longer be written ({error.strerror})") from None

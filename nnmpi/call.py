@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+import warnings
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, fields
 from typing import Any
@@ -19,6 +20,9 @@ from nnmpi.errors import InputError
 from nnmpi.mpi.checks import check_same, training_threads
 from nnmpi.mpi.open_world import open_world
 from nnmpi.mpi.world import World
+from nnmpi.report.loggers import Logs, check_loggers
+from nnmpi.report.recording import Recording
+from nnmpi.report.write import check_report, write_report
 from nnmpi.setting import flag_of, shown
 from nnmpi.trained import TrainedNetwork
 from nnmpi.training.evaluation import Scores
@@ -33,9 +37,6 @@ from nnmpi.training.session import Session
 IN_MEMORY = "arrays"  # the name in place of --data if the samples are arrays or a frame
 # what only the command does, and what to use instead
 COMMAND_ONLY = {
-    "timeline": "use the command nnmpi train --timeline FILE",
-    "report": "write it after the training, with the command nnmpi report DIR",
-    "log": "use the command nnmpi train --log, or log the metrics of the result",
     "stall_timeout": "only the command nnmpi train ends a job in which a rank hangs",
     "dry_run": "use the command nnmpi train --dry-run",
     "config": "give the settings in the file as keywords",
@@ -43,7 +44,7 @@ COMMAND_ONLY = {
     "quiet": "nothing is printed without verbose=True",
     "json": "use the metrics of the result, or metrics.jsonl in the directory output",
 }
-OF_OUTPUT = ("resume", "overwrite", "checkpoint_every", "keep")  # they need a directory
+OF_OUTPUT = ("resume", "overwrite", "checkpoint_every", "keep", "report", "log")  # they need a directory
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def train(
         Print notes and a line for each epoch, on rank 0.
     **settings
         The flags of ``nnmpi train`` with underscores: ``hidden=(128, 64)``, ``epochs=20``, ``learning_rate=0.01``, …
-        Only the command has ``timeline``, ``report``, ``log`` and ``stall_timeout``.
+        Only the command has ``stall_timeout``.
 
     Returns
     -------
@@ -138,8 +139,12 @@ def train(
     with open_world(comm) as world:
         check_same(world, {"settings": json.dumps(config.as_json()).encode()})
         threads = training_threads(world, config.deterministic, config.threads)
-        with threadpool_limits(threads, user_api="blas"), _quiet(), ExitStack() as stack:
+        recording = Recording(config.timeline, world)
+        recording.begin()
+        with threadpool_limits(threads, user_api="blas"), _quiet(), recording, ExitStack() as stack:
             session, files, metrics = _begin(config, world, source, verbose, stack)
+            logs = _open_logs(session, files, stack)
+            recording.attach(session, files)
             for event in train_session(session):
                 with nullcontext() if config.output is None else world.together():
                     if files:
@@ -148,12 +153,18 @@ def train(
                         files.flush()  # raises the error for which the files ask for a stop
                 if isinstance(event, EpochDone):
                     metrics.append(event.metrics)
+                    if logs:
+                        logs.epoch(event.metrics)
                     if verbose and world.rank == 0:
                         print(_line(event.metrics), flush=True)
                 elif isinstance(event, Finished):
                     finished = event
+                    if logs:
+                        logs.finished()
             with world.together():
                 stack.close()
+                if files and config.report:
+                    _report(files)
         return Result(metrics, finished.scores, finished.all_scores, TrainedNetwork(session.model()))
 
 
@@ -186,6 +197,11 @@ def _begin(
     """
     if config.output is None:
         return Session(config, world, source), None, []
+    with world.together():
+        if world.rank == 0:
+            check_loggers(config.log)
+            if config.report:
+                check_report()
     place = agree_on_place(config, world, None)
     resumed, notes = find_checkpoint(config, place.directory, world) if config.resume else (None, [])
     session = Session(config, world, source, resumed)
@@ -202,6 +218,23 @@ def _begin(
         if verbose and world.rank == 0:
             print(note, flush=True)
     return session, files, json.loads(world.broadcast_bytes(earlier if world.rank == 0 else None))
+
+
+def _open_logs(session: Session, files: Output | None, stack: ExitStack) -> Logs | None:
+    """Return the logs on rank 0 if the settings ask for them; `stack` closes them."""
+    if not files or not session.config.log:
+        return None
+    logs = Logs(session.config.log, files.directory, session.description, warnings.warn)
+    stack.callback(logs.close)
+    return logs
+
+
+def _report(files: Output) -> None:
+    """Write the report of the finished run. A failure is only a warning: the results are complete without it."""
+    try:
+        write_report([files.directory])
+    except Exception as error:  # any error of a library
+        warnings.warn(f"no report was written ({type(error).__name__}: {error})", stacklevel=3)
 
 
 def _quiet() -> np.errstate:
