@@ -322,14 +322,14 @@ def test_without_the_extra_one_line_names_it(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from nnmpi.cli import main
-    from nnmpi.commands import report
+    from nnmpi.report import write
 
-    monkeypatch.setattr(report, "find_spec", lambda module: None if module == name else module)
+    monkeypatch.setattr(write, "find_spec", lambda module: None if module == name else module)
     with pytest.raises(SystemExit) as stop:
         main(["report", str(tmp_path)])
     assert stop.value.code == 2
     assert capsys.readouterr().err.splitlines() == [
-        f"nnmpi: a report needs {report.NEEDED[name]}: pip install 'nnmpi[report]'"
+        f"nnmpi: a report needs {write.NEEDED[name]}: pip install 'nnmpi[report]'"
     ]
 
 

@@ -9,6 +9,7 @@ from nnmpi.data.parts import split
 from nnmpi.data.random_streams import Purpose, stream
 from nnmpi.data.shards import shard_rows
 from nnmpi.data.sources.arrays import arrays
+from nnmpi.errors import InputError
 from nnmpi.nn.architecture import Architecture, glorot_uniform
 
 SEED, EPOCHS, RATE = 3, 2, 0.1
@@ -52,3 +53,12 @@ def test_steps_are_those_of_numpy(shards, batch_size, deterministic):
     more = {"shards": shards, "batch_size": batch_size, "deterministic": deterministic}
     parameters = nnmpi.train(X, Y, **SETTINGS, **more).model.parameters
     np.testing.assert_allclose(parameters, expected_parameters(shards, batch_size), rtol=1e-10, atol=1e-12)
+
+
+def test_more_shards_than_samples_and_steps_that_fill_the_memory_are_refused():
+    """Each step knows where each shard's samples begin."""
+    settings = {"epochs": 1, "hidden": (2,)}
+    with pytest.raises(InputError, match=r"--shards 1000000 for 120 training samples; allowed are up to 120"):
+        nnmpi.train("iris", shards=10**6, **settings)
+    with pytest.raises(InputError, match=r"--shards 300000 with --batch-size 1 needs at least .* GB per rank"):
+        nnmpi.train("random:400000x1x2", shards=300_000, batch_size=1, **settings)

@@ -28,6 +28,8 @@ from nnmpi.training.gather_targets import gather_targets
 from nnmpi.training.samples import Samples, read_samples
 from nnmpi.training.separate_sources import naming_flag_of, open_separate_sources
 
+FEW_SHARDS = 64  # allowed for any number of samples; some of them may be empty
+
 
 @dataclass(frozen=True)
 class Task:
@@ -212,7 +214,12 @@ def _layout(config: Config, source: Source, targets: Targets, parts: Parts, shar
             f"{world_size} ranks for --shards {shards}: each rank needs a shard of its own; raise --shards to "
             f"{world_size} or more, or start at most {shards} ranks"
         )
-    return Layout(len(rows), shards, batch_size)
+    most = max(len(rows), FEW_SHARDS, default_shards(world_size))
+    if shards > most:
+        raise InputError(f"--shards {shards} for {len(rows)} training samples; allowed are up to {most}")
+    layout = Layout(len(rows), shards, batch_size)
+    check_memory(8 * layout.steps * shards, f"--shards {shards} with --batch-size {batch_size}")
+    return layout
 
 
 def suggested_shards(shards: int, world_size: int) -> int | None:
