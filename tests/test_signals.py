@@ -2,8 +2,11 @@
 
 import os
 import signal
+import sys
+from pathlib import Path
 
 import pytest
+from jobs import program_path, run
 
 from nnmpi.commands.signals import SIGNALS, StopRequest
 from nnmpi.training.requests import Requests
@@ -35,3 +38,9 @@ def test_handlers_are_restored() -> None:
     with StopRequest(Requests()):
         pass
     assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_signal_that_reaches_another_thread_is_forwarded_all_the_same(tmp_path: Path) -> None:
+    """As SIGCONT did when Ctrl-Z and fg came at a bad moment: the ranks stayed stopped."""
+    done = run([sys.executable, program_path("forward_from_a_thread.py")], tmp_path, timeout=40).succeeded()
+    assert done.out.split() == [str(128 + signal.SIGUSR1), str(int(signal.SIGTERM))]

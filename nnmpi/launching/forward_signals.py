@@ -15,6 +15,7 @@ from nnmpi.mpi.host import children, process_name
 from nnmpi.mpi.launcher import PROGRAMS
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGQUIT)
+PERIOD = 0.5  # seconds between two looks at the launcher
 GRACE = 10  # seconds for a launcher to end its ranks after it was told to
 
 
@@ -61,14 +62,24 @@ class SignalForwarder:
         self._process = start(command)
         if self._stop_signal:  # it came while the process was being started
             self._forward(at_once=False)
-        try:
-            status = self._process.wait(limit)
-        except subprocess.TimeoutExpired:
-            self._forward(at_once=True)
-            status = self._process.wait()
+        end = None if limit is None else time.monotonic() + limit
+        # Only the main thread runs handlers. A signal that reaches a thread of BLAS does not interrupt a system call of
+        # the main thread, so it never waits for long.
+        while (status := self._poll()) is None:
+            if end and time.monotonic() > end:
+                self._forward(at_once=True)
+                end = None
         self._process = None
         signal.alarm(0)
         return status if status >= 0 else 128 - status
+
+    def _poll(self) -> int | None:
+        """Wait for the launcher for at most `PERIOD` seconds; return its exit status, or None if it still runs."""
+        assert self._process
+        try:
+            return self._process.wait(PERIOD)
+        except subprocess.TimeoutExpired:
+            return None
 
     def sleep(self, seconds: float) -> None:
         """Sleep until a signal asks to stop, but no longer than `seconds`."""
