@@ -113,6 +113,13 @@ def check_data(checkpoint: Checkpoint, task: Task) -> None:
     InputError
         On all ranks, because the compared values are the same on all ranks.
     """
+    for part, digest in task.digests.items():
+        if checkpoint.about.get(f"{part}_digest") not in (None, digest):
+            raise InputError(
+                f"--resume: the samples of --{part}-data have changed since the run was started. Restore the old ones, "
+                "or start a new run with another --output",
+                shared=True,
+            )
     before = checkpoint.about.get("data_digest")  # None in checkpoints of versions without digests
     same = before in (None, task.data_digest)
     same = same and checkpoint.about["samples"] == task.samples and checkpoint.about["shards"] == task.layout.shards

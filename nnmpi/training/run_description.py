@@ -27,6 +27,7 @@ def describe(config: Config, task: Task, world: World) -> dict[str, Any]:
         "architecture": {**vars(task.architecture), "parameters": task.architecture.parameters},
         "samples": task.samples,
         "data_digest": task.data_digest,
+        **{f"{part}_digest": digest for part, digest in task.digests.items()},
         "class_weights": None if task.class_weights is None else task.class_weights.tolist(),
         "shards": task.layout.shards,
         "batch_size": task.layout.batch_size,

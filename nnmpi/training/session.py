@@ -166,7 +166,8 @@ class Session:
 
     def checkpoint(self, finished: bool = False) -> Checkpoint:
         """Return a checkpoint of the live arrays and progress; it holds no copies."""
-        about = {name: self.description[name] for name in ("settings", "samples", "shards", "bits", "data_digest")}
+        digests = ["data_digest", *(f"{part}_digest" for part in self.task.digests)]
+        about = {name: self.description[name] for name in ("settings", "samples", "shards", "bits", *digests)}
         return Checkpoint(self.progress, self._state, {**about, "finished": finished})
 
     def model(self) -> Model:
@@ -182,7 +183,7 @@ class Session:
             sample_weight=config.sample_weight,
             validation_fraction=float(config.validation_fraction or 0),
             test_data=config.test_data,
-            test_digest=task.test_digest,
+            test_digest=task.digests.get("test"),
             validation_data=config.validation_data,
         )
         scalers = task.scaler, task.target_scaler

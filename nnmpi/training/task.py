@@ -1,7 +1,7 @@
 """From the settings to the task of a rank: the samples of its shards, and the architecture of the network."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ class Task:
     The parts hold the samples of the shards in ``held``. Features and numeric targets are standardized; only training
     images that augmentation moves stay as stored. ``samples`` is the size of each part over all ranks.
     ``target_reason`` says which targets the network learns and why. ``class_weights`` are the weights of the classes in
-    the loss, by class code. ``test_digest`` is the digest of ``--test-data``.
+    the loss, by class code. ``digests`` are those of ``--test-data`` and ``--validation-data``, by part.
     """
 
     source: Source
@@ -56,7 +56,7 @@ class Task:
     data_digest: str
     target_reason: str
     class_weights: npt.NDArray[np.float64] | None = None
-    test_digest: str | None = None
+    digests: dict[str, str] = field(default_factory=dict)
 
 
 def prepare(config: Config, world: World, shards: int | None, source: Source | None = None) -> Task:
@@ -138,7 +138,7 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
         data_digest,
         reason,
         weights,
-        digests.get("test"),
+        digests,
     )
 
 

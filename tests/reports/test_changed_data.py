@@ -62,6 +62,23 @@ def test_evaluate_and_resume_refuse_changed_data(nnmpi, tmp_path, change):
         assert not done.out
 
 
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_resume_refuses_changed_data_of_a_part(nnmpi, tmp_path, part):
+    """One label of samples that are only scored: the log would hold scores of two sets."""
+    save(tmp_path, X, LABELS)
+    (tmp_path / "d.npz").rename(tmp_path / "part.npz")
+    save(tmp_path, X, LABELS)
+    command = (*TRAIN, f"--{part}-data", "part.npz")
+    nnmpi(*command, cwd=tmp_path).succeeded()
+    nnmpi(*command, "--resume", cwd=tmp_path).succeeded()
+    labels = LABELS.copy()
+    labels[5] = LABELS[LABELS[5] != LABELS][0]
+    np.savez(tmp_path / "part.npz", X=X, y=labels)
+    done = nnmpi(*command, "--resume", cwd=tmp_path)
+    assert done.status == 2
+    assert f"--resume: the samples of --{part}-data have changed" in done.messages[0]
+
+
 @pytest.mark.mpi
 def test_three_ranks_refuse_changed_data_and_take_the_same(nnmpi, mpi, tmp_path):
     save(tmp_path, X, LABELS)
