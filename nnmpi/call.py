@@ -49,7 +49,7 @@ OF_OUTPUT = ("resume", "overwrite", "checkpoint_every", "keep", "report", "log")
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a training; the same on all ranks.
+    """The result of a training; the same on all ranks, except for the measured times.
 
     Attributes
     ----------
@@ -117,33 +117,17 @@ def train(
     RunError
         If the loss becomes NaN or infinite, or `output` can no longer be written.
     TypeError
-        If a setting is unknown, or `y` is missing.
+        If a setting is unknown, or `y` is missing; on several ranks it is a RunError.
     """
-    source = None
-    in_memory = not isinstance(data, str | os.PathLike)
-    weights = None
-    if sample_weight is None or isinstance(sample_weight, str):
-        settings["sample_weight"] = sample_weight
-    elif in_memory:
-        weights = sample_weight
-    else:
-        raise TypeError("train(path, sample_weight=…): name the column or array with the weights")
-    config = _config(IN_MEMORY if in_memory else os.fspath(data), output, settings)  # type: ignore[arg-type]
-    if is_frame(data):
-        columns = Columns(config.target, config.drop, config.categories, config.sample_weight)
-        source = frame_source(data, Request(IN_MEMORY, columns=columns), y, weights)
-    elif in_memory:
-        if y is None:
-            raise TypeError("train(X, y): the targets y are missing")
-        source = arrays(data, y, IN_MEMORY, weights)  # type: ignore[arg-type]
     with open_world(comm) as world:
+        with world.together():
+            config, source = _settings_and_source(data, y, sample_weight, output, settings)
         check_same(world, {"settings": json.dumps(config.as_json()).encode()})
         threads = training_threads(world, config.deterministic, config.threads)
         recording = Recording(config.timeline, world)
         recording.begin()
         with threadpool_limits(threads, user_api="blas"), _quiet(), recording, ExitStack() as stack:
-            session, files, metrics = _begin(config, world, source, verbose, stack)
-            logs = _open_logs(session, files, stack)
+            session, files, logs, metrics = _begin(config, world, source, verbose, stack)
             recording.attach(session, files)
             for event in train_session(session):
                 with nullcontext() if config.output is None else world.together():
@@ -151,21 +135,44 @@ def train(
                         files.take(event)
                     if files and isinstance(event, CheckpointDue) and event.stopping:
                         files.flush()  # raises the error for which the files ask for a stop
+                    if logs and isinstance(event, EpochDone):
+                        logs.epoch(event.metrics)
+                    elif logs and isinstance(event, Finished):
+                        logs.finished()
                 if isinstance(event, EpochDone):
                     metrics.append(event.metrics)
-                    if logs:
-                        logs.epoch(event.metrics)
                     if verbose and world.rank == 0:
                         print(_line(event.metrics), flush=True)
                 elif isinstance(event, Finished):
                     finished = event
-                    if logs:
-                        logs.finished()
             with world.together():
                 stack.close()
                 if files and config.report:
                     _report(files)
         return Result(metrics, finished.scores, finished.all_scores, TrainedNetwork(session.model()))
+
+
+def _settings_and_source(
+    data: Any, y: Any, sample_weight: Any, output: str | os.PathLike[str] | None, settings: dict[str, Any]
+) -> tuple[Config, Source | None]:
+    """Return the settings, and the source of samples in memory; None if `data` is a name or path."""
+    in_memory = not isinstance(data, str | os.PathLike)
+    weights = None
+    if sample_weight is None or isinstance(sample_weight, str):
+        settings = {**settings, "sample_weight": sample_weight}
+    elif in_memory:
+        weights = sample_weight
+    else:
+        raise TypeError("train(path, sample_weight=…): name the column or array with the weights")
+    config = _config(IN_MEMORY if in_memory else os.fspath(data), output, settings)
+    if is_frame(data):
+        columns = Columns(config.target, config.drop, config.categories, config.sample_weight)
+        return config, frame_source(data, Request(IN_MEMORY, columns=columns), y, weights)
+    if not in_memory:
+        return config, None
+    if y is None:
+        raise TypeError("train(X, y): the targets y are missing")
+    return config, arrays(data, y, IN_MEMORY, weights)
 
 
 def _config(data: str, output: str | os.PathLike[str] | None, settings: dict[str, Any]) -> Config:
@@ -190,13 +197,13 @@ def _config(data: str, output: str | os.PathLike[str] | None, settings: dict[str
 
 def _begin(
     config: Config, world: World, source: Source | None, verbose: bool, stack: ExitStack
-) -> tuple[Session, Output | None, list[dict[str, Any]]]:
-    """Return the session, the files on rank 0 if there are any, and the metrics of the epochs before a resume.
+) -> tuple[Session, Output | None, Logs | None, list[dict[str, Any]]]:
+    """Return the session, the files and logs of rank 0 if there are any, and the metrics of the epochs before a resume.
 
-    All ranks take part. `stack` closes the files.
+    All ranks take part. `stack` closes files and logs.
     """
     if config.output is None:
-        return Session(config, world, source), None, []
+        return Session(config, world, source), None, None, []
     with world.together():
         if world.rank == 0:
             check_loggers(config.log)
@@ -206,27 +213,21 @@ def _begin(
     resumed, notes = find_checkpoint(config, place.directory, world) if config.resume else (None, [])
     session = Session(config, world, source, resumed)
     session.writes_model = True
-    files, earlier = None, b"[]"
+    files, logs, earlier = None, None, b"[]"
     with world.together():
         if world.rank == 0:
             files = Output(session, place.directory, bool(resumed), [], place.run_id)
             stack.callback(files.close)
             earlier = json.dumps(files.log.earlier).encode()
+            if config.log:
+                logs = Logs(config.log, place.directory, session.description, warnings.warn)
+                stack.callback(logs.close)
     if resumed and config.deterministic:
         notes.append(changed_bits(resumed.about["bits"], session.description["bits"]))
     for note in filter(None, notes):
         if verbose and world.rank == 0:
             print(note, flush=True)
-    return session, files, json.loads(world.broadcast_bytes(earlier if world.rank == 0 else None))
-
-
-def _open_logs(session: Session, files: Output | None, stack: ExitStack) -> Logs | None:
-    """Return the logs on rank 0 if the settings ask for them; `stack` closes them."""
-    if not files or not session.config.log:
-        return None
-    logs = Logs(session.config.log, files.directory, session.description, warnings.warn)
-    stack.callback(logs.close)
-    return logs
+    return session, files, logs, json.loads(world.broadcast_bytes(earlier if world.rank == 0 else None))
 
 
 def _report(files: Output) -> None:

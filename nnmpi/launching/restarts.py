@@ -67,8 +67,8 @@ def supervise(launcher: Launcher, job: Job, hosts: list[Host], restarts: int, di
                 hostfile = Path(scratch) / "hosts"
                 write_hostfile(hostfile, remaining)
                 attempt = replace(attempt, hostfile=hostfile, ranks=ranks_left(job.ranks, hosts, remaining))
-            words, began = command(launcher, attempt, remaining), time.monotonic()
-            status = shell_status(launcher, signals.run(words))
+            start_command, began = command(launcher, attempt, remaining), time.monotonic()
+            status = shell_status(launcher, signals.run(start_command))
             run = read_status(directory, old_stamp)
             if run.finished:
                 if status:
@@ -80,7 +80,7 @@ def supervise(launcher: Launcher, job: Job, hosts: list[Host], restarts: int, di
                 return status
 
             # with the heartbeat between hosts, Open MPI 5.0 sometimes crashes while it starts on a busy machine
-            may_have_crashed = "mpi_ft_detector" in words.words and status and not run.begun
+            may_have_crashed = "mpi_ft_detector" in start_command.words and status and not run.begun
             if may_have_crashed and not started_again and time.monotonic() - began < START:
                 started_again = True
                 _print_note(

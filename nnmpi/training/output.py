@@ -110,7 +110,7 @@ class Output:
             self.checkpoints.flush()
 
     def close(self) -> None:
-        """Close the files, end the thread that writes checkpoints, and release the lock, whatever of it fails.
+        """Close the files, end the thread that writes checkpoints, and release the lock, even if one of these fails.
 
         Raises
         ------

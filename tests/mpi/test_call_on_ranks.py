@@ -50,3 +50,19 @@ def test_ranks_resume_and_fail_together(mpi: Environment, tmp_path: Path) -> Non
     done = run(mpi.mpiexec(2, *command), tmp_path, timeout=60).succeeded()
     assert "".join(done.out.split()) == "equal" * 2
     assert not done.messages
+
+
+@pytest.mark.in_turn
+def test_a_mistake_on_one_rank_is_an_error_on_all(mpi: Environment, tmp_path: Path) -> None:
+    """A setting, samples and a missing target that only one rank gives wrongly: the others do not wait for it."""
+    script = (
+        "import os, nnmpi, nnmpi.errors\n"
+        "wrong = os.environ.get('OMPI_COMM_WORLD_RANK', os.environ.get('PMI_RANK')) == '1'\n"
+        "x, y = [[1.0], [2.0], [3.0], [4.0]] * 9, [0, 1] * 18\n"
+        "for data in ((x, y, {'epochs': -1}), ([['a']], y, {}), (x, None, {})):\n"
+        "    a, b, settings = data if wrong else (x, y, {})\n"
+        "    try:\n        nnmpi.train(a, b, **settings)\n"
+        "    except (nnmpi.errors.InputError, nnmpi.errors.RunError):\n        print('refused')\n"
+    )
+    done = run(mpi.mpiexec(2, mpi.program("python"), "-c", script), tmp_path, timeout=60).succeeded()
+    assert "".join(done.out.split()) == "refused" * 6
