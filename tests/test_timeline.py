@@ -113,7 +113,7 @@ def check_tracks(events: list[dict[str, Any]]) -> None:
         open_slices: list[tuple[int, int]] = []
         previous_start = 0
         for event in (e for e in events if (e["pid"], e["tid"]) == track):
-            start = int(event["ts"] * 1000)  # Perfetto computes it in this way
+            start = int(event["ts"] * 1000)  # as Perfetto computes it
             end = start + int(event["dur"] * 1000)
             assert previous_start <= start <= end
             previous_start = start
