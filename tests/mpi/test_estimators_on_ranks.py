@@ -107,12 +107,7 @@ except Exception as error:
     print(type(error).__name__)
 print(clf.fit(X, y).n_iter_)  # on new ranks
 """
-    done = run(
-        [openmpi.program("python"), "-c", FIT + after_fit],
-        tmp_path,
-        timeout=LONG,
-        PYTHONPATH=TESTS,
-    ).succeeded()
+    done = run([openmpi.program("python"), "-c", FIT + after_fit], tmp_path, timeout=LONG, PYTHONPATH=TESTS).succeeded()
     assert done.out.splitlines()[1:] == ["RunError", "2"]
 
 
