@@ -131,9 +131,9 @@ def test_ranks_with_other_versions(mpi: Environment, tmp_path: Path) -> None:
     command = [mpi.program("nnmpi"), "info", "--json"]
     other = ["env", f"PYTHONPATH={copy.parent}", "PYTHONDONTWRITEBYTECODE=1", *command]
     done = run(mpi.mpiexec_each(command, other), tmp_path)
-    what = findings(done)["versions_differ"]["what"]
-    assert "on rank 0" in what
-    assert "9." in what
+    text = findings(done)["versions_differ"]["what"]
+    assert "on rank 0" in text
+    assert "9." in text
     assert facts(done)["reduction"]["times"] == []  # ranks with different code might not run the same collectives
     assert done.status == 1
 

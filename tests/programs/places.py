@@ -50,12 +50,12 @@ def rank() -> str:
 
 def before(place: str, act: Act) -> None:
     """From now on call `act` before each call of the functions of `place`, with their arguments."""
-    _surround(place, act, lambda *arguments, **more: None)
+    _surround(place, act, lambda *arguments, **keywords: None)
 
 
 def after(place: str, act: Act) -> None:
     """From now on call `act` after each call of the functions of `place`, with their arguments."""
-    _surround(place, lambda *arguments, **more: None, act)
+    _surround(place, lambda *arguments, **keywords: None, act)
 
 
 def wait_for_checkpoints() -> None:
@@ -85,10 +85,10 @@ def _surround(place: str, before_call: Act, after_call: Act) -> None:
 
 def _surrounded(function: Act, before_call: Act, after_call: Act) -> Act:
     @wraps(function, updated=())
-    def surrounded(*arguments: Any, **more: Any) -> object:
-        before_call(*arguments, **more)
-        result = function(*arguments, **more)
-        after_call(*arguments, **more)
+    def surrounded(*arguments: Any, **keywords: Any) -> object:
+        before_call(*arguments, **keywords)
+        result = function(*arguments, **keywords)
+        after_call(*arguments, **keywords)
         return result
 
     return surrounded

@@ -44,8 +44,8 @@ CHANGES = {
 TRAIN = ("train", "--data", "d.npz", "--epochs", "2", "--output", "m")
 
 
-def save(directory, x, y, **more):
-    np.savez(directory / "d.npz", X=x, y=y, **more)
+def save(directory, x, y, **arrays):
+    np.savez(directory / "d.npz", X=x, y=y, **arrays)
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -84,11 +84,11 @@ def on_a_terminal(command: list[str], cwd: Path, **extra: str) -> bytes:
 TRAIN = ["train", "--data", "iris", "--epochs", "2", "--overwrite", "--output", "run"]
 
 
-@pytest.mark.parametrize("more", [{"TERM": "dumb"}, {"TERM": ""}, {"NO_COLOR": "1"}])
-def test_terminals_without_escape_codes(more: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("extra", [{"TERM": "dumb"}, {"TERM": ""}, {"NO_COLOR": "1"}])
+def test_terminals_without_escape_codes(extra: dict[str, str], tmp_path: Path) -> None:
     program = needed("openmpi").program("nnmpi")
     assert b"\x1b" in on_a_terminal([program, *TRAIN], tmp_path)
-    assert b"\x1b" not in on_a_terminal([program, *TRAIN], tmp_path, **more)
+    assert b"\x1b" not in on_a_terminal([program, *TRAIN], tmp_path, **extra)
 
 
 @pytest.mark.mpi

@@ -1,4 +1,4 @@
-"""Kills a rank while MPI starts (rank DIES_AT_START) or before that (rank DIES_EARLY).
+"""Kills a rank while MPI starts (rank DIES_AT_START) or before MPI starts (rank DIES_EARLY).
 
 Python imports this file when it starts, if its directory is on PYTHONPATH.
 """
