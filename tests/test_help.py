@@ -63,8 +63,8 @@ def test_help_shows_a_first_session(nnmpi: CommandServer) -> None:
 
 
 def test_shells_complete_flags_and_choices(nnmpi: CommandServer, tmp_path: Path) -> None:
-    """What click does for a shell that asks; docs/how-to/settings.md says how to switch it on."""
-    more = {"_NNMPI_COMPLETE": "bash_complete", "COMP_WORDS": "nnmpi train --optimizer ", "COMP_CWORD": "3"}
+    """Click completes words when a shell asks; docs/how-to/settings.md says how to turn that on."""
+    request = {"_NNMPI_COMPLETE": "bash_complete", "COMP_WORDS": "nnmpi train --optimizer ", "COMP_CWORD": "3"}
     program = str(Path(sys.executable).with_name("nnmpi"))
-    done = subprocess.run([program], env=variables(**more), capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([program], env=variables(**request), capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.split() == ["plain,sgd", "plain,adam"]

@@ -1,4 +1,4 @@
-"""Hostfiles: one syntax for each MPI, and a line that says what is wrong with any other."""
+"""Hostfiles: each MPI has its own syntax; anything else is refused in one line."""
 
 import os
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_only_a_pipe_without_a_name_is_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "hosts")
     with pytest.raises(InputError, match="not a file"):
         read_hostfile(tmp_path / "hosts", "Open MPI")
-    receive, send = os.pipe()  # as of <(…)
+    receive, send = os.pipe()  # such a pipe as bash's <(…) gives
     with os.fdopen(receive), os.fdopen(send, "w") as file:
         file.write("a slots=2\n")
         file.close()

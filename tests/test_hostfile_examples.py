@@ -29,7 +29,7 @@ def test_a_hostfile_of_two_ranks_trains_on_two(mpi: Environment, tmp_path: Path)
     assert words[words.index(option) + 1] == str(EXAMPLES / mpi.mpi)
 
 
-# what a batch system gives a job of two ranks on this machine
+# variables that a batch system sets: the file of nodes, the id of the job, its directory
 JOBS = {
     "pbs": ("PBS_NODEFILE", "PBS_JOBID", "PBS_O_WORKDIR"),
     "lsf": ("LSB_DJOB_HOSTFILE", "LSB_JOBID", "LS_SUBCWD"),
@@ -44,8 +44,8 @@ def test_a_job_script_trains_on_the_hosts_it_got(batch: str, mpi: Environment, t
     nodes, job, directory = JOBS[batch]
     (tmp_path / "nodes").write_text("localhost\nlocalhost\n")
     (tmp_path / ".venv").symlink_to(mpi.directory)
-    given = {nodes: str(tmp_path / "nodes"), job: "7.server", directory: str(tmp_path)}
-    done = run(["bash", str(EXAMPLES / f"{batch}.sh")], Path("/"), timeout=120, **given).succeeded()
+    variables = {nodes: str(tmp_path / "nodes"), job: "7.server", directory: str(tmp_path)}
+    done = run(["bash", str(EXAMPLES / f"{batch}.sh")], Path("/"), timeout=120, **variables).succeeded()
     assert Run(done, tmp_path / "runs" / batch).config["world_size"] == 2
     assert done.out.splitlines()[-1].startswith("test accuracy 0.9")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".venv", "nodes", "runs"]
@@ -59,7 +59,8 @@ def test_a_job_script_asks_for_the_time_it_uses(batch: str) -> None:
 
 
 KUBERNETES = EXAMPLES / "kubernetes.yaml"
-# of the API kubeflow.org/v2beta1 (kubeflow/mpi-operator, pkg/apis/kubeflow/v2beta1/types.go), what a user sets
+# the fields of the API kubeflow.org/v2beta1 that a user sets (kubeflow/mpi-operator,
+# pkg/apis/kubeflow/v2beta1/types.go)
 SPEC = {"slotsPerWorker", "runPolicy", "mpiReplicaSpecs", "sshAuthMountPath", "mpiImplementation"}
 RUN_POLICY = {
     "cleanPodPolicy",
@@ -98,7 +99,7 @@ def test_its_launcher_starts_a_rank_in_every_slot(manifest: Any, tmp_path: Path)
     (container,) = spec["mpiReplicaSpecs"]["Launcher"]["template"]["spec"]["containers"]
     program, *words = container["command"]
     assert program == "nnmpi"
-    # as the operator writes it
+    # the hostfile as the operator writes it
     lines = [f"nnmpi-worker-{i}.nnmpi.default.svc slots={spec['slotsPerWorker']}\n" for i in range(workers)]
     (tmp_path / "hostfile").write_text("".join(lines))
     words[words.index("--hostfile") + 1] = str(tmp_path / "hostfile")

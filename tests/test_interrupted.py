@@ -1,4 +1,4 @@
-"""Checkpoints of whole runs: killed while writing, on a full disk, resumed as they may be or not."""
+"""Checkpoints of whole runs: kills while a checkpoint is written, and which runs may be resumed."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ def test_many_kills(request: pytest.FixtureRequest, tmp_path: Path) -> None:
         assert len(lines) == kills
         for kill in lines:
             assert kill["damaged"] == []
-            # the next run goes on from the last complete one
+            # the next run resumes from the last complete checkpoint
             assert kill["newest"] == kill["complete"] > kill["before"]
         for kill in lines[1:]:
             assert "starting from the beginning" not in kill["said"]
@@ -36,7 +36,7 @@ def test_unfinished_run_is_not_overwritten(nnmpi: CommandServer, tmp_path: Path)
     nnmpi(*train, "--checkpoint-every", "1steps", cwd=tmp_path).succeeded()
     checkpoints = tmp_path / "run/checkpoints"
     for path in sorted(checkpoints.glob("*"))[-2:]:
-        path.unlink()  # the last checkpoint, which says that the run was finished
+        path.unlink()  # the last checkpoint, which says that the run has finished
     with unchanged(tmp_path):
         done = nnmpi(*train, cwd=tmp_path)
     assert done.status == 2

@@ -1,4 +1,4 @@
-"""Activations and the dense layer against formulas from elsewhere."""
+"""Activations and the dense layer, compared with independent formulas."""
 
 import numpy as np
 import pytest

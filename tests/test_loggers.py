@@ -1,4 +1,4 @@
-"""``train --log``: TensorBoard and MLflow get what ``metrics.jsonl`` says, and cannot stop a training."""
+"""``train --log``: TensorBoard and MLflow get the values of ``metrics.jsonl``; a failing log stops no training."""
 
 import json
 import struct
@@ -23,7 +23,7 @@ def test_each_choice_has_a_logger() -> None:
 
 
 def scalars(directory: Path) -> dict[str, dict[int, float]]:
-    """The scalars of event files by tag and step: records of a length, a checksum, an event and a checksum."""
+    """Return the scalars of event files by tag and step. A record is a length, a checksum, an event, a checksum."""
     event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
     values: dict[str, dict[int, float]] = {}
     for path in directory.iterdir():
@@ -61,17 +61,17 @@ def test_mlflow_gets_the_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "main(['train', '--data', 'iris', '--epochs', '2', '--output', sys.argv[1], '--log', 'mlflow'])"
     )
     run([sys.executable, "-c", program, str(tmp_path / "run")], tmp_path, SECONDS).succeeded()
-    read = (
+    query = (
         "import sys, json; from mlflow import MlflowClient\n"
         "client = MlflowClient(tracking_uri='sqlite:///' + sys.argv[1])\n"
         "(run,) = client.search_runs([client.get_experiment_by_name('nnmpi').experiment_id])\n"
         "history = client.get_metric_history(run.info.run_id, 'test_loss')\n"
         "print(json.dumps([run.info.status, run.data.params['data'], [[m.step, m.value] for m in history]]))"
     )
-    done = run([sys.executable, "-c", read, str(tmp_path / "run" / "mlflow.db")], tmp_path, SECONDS).succeeded()
+    done = run([sys.executable, "-c", query, str(tmp_path / "run" / "mlflow.db")], tmp_path, SECONDS).succeeded()
     expected = [[line["epoch"], line["test_loss"]] for line in epochs(tmp_path / "run")]
     assert json.loads(done.out) == ["FINISHED", "iris", expected]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]  # nothing beside the run
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]  # nothing outside the run
 
 
 @pytest.mark.parametrize("name", LOGS)
@@ -101,12 +101,12 @@ def test_a_log_that_fails_is_left_out(fails: str, monkeypatch: pytest.MonkeyPatc
                 raise RuntimeError("the disk is full")
 
     monkeypatch.setitem(LOGGERS, "tensorboard", Failing)
-    said: list[str] = []
-    logs = Logs(("tensorboard",), tmp_path, {"settings": {}}, said.append)
+    notes: list[str] = []
+    logs = Logs(("tensorboard",), tmp_path, {"settings": {}}, notes.append)
     logs.epoch({"epoch": 1})
     logs.epoch({"epoch": 2})
     logs.finished()
     logs.close()
-    assert said == ["note: --log tensorboard failed and is now off (RuntimeError: the disk is full)"]
+    assert notes == ["note: --log tensorboard failed and is now off (RuntimeError: the disk is full)"]
     expected = {"open": ["open"], "epoch": ["open", "epoch"], "close": ["open", "epoch", "epoch", "close True"]}
     assert calls == expected[fails]

@@ -1,4 +1,4 @@
-"""Losses against scikit-learn and SciPy, their derivatives against central differences."""
+"""Losses compared with scikit-learn and SciPy; derivatives compared with central differences."""
 
 import numpy as np
 import pytest
@@ -40,11 +40,11 @@ def test_loss_is_its_formula(pair):
 def test_derivative_is_the_central_difference(pair):
     z, t = case(*pair)
     numeric = np.empty_like(z)
-    for place in np.ndindex(z.shape):
+    for index in np.ndindex(z.shape):
         up, down = z.copy(), z.copy()
-        up[place] += 1e-5
-        down[place] -= 1e-5
-        numeric[place] = (run(*pair, up, t)[0] - run(*pair, down, t)[0]) / 2e-5
+        up[index] += 1e-5
+        down[index] -= 1e-5
+        numeric[index] = (run(*pair, up, t)[0] - run(*pair, down, t)[0]) / 2e-5
     np.testing.assert_allclose(run(*pair, z, t)[1], numeric, rtol=1e-6, atol=1e-9)
 
 
@@ -70,8 +70,8 @@ def test_squared_error_is_that_of_scikit_learn():
 def test_huge_logits_stay_exact_and_quiet(pair, dtype):
     z, t = case(*pair, scale=1e4)
     z = np.round(z)  # the same number in both precisions
-    seen_to = "ignore" if pair[0] == "cross-entropy" else "raise"  # it overflows, and is done again
-    with np.errstate(all="raise", under="ignore", over=seen_to, invalid=seen_to):
+    overflow = "ignore" if pair[0] == "cross-entropy" else "raise"  # it overflows first, then is computed again
+    with np.errstate(all="raise", under="ignore", over=overflow, invalid=overflow):
         total, delta = run(*pair, z.astype(dtype), t)
     assert np.isfinite(delta).all()
     assert total == pytest.approx(reference.LOSS_SUMS[pair](z, t), rel=1e-6, abs=1e-6)
@@ -127,10 +127,10 @@ def run_weighted(loss, output_activation, z, t, weights):
     """The weighted loss sum and its derivative, from samples in rows."""
     delta = np.full(z.T.shape, np.nan, z.dtype)
     memory = Memory(z.shape[1], SAMPLES + 1, z.dtype)
-    room = memory.weights(len(z))
-    scratch = with_weights(memory.scratch(len(z)), room)
+    weight_memory = memory.weights(len(z))
+    scratch = with_weights(memory.scratch(len(z)), weight_memory)
     function = LOSSES[loss][output_activation]
-    total = weighted(function, z.T.copy(), t.T.astype(z.dtype), delta, scratch, weights.astype(z.dtype), room)
+    total = weighted(function, z.T.copy(), t.T.astype(z.dtype), delta, scratch, weights.astype(z.dtype), weight_memory)
     return total, delta.T
 
 
@@ -154,7 +154,7 @@ def test_a_weight_of_two_is_the_sample_twice(pair):
 
 @pytest.mark.parametrize("pair", reference.PAIRS)
 def test_a_sample_of_weight_zero_may_have_any_loss(pair):
-    """Cross-entropy overflows at first where a sample's loss is so large; 0 · ∞ is NaN."""
+    """The loss of this sample overflows at first, and 0 · ∞ would be NaN."""
     z, t = case(*pair)
     z[2] *= 1e5
     weights = np.array([1.0, 2.0, 0.0, 1.0, 1.0, 0.0])

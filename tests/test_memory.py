@@ -1,4 +1,4 @@
-"""What does not fit into memory is refused: neither into that of the host, nor into that of a container or a job."""
+"""A training that needs more memory than the host, a container or a job has is refused."""
 
 import pytest
 
@@ -14,7 +14,7 @@ HOST = memory.os.sysconf("SC_PHYS_PAGES") * memory.os.sysconf("SC_PAGE_SIZE")
     [
         (None, HOST, "the host has"),
         (10**8, 10**8, "the memory limit of this job or container is 0.1 GB"),
-        (HOST + 1, HOST, "the host has"),  # a limit above what there is
+        (HOST + 1, HOST, "the host has"),  # the limit is above the memory of the host
     ],
 )
 def test_the_smaller_of_host_and_cgroup_counts(

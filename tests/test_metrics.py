@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn's, and equal on any number of ranks."""
+"""Metrics equal those of scikit-learn, and are the same on any number of ranks."""
 
 import json
 import math
@@ -33,19 +33,19 @@ WEIGHTS = st.sampled_from([0.0, 0.25, 0.3, 1.0, 2.0, 1e3])
 
 
 def rank_samples(world, count, weights):
-    """Which samples a rank holds, and what it says of them."""
+    """Return the rows that a rank holds, and its `Samples`."""
     held = held_shards(SHARDS, world.size, world.rank)
-    rows = [shard_rows(np.arange(count), SHARDS, shard) for shard in held]
-    mine = np.concatenate(rows)
-    return mine, Samples(world, [len(r) for r in rows], None if weights is None else weights[mine])
+    rows_of_shards = [shard_rows(np.arange(count), SHARDS, shard) for shard in held]
+    rows = np.concatenate(rows_of_shards)
+    return rows, Samples(world, [len(r) for r in rows_of_shards], None if weights is None else weights[rows])
 
 
-def of_ranks(size, names, make, count, weights=None):
-    """What each rank of a world says of all metrics, as JSON."""
+def scores_on_ranks(size, names, make, count, weights=None):
+    """Return the scores that each rank of a world computes, as JSON."""
 
     def work(world):
-        mine, samples = rank_samples(world, count, weights)
-        predictions = make(samples, mine)
+        rows, samples = rank_samples(world, count, weights)
+        predictions = make(samples, rows)
         scores = {name: score(name, predictions) for name in names}
         if isinstance(predictions, ClassPredictions):
             scores["classes"] = of_classes(predictions)
@@ -57,8 +57,8 @@ def of_ranks(size, names, make, count, weights=None):
     return on_ranks(size, work)
 
 
-def of_yes(p):
-    """Probabilities in float64; what their type rounds to 1 is as much less than 1 as it can tell."""
+def below_one(p):
+    """Return probabilities in float64, at most 1 minus the epsilon of their own type."""
     return np.minimum(p.astype(np.float64), 1 - np.finfo(p.dtype).eps)
 
 
@@ -69,17 +69,17 @@ class Classified:
         self.predicted = outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0.5).astype(np.intp)
         self.are_probabilities = are_probabilities
 
-    def make(self, samples, mine):
-        arguments = self.true[mine], self.predicted[mine], self.outputs[mine], self.classes, self.are_probabilities
+    def make(self, samples, rows):
+        arguments = self.true[rows], self.predicted[rows], self.outputs[rows], self.classes, self.are_probabilities
         return ClassPredictions(samples, *arguments)
 
     def scores(self, size=1):
-        return of_ranks(size, CLASSIFICATION, self.make, len(self.true), self.weights)
+        return scores_on_ranks(size, CLASSIFICATION, self.make, len(self.true), self.weights)
 
     def expected(self):
-        """What scikit-learn says; None where it warns that a value is undefined."""
+        """Return scikit-learn's values; None where it warns that a value is undefined."""
         y, p, w = self.true, self.predicted, self.weights
-        both = np.hstack([1 - self.outputs, self.outputs]) if self.outputs.shape[1] == 1 else self.outputs
+        probabilities = np.hstack([1 - self.outputs, self.outputs]) if self.outputs.shape[1] == 1 else self.outputs
         expected = {
             "accuracy": defined(reference.accuracy_score, y, p, sample_weight=w),
             "balanced_accuracy": defined(reference.balanced_accuracy_score, y, p, sample_weight=w),
@@ -92,31 +92,33 @@ class Classified:
         }
         if self.are_probabilities:
             labels = range(self.classes)
-            precise = both.astype(np.float64)
+            precise = probabilities.astype(np.float64)
             if self.outputs.shape[1] == 1:
-                positive = of_yes(self.outputs[:, 0])
+                positive = below_one(self.outputs[:, 0])
                 precise = np.stack([1 - positive, positive], axis=1)
             expected["log_loss"] = defined(reference.log_loss, y, precise, sample_weight=w, labels=labels)
         for name in ("precision", "recall", "f1"):
             function = getattr(reference, f"{name}_score")
-            for how in ("macro", "weighted", "micro"):
-                expected[f"{name}_{how}"] = defined(function, y, p, sample_weight=w, average=how, zero_division=0)
+            for average in ("macro", "weighted", "micro"):
+                expected[f"{name}_{average}"] = defined(
+                    function, y, p, sample_weight=w, average=average, zero_division=0
+                )
         for name in ("roc_auc", "average_precision"):
             function = getattr(reference, f"{name}_score")
             codes = [1] if self.classes == 2 else range(self.classes)
-            values = [defined(function, y == code, both[:, code], sample_weight=w) for code in codes]
+            values = [defined(function, y == code, probabilities[:, code], sample_weight=w) for code in codes]
             values = [value for value in values if value is not None]
             expected[name] = np.mean(values) if values else None
         for k in (2, 5):
             if k < self.classes:
                 labels = range(self.classes)
                 function = reference.top_k_accuracy_score
-                expected[f"top_{k}_accuracy"] = defined(function, y, both, k=k, labels=labels, sample_weight=w)
+                expected[f"top_{k}_accuracy"] = defined(function, y, probabilities, k=k, labels=labels, sample_weight=w)
         return expected
 
 
 def defined(function, *arguments, **options):
-    """What a function of scikit-learn says, or None where it calls that undefined."""
+    """Return the value of a function of scikit-learn, or None if scikit-learn calls it undefined."""
     with warnings.catch_warnings(record=True) as caught, np.errstate(all="ignore"):
         warnings.simplefilter("always")
         try:
@@ -127,8 +129,8 @@ def defined(function, *arguments, **options):
     return None if undefined else value
 
 
-def check(found, expected):
-    for name, value in found.items():
+def check(scores, expected):
+    for name, value in scores.items():
         if name in expected:
             if expected[name] is None:
                 assert value is None, name
@@ -173,19 +175,19 @@ def test_metrics_of_classes_have_the_same_bits_on_any_number_of_ranks(case):
 @settings(max_examples=40, deadline=None)
 @given(classified())
 def test_metrics_of_each_class_are_those_of_scikit_learn(case):
-    found = json.loads(case.scores()[0])
+    scores = json.loads(case.scores()[0])
     labels = list(range(case.classes))
     w = case.weights
     precision, recall, f1, support = reference.precision_recall_fscore_support(
         case.true, case.predicted, labels=labels, sample_weight=w, zero_division=np.nan
     )
-    for code, row in enumerate(found["classes"]):
+    for code, row in enumerate(scores["classes"]):
         values = zip(("precision", "recall", "f1", "samples"), (precision, recall, f1, support), strict=True)
-        for name, of_all in values:
-            expected = of_all[code]
+        for name, by_class in values:
+            expected = by_class[code]
             assert row[name] == (None if np.isnan(expected) else pytest.approx(expected, rel=1e-12)), name
     matrix = reference.confusion_matrix(case.true, case.predicted, labels=labels, sample_weight=w)
-    assert np.allclose(found["matrix"], matrix, rtol=1e-12, atol=0)
+    assert np.allclose(scores["matrix"], matrix, rtol=1e-12, atol=0)
 
 
 class Labelled:
@@ -193,11 +195,11 @@ class Labelled:
         self.true, self.outputs, self.weights = true, outputs, weights
         self.predicted = outputs > 0.5
 
-    def make(self, samples, mine):
-        return LabelPredictions(samples, self.true[mine], self.predicted[mine], self.outputs[mine])
+    def make(self, samples, rows):
+        return LabelPredictions(samples, self.true[rows], self.predicted[rows], self.outputs[rows])
 
     def scores(self, size=1):
-        return of_ranks(size, MULTILABEL, self.make, len(self.true), self.weights)
+        return scores_on_ranks(size, MULTILABEL, self.make, len(self.true), self.weights)
 
     def expected(self):
         y, p, options = self.true, self.predicted, {"sample_weight": self.weights}
@@ -205,19 +207,19 @@ class Labelled:
             "accuracy": defined(reference.accuracy_score, y, p, **options),
             "hamming_loss": defined(reference.hamming_loss, y, p, **options),
         }
-        pairs = zip(y.T, of_yes(self.outputs).T, strict=True)
+        pairs = zip(y.T, below_one(self.outputs).T, strict=True)
         expected["log_loss"] = sum(reference.log_loss(t, q, labels=[0, 1], **options) for t, q in pairs)
         for name in ("precision", "recall", "f1"):
             function = getattr(reference, f"{name}_score")
-            for how in ("macro", "weighted", "micro"):
-                expected[f"{name}_{how}"] = defined(function, y, p, average=how, zero_division=0, **options)
+            for average in ("macro", "weighted", "micro"):
+                expected[f"{name}_{average}"] = defined(function, y, p, average=average, zero_division=0, **options)
         for name in ("roc_auc", "average_precision"):
             values = [value for value in self.ranked(name) if value is not None]
             expected[name] = np.mean(values) if values else None
         return expected
 
     def ranked(self, name):
-        """A metric of each label, where it is defined."""
+        """Return a metric of each label; None where it is undefined."""
         function = getattr(reference, f"{name}_score")
         pairs = zip(self.true.T, self.outputs.T, strict=True)
         return [defined(function, y, p, sample_weight=self.weights) for y, p in pairs]
@@ -245,9 +247,9 @@ def labelled(draw):
 @settings(max_examples=60, deadline=None)
 @given(labelled())
 def test_metrics_of_labels_are_those_of_scikit_learn(case):
-    found, expected = json.loads(case.scores()[0]), case.expected()
+    scores, expected = json.loads(case.scores()[0]), case.expected()
     assert set(expected) == set(MULTILABEL)
-    check(found, expected)
+    check(scores, expected)
 
 
 @settings(max_examples=40, deadline=None)
@@ -274,18 +276,18 @@ class Regressed:
     def __init__(self, true, predicted, weights=None):
         self.true, self.predicted, self.weights = true, predicted, weights
 
-    def make(self, samples, mine):
-        return NumberPredictions(samples, self.true[mine], self.predicted[mine])
+    def make(self, samples, rows):
+        return NumberPredictions(samples, self.true[rows], self.predicted[rows])
 
     def scores(self, size=1):
-        return of_ranks(size, REGRESSION, self.make, len(self.true), self.weights)
+        return scores_on_ranks(size, REGRESSION, self.make, len(self.true), self.weights)
 
     def expected(self):
         arguments, options = (self.true, self.predicted), {"sample_weight": self.weights}
         counted = slice(None) if self.weights is None else self.weights > 0
         r2 = []
         for y, predicted in zip(self.true.T, self.predicted.T, strict=True):
-            if len(np.unique(y[counted])) == 1 and len(y) > 1:  # where rounding may give scikit-learn -1e36
+            if len(np.unique(y[counted])) == 1 and len(y) > 1:  # rounding may give scikit-learn -1e36 here
                 r2.append(float(np.array_equal(y[counted], predicted[counted])))
             else:
                 r2.append(defined(reference.r2_score, y, predicted, **options))
@@ -327,7 +329,7 @@ def test_metrics_of_numbers_have_the_same_bits_on_any_number_of_ranks(case):
 
 @pytest.mark.parametrize("outputs", [[[1e-12, 1.0], [0.25, 0.75]], [[1.0], [0.75]]], ids=["softmax", "sigmoid"])
 def test_a_sure_mistake_in_float32_keeps_its_loss(outputs):
-    """Its probability, not float32's epsilon, is what counts; of a sigmoid the type has lost it, and epsilon counts."""
+    """The loss uses the probability 1e-12 itself. A sigmoid gives only the other one, rounded to 1: epsilon is used."""
     case = Classified(np.array([0, 1]), np.array(outputs, np.float32))
     least = 1e-12 if len(outputs[0]) > 1 else np.finfo(np.float32).eps
     (text,) = case.scores()

@@ -1,4 +1,4 @@
-"""The network: its gradients against central differences, its outputs against the textbook network."""
+"""The network: gradients compared with central differences, losses with a textbook network."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def architecture(loss="cross-entropy", output="softmax", activation="tanh", hidd
 
 
 def network(shape, max_batch=8, dropout=0.0, seed=0):
-    """A network with biases that are not zero, so that a wrong bias shows."""
+    """Return a network with nonzero biases, so that a wrong bias shows."""
     parameters = np.random.default_rng(seed).normal(scale=0.6, size=shape.parameters).astype(shape.dtype)
     return Network(shape, parameters, max_batch, max_blocks=3, dropout=dropout)
 
@@ -52,18 +52,18 @@ def numeric_gradient(net, x, t, h=1e-5):
 
 
 def distance_to_kink(net, x):
-    """The smallest pre-activation of the hidden layers."""
+    """Return the smallest absolute pre-activation of the hidden layers."""
     zs = reference.pre_activations(
         *reference.weights_and_biases(net.architecture.sizes, net.parameters), x[1:].T, net.architecture.activation
     )
     return min(np.abs(z).min() for z in zs[:-1])
 
 
-def relative_errors(net, found, expected):
-    """The error of the gradient of each layer, biases and weights apart, relative to that gradient."""
-    parts = [reference.weights_and_biases(net.architecture.sizes, g) for g in (found, expected)]
-    (fw, fb), (ew, eb) = parts
-    return [np.linalg.norm(f - e) / np.linalg.norm(e) for f, e in zip(fw + fb, ew + eb, strict=True)]
+def relative_errors(net, gradient, expected):
+    """Return the relative errors of the gradients of each layer's weights and of each layer's biases."""
+    parts = [reference.weights_and_biases(net.architecture.sizes, g) for g in (gradient, expected)]
+    (gw, gb), (ew, eb) = parts
+    return [np.linalg.norm(g - e) / np.linalg.norm(e) for g, e in zip(gw + gb, ew + eb, strict=True)]
 
 
 @pytest.mark.parametrize("pair", reference.PAIRS, ids="-".join)
@@ -72,8 +72,8 @@ def test_gradient_is_the_central_difference(activation, pair):
     net = network(architecture(*pair, activation))
     x, t = batch(net.architecture)
     assert activation != "relu" or distance_to_kink(net, x) > 1e-3
-    found = loss_and_gradient(net, x, t)[1]
-    assert max(relative_errors(net, found, numeric_gradient(net, x, t))) <= 1e-6
+    gradient = loss_and_gradient(net, x, t)[1]
+    assert max(relative_errors(net, gradient, numeric_gradient(net, x, t))) <= 1e-6
 
 
 @pytest.mark.parametrize("pair", reference.PAIRS, ids="-".join)
@@ -84,8 +84,8 @@ def test_gradient_under_dropout_is_the_central_difference(activation, pair):
     net.resize([x.shape[1]])
     net.draw_dropout(0, slice(0, x.shape[1]), np.random.default_rng(3))
     assert all(0 < np.count_nonzero(layer.blocks[0].mask) < layer.blocks[0].mask.size for layer in net.layers[:-1])
-    found = loss_and_gradient(net, x, t)[1]
-    assert max(relative_errors(net, found, numeric_gradient(net, x, t))) <= 1e-6
+    gradient = loss_and_gradient(net, x, t)[1]
+    assert max(relative_errors(net, gradient, numeric_gradient(net, x, t))) <= 1e-6
 
 
 @pytest.mark.parametrize("pair", reference.PAIRS, ids="-".join)
@@ -103,8 +103,8 @@ def test_loss_is_that_of_the_textbook_network(activation, pair):
 def test_gradient_without_hidden_layer(pair):
     net = network(architecture(*pair, hidden=()))
     x, t = batch(net.architecture)
-    found = loss_and_gradient(net, x, t)[1]
-    assert max(relative_errors(net, found, numeric_gradient(net, x, t))) <= 1e-6
+    gradient = loss_and_gradient(net, x, t)[1]
+    assert max(relative_errors(net, gradient, numeric_gradient(net, x, t))) <= 1e-6
 
 
 def test_gradient_of_a_batch_is_the_sum_over_its_samples():
@@ -189,7 +189,7 @@ def test_l2_adds_to_weights_and_not_to_biases(hidden):
 
 def test_l2_goes_through_large_layers_in_pieces():
     net = network(architecture(hidden=(200, 150)))
-    assert net._chunk.size < 200 * 150  # else the test above says nothing about the pieces
+    assert net._chunk.size < 200 * 150  # otherwise the test above does not test pieces
 
 
 @pytest.mark.parametrize("sizes", [(3, 2), (64, 128, 64, 10), (1, 1)])
@@ -225,7 +225,7 @@ def test_parameters_are_counted():
 @pytest.mark.parametrize("pair", reference.PAIRS, ids="-".join)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_blocks_have_the_bits_that_they_have_alone(activation, pair):
-    """Whatever else is in the batch: this is what makes the deterministic reduction possible."""
+    """The bits do not depend on the rest of the batch; the deterministic reduction needs this."""
     shape, sizes = architecture(*pair, activation, dtype="float32"), [3, 1, 0]
     together, alone = network(shape), network(shape)
     blocks = [batch(shape, samples, seed=samples) for samples in sizes]

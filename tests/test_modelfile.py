@@ -1,4 +1,4 @@
-"""Model files: what is written comes back, the same bytes each time, and damage ends in one line."""
+"""Model files: a model is read back as written, has the same bytes each time, and damage is refused in one line."""
 
 import hashlib
 import json
@@ -32,8 +32,8 @@ def model(targets, loss, output, hidden=(3,), dtype="float32"):
     sizes = (2, *hidden, targets.outputs)
     architecture = Architecture(sizes, "tanh", output, loss, dtype)
     parameters = np.random.default_rng(0).normal(size=architecture.parameters).astype(dtype)
-    of_targets = scaler(targets.outputs, 5.0) if targets.kind == "numbers" else None
-    return Model(architecture, parameters, scaler(2, -1.0), of_targets, targets, Recipe("digits", 0.2, 42, False))
+    target_scaler = scaler(targets.outputs, 5.0) if targets.kind == "numbers" else None
+    return Model(architecture, parameters, scaler(2, -1.0), target_scaler, targets, Recipe("digits", 0.2, 42, False))
 
 
 def one_hot(classes):
@@ -54,23 +54,23 @@ MODELS = {
 }
 
 
-def assert_equal(found, written):
-    assert found.architecture == written.architecture
-    assert found.recipe == written.recipe
-    assert found.parameters.dtype == written.parameters.dtype
-    assert found.parameters.tobytes() == written.parameters.tobytes()
-    assert found.scaler.mean.tolist() == written.scaler.mean.tolist()
-    assert found.scaler.scale.tolist() == written.scaler.scale.tolist()
-    assert (found.target_scaler is None) == (written.target_scaler is None)
+def assert_equal(read, written):
+    assert read.architecture == written.architecture
+    assert read.recipe == written.recipe
+    assert read.parameters.dtype == written.parameters.dtype
+    assert read.parameters.tobytes() == written.parameters.tobytes()
+    assert read.scaler.mean.tolist() == written.scaler.mean.tolist()
+    assert read.scaler.scale.tolist() == written.scaler.scale.tolist()
+    assert (read.target_scaler is None) == (written.target_scaler is None)
     if written.target_scaler:
-        assert found.target_scaler.mean.tolist() == written.target_scaler.mean.tolist()
-        assert found.target_scaler.scale.tolist() == written.target_scaler.scale.tolist()
-    assert (found.targets.kind, found.targets.outputs) == (written.targets.kind, written.targets.outputs)
-    assert found.targets.labels == written.targets.labels
-    assert (found.targets.classes is None) == (written.targets.classes is None)
+        assert read.target_scaler.mean.tolist() == written.target_scaler.mean.tolist()
+        assert read.target_scaler.scale.tolist() == written.target_scaler.scale.tolist()
+    assert (read.targets.kind, read.targets.outputs) == (written.targets.kind, written.targets.outputs)
+    assert read.targets.labels == written.targets.labels
+    assert (read.targets.classes is None) == (written.targets.classes is None)
     if written.targets.classes is not None:
-        assert found.targets.classes.tolist() == written.targets.classes.tolist()
-        assert found.targets.classes.dtype.kind in ("i" if written.targets.classes.dtype.kind == "u" else "biU")
+        assert read.targets.classes.tolist() == written.targets.classes.tolist()
+        assert read.targets.classes.dtype.kind in ("i" if written.targets.classes.dtype.kind == "u" else "biU")
 
 
 @pytest.fixture
@@ -123,11 +123,11 @@ def test_tensors_hold_the_weights(path):
 
 
 def test_the_same_model_has_the_same_bytes(path):
-    digests = set()
+    contents = set()
     for name in ("a", "b"):
         write_model(path.with_name(name), MODELS["string classes"], False)
-        digests.add(path.with_name(name).read_bytes())
-    assert len(digests) == 1
+        contents.add(path.with_name(name).read_bytes())
+    assert len(contents) == 1
 
 
 @pytest.mark.slow
@@ -137,7 +137,7 @@ def test_another_process_writes_the_same_bytes(path):
         "[t.write_model(pathlib.Path(sys.argv[1]) / n, m, False) for n, m in t.MODELS.items()]"
     )
     digests = []
-    for i in ("1", "2"):  # another seed of Python's hashes, another order of sets
+    for i in ("1", "2"):  # another seed of Python's hashes gives sets another order
         directory = path.parent / i
         directory.mkdir()
         environment = os.environ | {
@@ -230,11 +230,11 @@ def test_a_type_that_numpy_does_not_have_is_refused(path):
 
 def read_or_refuse(path):
     try:
-        found = read_model(path)
+        model = read_model(path)
     except InputError as error:
         assert str(path) in str(error)  # noqa: PT017 (damage to a number is not noticed)
         return
-    assert found.parameters.size == found.architecture.parameters
+    assert model.parameters.size == model.architecture.parameters
 
 
 @given(data=st.data(), name=st.sampled_from(list(MODELS)))
@@ -244,15 +244,15 @@ def test_flipped_bytes_are_read_or_refused(tmp_path_factory, data, name):
     path = tmp_path_factory.getbasetemp() / "flipped.safetensors"
     write_model(path, MODELS[name], False)
     damaged = bytearray(path.read_bytes())
-    places = st.integers(0, len(damaged) - 1)
-    for place, byte in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), min_size=1, max_size=4)):
-        damaged[place] = byte
+    positions = st.integers(0, len(damaged) - 1)
+    for position, byte in data.draw(st.lists(st.tuples(positions, st.integers(0, 255)), min_size=1, max_size=4)):
+        damaged[position] = byte
     path.write_bytes(damaged)
     read_or_refuse(path)
 
 
 def parts_of(written, path):
-    """The tensors and the description in a model file."""
+    """Return the tensors and the description of a model file."""
     write_model(path, written, False)
     with safetensors.safe_open(path, framework="numpy") as file:
         return safetensors.numpy.load_file(path), json.loads(file.metadata()["nnmpi"])
@@ -262,15 +262,15 @@ def put_together(path, tensors, description):
     path.write_bytes(safetensors.numpy.save(tensors, {"nnmpi": json.dumps(description)}))
 
 
-def changed(description, where, value):
+def changed(description, keys, value):
     inner = description
-    for key in where[:-1]:
+    for key in keys[:-1]:
         inner = inner[key]
-    inner[where[-1]] = value
+    inner[keys[-1]] = value
     return description
 
 
-WHERE = [
+KEYS = [
     ("format",),
     ("architecture",),
     ("architecture", "sizes"),
@@ -287,26 +287,26 @@ WHERE = [
 ]
 
 
-@pytest.mark.parametrize("where", WHERE, ids=".".join)
+@pytest.mark.parametrize("keys", KEYS, ids=".".join)
 @pytest.mark.parametrize("value", [None, "?", -1, 1.5, [], ["?"], {}, [[]], 10**400, [1, "a"]], ids=repr)
-def test_a_wrong_description_is_refused(path, where, value):
+def test_a_wrong_description_is_refused(path, keys, value):
     for name in ("int classes", "number"):
         tensors, description = parts_of(MODELS[name], path)
-        if value is None and (where == ("labels",) or (where == ("classes",) and name == "number")):
-            continue  # as it is
-        put_together(path, tensors, changed(description, where, value))
+        if value is None and (keys == ("labels",) or (keys == ("classes",) and name == "number")):
+            continue  # it has this value already
+        put_together(path, tensors, changed(description, keys, value))
         assert_refused(path, "metadata or tensors are invalid")
 
 
 @pytest.mark.parametrize(
-    "where", [("format",), ("architecture", "sizes"), ("targets",), ("classes",), ("recipe", "seed")]
+    "keys", [("format",), ("architecture", "sizes"), ("targets",), ("classes",), ("recipe", "seed")]
 )
-def test_a_description_that_lacks_something_is_refused(path, where):
+def test_a_description_that_lacks_something_is_refused(path, keys):
     tensors, description = parts_of(MODELS["int classes"], path)
     inner = description
-    for key in where[:-1]:
+    for key in keys[:-1]:
         inner = inner[key]
-    del inner[where[-1]]
+    del inner[keys[-1]]
     put_together(path, tensors, description)
     assert_refused(path, "metadata or tensors are invalid")
 
@@ -383,14 +383,14 @@ JSON = st.recursive(
 
 
 @given(
-    where=st.sampled_from([*WHERE, ("recipe", "data"), ("recipe", "seed")]),
+    keys=st.sampled_from([*KEYS, ("recipe", "data"), ("recipe", "seed")]),
     value=JSON,
     name=st.sampled_from(list(MODELS)),
 )
 @search
 @pytest.mark.slow
-def test_any_description_is_read_or_refused(tmp_path_factory, where, value, name):
+def test_any_description_is_read_or_refused(tmp_path_factory, keys, value, name):
     path = tmp_path_factory.getbasetemp() / "described.safetensors"
     tensors, description = parts_of(MODELS[name], path)
-    put_together(path, tensors, changed(description, where, value))
+    put_together(path, tensors, changed(description, keys, value))
     read_or_refuse(path)

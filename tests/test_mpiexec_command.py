@@ -1,4 +1,4 @@
-"""What Open MPI's launcher is told of the heartbeat between hosts, and of binding ranks to cores."""
+"""The flags that Open MPI's launcher gets for the heartbeat between hosts and for binding ranks to cores."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from nnmpi.launching.hostfile import Host
 from nnmpi.launching.mpiexec_command import HEARTBEAT, Job, command
 
 OPEN_MPI = Launcher("/mpi/mpiexec", "Open MPI", "5.0.11", True)
-WITHOUT = Launcher("/mpi/mpiexec", "Open MPI", "4.1.4", False)
+WITHOUT_ULFM = Launcher("/mpi/mpiexec", "Open MPI", "4.1.4", False)
 MPICH = Launcher("/mpi/mpiexec", "MPICH", "5.0.2", False)
 INTEL = Launcher("/mpi/mpiexec", "Intel MPI", "2021", False)
 ONE = [Host("a", 4, "a slots=4")]
@@ -21,7 +21,7 @@ SLURM = {"SLURM_JOB_ID": "7"}
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with four cores, in no job of a batch system."""
+    """Pretend a machine with four cores and no batch system."""
     monkeypatch.setattr(mpiexec_command, "_physical_cores", lambda: 4)
     for name in ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "SLURM_JOB_NUM_NODES", "SLURM_CPUS_PER_TASK"):
         monkeypatch.delenv(name, raising=False)
@@ -57,12 +57,12 @@ def test_ranks_of_several_hosts_have_a_heartbeat(case: str, monkeypatch: pytest.
 
 
 def test_the_heartbeat_is_a_thread_that_all_hear_of() -> None:
-    assert HEARTBEAT["mpi_ft_detector_thread"] == "1"  # else a rank that computes for long is declared dead
-    assert HEARTBEAT["mpi_ft_propagator_with_rbcast"] == "1"  # else rank 0 never hears of a cut
+    assert HEARTBEAT["mpi_ft_detector_thread"] == "1"  # otherwise a rank that computes for long is declared dead
+    assert HEARTBEAT["mpi_ft_propagator_with_rbcast"] == "1"  # otherwise rank 0 is not told that a host is cut off
     assert float(HEARTBEAT["mpi_ft_detector_timeout"]) > 3 * float(HEARTBEAT["mpi_ft_detector_period"])
 
 
-@pytest.mark.parametrize("launcher", [WITHOUT, MPICH, INTEL], ids=lambda launcher: launcher.mpi)
+@pytest.mark.parametrize("launcher", [WITHOUT_ULFM, MPICH, INTEL], ids=lambda launcher: launcher.mpi)
 def test_launchers_without_fault_tolerance_are_not_asked_for_it(launcher: Launcher) -> None:
     assert "ft" not in flags(launcher, Job(8, ("train",), FILE), TWO).replace("left", "")
 
@@ -82,7 +82,7 @@ BINDING = {
 def test_ranks_are_not_bound_where_cores_are_shared_or_each_has_several(
     case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, hosts, variables, free = BINDING[case]
+    job, hosts, variables, unbound = BINDING[case]
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert ("--bind-to none" in flags(OPEN_MPI, job, hosts)) == free
+    assert ("--bind-to none" in flags(OPEN_MPI, job, hosts)) == unbound

@@ -1,4 +1,4 @@
-"""Labels of which a sample may have several: columns of 0 and 1, a sigmoid each."""
+"""Multilabel targets: columns of 0 and 1, each with its own sigmoid."""
 
 import csv
 import json
@@ -56,24 +56,24 @@ def held_out() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_a_step_is_scikit_learns() -> None:
-    """From the same weights, one step with all samples: the losses of the labels are added up."""
+    """One full-batch step from the same weights gives the same weights and loss. Losses are summed over the labels."""
     settings: dict[str, Any] = {"hidden": (6,), "batch_size": "full", "dtype": "float64"}
     settings |= {"momentum": 0.0, "nesterov": False, "lr_schedule": "constant", "learning_rate": 0.3}
     start, end = (package.train(X, Y, epochs=epochs, **settings) for epochs in (0, 1))
     x, _, y, _ = train_test_split(X, Y, test_size=0.2, random_state=42)
     x = StandardScaler().fit_transform(x)
-    theirs = MLPClassifier(
+    mlp = MLPClassifier(
         6, solver="sgd", learning_rate_init=0.3, momentum=0, nesterovs_momentum=False, alpha=0, batch_size=len(x)
     ).partial_fit(x, y, classes=[0, 1, 2])
     layers = start.model.architecture.views(start.model.parameters)
-    for weights, biases, layer in zip(theirs.coefs_, theirs.intercepts_, layers, strict=True):
+    for weights, biases, layer in zip(mlp.coefs_, mlp.intercepts_, layers, strict=True):
         weights[:], biases[:] = layer[1:], layer[0]
-    theirs.partial_fit(x, y)
+    mlp.partial_fit(x, y)
     for weights, biases, layer in zip(
-        theirs.coefs_, theirs.intercepts_, end.model.architecture.views(end.model.parameters), strict=True
+        mlp.coefs_, mlp.intercepts_, end.model.architecture.views(end.model.parameters), strict=True
     ):
         np.testing.assert_allclose(layer, np.vstack([biases, weights]), rtol=1e-10, atol=1e-13)
-    assert end.metrics[0]["train_loss"] == pytest.approx(theirs.loss_, rel=1e-10)
+    assert end.metrics[0]["train_loss"] == pytest.approx(mlp.loss_, rel=1e-10)
     probabilities = end.model.predict_proba(X)
     assert probabilities.shape == (240, 3)
     np.testing.assert_array_equal(end.model.predict(X), probabilities > 0.5)
@@ -114,9 +114,9 @@ def test_scores_are_scikit_learns(nnmpi: CommandServer, run: Run) -> None:
 
 
 def test_early_stopping_watches_the_labels(run: Run) -> None:
-    watched = [metrics["validation_f1_macro"] for metrics in run.metrics]
-    assert len(watched) < 30
-    assert int(np.argmax(watched)) == len(watched) - 3
+    f1_scores = [metrics["validation_f1_macro"] for metrics in run.metrics]
+    assert len(f1_scores) < 30
+    assert int(np.argmax(f1_scores)) == len(f1_scores) - 3
     assert "best      validation f1 macro" in run.done.out
     assert run.done.out.splitlines()[0].startswith("target y: 3 labels (columns of 0 and 1")
 
@@ -145,9 +145,9 @@ def test_predictions_have_names(nnmpi: CommandServer, files: Path, run: Run, tmp
 
 
 def test_a_run_that_is_resumed_ends_with_the_same_bits(nnmpi: CommandServer, files: Path, tmp_path: Path) -> None:
-    for name, epochs, more in (("whole", "2", ()), ("halves", "1", ()), ("halves", "2", ("--resume",))):
+    for name, epochs, resume in (("whole", "2", ()), ("halves", "1", ()), ("halves", "2", ("--resume",))):
         flags = ("--hidden", "6", "--epochs", epochs, "--output", str(tmp_path / name))
-        nnmpi("train", str(files / "labels.npz"), *flags, *more).succeeded()
+        nnmpi("train", str(files / "labels.npz"), *flags, *resume).succeeded()
     models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "halves")]
     assert models[0] == models[1]
 

@@ -1,4 +1,4 @@
-"""Optimizers against updates worked by hand and against whole trajectories in the textbook form."""
+"""Optimizers, compared with updates worked by hand and with a textbook network over 20 updates."""
 
 import numpy as np
 import pytest
@@ -16,13 +16,13 @@ START = (1.0, -2.0)
 GRADIENTS = ((4.0, -8.0), (4.0, 4.0))
 
 
-def after(optimizer, w, gradients, count=4, learning_rate=0.1):
-    """The parameters after each update."""
-    seen = []
+def parameters_after(optimizer, w, gradients, count=4, learning_rate=0.1):
+    """Return the parameters after each update."""
+    history = []
     for k, gradient in enumerate(gradients):
         optimizer.update(np.array(gradient), divide_by=count, learning_rate=learning_rate, k=k)
-        seen.append(w.copy())
-    return np.array(seen)
+        history.append(w.copy())
+    return np.array(history)
 
 
 # w₁ = (1, -2) - 0.1 (1, -2) = (0.9, -1.8)
@@ -42,17 +42,17 @@ def after(optimizer, w, gradients, count=4, learning_rate=0.1):
 )
 def test_sgd_worked_by_hand(momentum, nesterov, expected):
     w = np.array(START)
-    np.testing.assert_allclose(after(SGD(w, momentum, nesterov), w, GRADIENTS), expected, rtol=1e-14)
+    np.testing.assert_allclose(parameters_after(SGD(w, momentum, nesterov), w, GRADIENTS), expected, rtol=1e-14)
 
 
 def test_another_gradient_vector_counts_from_its_first_update_on():
     w, other = np.array(START), np.array(START)
     vectors = np.empty((2, 2))
     optimizer, expected = SGD(w, 0.9, True), SGD(other, 0.9, True)
-    for k, which in enumerate((0, 1, 0)):
-        vectors[which] = GRADIENTS[which]
-        optimizer.update(vectors[which], divide_by=4, learning_rate=0.1, k=k)
-        expected.update(np.array(GRADIENTS[which]), divide_by=4, learning_rate=0.1, k=k)
+    for k, index in enumerate((0, 1, 0)):
+        vectors[index] = GRADIENTS[index]
+        optimizer.update(vectors[index], divide_by=4, learning_rate=0.1, k=k)
+        expected.update(np.array(GRADIENTS[index]), divide_by=4, learning_rate=0.1, k=k)
     assert w.tobytes() == other.tobytes()
 
 
@@ -67,8 +67,8 @@ def test_sgd_without_momentum_has_no_state():
 #   w = 0.9 + 5e-10 - 0.1 · 0.4210526316 / 1.5809015227 = 0.9 + 5e-10 - 0.0266337038 = 0.8733662967
 def test_adam_worked_by_hand():
     w = np.array([1.0])
-    seen = after(Adam(w), w, [[8.0], [-4.0]])
-    np.testing.assert_allclose(seen[:, 0], [0.9 + 5e-10, 0.8733662967], rtol=2e-10)
+    history = parameters_after(Adam(w), w, [[8.0], [-4.0]])
+    np.testing.assert_allclose(history[:, 0], [0.9 + 5e-10, 0.8733662967], rtol=2e-10)
 
 
 @pytest.mark.parametrize("size", [1.0, 1e-8], ids=["large", "as small as epsilon"])
@@ -103,15 +103,15 @@ def test_an_optimizer_goes_on_from_its_state(name):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_vector_of_many_pieces_is_updated_as_one(name, nesterov, monkeypatch):
     gradients = np.random.default_rng(0).normal(size=(3, 11))
-    found = []
+    results = []
     for piece in (11, 4):
         monkeypatch.setattr(optim, "PIECE", piece)
         parameters = np.ones(11)
         optimizer = OPTIMIZERS[name](parameters, 0.9, nesterov)
         for k, gradient in enumerate(gradients):
             optimizer.update(gradient.copy(), divide_by=3, learning_rate=0.1, k=k)
-        found.append((parameters.tobytes(), optimizer.state.tobytes()))
-    assert found[0] == found[1]
+        results.append((parameters.tobytes(), optimizer.state.tobytes()))
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -1,4 +1,4 @@
-"""Files of a run that cannot be opened, written or closed: nothing stays behind, neither a thread nor a lock."""
+"""If files of a run cannot be opened, written or closed, no thread and no lock is left behind."""
 
 import errno
 import resource
@@ -27,7 +27,7 @@ def fail(*arguments: Any) -> None:
 
 
 def open_threads() -> list[threading.Thread]:
-    """The threads of a run; a timer that is cancelled takes a moment to end."""
+    """Return the threads of a run. A cancelled timer takes a moment to end and does not count."""
     timers = [t for t in threading.enumerate() if isinstance(t, threading.Timer) and not t.finished.is_set()]
     return [*timers, *(t for t in threading.enumerate() if t.name in ("checkpoints", "lock"))]
 

@@ -1,4 +1,4 @@
-"""Which part of the vector travels when, and where that is worth it."""
+"""Which part of the gradient vector is sent at what time, and when overlap is used."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -19,13 +19,13 @@ from nnmpi.reduction.hosts import PART, Hosts, parts_of
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=8), st.integers(0, 4), st.integers(1, 2000))
 def test_buckets_are_whole_layers_and_make_up_the_vector(layers: list[int], tail: int, least: int) -> None:
     length = sum(layers) + tail
-    found = buckets(layers, length, least)
-    assert list(found) == sorted(found, reverse=True)
-    assert min(found) == 0
-    ends = [*(part.start for part in found.values())]
-    assert [part.stop for part in found.values()] == [length, *ends[:-1]]
-    assert [part.start for part in found.values()] == [sum(layers[:i]) for i in found]
-    assert all(part.stop - part.start >= least for i, part in found.items() if i)
+    parts = buckets(layers, length, least)
+    assert list(parts) == sorted(parts, reverse=True)
+    assert min(parts) == 0
+    ends = [*(part.start for part in parts.values())]
+    assert [part.stop for part in parts.values()] == [length, *ends[:-1]]
+    assert [part.start for part in parts.values()] == [sum(layers[:i]) for i in parts]
+    assert all(part.stop - part.start >= least for i, part in parts.items() if i)
 
 
 def world(library: str, size: int = 2, recovers: bool = False) -> Any:
@@ -49,41 +49,44 @@ MPICH, OPEN_MPI = "MPICH Version: 5.0.2", "Open MPI v5.0.11"
 
 
 @pytest.mark.parametrize(
-    ("where", "bucket_mb", "kind"),
+    ("fake_world", "bucket_mb", "kind"),
     [
         (world(MPICH), None, Hosts),
         (world(MPICH), 0.0, Native),
-        (world(MPICH), 8.0, Native),  # one bucket
+        (world(MPICH), 8.0, Native),  # all in one bucket
         (world(MPICH, size=1), None, Native),
         (world(OPEN_MPI), None, Hosts),
         (world(OPEN_MPI), 1.0, Overlapped),
         (world(OPEN_MPI, recovers=True), 1.0, Native),
     ],
 )
-def test_rings_between_hosts_unless_buckets_were_asked_for(where: Any, bucket_mb: float | None, kind: type) -> None:
-    assert type(native(where, [300_000, 300_000], 600_004, "float32", bucket_mb)) is kind
-    if bucket_mb is None and where.size > 1:
-        assert type(native(where, [300], 304, "float32", bucket_mb)) is Native  # a ring takes longer for few numbers
+def test_rings_between_hosts_unless_buckets_were_asked_for(
+    fake_world: Any, bucket_mb: float | None, kind: type
+) -> None:
+    assert type(native(fake_world, [300_000, 300_000], 600_004, "float32", bucket_mb)) is kind
+    if bucket_mb is None and fake_world.size > 1:
+        # a ring takes longer for few numbers
+        assert type(native(fake_world, [300], 304, "float32", bucket_mb)) is Native
 
 
 def test_each_bucket_starts_when_its_first_layer_is_ready() -> None:
     started: list[tuple[int, int]] = []
     waited: list[list[int]] = []
-    there = world(MPICH)
-    there.mpi.Request.Testall = lambda requests: None
-    there.mpi.Request.Waitall = lambda requests: waited.append(list(requests))
+    fake_world = world(MPICH)
+    fake_world.mpi.Request.Testall = lambda requests: None
+    fake_world.mpi.Request.Waitall = lambda requests: waited.append(list(requests))
 
     def iallreduce(_: None, buffer: list[Any]) -> int:
         started.append((int(buffer[0][0]), len(buffer[0])))
         return len(started)
 
-    there.comm.Iallreduce = iallreduce
-    reduce = Overlapped(there, buckets([4, 3, 2], 10, 4), 10, "float64")
+    fake_world.comm.Iallreduce = iallreduce
+    reduce = Overlapped(fake_world, buckets([4, 3, 2], 10, 4), 10, "float64")
     reduce.vectors[0][:] = np.arange(10)
     for step in range(2):
-        for start, so_far in ((7, []), (4, [(4, 6)]), (2, [(4, 6)]), (0, [(4, 6), (0, 4)])):
+        for start, expected in ((7, []), (4, [(4, 6)]), (2, [(4, 6)]), (0, [(4, 6), (0, 4)])):
             reduce.ready(start)
-            assert started == so_far
+            assert started == expected
         reduce.reduce()
         assert waited[step] == [1, 2]
         started.clear()
@@ -96,27 +99,27 @@ def test_a_network_says_from_where_on_the_gradient_is_done(sizes: tuple[int, ...
     network = Network(architecture, generator.standard_normal(architecture.parameters) / 20, 6)
     x, t = np.ones((1 + sizes[0], 6)), np.zeros((sizes[-1], 6))
     x[1:], t[0] = generator.standard_normal((sizes[0], 6)), 1
-    told: list[tuple[int, np.ndarray]] = []
+    calls: list[tuple[int, np.ndarray]] = []
     gradients = []
-    for tell in (False, True):
+    for overlap in (False, True):
         gradient = np.full(architecture.parameters, np.nan)
 
         def ready(start: int, gradient: np.ndarray = gradient) -> None:
-            told.append((start, gradient[start:].copy()))
+            calls.append((start, gradient[start:].copy()))
 
-        batch = network.bind([x], [t], [(architecture.views(gradient), [])], ready if tell else None, training=True)
+        batch = network.bind([x], [t], [(architecture.views(gradient), [])], ready if overlap else None, training=True)
         network.forward(batch)
         network.loss(batch)
         network.backward(batch)
         gradients.append(gradient)
     np.testing.assert_allclose(gradients[1], gradients[0], rtol=1e-10, atol=1e-14)
-    starts = [start for start, _ in told]
+    starts = [start for start, _ in calls]
     assert starts == sorted(starts, reverse=True)
     assert starts[-1] == 0
     rows = [1 + fan_in for fan_in in sizes[:-1]]
     assert len(starts) == sum(max(1, n // 512) for n in rows)
-    for start, there in told:
-        np.testing.assert_array_equal(there, gradients[1][start:])
+    for start, part in calls:
+        np.testing.assert_array_equal(part, gradients[1][start:])
 
 
 @given(st.integers(1, 5 * PART))

@@ -1,4 +1,4 @@
-"""Reports in a browser: nothing on the console, no request, no horizontal scrolling, no script of a label."""
+"""Reports in a browser: an empty console, no request, no horizontal scrolling, and no label runs as a script."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def pages(train: Callable[..., Run], nnmpi: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A page of images with a timeline, of numbers, of hostile labels, and of several runs."""
+    """The pages of a run with images and a timeline, of a regression, of hostile labels, and of several runs."""
     directory = tmp_path_factory.mktemp("pages")
     y = np.repeat(LABELS, 50)
     np.savez(directory / "<b>.npz", X=np.random.default_rng(0).normal(size=(150, 3)), y=y)

@@ -1,7 +1,7 @@
-"""The same numbers as others from the same start and the same samples.
+"""The same numbers as scikit-learn and PyTorch, from the same start and with the same samples.
 
-scikit-learn's `MLPClassifier` and `MLPRegressor` run their own update code here, full batch, from our initial
-parameters. PyTorch is not needed: its SGD is the formulas of its documentation (torch.optim.SGD, "Algorithm"),
+scikit-learn's `MLPClassifier` and `MLPRegressor` run their own update code here, full batch, from nnmpi's initial
+parameters. PyTorch is not needed: its SGD follows the formulas of its documentation (torch.optim.SGD, "Algorithm"),
 ``b = μb + g``, then ``w -= η(g + μb)`` with Nesterov and ``w -= ηb`` without.
 """
 
@@ -31,10 +31,10 @@ def samples(load: Any) -> tuple[np.ndarray, np.ndarray]:
     return StandardScaler().fit_transform(x)[:SAMPLES], y[:SAMPLES]
 
 
-def ours(
+def nnmpi_layers(
     x: np.ndarray, t: np.ndarray, architecture: Architecture, optimizer: Any, eta: float, l2: float
 ) -> list[np.ndarray]:
-    """The layers, bias in row 0, after `UPDATES` full-batch updates."""
+    """Return nnmpi's layers, bias in row 0, after `UPDATES` full-batch updates."""
     parameters = glorot_uniform(architecture, stream(1, Purpose.PARAMETERS))
     network, update = Network(architecture, parameters, len(x)), optimizer(parameters)
     inputs = np.vstack([np.ones(len(x)), x.T])
@@ -50,8 +50,8 @@ def ours(
     return architecture.views(parameters)
 
 
-def theirs(estimator: Any, x: np.ndarray, y: np.ndarray, architecture: Architecture) -> list[np.ndarray]:
-    """The same of one of scikit-learn's estimators, started at our initial parameters."""
+def sklearn_layers(estimator: Any, x: np.ndarray, y: np.ndarray, architecture: Architecture) -> list[np.ndarray]:
+    """Return the same layers of a scikit-learn estimator that starts from nnmpi's initial parameters."""
     start = iter(architecture.views(glorot_uniform(architecture, stream(1, Purpose.PARAMETERS))))
 
     def initial(self: Any, fan_in: int, fan_out: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -83,15 +83,16 @@ def settings(activation: str, **more: Any) -> dict[str, Any]:
 
 
 def compare(a: list[np.ndarray], b: list[np.ndarray], tolerance: float) -> None:
-    for one, other in zip(a, b, strict=True):
-        assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
+    for layer, expected in zip(a, b, strict=True):
+        assert np.abs(layer - expected).max() <= tolerance * np.abs(expected).max()
 
 
 SOLVERS = {
     "sgd": ({"solver": "sgd", "momentum": 0.0}, lambda w: SGD(w, 0.0, False), 1e-10),
     "momentum": ({"solver": "sgd", "nesterovs_momentum": False}, lambda w: SGD(w, MU, False), 1e-10),
     "nesterov": ({"solver": "sgd", "nesterovs_momentum": True}, lambda w: SGD(w, MU, True), 1e-10),
-    # scikit-learn adds ε before it corrects v, as the paper's second form does, we after, as its first: no ε here
+    # scikit-learn adds ε before the bias correction of v, as the paper's second form; nnmpi adds it after, as the
+    # first form. So ε is tiny here.
     "adam": ({"solver": "adam", "epsilon": TINY}, lambda w: Adam(w, epsilon=TINY), 1e-8),
 }
 
@@ -100,45 +101,46 @@ SOLVERS = {
 @pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh", "identity"])
 def test_classifier_of_ten_classes(activation: str, solver: str) -> None:
     x, y = samples(load_digits)
-    their, optimizer, tolerance = SOLVERS[solver]
+    options, optimizer, tolerance = SOLVERS[solver]
     architecture = Architecture((64, 12, 7, 10), activation, "softmax", "cross-entropy", "float64")
     t = np.eye(10)[y].T
-    mlp = MLPClassifier(**settings(activation, **their))
-    # theirs is (Xᵀδ + αW) / m, ours Xᵀδ / m + λW
-    compare(ours(x, t, architecture, optimizer, ETA, ALPHA / SAMPLES), theirs(mlp, x, y, architecture), tolerance)
+    mlp = MLPClassifier(**settings(activation, **options))
+    # scikit-learn's gradient is (Xᵀδ + αW) / m, nnmpi's is Xᵀδ / m + λW
+    layers = nnmpi_layers(x, t, architecture, optimizer, ETA, ALPHA / SAMPLES)
+    compare(layers, sklearn_layers(mlp, x, y, architecture), tolerance)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_classifier_of_two_classes(solver: str) -> None:
     x, y = samples(load_breast_cancer)
-    their, optimizer, tolerance = SOLVERS[solver]
+    options, optimizer, tolerance = SOLVERS[solver]
     architecture = Architecture((30, 12, 7, 1), "tanh", "sigmoid", "binary-cross-entropy", "float64")
-    mlp = MLPClassifier(**settings("tanh", **their))
-    mine = ours(x, y[None].astype(float), architecture, optimizer, ETA, ALPHA / SAMPLES)
-    compare(mine, theirs(mlp, x, y, architecture), tolerance)
+    mlp = MLPClassifier(**settings("tanh", **options))
+    layers = nnmpi_layers(x, y[None].astype(float), architecture, optimizer, ETA, ALPHA / SAMPLES)
+    compare(layers, sklearn_layers(mlp, x, y, architecture), tolerance)
 
 
 @pytest.mark.parametrize("solver", ["sgd", "momentum", "nesterov"])
 def test_regressor(solver: str) -> None:
-    """Their loss is half of ours, so our learning rate is half of theirs and our λ twice."""
+    """scikit-learn's loss is half of nnmpi's, so nnmpi's learning rate is half as large and its λ twice as large."""
     x, y = samples(load_diabetes)
     y = (y - y.mean()) / y.std()
-    their, optimizer, tolerance = SOLVERS[solver]
+    options, optimizer, tolerance = SOLVERS[solver]
     architecture = Architecture((10, 12, 7, 1), "relu", "identity", "mse", "float64")
-    mlp = MLPRegressor(**settings("relu", **their))
-    mine = ours(x, y[None], architecture, optimizer, ETA / 2, 2 * ALPHA / SAMPLES)
-    compare(mine, theirs(mlp, x, y, architecture), tolerance)
+    mlp = MLPRegressor(**settings("relu", **options))
+    layers = nnmpi_layers(x, y[None], architecture, optimizer, ETA / 2, 2 * ALPHA / SAMPLES)
+    compare(layers, sklearn_layers(mlp, x, y, architecture), tolerance)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_pytorch_formulas(nesterov: bool) -> None:
     generator = np.random.default_rng(0)
     w = generator.standard_normal(50)
-    mine, theirs_, b = w.copy(), w.copy(), np.zeros(50)
-    sgd = SGD(mine, MU, nesterov)
+    parameters, expected, b = w.copy(), w.copy(), np.zeros(50)
+    sgd = SGD(parameters, MU, nesterov)
     for k in range(UPDATES):
         g = generator.standard_normal(50)
         b = MU * b + g if k else g.copy()  # PyTorch's first b is g
-        theirs_ -= ETA * (g + MU * b if nesterov else b)
+        expected -= ETA * (g + MU * b if nesterov else b)
         sgd.update(g * 32, divide_by=32, learning_rate=ETA, k=k)
-    np.testing.assert_allclose(mine, theirs_, rtol=1e-12)
+    np.testing.assert_allclose(parameters, expected, rtol=1e-12)

@@ -1,4 +1,4 @@
-"""Parts: validation without early stopping, data of their own for validation and test, predictions for one part."""
+"""Parts: validation without early stopping, separate data for validation and test, predictions for one part."""
 
 import csv
 import json
@@ -33,7 +33,7 @@ def test_a_validation_part_works_without_early_stopping(train: Train) -> None:
     assert run.config["samples"] == {"training": 341, "validation": 114, "test": 114}
     assert all("validation_loss" in metrics for metrics in run.metrics)
     assert set(run.config["scores"]) == {"test", "validation"}
-    # the last epoch's network is kept, whichever was best
+    # the network of the last epoch is kept, even if an earlier one was better
     assert run.config["scores"]["validation"]["loss"] == run.metrics[-1]["validation_loss"]
 
 
@@ -51,15 +51,15 @@ def test_predictions_of_a_part_are_of_its_rows(
     part: str,
 ) -> None:
     run = train("--data", "breast_cancer", "--validation-fraction", "0.25", "--epochs", "3")
-    whole, some = tmp_path / "whole.npz", tmp_path / "some.csv"
-    nnmpi("predict", str(run.directory), "breast_cancer", "--out", str(whole)).succeeded()
-    nnmpi("predict", str(run.directory), "--part", part, "--out", str(some)).succeeded()
-    lines = list(csv.DictReader(some.read_text().splitlines()))
+    all_path, part_path = tmp_path / "whole.npz", tmp_path / "some.csv"
+    nnmpi("predict", str(run.directory), "breast_cancer", "--out", str(all_path)).succeeded()
+    nnmpi("predict", str(run.directory), "--part", part, "--out", str(part_path)).succeeded()
+    lines = list(csv.DictReader(part_path.read_text().splitlines()))
     rows = [int(line["row"]) for line in lines]
     assert rows == parts_of()[part].tolist()
-    assert [int(line["prediction"]) for line in lines] == np.load(whole)["prediction"][rows].tolist()
+    assert [int(line["prediction"]) for line in lines] == np.load(all_path)["prediction"][rows].tolist()
     np.testing.assert_allclose(
-        [float(line["probability_1"]) for line in lines], np.load(whole)["probability"][rows, 1], rtol=1e-5
+        [float(line["probability_1"]) for line in lines], np.load(all_path)["probability"][rows, 1], rtol=1e-5
     )
 
 
@@ -72,7 +72,7 @@ def test_a_part_that_the_run_had_not_is_refused(train: Train, nnmpi: CommandServ
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
-    """The parts of the data as files."""
+    """One file for each part of the data."""
     paths = {}
     for name, rows in parts_of().items():
         paths[name] = tmp_path / f"{name}.npz"
@@ -82,8 +82,8 @@ def files(tmp_path: Path) -> dict[str, Path]:
 
 def test_parts_from_files_of_their_own(nnmpi: CommandServer, files: dict[str, Path], tmp_path: Path) -> None:
     output = tmp_path / "run"
-    own = "--validation-data", str(files["validation"]), "--test-data", str(files["test"])
-    trained = nnmpi("train", str(files["training"]), *own, "--epochs", "3", "--output", str(output)).succeeded()
+    flags = "--validation-data", str(files["validation"]), "--test-data", str(files["test"])
+    trained = nnmpi("train", str(files["training"]), *flags, "--epochs", "3", "--output", str(output)).succeeded()
     config = json.loads((output / "config.json").read_text())
     assert config["samples"] == {"training": 341, "validation": 114, "test": 114}
     evaluated = nnmpi("evaluate", str(output)).succeeded()
@@ -135,7 +135,7 @@ def test_early_stopping_watches_what_monitor_says() -> None:
         X, Y, early_stopping=3, monitor="validation_roc_auc", validation_fraction=0.25, epochs=12, learning_rate=0.1
     )
     watched = [metrics["validation_roc_auc"] for metrics in result.metrics]
-    best = int(np.argmax(watched))  # the first of the best
+    best = int(np.argmax(watched))  # the first of equal ones
     assert len(watched) == min(12, best + 1 + 3)
     validation = parts_of()["validation"]
     expected = roc_auc_score(Y[validation], result.model.predict_proba(X[validation])[:, 1])
@@ -184,14 +184,14 @@ def test_settings_that_do_not_go_together(settings: dict[str, object], words: st
 
 def test_an_undefined_monitor_ends_in_a_line() -> None:
     y = np.zeros(len(X), np.intp)
-    y[parts_of()["training"][:40]] = 1  # none in the validation part
+    y[parts_of()["training"][:40]] = 1  # the validation part has no sample of class 1
     with pytest.raises(InputError, match=r"validation_roc_auc is undefined on the validation part \(114 samples\)"):
         nnmpi.train(X, y, early_stopping=2, monitor="validation_roc_auc", validation_fraction=0.25, epochs=2)
 
 
 @pytest.mark.parametrize("stratify", [False, True])
 def test_parts_of_a_large_source_keep_the_order_of_its_rows(stratify: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shard is then a run of neighbouring rows, which a rank reads at once."""
+    """Then a shard is a contiguous run of rows, and a rank reads it in one piece."""
     monkeypatch.setattr("nnmpi.data.sources.source.LARGE", 1)
     parts = split(open_source("breast_cancer"), 0.2, 0.1, 42, stratify)
     assert all((np.diff(rows.astype(int)) > 0).all() for rows in vars(parts).values())

@@ -1,4 +1,4 @@
-"""PowerSGD against the algorithm of its paper, written down in float64 without any of our code."""
+"""PowerSGD, compared with the algorithm of its paper, implemented here in float64 without nnmpi's code."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -32,19 +32,19 @@ def gradients(rank: int, step: int) -> np.ndarray:
 
 
 def weights(step: int) -> float:
-    return 4.0 if step == 2 else 32.0  # of a rank: the last batch of an epoch is smaller
+    return 4.0 if step == 2 else 32.0  # per rank; step 2 is the smaller last batch of an epoch
 
 
 def run(world: World) -> tuple[list[np.ndarray], PowerSGD]:
     reduction = PowerSGD(with_allreduce(world), SHAPES, "float64", RANK, 5)
     (vector,) = reduction.vectors
-    found = []
+    vectors = []
     for step in range(STEPS):
         vector[:LENGTH] = gradients(world.rank, step)
         vector[LENGTH:] = [world.rank, weights(step), world.rank == 1, 0]
         reduction.reduce()
-        found.append(vector.copy())
-    return found, reduction
+        vectors.append(vector.copy())
+    return vectors, reduction
 
 
 def views(vector: np.ndarray) -> list[np.ndarray]:
@@ -54,22 +54,22 @@ def views(vector: np.ndarray) -> list[np.ndarray]:
 
 def test_sums_are_those_of_the_paper() -> None:
     results = on_ranks(SIZE, run)
-    found = results[0][0]
+    vectors = results[0][0]
     for others, _ in results:
-        assert all(a.tobytes() == b.tobytes() for a, b in zip(others, found, strict=True))
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(others, vectors, strict=True))
     starts = [fresh for *_, fresh in results[0][1]._layers]
     errors = [[np.zeros((rows - 1, columns)) for rows, columns in SHAPES[:2]] for _ in range(SIZE)]
     right = [start.copy() for start in starts]
     for step in range(STEPS):
         exact = np.sum([gradients(rank, step) for rank in range(SIZE)], axis=0)
         ratio = weights(step) / weights(step - 1) if step else 1.0
-        sums = views(found[step])
-        np.testing.assert_allclose(found[step][LENGTH:], [3, SIZE * weights(step), 1, 0])
+        sums = views(vectors[step])
+        np.testing.assert_allclose(vectors[step][LENGTH:], [3, SIZE * weights(step), 1, 0])
         np.testing.assert_allclose(sums[2], views(exact)[2], rtol=1e-12)
         for layer in range(2):
             np.testing.assert_allclose(sums[layer][0], views(exact)[layer][0], rtol=1e-12)  # the biases
             matrices = [views(gradients(rank, step))[layer][1:] + ratio * errors[rank][layer] for rank in range(SIZE)]
-            # QR may turn the signs of columns, here and in all that follows, which changes no product
+            # QR may flip the signs of columns; the products below do not change
             left, _ = np.linalg.qr(sum(matrices) @ right[layer])
             right[layer] = sum(matrices).T @ left
             np.testing.assert_allclose(sums[layer][1:], left @ right[layer].T, atol=1e-9)
@@ -78,7 +78,7 @@ def test_sums_are_those_of_the_paper() -> None:
 
 
 def test_what_is_left_out_comes_later() -> None:
-    """The same gradient in each step: the mean of what comes out nears it, without error feedback it would not."""
+    """If the gradient stays the same, the mean of the outputs approaches it. Without error feedback it would not."""
 
     def work(world: World) -> np.ndarray:
         reduction = PowerSGD(with_allreduce(world), SHAPES[:1], "float64", 1, 5)
@@ -106,22 +106,22 @@ def test_a_gradient_of_zeros_does_not_silence_the_layer_for_ever() -> None:
             reduction.reduce()
         return float(np.abs(vector[30:-4] - 2).max())
 
-    assert on_ranks(2, work)[0] < 1e-4  # ones have rank 1
+    assert on_ranks(2, work)[0] < 1e-4  # a matrix of ones has rank 1
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_columns_become_orthonormal_also_where_they_nearly_agree(dtype: str) -> None:
     generator = np.random.default_rng(0)
     columns = generator.standard_normal((500, 1)) + 1e-4 * generator.standard_normal((500, 6))
-    found = np.ascontiguousarray(columns, dtype)
-    orthonormalize(found, np.empty(500, dtype))
-    np.testing.assert_allclose(found.T @ found, np.eye(6), atol=20 * np.finfo(dtype).eps)
+    basis = np.ascontiguousarray(columns, dtype)
+    orthonormalize(basis, np.empty(500, dtype))
+    np.testing.assert_allclose(basis.T @ basis, np.eye(6), atol=20 * np.finfo(dtype).eps)
 
 
 def test_columns_that_depend_on_others_become_zero() -> None:
-    found = np.ones((50, 3), np.float32)
-    orthonormalize(found, np.empty(50, np.float32))
-    np.testing.assert_allclose(found.T @ found, np.diag([1, 0, 0]), atol=1e-6)
+    basis = np.ones((50, 3), np.float32)
+    orthonormalize(basis, np.empty(50, np.float32))
+    np.testing.assert_allclose(basis.T @ basis, np.diag([1, 0, 0]), atol=1e-6)
     zeros = np.zeros((50, 2), np.float32)
     orthonormalize(zeros, np.empty(50, np.float32))
     assert not zeros.any()

@@ -1,4 +1,4 @@
-"""The split against scikit-learn's, and what a rank reads."""
+"""The split is scikit-learn's; a rank reads only the rows of its shards."""
 
 import numpy as np
 import pytest
@@ -79,7 +79,7 @@ def test_a_part_that_would_be_empty_is_told(test_fraction, validation_fraction):
         split(source, test_fraction, validation_fraction, 0, False)
 
 
-# what a rank reads
+# the rows that a rank reads
 
 
 @pytest.mark.parametrize("held", [range(0, 7), range(2, 5), range(6, 7)])
@@ -87,20 +87,20 @@ def test_a_part_that_would_be_empty_is_told(test_fraction, validation_fraction):
 def test_a_rank_reads_the_rows_of_its_shards(held, dtype):
     rows = np.random.default_rng(0).permutation(150)[:100]
     part = load_part(IRIS, rows, 7, held, targets_of(IRIS, "auto")[0], dtype)
-    mine = np.concatenate([np.array_split(rows, 7)[s] for s in held])
+    expected_rows = np.concatenate([np.array_split(rows, 7)[s] for s in held])
     everything = np.empty((150, 4))
     IRIS.read(np.arange(150), everything)
     assert part.x.dtype == dtype
     assert (part.x[:, 0] == 1).all()
-    assert (part.x[:, 1:] == everything[mine].astype(dtype)).all()
-    assert (part.y == IRIS.y[mine]).all()
+    assert (part.x[:, 1:] == everything[expected_rows].astype(dtype)).all()
+    assert (part.y == IRIS.y[expected_rows]).all()
     assert part.sizes == [len(np.array_split(rows, 7)[s]) for s in held]
 
 
 def test_shards_of_a_part_cover_it_in_order():
     part = load_part(IRIS, np.arange(20), 8, range(2, 8), None, "float32")
-    places = [i for samples in part.shards() for i in range(*samples.indices(len(part.x)))]
-    assert places == list(range(len(part.x)))
+    rows = [i for samples in part.shards() for i in range(*samples.indices(len(part.x)))]
+    assert rows == list(range(len(part.x)))
     assert [s.stop - s.start for s in part.shards()] == part.sizes
 
 
@@ -126,11 +126,11 @@ def test_a_number_that_is_not_finite_is_reported_with_its_place(tmp_path, row, f
         load_part(table(tmp_path, x, np.zeros(3000)), rows, 8, range(8), None, "float32")
 
 
-@pytest.mark.parametrize("place", [0, 1023, 1024, 2047, 2999])
-def test_every_row_is_looked_at(tmp_path, place):
+@pytest.mark.parametrize("row", [0, 1023, 1024, 2047, 2999])
+def test_every_row_is_looked_at(tmp_path, row):
     x = np.zeros((3000, 1))
-    x[place] = np.nan
-    with pytest.raises(InputError, match=f"row {place}, feature 0"):
+    x[row] = np.nan
+    with pytest.raises(InputError, match=f"row {row}, feature 0"):
         load_part(table(tmp_path, x, np.zeros(3000)), np.arange(3000), 8, range(8), None, "float32")
 
 

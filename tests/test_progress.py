@@ -1,4 +1,4 @@
-"""What a training shows while it runs, without a training: a session that a test moves on."""
+"""The progress display, without a training: the tests advance a fake session."""
 
 import io
 import re
@@ -32,7 +32,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 
 def shown(text: str) -> list[str]:
-    """The lines on a screen after `text`: ESC[1A goes a line up, ESC[2K erases it."""
+    """Return the lines on a screen after `text`: ESC[1A moves up one line, ESC[2K erases a line."""
     screen: list[str] = [""]
     row = 0
     for part in re.findall(r"\x1b\[1A|\x1b\[2K|\n|[^\x1b\n]+|\x1b", text):
@@ -46,7 +46,7 @@ def shown(text: str) -> list[str]:
         else:
             assert part != "\x1b"
             screen[row] = part
-    return screen[:row]  # the cursor is at the beginning of the next one
+    return screen[:row]  # the cursor is at the beginning of the next line
 
 
 def test_block_is_replaced_and_lines_stay_above_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,7 +63,7 @@ def test_block_is_replaced_and_lines_stay_above_it(capsys: pytest.CaptureFixture
 
 
 class Writes(io.StringIO):
-    """Standard output that notes each write."""
+    """Standard output that records each write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,31 +75,31 @@ class Writes(io.StringIO):
 
 
 def test_each_write_begins_with_the_erasure_and_ends_with_a_newline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Launchers pass on what a newline ends."""
+    """Launchers forward complete lines only."""
     monkeypatch.setattr(sys, "stdout", writes := Writes())
     monkeypatch.setattr(progress, "PERIOD", 0.01)
     display = Display(session(), "live", Terminal(True))
     wait_for(lambda: len(writes.all) > 5)
     display.epoch(METRICS)
     display.close()
-    stays = epoch_line(METRICS, 2, 200, 79)
+    kept_line = epoch_line(METRICS, 2, 200, 79)
     assert all(write.endswith("\n") for write in writes.all)
-    after_stays = next(i for i, write in enumerate(writes.all) if stays in write) + 1
-    # before the first write there is nothing to erase, and after the line that stays
-    erasing = [write for i, write in enumerate(writes.all) if i not in (0, after_stays)]
+    after_kept = next(i for i, write in enumerate(writes.all) if kept_line in write) + 1
+    # the first write and the one after the kept line have nothing to erase
+    erasing = [write for i, write in enumerate(writes.all) if i not in (0, after_kept)]
     assert all(write.startswith("\x1b[1A\x1b[2K") for write in erasing)
-    assert [line for line in shown(writes.getvalue()) if line] == [stays]
+    assert [line for line in shown(writes.getvalue()) if line] == [kept_line]
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80, 120])
 def test_live_lines_fit(columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(Terminal, "width", columns)
     monkeypatch.setattr(progress, "PERIOD", 0.01)
-    now = session(epochs=1000)
-    display = Display(now, "live", Terminal(True))
+    training = session(epochs=1000)
+    display = Display(training, "live", Terminal(True))
     text = ""
     for _ in range(20):
-        now.progress.advance(50.0, 100.0, 100)
+        training.progress.advance(50.0, 100.0, 100)
         time.sleep(0.02)
         display.epoch(METRICS)
         text += capsys.readouterr().out
@@ -117,17 +117,17 @@ def test_without_a_terminal_a_long_epoch_gets_lines(
 ) -> None:
     monkeypatch.setattr(progress, "PERIOD", 0.01)
     monkeypatch.setattr(progress, "LINE_EVERY", 0.05)
-    now = session()
-    display = Display(now, "plain", Terminal(False))
+    training = session()
+    display = Display(training, "plain", Terminal(False))
     text = ""
 
-    def seen() -> bool:
+    def has_three_lines() -> bool:
         nonlocal text
-        now.progress.advance(50.0, 100.0, 100)
+        training.progress.advance(50.0, 100.0, 100)
         text += capsys.readouterr().out
         return text.count("\n") >= 3
 
-    wait_for(seen)
+    wait_for(has_three_lines)
     display.close()
     assert "\x1b" not in text
     assert re.fullmatch(
@@ -143,17 +143,17 @@ def test_progress_none_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_speed_is_a_mean_over_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also over epochs of 7 ms, whose own speed says nothing."""
+    """The window covers many short epochs; the speed of a single one says nothing."""
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    of = session(epochs=10_000, samples=100, batch_size=10)
-    speed = Speed(of)
+    training = session(epochs=10_000, samples=100, batch_size=10)
+    speed = Speed(training)
     for second in range(1, 101):
         now[0] = float(second)
-        of.progress.update += 20 if second > 50 else 10  # 200 samples a second, then
+        training.progress.update += 20 if second > 50 else 10  # 100 samples per second, then 200
         speed.record()
     assert speed.samples_per_second == pytest.approx(200)
-    assert speed.seconds_left == pytest.approx((1_000_000 - 10 * of.progress.update) / 200)
+    assert speed.seconds_left == pytest.approx((1_000_000 - 10 * training.progress.update) / 200)
 
 
 def test_speed_of_an_epoch_is_a_mean_over_a_second(capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,7 +162,7 @@ def test_speed_of_an_epoch_is_a_mean_over_a_second(capsys: pytest.CaptureFixture
         display.epoch(METRICS | {"seconds": seconds})
     display.close()
     speeds = [line.split(", ")[-1] for line in capsys.readouterr().out.splitlines()]
-    assert speeds == ["400 samples/s"] * 4 + ["300 samples/s"]  # 300 in the last second
+    assert speeds == ["400 samples/s"] * 4 + ["300 samples/s"]  # the last second has 300 samples
 
 
 def test_small_parts() -> None:

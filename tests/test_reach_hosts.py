@@ -1,4 +1,4 @@
-"""What `nnmpi launch -- info` says of hosts before the launcher is started; a script stands in for ssh."""
+"""`nnmpi launch -- info` tries to reach each host with ssh before it starts the launcher; a script replaces ssh."""
 
 import os
 import time
@@ -12,7 +12,7 @@ from nnmpi.doctor.reach_hosts import OTHER_WAYS, ssh_command, unreached
 from nnmpi.launching.hostfile import Host
 from nnmpi.launching.mpiexec_command import ALLOCATIONS
 
-FAR = "198.51.100.7"  # an address of nobody (RFC 5737)
+FAR = "198.51.100.7"  # no host has this address (RFC 5737)
 
 
 @pytest.fixture(autouse=True)
@@ -22,15 +22,15 @@ def no_batch_system(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ssh(monkeypatch: pytest.MonkeyPatch, directory: Path, script: str) -> None:
-    """Let this shell script be ssh."""
+    """Replace ssh by a shell script, which also counts its calls."""
     program = directory / "ssh"
-    program.write_text(f"#!/bin/sh\necho x >> {directory}/asked\n{script}\n")
+    program.write_text(f"#!/bin/sh\necho x >> {directory}/calls\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
 
 
-def asked(directory: Path) -> int:
-    return len((directory / "asked").read_text()) // 2 if (directory / "asked").exists() else 0
+def ssh_calls(directory: Path) -> int:
+    return len((directory / "calls").read_text()) // 2 if (directory / "calls").exists() else 0
 
 
 VERSION = f"echo nnmpi, version {__version__}"
@@ -53,16 +53,16 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("which", ANSWERS)
-def test_answers_of_ssh(which: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    script, what, remedy = ANSWERS[which]
+@pytest.mark.parametrize("case", ANSWERS)
+def test_answers_of_ssh(case: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script, cause, remedy = ANSWERS[case]
     ssh(monkeypatch, tmp_path, script)
     findings = unreached([Host(FAR, 1, FAR)])
-    assert asked(tmp_path) == 1
-    assert bool(findings) == bool(what)
+    assert ssh_calls(tmp_path) == 1
+    assert bool(findings) == bool(cause)
     for finding in findings:
         assert finding.what.startswith(f"no rank can be started on {FAR}: ")
-        assert what in finding.what
+        assert cause in finding.what
         assert remedy in finding.remedy
         assert (finding.check, finding.severity) == ("host_not_reached", "problem")
 
@@ -84,9 +84,9 @@ def test_no_ssh_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_each_host_is_asked_once_and_this_one_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ssh(monkeypatch, tmp_path, VERSION)
-    here = [Host(name, 1, name) for name in ("localhost", "127.0.0.1", "me@localhost")]
-    assert unreached([*here, Host(FAR, 1, FAR), Host(FAR, 1, FAR)]) == []
-    assert asked(tmp_path) == 1
+    local = [Host(name, 1, name) for name in ("localhost", "127.0.0.1", "me@localhost")]
+    assert unreached([*local, Host(FAR, 1, FAR), Host(FAR, 1, FAR)]) == []
+    assert ssh_calls(tmp_path) == 1
 
 
 @pytest.mark.parametrize("name", ["SLURM_JOB_ID", "HYDRA_LAUNCHER"])
@@ -96,7 +96,7 @@ def test_where_the_launcher_uses_no_ssh_nobody_is_asked(
     ssh(monkeypatch, tmp_path, "exit 255")
     monkeypatch.setenv(name, "1")
     assert unreached([Host(FAR, 1, FAR)]) == []
-    assert asked(tmp_path) == 0
+    assert ssh_calls(tmp_path) == 0
 
 
 def test_user_and_port_of_the_hostfile_are_used() -> None:

@@ -1,4 +1,4 @@
-"""The check that finds a rank whose parameters are no longer those of the others."""
+"""The check finds a rank whose parameters differ from those of the others."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from nnmpi.faults.replicas import check_replicas
 from nnmpi.mpi.world import World
 
 
-def check(size: int, strange: dict[int, str]) -> Any:
-    """Flip the lowest bit of one number of a part, on some ranks, and check."""
+def check(size: int, damaged: dict[int, str]) -> Any:
+    """Flip a bit in one part on each rank in `damaged`, then check."""
 
     def work(world: World) -> None:
         parts = {"layers.0": np.ones((3, 4)), "layers.1": np.ones(5, np.float32), "state": np.zeros(0)}
-        if world.rank in strange:
-            parts[strange[world.rank]].reshape(-1)[-1:].view(np.uint8)[0] ^= 1
+        if world.rank in damaged:
+            parts[damaged[world.rank]].reshape(-1)[-1:].view(np.uint8)[0] ^= 1
         check_replicas(world, parts)
 
     return on_ranks(size, work)

@@ -1,4 +1,4 @@
-"""``nnmpi report``: a page that is complete, says what ``evaluate`` says, and takes no value for markup."""
+"""``nnmpi report``: the page is complete, shows the scores of ``evaluate``, and treats no value as markup."""
 
 import json
 import re
@@ -31,7 +31,7 @@ from nnmpi.report.predictions import predict_test_part
 from nnmpi.training.scoring import titles_of
 
 Train = Callable[..., Run]
-SECONDS = 120  # for a page, on a machine with other work
+SECONDS = 120  # for one page, also on a busy machine
 VOID = {"meta", "link", "br", "img"}
 DIGITS = ("--data", "digits", "--epochs", "3", "--early-stopping", "9")
 HOSTILE = [
@@ -43,7 +43,7 @@ HOSTILE = [
 
 
 class Page(HTMLParser):
-    """A page whose elements are all closed; its tables, addresses and scripts."""
+    """The tables, addresses, texts and scripts of a page; it fails if an element is not closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Page(HTMLParser):
             self.tables[-1][-1][-1] += data
 
     def table(self, *head: str) -> list[list[str]]:
-        """The rows below the head that begins with these cells."""
+        """Return the rows of the table whose head begins with these cells."""
         return next(table[1:] for table in self.tables if table[0][: len(head)] == list(head))
 
     def scores(self) -> dict[str, str]:
@@ -112,7 +112,7 @@ def digits(train: Train, nnmpi: CommandServer, tmp_path_factory: pytest.TempPath
 
 
 def held_out(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The test part of the default flags."""
+    """Return the test part that the default flags give."""
     rows = train_test_split(np.arange(len(x)), test_size=0.2, random_state=42)[1]
     return x[rows], y[rows]
 
@@ -138,7 +138,7 @@ def test_every_score_is_that_of_evaluate(
 
 @pytest.mark.parametrize("loss", ["auto", "binary-cross-entropy"])
 def test_intervals_are_of_the_scores_of_evaluate(loss: str, train: Train, tmp_path: Path) -> None:
-    """Also where a network is sure and wrong: what is resampled has the score itself as its value for all samples."""
+    """On the samples as they are, the resampled statistic is the score, even if the network is sure and wrong."""
     generator = np.random.default_rng(0)
     np.savez(tmp_path / "noise.npz", X=generator.standard_normal((400, 20)), y=generator.integers(0, 2, 400))
     flags = ("--data", str(tmp_path / "noise.npz"), "--epochs", "60", "--learning-rate", "0.2", "--loss", loss)
@@ -250,7 +250,7 @@ def test_values_are_text_everywhere(nnmpi: CommandServer, tmp_path: Path) -> Non
     (output / "config.json").write_text(json.dumps(config))
     page = page_of(nnmpi, output, tmp_path / "page.html")
     assert [row[0] for row in page.table("class", "precision")] == sorted(HOSTILE)
-    assert page.elements.count("script") == 2  # the timeline's numbers, and what draws them
+    assert page.elements.count("script") == 2  # the numbers of the timeline, and the code that draws them
     assert "u" not in page.elements
     assert page.elements.count("b") == 4  # the cards
     assert page.elements.count("i") == 5  # the bar of the one rank

@@ -119,7 +119,7 @@ def test_long_timelines_keep_their_ends(tmp_path: Path) -> None:
 )
 def test_what_is_no_timeline_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text(text)
-    with pytest.raises(ValueError):  # noqa: PT011 (all that a reader may say)
+    with pytest.raises(ValueError):  # noqa: PT011 (the message depends on what the reader finds)
         read_timeline(tmp_path / "t.json")
 
 
@@ -139,12 +139,13 @@ def test_importance_is_of_whole_columns(tmp_path: Path) -> None:
     assert importance[0].column == "colour"
     rises = {i.column: i.rise for i in importance}
     assert rises["colour"] > 10 * max(abs(rises["noise"]), abs(rises["size"]))
-    assert predictions.loss(predictions.part, world) == predictions.table["loss"]  # the features are in order again
+    # the features are back in their order
+    assert predictions.loss(predictions.part, world) == predictions.table["loss"]
 
 
 @pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
 def test_whole_numbers_as_weights_are_repeated_samples(tmp_path: Path, task: str) -> None:
-    """Scores, calibration and the errors' quantiles; how many samples a class has does not depend on their weights."""
+    """Scores, calibration and error quantiles agree. The number of samples of a class does not depend on weights."""
     random = np.random.default_rng(5)
     x = random.normal(size=(300, 4))
     targets = {
@@ -154,7 +155,7 @@ def test_whole_numbers_as_weights_are_repeated_samples(tmp_path: Path, task: str
     }
     y, weights = targets[task], random.integers(1, 4, 300)
     test = slice(0, 100)
-    seen = {}
+    predictions = {}
     for name, times in (("weighted", np.ones(100, int)), ("repeated", weights[test])):
         file = tmp_path / f"{name}.npz"
         sample_weight = weights[test] if name == "weighted" else np.ones(times.sum())
@@ -163,8 +164,8 @@ def test_whole_numbers_as_weights_are_repeated_samples(tmp_path: Path, task: str
         np.savez(tmp_path / "data.npz", X=x[100:], y=y[100:], w=np.ones(200))
         settings = {"sample_weight": "w", "test_data": str(file), "task": task, "epochs": 3, "dtype": "float64"}
         package.train(str(tmp_path / "data.npz"), output=output, **settings)
-        seen[name] = predict_test_part(output, World(Alone()))
-    weighted, repeated = seen["weighted"], seen["repeated"]
+        predictions[name] = predict_test_part(output, World(Alone()))
+    weighted, repeated = predictions["weighted"], predictions["repeated"]
     for a, b in zip(scores_of_task(weighted), scores_of_task(repeated), strict=True):
         assert (a.name, a.value) == (b.name, pytest.approx(b.value, rel=1e-9))
         assert a.baseline == (None if b.baseline is None else pytest.approx(b.baseline, rel=1e-9))

@@ -1,4 +1,4 @@
-"""Sums over a ring come out right in whatever order messages arrive, and nobody writes to what is still being sent."""
+"""Sums over a ring are right in any order of messages, and no rank writes to a buffer that is still being sent."""
 
 import random
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ from nnmpi.reduction.ring import Ring
 
 
 class Network:
-    """Messages between ranks of one process: each is copied, and only then sent and received, at a random moment."""
+    """Messages between ranks of one process. Each is copied at a random time, and only then counts as sent."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -71,18 +71,18 @@ class Network:
 def sums(
     size: int, vectors: list[np.ndarray], pieces: list[slice], codec: Any, network: Network, steps: int
 ) -> list[np.ndarray]:
-    """What each of `size` ranks has after `steps` steps, in each of which its vector was made anew."""
-    rank_of = list(range(10, 10 + size))  # not all ranks of a world need be in a ring
+    """Return the vectors of `size` ranks after `steps` steps; each step starts from a copy of `vectors`."""
+    rank_of = list(range(10, 10 + size))  # a ring need not hold all ranks of a world
     own = [vector.copy() for vector in vectors]
     arrived: list[list[int]] = [[] for _ in own]
     parts = [[vector[piece] for piece in pieces] for vector in own]
-    made = [
+    ring_of = [
         Ring(network.world(rank), rank_of, parts[i], [codec] * len(pieces), arrived[i].append)
         for i, rank in enumerate(rank_of)
     ]
     for _ in range(steps):
         to_start = []
-        for i, ring in enumerate(made):
+        for i, ring in enumerate(ring_of):
             own[i][:] = vectors[i]
             arrived[i].clear()
             ring.begin()
@@ -91,10 +91,10 @@ def sums(
         while not all(done):
             i = network.random.randrange(size)
             if to_start[i] and network.random.random() < 0.5:
-                made[i].start(to_start[i].pop())
-            done[i] = made[i].progress()
+                ring_of[i].start(to_start[i].pop())
+            done[i] = ring_of[i].progress()
             assert not (done[i] and to_start[i])
-        assert all(sorted(there) == list(range(len(pieces))) for there in arrived)
+        assert all(sorted(indices) == list(range(len(pieces))) for indices in arrived)
         assert network.is_empty
         assert not rings._under_way
     return own
@@ -106,8 +106,8 @@ def test_all_ranks_have_the_sums_of_all(size: int, count: int, seed: int) -> Non
     length = 3 * count
     vectors = [generator.integers(-1000, 1000, length).astype(np.float64) for _ in range(size)]
     pieces = [slice(3 * i, 3 * i + 3) for i in range(count)]
-    found = sums(size, vectors, pieces, Exact(), Network(seed), steps=2)
-    for vector in found:
+    results = sums(size, vectors, pieces, Exact(), Network(seed), steps=2)
+    for vector in results:
         np.testing.assert_array_equal(vector, np.sum(vectors, axis=0))
 
 
@@ -118,13 +118,13 @@ def test_all_ranks_end_with_the_same_bits_close_to_the_sum(size: int, form: str 
     vectors = [generator.standard_normal(200).astype(np.float32) for _ in range(size)]
     pieces = [slice(i, i + 25) for i in range(0, 200, 25)]
     codec = Halved(form, 25) if form else Exact()
-    found = sums(size, vectors, pieces, codec, Network(size), steps=2)
-    assert all(vector.tobytes() == found[0].tobytes() for vector in found)
+    results = sums(size, vectors, pieces, codec, Network(size), steps=2)
+    assert all(vector.tobytes() == results[0].tobytes() for vector in results)
     total = np.sum(vectors, axis=0, dtype=np.float64)
     step = {None: 2**-23, "fp16": 2**-11, "bf16": 2**-8}[form]
     largest = sum(np.abs(vector) for vector in vectors).max()
-    assert np.abs(found[0] - total).max() <= size * step * largest
-    assert form is None or np.abs(found[0] - total).max() > 0  # it was rounded
+    assert np.abs(results[0] - total).max() <= size * step * largest
+    assert form is None or np.abs(results[0] - total).max() > 0  # it was rounded
 
 
 @pytest.mark.parametrize(("form", "share"), [(None, 1), ("fp16", 1 / 2), ("bf16", 1 / 2)])
@@ -148,5 +148,5 @@ def test_pieces_make_up_the_part_and_begin_at_all_hosts_alike(start: int, size: 
     sizes = [piece.stop - piece.start for piece in pieces]
     assert all(0 < s <= PIECE // 8 for s in sizes)
     if size > ATOM:
-        at_each = [sum(sizes[host::hosts]) for host in range(hosts)]
-        assert max(at_each) - min(at_each) <= 0.05 * max(at_each)
+        per_host = [sum(sizes[host::hosts]) for host in range(hosts)]
+        assert max(per_host) - min(per_host) <= 0.05 * max(per_host)

@@ -1,4 +1,4 @@
-"""Standardization against scikit-learn's, and equal on any number of ranks."""
+"""Standardization is scikit-learn's, and the same on any number of ranks."""
 
 import numpy as np
 import pytest
@@ -13,12 +13,12 @@ X = GENERATOR.normal(GENERATOR.uniform(-50, 50, 6), GENERATOR.uniform(0.01, 10, 
 
 
 def fitted(x, world_size=1, shards=8):
-    """The scaler that each rank of a world fits, each having its own shards only."""
+    """Return the scaler that each rank of a world fits; a rank has only its own shards."""
 
     def work(world):
         held = held_shards(shards, world.size, world.rank)
-        mine = [x[shard_rows(np.arange(len(x)), shards, s)] for s in held]
-        return fit_scaler(lambda: mine, world.gather_rows)
+        samples = [x[shard_rows(np.arange(len(x)), shards, s)] for s in held]
+        return fit_scaler(lambda: samples, world.gather_rows)
 
     return on_ranks(world_size, work)
 

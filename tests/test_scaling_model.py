@@ -1,4 +1,4 @@
-"""The model of scripts/scaling: what it says of steps is what its formula says, and a fit finds what made them."""
+"""The model of scripts/scaling: step times follow its formula, and a fit predicts the times of other steps."""
 
 import math
 import sys
@@ -45,13 +45,13 @@ def test_a_fit_foretells_steps_that_it_was_not_fitted_to() -> None:
 
     known = settings([(1, 2), (2, 1), (4, 1), (2, 2)], [1, 10])
     noisy = [MODEL.step(s) * math.exp(generator.normal(0, 0.01)) for s in known]
-    found = fit(known, noisy)
+    fitted = fit(known, noisy)
     for setting in settings([(3, 1), (4, 2), (2, 3), (1, 4)], [0.5, 2.5, 5]):
-        assert found.step(setting) == pytest.approx(MODEL.step(setting), rel=0.1)
+        assert fitted.step(setting) == pytest.approx(MODEL.step(setting), rel=0.1)
 
 
 def test_computing_and_steps_to_an_accuracy() -> None:
     samples, seconds = np.array([8.0, 32, 128]), np.array([1.08, 1.32, 2.28])
     assert compute_of(64, samples, seconds) == pytest.approx(1 + 0.64)
-    assert compute_of(1, samples, np.array([0.8, 3.2, 12.8])) >= 0.3 * 0.8  # never nothing
+    assert compute_of(1, samples, np.array([0.8, 3.2, 12.8])) >= 0.3 * 0.8  # never 0
     assert steps_to_accuracy(100, 50, 300) == 200

@@ -1,4 +1,4 @@
-"""scikit-learn's own tests of its MLPs, with our classes in the place of theirs."""
+"""scikit-learn's own tests of its MLPs, run with nnmpi's classes."""
 
 import importlib
 import sys
@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 import nnmpi
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # the tests let estimators end before they have converged
+pytestmark = pytest.mark.filterwarnings("ignore")  # the tests stop estimators before they converge
 
 NEED_LBFGS = "needs solver='lbfgs', which nnmpi refuses"
 LEFT_OUT = {
@@ -20,7 +20,7 @@ LEFT_OUT = {
     "test_lbfgs_regression": NEED_LBFGS,
     "test_lbfgs_regression_maxfun": NEED_LBFGS,
     "test_mlp_vs_poisson_glm_equivalent": NEED_LBFGS,
-    "test_multilabel_classification": f"{NEED_LBFGS}; test_estimators.py has its other half",
+    "test_multilabel_classification": f"{NEED_LBFGS}; test_estimators.py tests the rest",
     "test_multioutput_regression": NEED_LBFGS,
     "test_predict_proba_multilabel": NEED_LBFGS,
     "test_sparse_matrices": f"{NEED_LBFGS}; test_estimators.py has it with adam",
@@ -32,16 +32,16 @@ with pytest.MonkeyPatch.context() as patch:
     sys.modules.pop(NAME, None)
     patch.setattr(sklearn.neural_network, "MLPClassifier", nnmpi.MLPClassifier)
     patch.setattr(sklearn.neural_network, "MLPRegressor", nnmpi.MLPRegressor)
-    theirs = importlib.import_module(NAME)
+    sklearn_tests = importlib.import_module(NAME)
     sys.modules.pop(NAME)
 
 globals().update(
-    {name: test for name, test in vars(theirs).items() if name.startswith("test_") and name not in LEFT_OUT}
+    {name: test for name, test in vars(sklearn_tests).items() if name.startswith("test_") and name not in LEFT_OUT}
 )
 
 
-# of its solvers lbfgs is left out
-theirs.test_mlp_warm_start_no_convergence.pytestmark = [
+# scikit-learn's cases without the solver lbfgs
+sklearn_tests.test_mlp_warm_start_no_convergence.pytestmark = [
     pytest.mark.parametrize("MLPEstimator", [nnmpi.MLPClassifier, nnmpi.MLPRegressor]).mark,
     pytest.mark.parametrize("solver", ["sgd", "adam"]).mark,
 ]
@@ -49,10 +49,10 @@ theirs.test_mlp_warm_start_no_convergence.pytestmark = [
 
 @pytest.fixture(autouse=True)
 def one_blas_thread() -> Iterator[None]:
-    """Networks as small as these only lose by more, above all on busy cores."""
+    """Networks this small are slower with more threads, most of all on busy cores."""
     with threadpool_limits(1, user_api="blas"):
         yield
 
 
 def test_tests_left_out_are_there() -> None:
-    assert set(LEFT_OUT) <= set(vars(theirs))
+    assert set(LEFT_OUT) <= set(vars(sklearn_tests))

@@ -1,4 +1,4 @@
-"""The table of scores: in 80 columns, plain where it is no terminal, whatever the labels are."""
+"""The table of scores fits into 80 columns and is plain text, whatever the labels are."""
 
 import io
 from contextlib import redirect_stdout

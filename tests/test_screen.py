@@ -1,4 +1,4 @@
-"""What ``train`` prints, what config.json says of a run, and what leaves nothing behind: --dry-run and lr-find."""
+"""The output of ``train``, the content of config.json, and --dry-run and lr-find, which write nothing."""
 
 import json
 import subprocess

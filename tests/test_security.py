@@ -1,4 +1,4 @@
-"""What comes from files, other users and other hosts is data: never run, never followed, never obeyed by a terminal."""
+"""Data from files, users and hosts is never executed; links are not followed; terminals get no escape sequences."""
 
 import ast
 import dataclasses
@@ -22,7 +22,7 @@ from nnmpi.files.atomic import open_to_append, write_whole
 from nnmpi.files.model import Model, Recipe, write_model
 from nnmpi.text import LONGEST, message, printable
 
-# what is in the code
+# the source code
 
 PICKLING = {
     "pickle",
@@ -38,7 +38,7 @@ PICKLING = {
     "pkl5",
 }
 RUNNING = {"eval", "exec", "compile", "__import__", "system", "popen"}
-# methods of mpi4py's communicators that pickle; those in the second line are names of other things, too
+# methods of mpi4py's communicators that pickle; OBJECTS_OF_A_COMM are also names of other things
 OBJECTS = {
     "bcast",
     "allgather",
@@ -57,34 +57,34 @@ OBJECTS_OF_A_COMM = {"send", "recv", "gather", "scatter", "reduce", "scan"}
 
 
 def dangers(code: str) -> list[str]:
-    """What in `code` could unpickle or run what it reads."""
-    found = []
+    """Return the imports and expressions in `code` that could unpickle or run data."""
+    dangerous = []
     for node in ast.walk(ast.parse(code)):
         text = ast.unparse(node) if isinstance(node, ast.expr | ast.stmt) else ""
         if isinstance(node, ast.Import | ast.ImportFrom):
             module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
             names = {part for alias in node.names for part in f"{module}.{alias.name}".split(".")}
             if names & PICKLING:
-                found.append(text)
+                dangerous.append(text)
         elif isinstance(node, ast.Attribute):
             if node.attr in OBJECTS or (node.attr in OBJECTS_OF_A_COMM and "comm" in ast.unparse(node.value).lower()):
-                found.append(text)
+                dangerous.append(text)
         elif isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            arguments = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
             if name in RUNNING and text[:3] != "re.":
-                found.append(text)
+                dangerous.append(text)
             if text.startswith(("np.load(", "numpy.load(", "np.lib.format.read_array(")):
-                found += [text] * (given.get("allow_pickle") != "False")
-            if given.get("allow_pickle") == "True" or given.get("shell") == "True":
-                found.append(text)
-    return found
+                dangerous += [text] * (arguments.get("allow_pickle") != "False")
+            if arguments.get("allow_pickle") == "True" or arguments.get("shell") == "True":
+                dangerous.append(text)
+    return dangerous
 
 
 FILES = sorted((ROOT / "nnmpi").rglob("*.py"))
 
 
-# they write .joblib files, and check the bytes that they have just made
+# these write .joblib files and load only the bytes that they have just written
 OWN_BYTES = {"nnmpi/export/check.py": ["import joblib"], "nnmpi/export/pipeline.py": ["import joblib"]}
 
 
@@ -134,7 +134,7 @@ def test_mpi_is_imported_in_one_place() -> None:
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """BLAS keeps its threads."""
+    """Keep the number of BLAS threads."""
     for module in ("train", "apply", "info"):
         monkeypatch.setattr(f"nnmpi.commands.{module}.set_threads", lambda threads: None)
 
@@ -158,18 +158,18 @@ def test_files_have_the_modes_that_the_umask_leaves(
     os.umask(mask)
     modes, replace = [], os.replace
 
-    def watched(source: Path, target: Path) -> None:
+    def recording_replace(source: Path, target: Path) -> None:
         modes.append(os.stat(source).st_mode & 0o777)
         replace(source, target)
 
-    monkeypatch.setattr("os.replace", watched)
+    monkeypatch.setattr("os.replace", recording_replace)
     run(tmp_path / "parent" / "run")
     np.savez(tmp_path / "table.npz", X=np.ones((9, 3)))
     predict(tmp_path / "parent" / "run", str(tmp_path / "table.npz"), None, tmp_path / "out.csv", Alone())
-    assert set(modes) == {0o666 & ~mask}  # also before they have their name
-    made = [tmp_path / "out.csv", *(tmp_path / "parent").rglob("*"), tmp_path / "parent"]
-    assert len(made) > 8
-    for path in made:
+    assert set(modes) == {0o666 & ~mask}  # also before the files get their names
+    written = [tmp_path / "out.csv", *(tmp_path / "parent").rglob("*"), tmp_path / "parent"]
+    assert len(written) > 8
+    for path in written:
         assert path.stat().st_mode & 0o777 == (0o777 if path.is_dir() else 0o666) & ~mask, path
 
 
@@ -189,9 +189,8 @@ def test_links_in_a_run_are_replaced_not_followed(tmp_path: Path, name: str, tar
     (directory / name).symlink_to(outside / target)
     try:
         run(directory)
-    except (
-        InputError
-    ) as error:  # a link to a directory may be refused, and an unfinished run be seen in one of a checkpoint's name
+    except InputError as error:
+        # a link to a directory may be refused; a link named like a checkpoint may look like an unfinished run
         assert str(directory) in str(error)  # noqa: PT017
         assert target == "directory" or "checkpoints" in name
     else:
@@ -224,7 +223,8 @@ def test_a_link_put_there_while_a_file_is_made_is_not_written_to(
 ) -> None:
     (tmp_path / "precious").write_text("precious")
     (tmp_path / ".file.new").symlink_to(tmp_path / "precious")
-    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok: None)  # as if it came back at once
+    # as if another process made the link again at once
+    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok: None)
     with pytest.raises(FileExistsError):
         write_whole(tmp_path / "file", b"mine")
     assert (tmp_path / "precious").read_text() == "precious"
@@ -257,7 +257,7 @@ def test_predictions_are_whole_or_not_there(
     np.savez(tmp_path / "table.npz", X=np.ones((9, 3)))
     out = tmp_path / name
     out.write_text("before")
-    if fails == "fsync":  # nothing fails: it is not called
+    if fails == "fsync":  # it is not called, so nothing fails
         monkeypatch.setattr("os.fsync", lambda descriptor: pytest.fail("predictions need not outlive a power cut"))
         predict(tmp_path / "run", str(tmp_path / "table.npz"), None, out, Alone())
         assert out.read_bytes() != b"before"
@@ -276,7 +276,7 @@ def test_predictions_are_whole_or_not_there(
     assert sorted(path.name for path in tmp_path.iterdir()) == [name, "run", "table.npz"]
 
 
-# what a model may name
+# the data that a model file names
 
 
 def model_named(path: Path, data: str) -> Path:
@@ -312,7 +312,7 @@ def test_what_a_model_was_trained_on_is_named(tmp_path: Path, capsys: pytest.Cap
     assert f"of {data}\n" in capsys.readouterr().out
 
 
-# the terminal
+# output to a terminal
 
 
 @pytest.mark.parametrize("text", ["\x1b[31m", "\x07", "a\nb", "a\rb", "\u202e", "\x9b2J", "\udcff", "\u2028", "\x00"])

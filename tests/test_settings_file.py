@@ -74,7 +74,7 @@ def test_bad_files_are_refused(
 
 
 def test_config_json_repeats_a_run(nnmpi: CommandServer, tmp_path: Path) -> None:
-    """Also what differs from the defaults, into a directory of its own."""
+    """Settings that are not the defaults are repeated; the output directory is not."""
     flags = ("--deterministic", "--seed", "7", "--hidden", "9", "--epochs", "2", "--augment", "noise", "--shards", "4")
     nnmpi("train", "iris", *flags, "--output", "first", cwd=tmp_path).succeeded()
     nnmpi("train", "--config", "first/config.json", cwd=tmp_path).succeeded()
@@ -87,7 +87,7 @@ def test_config_json_repeats_a_run(nnmpi: CommandServer, tmp_path: Path) -> None
 
 
 def test_repeated_run_keeps_the_shards_of_the_first(nnmpi: CommandServer, tmp_path: Path) -> None:
-    """By default they follow from the number of ranks, which may be another one."""
+    """Their default depends on the number of ranks, which may differ."""
     nnmpi("train", "iris", "--epochs", "1", "--output", "first", cwd=tmp_path).succeeded()
     config = json.loads((tmp_path / "first/config.json").read_text())
     config["shards"] = 16  # as if more ranks had trained

@@ -1,4 +1,4 @@
-"""Which samples a step takes, against the definition carried out position by position."""
+"""The samples of each step, compared with the definition position by position."""
 
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ search = settings(max_examples=80, deadline=None, derandomize=True)
 
 @st.composite
 def layouts(draw):
-    """(samples, shards, batch size) as ``train`` lets them through: batch size <= samples."""
+    """Layouts that ``train`` accepts: the batch size is at most the number of samples."""
     samples = draw(st.integers(1, 120))
     batch_size = draw(st.integers(1, samples))
     return Layout(samples, draw(st.integers(1, 13)), batch_size)
@@ -28,27 +28,27 @@ def order_in_shard(layout, shard, epoch):
 
 
 def microbatches_by_definition(layout, epoch):
-    """{(step, shard): rows}, one position of the epoch after the other, over rows 0, 1, … of the training part."""
+    """Return {(step, shard): rows}, built position by position from the rows 0, 1, … of the training part."""
     rows = [shard_rows(np.arange(layout.samples), layout.shards, s) for s in range(layout.shards)]
     orders = [order_in_shard(layout, s, epoch) for s in range(layout.shards)]
     taken = {(t, s): [] for t in range(layout.steps) for s in range(layout.shards)}
     for p in range(layout.samples):
-        shard, place = p % layout.shards, p // layout.shards
-        taken[p // layout.batch_size, shard].append(int(rows[shard][orders[shard][place]]))
+        shard, index = p % layout.shards, p // layout.shards
+        taken[p // layout.batch_size, shard].append(int(rows[shard][orders[shard][index]]))
     return taken
 
 
 def microbatches_of_a_world(layout, world_size, epoch):
-    """The same from what each rank of a world does."""
+    """Return the same, built from the order that each rank of a world uses."""
     taken = {}
     for rank in range(world_size):
         held = held_shards(layout.shards, world_size, rank)
-        mine = np.concatenate([shard_rows(np.arange(layout.samples), layout.shards, s) for s in held])
+        rows = np.concatenate([shard_rows(np.arange(layout.samples), layout.shards, s) for s in held])
         order = EpochOrder(layout, held, SEED)
         order.start(epoch)
         for step, bounds in enumerate(order.bounds.tolist()):
             for shard, (a, b) in zip(held, pairwise(bounds), strict=True):
-                taken[step, shard] = mine[order.order[a:b]].tolist()
+                taken[step, shard] = rows[order.order[a:b]].tolist()
     return taken
 
 

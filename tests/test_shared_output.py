@@ -1,4 +1,4 @@
-"""How `nnmpi info` finds out which hosts see the output directory; ranks are threads, each on a host of its own."""
+"""`nnmpi info` finds the hosts that do not see the output directory. Ranks are threads, each on its own host."""
 
 import itertools
 import os
@@ -12,15 +12,15 @@ from nnmpi.doctor import shared_output as module
 from nnmpi.doctor.shared_output import shared_output
 
 
-def look(directory: Path, ranks: int = 3) -> dict[str, Any]:
+def check_output(directory: Path, ranks: int = 3) -> dict[str, Any]:
     results = on_ranks(ranks, lambda world: shared_output(world, directory / "runs/deep/run"))
     assert all(result == results[0] for result in results)
-    assert os.listdir(directory) == []  # nothing stays
+    assert os.listdir(directory) == []  # no file is left
     return dict(results[0])
 
 
 def test_all_hosts_see_it_and_nothing_stays(tmp_path: Path) -> None:
-    assert look(tmp_path) == {"directory": str(tmp_path / "runs/deep/run"), "problem": "", "unseen_by": []}
+    assert check_output(tmp_path) == {"directory": str(tmp_path / "runs/deep/run"), "problem": "", "unseen_by": []}
 
 
 def test_the_hosts_that_do_not_see_it_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,10 +30,10 @@ def test_the_hosts_that_do_not_see_it_are_named(tmp_path: Path, monkeypatch: pyt
 
     def seen_by_two(path: Path) -> bool:
         paths.append(path)
-        return path.exists() and next(calls) < 2  # the third that looks is blind
+        return path.exists() and next(calls) < 2  # the third rank does not see it
 
     monkeypatch.setattr(module, "is_visible", seen_by_two)
-    assert len(look(tmp_path)["unseen_by"]) == 1
+    assert len(check_output(tmp_path)["unseen_by"]) == 1
     assert {path.parent for path in paths} == {tmp_path}
 
 

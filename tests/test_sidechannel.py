@@ -1,4 +1,4 @@
-"""What the watchdogs' packets say, and that nobody else can say it."""
+"""Packets of the watchdogs are read back; packets of other jobs and damaged packets are ignored."""
 
 import pytest
 from hypothesis import given

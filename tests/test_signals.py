@@ -41,6 +41,6 @@ def test_handlers_are_restored() -> None:
 
 
 def test_a_signal_that_reaches_another_thread_is_forwarded_all_the_same(tmp_path: Path) -> None:
-    """As SIGCONT did when Ctrl-Z and fg came at a bad moment: the ranks stayed stopped."""
+    """After Ctrl-Z and fg, SIGCONT sometimes reached another thread, and the ranks stayed stopped."""
     done = run([sys.executable, program_path("forward_from_a_thread.py")], tmp_path, timeout=40).succeeded()
     assert done.out.split() == [str(128 + signal.SIGUSR1), str(int(signal.SIGTERM))]

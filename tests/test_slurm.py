@@ -1,4 +1,4 @@
-"""``nnmpi slurm``: what it refuses, what stands in the script, and the script run by bash with stand-ins for Slurm."""
+"""``nnmpi slurm``: what it refuses, the lines of the script, and the script run by bash with stand-ins for Slurm."""
 
 import contextlib
 import os
@@ -104,7 +104,7 @@ def test_modules_are_loaded_where_there_are_some() -> None:
     assert "module" not in script(JOB, *words, modules="").replace("modules", "")
 
 
-# `nnmpi launch` of these tests: it waits for USR1 if it is to, and may leave a checkpoint behind
+# a stand-in for `nnmpi launch`: depending on MODE it finishes, fails, or waits for USR1 and may write a checkpoint
 LAUNCH = """#!/bin/bash
 printf '%s ' "$@" > arguments
 [[ $MODE != finish ]] || exit 0
@@ -116,7 +116,7 @@ while :; do read -rt 0.05 <> <(:); done
 
 
 class Played:
-    """The script of a job, run by bash; `scontrol` and `sleep` write down that they were called."""
+    """The script of a job, run by bash. Stand-ins for `scontrol` and `sleep` record their calls."""
 
     def __init__(self, directory: Path, mode: str, preempted: str = "None") -> None:
         self.directory = directory
@@ -149,7 +149,7 @@ class Played:
         self.process.communicate()
 
     def signalled(self, number: signal.Signals) -> str:
-        """Send a signal to the script alone, when it and its training catch it; what it said in the end."""
+        """Once the script and its training catch a signal, send it to the script only. Return the standard error."""
         end = time.monotonic() + 120
         while not ((self.directory / "waiting").exists() and self._catches(number)):
             assert time.monotonic() < end
@@ -208,7 +208,7 @@ def test_an_interrupted_job_ends_with_a_checkpoint(number: signal.Signals, tmp_p
 
 @pytest.mark.parametrize("mode", ["wait", "fail"])
 def test_a_preempted_job_waits_for_slurm_to_queue_it_again(mode: str, tmp_path: Path) -> None:
-    """Slurm ends the ranks, with a signal to this script or without."""
+    """Slurm ends the ranks, and may or may not send a signal to this script."""
     with Played(tmp_path, mode, preempted="2026-11-27T21:00:00") as played:
         assert (played.signalled(signal.SIGTERM) if mode == "wait" else played.end()) == ""
         assert (played.process.returncode, played.calls()) == (138 if mode == "wait" else 1, ["sleep 600"])

@@ -1,4 +1,4 @@
-"""Batches of fewer samples than shards: the steps of plain NumPy; on ranks: mpi/test_deterministic.py."""
+"""Batches smaller than the number of shards, compared with plain NumPy; on several ranks: mpi/test_deterministic.py."""
 
 import numpy as np
 import pytest
@@ -21,11 +21,11 @@ SETTINGS |= {"activation": "tanh", "dtype": "float64", "seed": SEED, "threads": 
 
 
 def steps(rows, epoch, shards, batch_size):
-    """The rows of each step: position p belongs to shard p mod S."""
+    """Return the rows of each step: position p belongs to shard p mod S."""
     orders = []
     for shard in range(shards):
-        of_shard = shard_rows(rows, shards, shard)
-        orders.append(of_shard[stream(SEED, Purpose.ORDER, epoch, shard=shard).permutation(len(of_shard))])
+        rows_of_shard = shard_rows(rows, shards, shard)
+        orders.append(rows_of_shard[stream(SEED, Purpose.ORDER, epoch, shard=shard).permutation(len(rows_of_shard))])
     sequence = [orders[p % shards][p // shards] for p in range(len(rows))]
     return [sequence[a : a + batch_size] for a in range(0, len(rows), batch_size)]
 
@@ -39,7 +39,8 @@ def expected_parameters(shards, batch_size):
     for epoch in range(EPOCHS):
         for batch in steps(rows, epoch, shards, batch_size):
             h = np.tanh(x[batch] @ w + b)
-            delta = (h @ v + c - y[batch]) / len(batch)  # of two outputs the mean
+            # the loss is the mean over two outputs, so the factor 2 cancels
+            delta = (h @ v + c - y[batch]) / len(batch)
             below = delta @ v.T * (1 - h**2)
             v, c = v - RATE * h.T @ delta, c - RATE * delta.sum(axis=0)
             w, b = w - RATE * x[batch].T @ below, b - RATE * below.sum(axis=0)
@@ -48,15 +49,15 @@ def expected_parameters(shards, batch_size):
 
 @pytest.mark.parametrize("deterministic", [False, True])
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7])
-@pytest.mark.parametrize("shards", [1, 8, 40])  # of 40 some never have a sample
+@pytest.mark.parametrize("shards", [1, 8, 40])  # with 40 shards, some are always empty
 def test_steps_are_those_of_numpy(shards, batch_size, deterministic):
-    more = {"shards": shards, "batch_size": batch_size, "deterministic": deterministic}
-    parameters = nnmpi.train(X, Y, **SETTINGS, **more).model.parameters
+    options = {"shards": shards, "batch_size": batch_size, "deterministic": deterministic}
+    parameters = nnmpi.train(X, Y, **SETTINGS, **options).model.parameters
     np.testing.assert_allclose(parameters, expected_parameters(shards, batch_size), rtol=1e-10, atol=1e-12)
 
 
 def test_more_shards_than_samples_and_steps_that_fill_the_memory_are_refused():
-    """Each step knows where each shard's samples begin."""
+    """For each step, memory holds where each shard's samples begin."""
     settings = {"epochs": 1, "hidden": (2,)}
     with pytest.raises(InputError, match=r"--shards 1000000 for 120 training samples; allowed are up to 120"):
         nnmpi.train("iris", shards=10**6, **settings)

@@ -1,4 +1,4 @@
-"""Sources of samples: any rows on demand, and files that are refused in one line."""
+"""Sources of samples give any rows on demand; bad files are refused in one line."""
 
 import pickle
 import subprocess
@@ -44,7 +44,7 @@ def saved(directory, save=np.savez, **arrays):
 
 
 def assert_refused(name, *words, **options):
-    """One line that names the source and holds `words`."""
+    """Check that the source is refused in one line, which names it and holds `words`."""
     with pytest.raises(InputError) as refused:
         open_source(name, **options)
     message = str(refused.value)
@@ -66,7 +66,7 @@ def test_built_in_is_the_table_of_scikit_learn(name):
 
 
 def test_built_in_name_wins_over_a_directory_of_that_name(tmp_path, monkeypatch):
-    """Such as `nnmpi train iris --output iris` leaves behind: the same command means the same the next time."""
+    """`nnmpi train iris --output iris` makes such a directory; the same command must read the same data again."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "iris").mkdir()
     (tmp_path / "iris" / "rows.csv").write_text("a,b,y\n" + "1,2,0\n3,4,1\n" * 20)
@@ -126,7 +126,7 @@ def test_synthetic_rows_do_not_depend_on_how_many_there_are():
 
 
 def test_synthetic_blocks_differ():
-    rows = rows_of(open_source(f"random:{2 * ROWS_AT_ONCE}x5x2"), [0, ROWS_AT_ONCE])  # of the same class
+    rows = rows_of(open_source(f"random:{2 * ROWS_AT_ONCE}x5x2"), [0, ROWS_AT_ONCE])  # two rows of one class
     assert (rows[0] != rows[1]).all()
 
 
@@ -136,7 +136,7 @@ def test_synthetic_classes_come_in_turn_around_their_centres():
     rows = rows_of(source, np.arange(6000))
     centres = np.array([rows[source.y == c].mean(0) for c in range(3)])
     nearest = np.argmin(((rows[:, None] - centres) ** 2).sum(2), axis=1)
-    assert np.mean(nearest == source.y) > 0.5  # a third by chance
+    assert np.mean(nearest == source.y) > 0.5  # by chance it is a third
 
 
 def test_synthetic_shape_is_what_the_name_says():
@@ -223,9 +223,9 @@ LABELS = {
 
 @pytest.mark.parametrize("y", LABELS.values(), ids=LABELS)
 def test_labels_come_as_they_were_saved(tmp_path, save, y):
-    found = open_source(saved(tmp_path, save, X=X, y=y)).y
-    assert found.dtype == y.dtype
-    assert (found == y).all()
+    labels = open_source(saved(tmp_path, save, X=X, y=y)).y
+    assert labels.dtype == y.dtype
+    assert (labels == y).all()
 
 
 @pytest.mark.parametrize("y", [LABELS["int"], LABELS["number"]], ids=["int", "number"])
@@ -281,12 +281,12 @@ def test_labels_that_do_not_fit_are_refused(tmp_path, y):
 def test_several_whole_numbers_a_sample_mean_what_they_mean_as_floats(tmp_path):
     y = np.column_stack([Y, -Y, Y + 300])
     numbers = targets_of(open_source(saved(tmp_path, X=X, y=y.astype(float))), "auto")
-    found = targets_of(open_source(saved(tmp_path, X=X, y=y)), "auto")
-    assert (found[0].task, found[0].outputs, found[2]) == ("regression", 3, numbers[2])
+    whole_numbers = targets_of(open_source(saved(tmp_path, X=X, y=y)), "auto")
+    assert (whole_numbers[0].task, whole_numbers[0].outputs, whole_numbers[2]) == ("regression", 3, numbers[2])
 
 
 class Bomb:
-    """Pickled code that would leave a mark."""
+    """An object whose unpickling creates the file `mark`."""
 
     def __init__(self, mark):
         self.mark = str(mark)
@@ -339,15 +339,15 @@ def test_truncated_files_are_refused(tmp_path, save):
 def test_damaged_files_are_read_or_refused(tmp_path, save):
     path = saved(tmp_path, save, X=X, y=Y)
     whole = Path(path).read_bytes()
-    for place in range(0, len(whole), max(1, len(whole) // 300)):
+    for position in range(0, len(whole), max(1, len(whole) // 300)):
         damaged = bytearray(whole)
-        damaged[place] ^= 0x5A
+        damaged[position] ^= 0x5A
         Path(path).write_bytes(damaged)
         try:
             source = open_source(path)
             rows_of(source, np.arange(source.size))
         except InputError as error:
-            assert str(error).startswith(f"--data {path}")  # noqa: PT017 (most places are refused, some are padding)
+            assert str(error).startswith(f"--data {path}")  # noqa: PT017 (damage to padding is not refused)
 
 
 def test_an_array_shorter_than_its_header_says_is_refused(tmp_path):
@@ -356,7 +356,7 @@ def test_an_array_shorter_than_its_header_says_is_refused(tmp_path):
         for name, array in (("X", X), ("y", Y)):
             with archive.open(f"{name}.npy", "w") as file:
                 np.lib.format.write_array(file, array[:-2] if name == "X" else array)
-    # as many rows in the header as labels, two fewer in the archive
+    # the header gets as many rows as there are labels; the archive holds two fewer
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     members["X.npy"] = members["X.npy"].replace(b"(21, 4)", b"(23, 4)")
@@ -389,7 +389,7 @@ NOT_QUICK = [*(name for name in TABLES if name != "digits"), "random:20x3x2"]
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", *(pytest.param(name, marks=pytest.mark.slow) for name in NOT_QUICK)])
 def test_reading_and_splitting_imports_no_scikit_learn(name):
-    """It would cost every rank a second and 90 MB."""
+    """The import would cost every rank a second and 90 MB."""
     code = f"""
 import sys, nnmpi.commands.train
 from nnmpi.data.parts import split

@@ -1,4 +1,4 @@
-"""Streams of random numbers: told apart by what they are for, and by nothing else."""
+"""Streams of random numbers depend on their key (seed, purpose, epoch, step, shard) and on nothing else."""
 
 from itertools import combinations
 
@@ -7,7 +7,7 @@ import pytest
 
 from nnmpi.data.random_streams import Purpose, stream
 
-KEYS = [(s, p, *where) for s in (0, 1, 2**32 - 1) for p in Purpose for where in np.ndindex(2, 2, 3)]
+KEYS = [(s, p, *position) for s in (0, 1, 2**32 - 1) for p in Purpose for position in np.ndindex(2, 2, 3)]
 
 
 def first(*key):
@@ -50,7 +50,7 @@ def test_numbers_are_those_of_philox_with_the_documented_key():
 
 
 def test_the_meaning_of_a_seed_never_changes():
-    # the purposes are numbers of the format of runs: a new one gets a new number
+    # the format of runs uses these numbers, so a new purpose gets a new number
     assert {p.name: p.value for p in Purpose}.items() >= {
         ("PARAMETERS", 1),
         ("ORDER", 2),
@@ -70,7 +70,7 @@ def test_seeds_use_all_64_bits(seed):
 def test_generator_that_is_taken_elsewhere_is_like_a_new_one(before):
     used = stream(7, Purpose.ORDER, 5, 5, 5)
     used.random(before)
-    used.integers(10, size=before, dtype=np.uint32)  # may keep half of a number for the next call
+    used.integers(10, size=before, dtype=np.uint32)  # the generator may keep half of a number for the next call
     again = stream(42, Purpose.DROPOUT, 1, 2, 3, reuse=used)
     fresh = stream(42, Purpose.DROPOUT, 1, 2, 3)
     assert again is used

@@ -1,4 +1,4 @@
-"""When a training is started again, and when not: a launcher made of a few lines of shell plays the attempts."""
+"""When a training is restarted and when not. A shell script stands in for the launcher."""
 
 import json
 import signal
@@ -19,12 +19,12 @@ FINISH = """echo '{"finished": true}' > new; mv new run/config.json"""
 
 
 def epoch(number: int) -> str:
-    """An epoch of 10 steps is done."""
+    """Return a shell command that logs the end of an epoch of 10 steps."""
     return f"""echo '{{"epoch": {number}, "step": {10 * number}}}' >> run/metrics.jsonl"""
 
 
 class Play:
-    """A launcher that does in its first attempt what stands in `attempts[0]`, and so on; `dead` hosts do not answer."""
+    """A launcher that runs the shell code `attempts[0]` in its first attempt, and so on; `dead` hosts do not answer."""
 
     def __init__(self, directory: Path, dead: str = "none") -> None:
         self.directory, self.dead = directory, dead
@@ -61,13 +61,13 @@ class Play:
 
 @pytest.fixture
 def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
-    made = Play(tmp_path)
+    player = Play(tmp_path)
 
     def sleep(self: SignalForwarder, seconds: float) -> None:
-        made.pauses.append(seconds)
+        player.pauses.append(seconds)
 
     monkeypatch.setattr(SignalForwarder, "sleep", sleep)
-    return made
+    return player
 
 
 def test_what_finished_is_done(play: Play) -> None:
@@ -100,7 +100,7 @@ def test_bad_input_and_stops_are_not_restarted(play: Play, status: int, mpi: str
 
 
 def test_a_restart_resumes_only_what_has_begun(play: Play) -> None:
-    """What is in the directory before may be of a finished run."""
+    """Earlier files in the directory may belong to a finished run."""
     assert play("exit 1", f"{BEGIN}; exit 1", f"{BEGIN}; {epoch(1)}; exit 1", f"{FINISH}") == 0
     assert [call.endswith("--resume") for call in play.calls] == [False, False, True, True]
     assert play.calls[-1].count("--resume") == 1
@@ -112,7 +112,7 @@ CRASHED = "MPI may have crashed while it started: starting again"
 def test_with_the_heartbeat_a_job_that_did_not_start_is_started_again_once(
     play: Play, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Open MPI sometimes crashes in MPI_Init then; that takes none of the restarts."""
+    """With the heartbeat, Open MPI sometimes crashes in MPI_Init. Starting again uses up no restart."""
     assert play("exit 1", f"{BEGIN}; {FINISH}", restarts=0, hosts="a b", ulfm=True) == 0
     assert len(play.calls) == 2
     assert CRASHED in capsys.readouterr().err
@@ -122,7 +122,7 @@ def test_with_the_heartbeat_a_job_that_did_not_start_is_started_again_once(
     ("attempt", "calls", "settings"),
     [
         ("exit 1", 2, {}),
-        ("exit 0", 1, {}),  # rank 0 may have written elsewhere
+        ("exit 0", 1, {}),  # rank 0 may have written to another directory
         ("exit 2", 1, {}),
         (f"{BEGIN}; exit 1", 1, {}),
         ("exit 1", 1, {"hosts": "a"}),
@@ -175,7 +175,7 @@ def test_hosts_that_do_not_answer_are_left_out(play: Play, capsys: pytest.Captur
     play.dead = "b"
     assert play(f"{BEGIN}; exit 1", f"{BEGIN}; exit 1", f"{FINISH}", hosts="a b c") == 0
     ranks = [call.split()[call.split().index("-n") + 1] for call in play.calls]
-    assert ranks == ["6", "4", "4"]  # the first failure was the host's, so that the second is not its repetition
+    assert ranks == ["6", "4", "4"]  # a lost host caused the first failure, so the second does not repeat it
     hosts = (play.directory / "hosts").read_text().splitlines()
     assert hosts == ["a slots=2 b slots=2 c slots=2", *["a slots=2 c slots=2"] * 2]
     assert "no answer from b; restart 1 of 3" in capsys.readouterr().err
@@ -189,7 +189,7 @@ def test_without_any_host_it_ends(play: Play, capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("number", ["INT", "TERM", "USR1", "HUP"])
 def test_a_signal_is_passed_on_and_ends_it(play: Play, number: str) -> None:
-    """The training ends on the signal that is passed on, as it does after a checkpoint, and is not started again."""
+    """Every signal reaches the training as USR1. The training ends, as after a checkpoint, and is not restarted."""
     traps = "trap 'exit 138' USR1; trap 'touch ended; exit 1' TERM INT"
     script = f"{traps}; {BEGIN}; kill -{number} $PPID; while :; do sleep 0.1; done"
     expected = {"INT": 130, "TERM": 143, "USR1": 138, "HUP": 129}

@@ -1,4 +1,4 @@
-"""Broken and surprising tables: each is trained on rightly, or refused in one clear line with status 2."""
+"""Broken and unusual tables: each is trained on correctly, or refused in one clear line with status 2."""
 
 import gzip
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ CARRIER = generator.choice(["AA", "UA", "9E"], ROWS)
 
 
 def table(*columns: object, header: str = "x,carrier,late", separator: str = ",", end: str = "\n") -> str:
-    """A CSV file of these columns."""
+    """Return a CSV file with these columns."""
     rows = zip(*columns or (X, CARRIER, LATE), strict=True)
     return end.join([header, *(separator.join(map(str, row)) for row in rows)]) + end
 
@@ -37,7 +37,7 @@ def column(values: object, header: str = "x,more,late") -> str:
 
 @dataclass(frozen=True)
 class Trains:
-    """A file that is trained on, and the accuracy that shows that x was understood."""
+    """A file that is trained on; only a training that reads x correctly reaches the accuracy."""
 
     content: str | bytes
     name: str = "table.csv"
@@ -47,7 +47,7 @@ class Trains:
 
 @dataclass(frozen=True)
 class Refused:
-    """A file that is refused, and words of the line that says why."""
+    """A file that is refused, and words of the error message."""
 
     content: str | bytes
     words: str
@@ -153,12 +153,12 @@ def test_a_file_is_trained_on_or_refused(nnmpi: CommandServer, tmp_path: Path, f
         assert not (tmp_path / "run").exists()
 
 
-SOME = ["as it should be", "missing in many ways", "a row too long", "all different texts", "target missing in a row"]
+CASES = ["as it should be", "missing in many ways", "a row too long", "all different texts", "target missing in a row"]
 
 
 @pytest.mark.mpi
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize("name", CASES)
 @pytest.mark.in_turn
 def test_on_three_ranks(mpi: Environment, tmp_path: Path, name: str) -> None:
     done = run(mpi.nnmpi(3, *arguments(FILES[name], tmp_path)), tmp_path)

@@ -1,4 +1,4 @@
-"""Tables: their encoding is scikit-learn's of the whole training part, on any number of ranks."""
+"""Tables: the encoding equals scikit-learn's for the whole training part, on any number of ranks."""
 
 import dataclasses
 import itertools
@@ -43,7 +43,7 @@ def a_frame(rows=ROWS) -> pd.DataFrame:
         }
     )
     frame.loc[TRAINING + 3, "carrier"] = "only in the test part"
-    frame.loc[TRAINING + 4, "distance"] = np.nan  # missing, but not in training
+    frame.loc[TRAINING + 4, "distance"] = np.nan  # missing in the test part only
     return frame
 
 
@@ -69,7 +69,7 @@ def csv(frame, path):
 
 
 def csv_gz(frame, path):
-    frame.to_csv(path / "table.csv.gz")  # with the row numbers that pandas writes if it is not told otherwise
+    frame.to_csv(path / "table.csv.gz")  # with the row numbers that pandas writes by default
     return str(path / "table.csv.gz")
 
 
@@ -117,9 +117,9 @@ def rows_of(source, rows):
 def fitted(source, ranks: int, training: int = TRAINING, shards: int = 8) -> list[Encoding]:
     def fit(world):
         held = held_shards(shards, world.size, world.rank)
-        mine = [rows_of(source, shard_rows(np.arange(training), shards, shard)) for shard in held]
+        parts = [rows_of(source, shard_rows(np.arange(training), shards, shard)) for shard in held]
         return fit_encoding(
-            source.name, source.columns, source.texts, lambda: mine, world.gather_rows, world.gather_bytes
+            source.name, source.columns, source.texts, lambda: parts, world.gather_rows, world.gather_bytes
         )
 
     return on_ranks(ranks, fit)
@@ -135,9 +135,9 @@ def features(source, encoding) -> np.ndarray:
 def test_the_encoding_is_that_of_scikit_learn(tmp_path, write):
     source = open_source(write(FRAME, tmp_path), columns=COLUMNS)
     (encoding,) = fitted(source, 1)
-    ours, theirs = features(source, encoding), scikit_learn(FRAME)
-    assert ours.shape == theirs.shape
-    assert np.abs(ours - theirs).max() < 1e-12
+    encoded, expected = features(source, encoding), scikit_learn(FRAME)
+    assert encoded.shape == expected.shape
+    assert np.abs(encoded - expected).max() < 1e-12
     assert (source.y == FRAME["late"]).all()
 
 
@@ -244,7 +244,7 @@ def test_what_a_model_cannot_use_is_named(tmp_path, frame, words):
 
 
 def test_texts_that_look_like_numbers_stay_texts(tmp_path):
-    """A column of texts may hold nothing but numbers in the rows to predict."""
+    """In the rows to predict, a column of texts may hold only numbers."""
     frame = pd.DataFrame({"zip": ["01", "1", "x"] * 10, "y": [0, 1, 0] * 10})
     source = open_source(csv(frame, tmp_path))
     (encoding,) = fitted(source, 1, 30)
@@ -386,11 +386,11 @@ def test_pieces_are_read_by_one_rank_each(tmp_path, monkeypatch, ranks):
 
     def read(world):
         source = open_source(name, columns=COLUMNS)
-        given = source.blocks
+        original_blocks = source.blocks
 
         def counted(first, stop):
             reads.append((first, stop))
-            return given(first, stop)
+            return original_blocks(first, stop)
 
         source = gather_targets(dataclasses.replace(source, blocks=counted), world)
         rows = np.random.default_rng(world.rank).permutation(np.arange(world.rank, ROWS, 2)[: 90 + world.rank])
@@ -479,7 +479,7 @@ def test_a_large_csv_file_says_how_to_convert_it(tmp_path, monkeypatch):
 
 
 def test_the_footer_of_a_parquet_file_is_read_once(tmp_path, monkeypatch):
-    """It may be long, and a file has many row groups."""
+    """The footer may be long, and a file has many row groups."""
     name, footers = parquet(FRAME, tmp_path), []
     original = pq.ParquetFile
 

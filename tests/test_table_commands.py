@@ -1,4 +1,4 @@
-"""Tables on the command line and from Python: trained on, evaluated and predicted as raw rows."""
+"""Tables on the command line and in Python: training, evaluation and prediction from raw rows."""
 
 import sys
 from pathlib import Path
@@ -105,8 +105,8 @@ def test_a_frame_is_trained_on_like_its_file(trained: Path) -> None:
     from_file = package.load(trained / "run")
     assert (from_frame.parameters == from_file.parameters).all()
     without = FRAME.drop(columns="late")
-    given = package.train(pl.from_pandas(without), FRAME["late"].to_numpy(), **(settings | {"target": ()}))
-    assert (given.model.parameters == from_file.parameters).all()
+    from_x_and_y = package.train(pl.from_pandas(without), FRAME["late"].to_numpy(), **(settings | {"target": ()}))
+    assert (from_x_and_y.model.parameters == from_file.parameters).all()
 
 
 def test_the_argument_means_the_same_as_the_flag(nnmpi: CommandServer, trained: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""From labels to codes and to what a network is trained on."""
+"""Labels become codes, and codes become the targets of a network."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def source(y):
 
 
 def encoded(targets, codes, capacity=8, dtype=np.float32):
-    """The targets of `codes`, in a place that held other ones before."""
+    """Return the targets of `codes`, written over other targets."""
     encoder = Encoder(targets, capacity, dtype)
     encoder.view(0, capacity).fill(7)
     encoder.encode(codes, encoder.plan([(0, len(codes))]))
@@ -58,7 +58,7 @@ def test_numbers(y):
 
 
 @pytest.mark.parametrize(
-    ("y", "loss", "kind", "outputs", "meant"),
+    ("y", "loss", "kind", "outputs", "expected_loss"),
     [
         ([0, 1, 2] * 5, "auto", "one-hot", 3, "cross-entropy"),
         ([0, 1, 2] * 4, "auto", "numbers", 1, "mse"),
@@ -80,10 +80,10 @@ def test_numbers(y):
         ([[0.0, 1.0], [1.0, 2.0]] * 5, "auto", "numbers", 2, "mse"),
     ],
 )
-def test_labels_and_loss_make_the_targets(y, loss, kind, outputs, meant):
-    targets, found, _ = targets_of(source(y), loss)
-    assert (targets.kind, targets.outputs, found) == (kind, outputs, meant)
-    assert found in LOSSES
+def test_labels_and_loss_make_the_targets(y, loss, kind, outputs, expected_loss):
+    targets, chosen_loss, _ = targets_of(source(y), loss)
+    assert (targets.kind, targets.outputs, chosen_loss) == (kind, outputs, expected_loss)
+    assert chosen_loss in LOSSES
 
 
 @pytest.mark.parametrize("loss", ["cross-entropy", "binary-cross-entropy"])

@@ -1,4 +1,4 @@
-"""Arrays as safetensors: the library's own bytes, without its copies."""
+"""Arrays as safetensors: the same bytes as the library writes, without its copies."""
 
 import tracemalloc
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which thread level MPI is started with."""
+"""The thread level with which MPI is started."""
 
 import contextlib
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from nnmpi.mpi.start import start
 def test_with_a_thread_for_the_heartbeat_mpi_takes_locks(
     thread: str | None, level: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without them 4 of 8 ranks crashed in MPI_Init once, on a busy machine."""
+    """Without locks, 4 of 8 ranks once crashed in MPI_Init on a busy machine."""
     monkeypatch.setenv("OMPI_MCA_mpi_ft_enable", "1")
     monkeypatch.delenv("OMPI_MCA_mpi_ft_detector_thread", raising=False)
     if thread:

@@ -1,4 +1,4 @@
-"""Timelines: what is kept, what a page of them shows, and that clocks that are apart are brought together."""
+"""Timelines: which steps are kept, what a page shows, and how the clocks of hosts are aligned."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from nnmpi.report.trace import RankRows, aligned, microseconds, trace
 
 
 class Clock:
-    """Goes on by one whenever it is read."""
+    """A clock that advances by one at each reading."""
 
     now = 0
 
@@ -27,7 +27,7 @@ class Clock:
 
 
 def run_of(steps: int, size: int, monkeypatch: pytest.MonkeyPatch, first: int = 0, epoch: int = 10**9) -> Timeline:
-    """A timeline with a batch and an update in each step, and now and then a new phase."""
+    """Return a timeline with a batch and an update in each step, and a new phase every `epoch` steps."""
     monkeypatch.setattr(timeline, "clock", Clock())
     recorded = Timeline(size)
     progress = SimpleNamespace(update=first)
@@ -76,7 +76,7 @@ def test_of_a_long_run_the_middle_is_left_out_and_told(size: int, monkeypatch: p
 
 
 def test_the_phase_is_known_after_what_was_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps 2,000 to 17,799 are left out, and in them the phase began which goes on after them."""
+    """Steps 2,000 to 17,799 are left out. The phase that continues after them began in this gap."""
     recorded = run_of(20_000, 1, monkeypatch, epoch=7500)
     assert recorded.left_out
     events = page([rank_rows(0, rows_of(recorded))])
@@ -89,10 +89,10 @@ def test_the_phase_is_known_after_what_was_left_out(monkeypatch: pytest.MonkeyPa
 
 def test_what_raises_leaves_a_row_too() -> None:
     recorded = Timeline()
-    thing = SimpleNamespace(update=lambda: 1 / 0)
-    recorded.time(thing, update="update")
+    optimizer = SimpleNamespace(update=lambda: 1 / 0)
+    recorded.time(optimizer, update="update")
     with pytest.raises(ZeroDivisionError):
-        thing.update()
+        optimizer.update()
     assert rows_of(recorded)[-1, 0] == NUMBERS["update"]
 
 
@@ -101,27 +101,27 @@ def rank_rows(rank: int, main: Any, writer: Any = ()) -> RankRows:
 
 
 def page(ranks: list[RankRows]) -> list[dict[str, Any]]:
-    """The slices of a page, after a check that each track is in order and well nested."""
-    told = json.loads(trace(ranks, {"left_out": None}))
-    events = [e for e in told["traceEvents"] if e["ph"] == "X"]
+    """Return the slices of a page, after a check that each track is in order and well nested."""
+    document = json.loads(trace(ranks, {"left_out": None}))
+    events = [e for e in document["traceEvents"] if e["ph"] == "X"]
     check_tracks(events)
     return events
 
 
 def check_tracks(events: list[dict[str, Any]]) -> None:
     for track in {(e["pid"], e["tid"]) for e in events}:
-        around: list[tuple[int, int]] = []
-        before = 0
+        open_slices: list[tuple[int, int]] = []
+        previous_start = 0
         for event in (e for e in events if (e["pid"], e["tid"]) == track):
-            start = int(event["ts"] * 1000)  # as Perfetto does it
+            start = int(event["ts"] * 1000)  # as Perfetto computes it
             end = start + int(event["dur"] * 1000)
-            assert before <= start <= end
-            before = start
-            while around and around[-1][1] <= start:
-                around.pop()
-            if around:
-                assert end <= around[-1][1], (event, around[-1])
-            around.append((start, end))
+            assert previous_start <= start <= end
+            previous_start = start
+            while open_slices and open_slices[-1][1] <= start:
+                open_slices.pop()
+            if open_slices:
+                assert end <= open_slices[-1][1], (event, open_slices[-1])
+            open_slices.append((start, end))
 
 
 def row(name: str, start: int, end: int = 0, number: int = 0) -> tuple[int, int, int, int]:
@@ -129,16 +129,16 @@ def row(name: str, start: int, end: int = 0, number: int = 0) -> tuple[int, int,
 
 
 def test_waiting_is_told_from_reducing() -> None:
-    """Rank 1 comes to collective 5 last, rank 0 to collective 7."""
+    """Rank 1 is the last at collective 5, rank 0 the last at collective 7."""
     early = [row("training", 0), row("batch", 10, 20), row("reduction", 20, 90, 5), row("exchange", 200, 240, 7)]
     late = [row("training", 0), row("batch", 10, 70), row("reduction", 70, 95, 5), row("exchange", 150, 230, 7)]
     events = page([rank_rows(0, early), rank_rows(1, late)])
-    found = {
+    slices = {
         (e["pid"], e["name"], round(e["ts"] * 1000), round((e["ts"] + e["dur"]) * 1000), e["args"]["collective"])
         for e in events
         if e["name"] in ("waiting", "reduction", "exchange")
     }
-    assert found == {
+    assert slices == {
         (0, "waiting", 20, 70, 5),
         (0, "reduction", 70, 90, 5),
         (0, "exchange", 200, 240, 7),
@@ -168,9 +168,9 @@ def test_names_of_ranks_and_threads() -> None:
     text = trace(
         [rank_rows(3, [row("training", 0)], [row("checkpoint to the disk", 1, 2)])], {"left_out": "all"}
     ).decode()
-    told = json.loads(text)
-    assert told["otherData"] == {"left_out": "all"}
-    names = {(e["name"], e["pid"], e["tid"], *e["args"].values()) for e in told["traceEvents"] if e["ph"] == "M"}
+    document = json.loads(text)
+    assert document["otherData"] == {"left_out": "all"}
+    names = {(e["name"], e["pid"], e["tid"], *e["args"].values()) for e in document["traceEvents"] if e["ph"] == "M"}
     assert names == {
         ("process_name", 3, 0, "rank 3 on h3"),
         ("process_sort_index", 3, 0, 3),
@@ -184,8 +184,8 @@ def test_slices_that_touch_do_not_overlap_however_a_viewer_reads_them() -> None:
     names = ("batch", "forward", "backward", "update")
     rows = [row(names[i % 4], a, b, i // 4) for i, (a, b) in enumerate(pairwise(times.tolist()))]
     events = page([rank_rows(0, [row("training", int(times[0])), *rows])])
-    found = [int(e["ts"] * 1000) for e in events if e["cat"] == "compute"]
-    assert found == (times[:-1] - times[0]).tolist()
+    starts = [int(e["ts"] * 1000) for e in events if e["cat"] == "compute"]
+    assert starts == (times[:-1] - times[0]).tolist()
 
 
 @given(st.integers(0, 10**17))
@@ -201,10 +201,10 @@ def test_clocks_that_drift_apart_are_brought_together(drift: float) -> None:
     ahead = 7 * 10**15 + (drift * (truth - truth[0])).astype(np.int64)
     rows = np.stack([np.zeros(50, np.int64), truth + ahead, truth + ahead + 1000, np.arange(50)], axis=1)
     readings = [(int(truth[i] + ahead[i]), int(ahead[i])) for i in (0, -1)]
-    together = aligned(rows, readings)
-    assert np.abs(together[:, 1] - truth).max() <= 10
-    np.testing.assert_array_equal(together[:, [0, 3]], rows[:, [0, 3]])
-    assert (np.diff(together[:, 1:3].ravel()) > 0).all()
+    aligned_rows = aligned(rows, readings)
+    assert np.abs(aligned_rows[:, 1] - truth).max() <= 10
+    np.testing.assert_array_equal(aligned_rows[:, [0, 3]], rows[:, [0, 3]])
+    assert (np.diff(aligned_rows[:, 1:3].ravel()) > 0).all()
 
 
 def test_one_reading_is_enough() -> None:

@@ -1,4 +1,4 @@
-"""A trained network in NumPy alone agrees with the commands, whatever the samples lie in."""
+"""A trained network, which needs only NumPy, agrees with the commands for samples of every type."""
 
 import subprocess
 import sys

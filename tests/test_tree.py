@@ -1,4 +1,4 @@
-"""The plan of the deterministic reduction: whoever holds which shards, the sums are those of one tree."""
+"""The plan of the deterministic reduction: the sums follow one tree, whichever ranks hold the shards."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ from nnmpi.reduction.tree import Deterministic, Node, children, subtrees
 
 
 def tree(node: Node) -> Any:
-    """The order of the sums, as nested pairs."""
+    """Return the order of the sums, as nested pairs."""
     low, high = node
     if high - low == 1:
         return low
@@ -33,7 +33,7 @@ def test_tree_splits_at_the_largest_power_of_two(shards: int, expected: Any) -> 
 
 
 def local_sums(shards: int, world_size: int, rank: int) -> list[Any]:
-    """What a rank has added up before it exchanges anything, by carrying out its blocks."""
+    """Return the sums that a rank makes from its own blocks, before any exchange."""
     mpi = SimpleNamespace(FLOAT=None, DOUBLE=None, IN_PLACE=None)
     comm = SimpleNamespace(Alltoallv=None, Allgather=None)
     members = SimpleNamespace(ranks_of_machines=lambda: [[0], [1]])

@@ -1,4 +1,4 @@
-"""Watchdogs that ask each other over real sockets; the ranks are threads, and ending a rank is only written down."""
+"""Watchdogs ask each other over real sockets. Ranks are threads; ending a rank is only recorded."""
 
 import os
 import signal
@@ -18,29 +18,29 @@ from nnmpi.mpi.world import World
 pytestmark = pytest.mark.slow
 
 TIMEOUT = 0.3
-LONG = 15.0  # seconds in which all must have happened
+LONG = 15.0  # seconds: every event must happen within them
 
 
 class Recorder:
-    """What the watchdogs of a job did: the lines they wrote, who left, who was sent which signal."""
+    """Records what the watchdogs of a job do: the lines they write, the ranks that leave, the signals they send."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.lines: list[str] = []
-        self.left: set[int] = set()
+        self.ended: set[int] = set()
         self.signals: list[int] = []
         monkeypatch.setattr("nnmpi.faults.watchdog.last_words", self.lines.append)
         monkeypatch.setattr(os, "kill", lambda _, number: self.signals.append(number))
         monkeypatch.setattr(sidechannel, "machine", lambda: "here")
-        monkeypatch.setattr(Watchdog, "_leave", lambda dog: self.leave(dog))
+        monkeypatch.setattr(Watchdog, "_leave", lambda watchdog: self.leave(watchdog))
 
-    def leave(self, dog: Any) -> None:
-        self.left.add(dog._world.rank)
-        dog._closing.set()
+    def leave(self, watchdog: Any) -> None:
+        self.ended.add(watchdog._world.rank)
+        watchdog._closing.set()
 
-    def wait_for(self, what: Callable[[], bool]) -> None:
+    def wait_for(self, condition: Callable[[], bool]) -> None:
         end = time.monotonic() + LONG
-        while not what():
-            assert time.monotonic() < end, (self.lines, self.left, self.signals)
+        while not condition():
+            assert time.monotonic() < end, (self.lines, self.ended, self.signals)
             time.sleep(0.02)
 
 
@@ -50,12 +50,12 @@ def job(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 
 def started(world: World, timeout: float, recoverable: bool = False) -> Watchdog:
-    dog = Watchdog(world, timeout, recoverable)
-    dog.start()
-    return dog
+    watchdog = Watchdog(world, timeout, recoverable)
+    watchdog.start()
+    return watchdog
 
 
-def at(world: World, collectives: int, phase: str = "training", epoch: int = 2, step: int = 11) -> None:
+def set_position(world: World, collectives: int, phase: str = "training", epoch: int = 2, step: int = 11) -> None:
     world.position.collectives, world.position.phase = collectives, phase
     world.position.epoch_and_step = lambda: (epoch, step)
 
@@ -64,10 +64,10 @@ def test_rank_that_is_busy_elsewhere_is_named_once(job: Recorder) -> None:
     def rank(world: World) -> None:
         with started(world, TIMEOUT):
             if world.rank == 2:
-                at(world, 20, "evaluation", 1, 45)
+                set_position(world, 20, "evaluation", 1, 45)
             else:
-                at(world, 21)
-            job.wait_for(lambda: job.left == {0, 1, 2, 3})
+                set_position(world, 21)
+            job.wait_for(lambda: job.ended == {0, 1, 2, 3})
 
     on_ranks(4, rank)
     (line,) = job.lines
@@ -82,12 +82,12 @@ def test_rank_that_does_not_answer_is_named(job: Recorder) -> None:
     def rank(world: World) -> None:
         if world.rank == 0:
             channel = SideChannel(world)
-            job.wait_for(lambda: job.left == {1, 2})
+            job.wait_for(lambda: job.ended == {1, 2})
             channel.close()
             return
         with started(world, TIMEOUT):
-            at(world, 21)
-            job.wait_for(lambda: job.left == {1, 2})
+            set_position(world, 21)
+            job.wait_for(lambda: job.ended == {1, 2})
 
     on_ranks(3, rank)
     (line,) = job.lines
@@ -97,13 +97,13 @@ def test_rank_that_does_not_answer_is_named(job: Recorder) -> None:
 
 
 def test_of_those_who_notice_the_lowest_rank_speaks(job: Recorder) -> None:
-    """Rank 0 is played here: it gives the alarm, too, but never speaks, until rank 1 has waited for it long enough."""
+    """The test plays rank 0, which raises the alarm but never reports. So rank 1 reports after a wait."""
     times: list[float] = []
 
     def rank(world: World) -> None:
         if world.rank == 1:
             with started(world, TIMEOUT):
-                at(world, 21)
+                set_position(world, 21)
                 job.wait_for(lambda: bool(job.lines))
                 times.append(time.monotonic())
             return
@@ -117,7 +117,7 @@ def test_of_those_who_notice_the_lowest_rank_speaks(job: Recorder) -> None:
         channel.close()
 
     on_ranks(3, rank)
-    assert times[-1] - times[0] > 2.5  # a second for the answers, two for rank 0
+    assert times[-1] - times[0] > 2.5  # one second for the answers, two for rank 0
 
 
 def test_recoverable_job_goes_on_without_the_missing(job: Recorder) -> None:
@@ -128,13 +128,13 @@ def test_recoverable_job_goes_on_without_the_missing(job: Recorder) -> None:
             channel.close()
             return
         with started(world, TIMEOUT, recoverable=True):
-            at(world, 20 if world.rank == 3 else 21)
+            set_position(world, 20 if world.rank == 3 else 21)
             job.wait_for(lambda: len(job.signals) == 2)
             world.position.collectives = 22
 
     on_ranks(4, rank)
-    assert job.signals == [signal.SIGKILL, signal.SIGKILL]  # of rank 1 by another, of rank 3 by itself
-    assert not job.left
+    assert job.signals == [signal.SIGKILL, signal.SIGKILL]  # another rank kills rank 1; rank 3 kills itself
+    assert not job.ended
     (line,) = job.lines
     assert "The others go on without them" in line
 
@@ -150,12 +150,12 @@ def test_recoverable_job_ends_where_the_missing_may_only_be_cut_off(
         hosts.name = "there" if world.rank == 2 else "here"
         if world.rank == 2:
             channel = SideChannel(world)
-            job.wait_for(lambda: job.left == {0, 1})
+            job.wait_for(lambda: job.ended == {0, 1})
             channel.close()
             return
         with started(world, TIMEOUT, recoverable=True):
-            at(world, 21)
-            job.wait_for(lambda: job.left == {0, 1})
+            set_position(world, 21)
+            job.wait_for(lambda: job.ended == {0, 1})
 
     on_ranks(3, rank)
     assert not job.signals
@@ -166,56 +166,56 @@ def test_recoverable_job_ends_where_the_missing_may_only_be_cut_off(
 def test_all_have_arrived_but_it_does_not_end(job: Recorder) -> None:
     def rank(world: World) -> None:
         with started(world, TIMEOUT):
-            at(world, 21)
-            job.wait_for(lambda: job.left == {0, 1})
+            set_position(world, 21)
+            job.wait_for(lambda: job.ended == {0, 1})
 
     on_ranks(2, rank)
     (line,) = job.lines
     assert "all have arrived there, so MPI itself or the network hangs" in line
 
 
-def still(job: Recorder, ranks: int, rank: Callable[[World], None]) -> None:
+def expect_no_alarm(job: Recorder, ranks: int, rank: Callable[[World], None]) -> None:
     on_ranks(ranks, rank)
-    assert (job.lines, job.left, job.signals) == ([], set(), [])
+    assert (job.lines, job.ended, job.signals) == ([], set(), [])
 
 
 def test_ranks_that_move_give_no_alarm(job: Recorder) -> None:
     def rank(world: World) -> None:
         with started(world, TIMEOUT):
-            at(world, 1)
+            set_position(world, 1)
             end = time.monotonic() + 4 * TIMEOUT
             while time.monotonic() < end:
                 world.position.collectives += 2
                 time.sleep(0.01)
 
-    still(job, 2, rank)
+    expect_no_alarm(job, 2, rank)
 
 
 def test_computing_is_no_stall(job: Recorder) -> None:
     def rank(world: World) -> None:
         with started(world, TIMEOUT):
-            at(world, 20)
+            set_position(world, 20)
             time.sleep(4 * TIMEOUT)
 
-    still(job, 2, rank)
+    expect_no_alarm(job, 2, rank)
 
 
 def test_time_in_which_the_watchdog_itself_did_not_run_does_not_count(
     job: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after a suspended host or SIGCONT: the clock jumps by an hour."""
+    """The clock jumps by an hour, as after a suspended host or SIGCONT."""
     jump = [0.0]
     now = time.monotonic
     monkeypatch.setattr("nnmpi.faults.watchdog.time.monotonic", lambda: now() + jump[0])
 
     def rank(world: World) -> None:
-        with started(world, 6.0):  # it looks every 0.6 s
-            at(world, 21 - world.rank)
+        with started(world, 6.0):  # it checks every 0.6 s
+            set_position(world, 21 - world.rank)
             time.sleep(0.7)
             jump[0] = 3600.0
             time.sleep(1.8)
 
-    still(job, 2, rank)
+    expect_no_alarm(job, 2, rank)
 
 
 @pytest.mark.parametrize(("timeout", "size"), [(0.0, 2), (5.0, 1)])
@@ -232,31 +232,31 @@ def test_leaving_ends_the_thread_at_once() -> None:
             entered = time.monotonic()
         return time.monotonic() - entered
 
-    assert max(on_ranks(3, rank)) < 4.0  # it looks every 5 s
+    assert max(on_ranks(3, rank)) < 4.0  # it checks every 5 s
     assert not [thread for thread in threading.enumerate() if thread.name == "watchdog"]
 
 
 def test_forged_order_to_leave_is_ignored(job: Recorder) -> None:
     def rank(world: World) -> None:
-        with started(world, TIMEOUT) as dog:
-            at(world, 20)
+        with started(world, TIMEOUT) as watchdog:
+            set_position(world, 20)
             if world.rank == 0:
-                channel = dog._channel
+                channel = watchdog._channel
                 key, channel._key = channel._key, b"x" * 32
                 for kind in sidechannel.Kind:
-                    channel.send(kind, 1, dog._report())
+                    channel.send(kind, 1, watchdog._report())
                 channel._key = key
             time.sleep(2 * TIMEOUT)
 
-    still(job, 2, rank)
+    expect_no_alarm(job, 2, rank)
 
 
 def test_who_was_given_up_is_told_to_end(job: Recorder) -> None:
     def rank(world: World) -> None:
-        with started(world, LONG) as dog:
-            at(world, 20)
+        with started(world, LONG) as watchdog:
+            set_position(world, 20)
             if world.rank == 0:
-                dog.end_ranks([2])
+                watchdog.end_ranks([2])
             job.wait_for(lambda: bool(job.signals))
 
     on_ranks(3, rank)

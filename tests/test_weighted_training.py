@@ -1,4 +1,4 @@
-"""Weights of samples and classes in whole trainings, against scikit-learn and against samples that are repeated."""
+"""Weights of samples and classes in whole trainings, compared with scikit-learn and with repeated samples."""
 
 import json
 from pathlib import Path
@@ -24,14 +24,14 @@ def two_classes(rows=400, share=0.9, seed=0):
 
 
 def symmetric(samples=24, features=5, seed=1):
-    """Pairs x and -x of ones and minus ones: whichever pairs are repeated, means are 0 and deviations 1."""
+    """Return pairs x and -x of ones and minus ones. However often a pair is repeated, means are 0, deviations 1."""
     generator = np.random.default_rng(seed)
     half = generator.choice([-1.0, 1.0], (samples // 2, features))
     return np.repeat(half, 2, axis=0) * np.tile([1.0, -1.0], samples // 2)[:, None], generator.integers(0, 3, samples)
 
 
 def trained(x, y, weights, tmp_path, **settings):
-    """A training on all samples, tested on a file of its own."""
+    """Train on all samples; the test part is a separate file."""
     path = tmp_path / "test.npz"
     np.savez(path, X=x[:12], y=y[:12], **({} if weights is None else {"sample_weight": np.ones(12)}))
     return nnmpi.train(x, y, sample_weight=weights, test_data=str(path), **settings)
@@ -42,7 +42,7 @@ def trained(x, y, weights, tmp_path, **settings):
 def test_a_weight_of_two_is_the_sample_twice(tmp_path: Path, targets: str, optimizer: str) -> None:
     x, y = symmetric()
     if targets == "numbers":
-        y = np.tile([1.0, -1.0], len(x) // 2) * np.repeat([1, 1, -1], len(x) // 3)  # of each pair one of each
+        y = np.tile([1.0, -1.0], len(x) // 2) * np.repeat([1, 1, -1], len(x) // 3)  # each pair has a 1 and a -1
     counts = np.repeat(np.random.default_rng(2).integers(1, 4, len(x) // 2), 2)
     settings = {**EXACT, "epochs": 30, "hidden": (7,), "optimizer": optimizer, "l2": 0.01, "task": "auto"}
     settings["task"] = "classification" if targets == "classes" else "regression"
@@ -61,18 +61,18 @@ def test_equal_weights_change_nothing_but_rounding(tmp_path: Path) -> None:
     np.testing.assert_allclose(weighted.model.parameters, plain.model.parameters, rtol=1e-11)
 
 
-@pytest.mark.parametrize("power", [-300, -140, 120, 300])  # beyond float32's range, or their sums are
-@pytest.mark.parametrize("of", ["samples", "classes"])
-def test_a_factor_of_all_weights_changes_no_bit(tmp_path: Path, of: str, power: int) -> None:
-    """Both are divided by: the loss, the gradient, every metric that is a mean."""
+@pytest.mark.parametrize("power", [-300, -140, 120, 300])  # the weights or their sums are beyond float32's range
+@pytest.mark.parametrize("weighted", ["samples", "classes"])
+def test_a_factor_of_all_weights_changes_no_bit(tmp_path: Path, weighted: str, power: int) -> None:
+    """The loss, the gradient and all mean metrics are divided by the sum of the weights."""
     x, y, weights = two_classes(200)
     labels, path = {"0": 1.5, "1": 3.0}, tmp_path / "weights.json"
 
     def train(factor: float):
         path.write_text(json.dumps({label: weight * factor for label, weight in labels.items()}))
-        own = weights * factor if of == "samples" else weights
-        more = {"class_weight": str(path)} if of == "classes" else {}
-        return nnmpi.train(x, y, sample_weight=own, epochs=2, validation_fraction=0.2, l2=0.1, **more)
+        scaled_weights = weights * factor if weighted == "samples" else weights
+        more = {"class_weight": str(path)} if weighted == "classes" else {}
+        return nnmpi.train(x, y, sample_weight=scaled_weights, epochs=2, validation_fraction=0.2, l2=0.1, **more)
 
     plain, scaled = train(1.0), train(2.0**power)
     assert scaled.model.parameters.tobytes() == plain.model.parameters.tobytes()
@@ -84,13 +84,16 @@ def test_a_factor_of_all_weights_changes_no_bit(tmp_path: Path, of: str, power: 
 
 def test_weights_that_vanish_beside_the_largest_count_nothing(tmp_path: Path) -> None:
     x, y, weights = two_classes(200)
-    some, none = np.where(weights > 1, weights, 1e-90), np.where(weights > 1, weights, 0.0)
-    models = [nnmpi.train(x, y, sample_weight=own, epochs=2, batch_size=8).model.parameters for own in (some, none)]
+    tiny, zero = np.where(weights > 1, weights, 1e-90), np.where(weights > 1, weights, 0.0)
+    models = [
+        nnmpi.train(x, y, sample_weight=sample_weight, epochs=2, batch_size=8).model.parameters
+        for sample_weight in (tiny, zero)
+    ]
     assert models[0].tobytes() == models[1].tobytes()
 
 
 def test_a_batch_without_weight_leaves_the_parameters(tmp_path: Path) -> None:
-    """Of eight steps of one sample one has weight: the others do nothing. A step of all samples is that one, too."""
+    """Only one sample has weight. The steps of the others change nothing, so one step with all samples is the same."""
     x, y = symmetric(12)
     weights = np.zeros(12)
     weights[3] = 2.0
@@ -122,15 +125,15 @@ def test_trains_to_the_optimum_of_scikit_learn(ways: str) -> None:
 
 
 def test_scores_know_the_weights() -> None:
-    """The loss those of samples and classes, all metrics those of samples only."""
+    """The loss uses the weights of samples and classes, the metrics only those of samples."""
     x, y, w = two_classes()
     result = nnmpi.train(x, y, sample_weight=w, class_weight="balanced", epochs=5, dtype="float64")
     training, test = train_test_split(np.arange(len(x)), test_size=0.2, random_state=42)
     probability = result.model.predict_proba(x[test])
     predicted = probability.argmax(axis=1)
     assert result.scores.accuracy == pytest.approx(accuracy_score(y[test], predicted, sample_weight=w[test]), rel=1e-12)
-    of_classes = (len(training) / (2 * np.bincount(y[training])))[y[test]]
-    expected = log_loss(y[test], probability, sample_weight=w[test] * of_classes)
+    class_weights = (len(training) / (2 * np.bincount(y[training])))[y[test]]
+    expected = log_loss(y[test], probability, sample_weight=w[test] * class_weights)
     assert result.scores.loss == pytest.approx(expected, rel=1e-12)
 
 
@@ -185,10 +188,10 @@ def test_weights_in_a_file_are_those_given(nnmpi, tmp_path: Path) -> None:
 )
 def test_weights_that_are_none_are_refused(weights: float, words: list[str]) -> None:
     x, y = load_breast_cancer(return_X_y=True)
-    of_samples = np.ones(len(x))
-    of_samples[7] = weights
+    sample_weight = np.ones(len(x))
+    sample_weight[7] = weights
     with pytest.raises(InputError) as caught:
-        nnmpi.train(x, y, sample_weight=of_samples)
+        nnmpi.train(x, y, sample_weight=sample_weight)
     for word in words:
         assert word in str(caught.value)
 
@@ -215,5 +218,5 @@ def test_recall_counts_weights() -> None:
     result = nnmpi.train(x, y, sample_weight=w, epochs=3)
     _, test = train_test_split(np.arange(len(x)), test_size=0.2, random_state=42)
     expected = recall_score(y[test], result.model.predict(x[test]), sample_weight=w[test], average=None)
-    found = [row["recall"] for row in result.all_scores["test"]["classes"]]
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    recalls = [row["recall"] for row in result.all_scores["test"]["classes"]]
+    np.testing.assert_allclose(recalls, expected, rtol=1e-12)

@@ -22,7 +22,7 @@ def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluste
 
 @pytest.fixture
 def cluster(running_cluster: Cluster) -> Iterator[Cluster]:
-    """Four hosts, all links up, of which the test may do with them as it likes."""
+    """Four hosts with all links up. A test may break them; they are repaired after it."""
     yield running_cluster
     running_cluster.repair()
 

@@ -13,26 +13,26 @@ OPEN_MPI_VARIABLES = (
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
     "PRTE_MCA_rmaps_default_mapping_policy",
 )
-ENDS = 180  # seconds after which a training has ended, on a busy machine, too
+ENDS = 180  # seconds within which a training ends, even on a busy machine
 
 
 def write_hostfile(path: Path, mpi: Environment, hosts: list[Host], ranks: list[int]) -> Path:
-    """A hostfile with so many ranks on each of `hosts`."""
+    """Write a hostfile with `ranks[i]` ranks on `hosts[i]`."""
     lines = [HOSTFILE_LINES[mpi.mpi].format(host.name, n) for host, n in zip(hosts, ranks, strict=True)]
     path.write_text("\n".join([*lines, ""]))
     return path
 
 
 def launch(
-    hosts: list[Host], ranks: int | list[int], mpi: Environment, directory: Path, *words: str, **more: str
+    hosts: list[Host], ranks: int | list[int], mpi: Environment, directory: Path, *words: str, **variables: str
 ) -> Job:
-    """``nnmpi launch`` on the first of `hosts`, with so many ranks on each of them, or as many as the list says."""
+    """Start ``nnmpi launch`` on the first of `hosts`, with `ranks` ranks on each host, or `ranks[i]` on host i."""
     ranks = [ranks] * len(hosts) if isinstance(ranks, int) else ranks
     hostfile = write_hostfile(directory / "hostfile", mpi, hosts, ranks)
-    # what tests on one host give to Open MPI: launch has to see to it itself
-    plain = ("env", *(f"--unset={name}" for name in OPEN_MPI_VARIABLES))
+    # tests on one host give these variables to Open MPI; nnmpi launch must set them itself
+    unset = ("env", *(f"--unset={name}" for name in OPEN_MPI_VARIABLES))
     command = (
-        *plain,
+        *unset,
         mpi.program("nnmpi"),
         "launch",
         "-n",
@@ -41,16 +41,16 @@ def launch(
         str(hostfile),
         *words,
     )
-    return Job(hosts[0].command(*command, cwd=directory), directory, **SHARED_CORES, **more)
+    return Job(hosts[0].command(*command, cwd=directory), directory, **SHARED_CORES, **variables)
 
 
 def importing(name: str) -> dict[str, str]:
-    """The variables with which Python imports a directory's ``sitecustomize`` when it starts, see `programs`."""
+    """Return the variables that let Python import ``programs/NAME/sitecustomize.py`` when it starts."""
     return {"PYTHONPATH": os.pathsep.join(filter(None, [program_path(name), os.environ.get("PYTHONPATH")]))}
 
 
 def pausing(directory: Path, update: int) -> dict[str, str]:
-    """The variables with which a training pauses before an update, see `programs/pause_at_update`."""
+    """Return the variables that let a training pause before an update, see `programs/pause_at_update`."""
     return {**importing("pause_at_update"), "PAUSE_AT": str(update), "PAUSE_FILE": str(directory / "pause")}
 
 

@@ -1,4 +1,4 @@
-"""Slurm on the hosts of a cluster: the controller on the first, and each host a node."""
+"""Slurm on the hosts of a cluster: the controller runs on the first host, and each host is a node."""
 
 import re
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 from hosts import LEASH, SHARED_CORES, Cluster, Host, run, wait_for
 
 PROGRAMS = ("munged", "sbatch", "slurmctld", "slurmd", "srun")
-# Waits are short, so that the tests are; 4 CPUs a node, since the hosts share the same two cores anyhow.
+# Short waits make the tests short. Each node has 4 CPUs, although all hosts share the cores of this machine.
 CONFIGURATION = """ClusterName=test
 SlurmctldHost={controller.name}({controller.address})
 SlurmUser=root
@@ -41,7 +41,7 @@ PartitionName=urgent Nodes={names} State=UP PriorityTier=10 PreemptMode=OFF
 
 
 def why_not() -> str:
-    """Why there can be no Slurm on this machine; nothing if there can."""
+    """Return why Slurm cannot run on this machine; "" if it can."""
     missing = [program for program in PROGRAMS if not shutil.which(program)]
     return f"Slurm needs {', '.join(missing)}: install tests/cluster/debian-packages" if missing else ""
 
@@ -62,8 +62,8 @@ class Slurm:
         key.chmod(0o600)
         nodes = [f"NodeName={h.name} NodeAddr={h.address} CPUs=4 RealMemory=2000" for h in self.cluster.hosts]
         names = ",".join(host.name for host in self.cluster.hosts)
-        places = {"controller": self.cluster.hosts[0], "directory": self.directory}
-        text = CONFIGURATION.format(**places, nodes="\n".join(nodes), names=names)
+        fields = {"controller": self.cluster.hosts[0], "directory": self.directory}
+        text = CONFIGURATION.format(**fields, nodes="\n".join(nodes), names=names)
         (self.directory / "slurm.conf").write_text(text)
         (self.directory / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
         self.start()
@@ -75,10 +75,10 @@ class Slurm:
             process.wait(60)
 
     def start(self) -> None:
-        """Start the daemons that do not run, and wait until all nodes are idle."""
+        """Start the daemons that are not running, and wait until all nodes are idle."""
         first = self.cluster.hosts[0]
-        places = {"socket": "munge.socket", "pid-file": "munge.pid", "log-file": "munge.log", "seed-file": "munge.seed"}
-        files = [f"--{name}={self.directory}/{file}" for name, file in places.items()]
+        munge = {"socket": "munge.socket", "pid-file": "munge.pid", "log-file": "munge.log", "seed-file": "munge.seed"}
+        files = [f"--{name}={self.directory}/{file}" for name, file in munge.items()]
         self._daemon(first, "munged", "--foreground", "--force", f"--key-file={self.directory}/munge.key", *files)
         wait_for((self.directory / "munge.socket").exists)
         self._daemon(first, "slurmctld", "-D")
@@ -93,16 +93,16 @@ class Slurm:
         wait_for(lambda: not self("squeue", "-h"), timeout=60)
 
     def command(self, *words: str, cwd: Path | None = None) -> list[str]:
-        """The command that runs `words` where a user of Slurm would be: on the first host."""
+        """Return the command that runs `words` on the first host, where a user of Slurm would log in."""
         settings = (f"SLURM_CONF={self.directory}/slurm.conf", *(f"{n}={v}" for n, v in SHARED_CORES.items()))
         return self.cluster.hosts[0].command("env", *settings, *words, cwd=cwd)
 
     def __call__(self, *words: str, cwd: Path | None = None, timeout: float = 180) -> str:
-        """What a command of Slurm prints."""
+        """Run a command of Slurm and return its output."""
         return run(*self.command(*words, cwd=cwd), timeout=timeout)
 
     def state(self, job: str) -> str:
-        """PENDING, RUNNING, COMPLETED, …"""
+        """Return the state of a job: PENDING, RUNNING, COMPLETED, …"""
         return re.findall(r"JobState=(\w+)", self("scontrol", "show", "job", job))[0]
 
     def _daemon(self, host: Host, *command: str) -> None:

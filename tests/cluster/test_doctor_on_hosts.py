@@ -1,4 +1,4 @@
-"""What `nnmpi info` finds on several hosts: what cannot be reached, is not shared, or differs."""
+"""`nnmpi info` on several hosts finds unreachable hosts, directories that are not shared, and differences."""
 
 import json
 from collections.abc import Iterator
@@ -15,20 +15,20 @@ pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
 
 def examine(hosts: list[Host], mpi: Environment, directory: Path, *flags: str) -> tuple[Done, dict[str, Any]]:
-    """``nnmpi info`` on a rank of each of `hosts`: what it did, and the one JSON object that it printed."""
+    """Run ``nnmpi info`` with one rank on each of `hosts`; return the result and the JSON object that it printed."""
     with launch(hosts, 1, mpi, directory, "--", "info", "--json", *flags) as job:
         done = job.wait(ENDS)
     (line,) = done.out.splitlines()
     return done, json.loads(line)
 
 
-def found(data: dict[str, Any]) -> dict[str, str]:
+def findings(data: dict[str, Any]) -> dict[str, str]:
     return {finding["check"]: finding["what"] for finding in data["findings"]}
 
 
 @contextmanager
-def bound(host: Host, source: Path, target: str) -> Iterator[None]:
-    """While entered, `host` sees the file `source` in the place of `target`."""
+def mounted(host: Host, source: Path, target: str) -> Iterator[None]:
+    """Within the context, `host` sees the file `source` instead of `target`."""
     host.run("mount", "--bind", str(source), target)
     try:
         yield
@@ -37,53 +37,53 @@ def bound(host: Host, source: Path, target: str) -> Iterator[None]:
 
 
 def test_a_directory_and_a_processor_of_its_own(mpi: Environment, cluster: Cluster, tmp_path: Path) -> None:
-    one, two = cluster.hosts[:2]
+    first_host, second_host = cluster.hosts[:2]
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     other = tmp_path / "cpuinfo"
     other.write_text("".join(f"{'model name : Other' if ln.startswith('model name') else ln}\n" for ln in lines))
-    with bound(two, other, "/proc/cpuinfo"):
-        done, data = examine([one, two], mpi, tmp_path, "--output", "/tmp/results/run")
-    assert "Other on node2" in found(data)["processors_differ"]
-    assert "/tmp/results/run on node1 is not seen by node2" in found(data)["output_not_shared"]
-    assert "versions_differ" not in found(data)
+    with mounted(second_host, other, "/proc/cpuinfo"):
+        done, data = examine([first_host, second_host], mpi, tmp_path, "--output", "/tmp/results/run")
+    assert "Other on node2" in findings(data)["processors_differ"]
+    assert "/tmp/results/run on node1 is not seen by node2" in findings(data)["output_not_shared"]
+    assert "versions_differ" not in findings(data)
     assert done.status == 1
-    assert not list(one.path("/tmp").glob("**/.nnmpi-info-*"))
+    assert not list(first_host.path("/tmp").glob("**/.nnmpi-info-*"))
     first, second = data["hosts"]
     assert [host["host"] for host in data["hosts"]] == ["node1", "node2"]
-    assert any(interface["address"] == two.address for interface in second["interfaces"])
+    assert any(interface["address"] == second_host.address for interface in second["interfaces"])
     assert first["clock"]["round_trip_seconds"] == 0 < second["clock"]["round_trip_seconds"] < 10
     assert len(data["reduction"]["times"]) == 3
-    wait_for_no_processes([one, two])
+    wait_for_no_processes([first_host, second_host])
 
 
 def test_other_source_files_on_a_host(cluster: Cluster, tmp_path: Path) -> None:
-    one, two = cluster.hosts[:2]
+    first_host, second_host = cluster.hosts[:2]
     target = ROOT / "nnmpi/nn/layers.py"
     changed = tmp_path / "layers.py"
     changed.write_text(f"{target.read_text()}# another comment\n")
-    with bound(two, changed, str(target)):
-        done, data = examine([one, two], needed("openmpi"), tmp_path)
-    assert "source files of nnmpi" in found(data)["versions_differ"]
-    assert "on node2" in found(data)["versions_differ"]
-    assert "output_not_shared" not in found(data)
+    with mounted(second_host, changed, str(target)):
+        done, data = examine([first_host, second_host], needed("openmpi"), tmp_path)
+    assert "source files of nnmpi" in findings(data)["versions_differ"]
+    assert "on node2" in findings(data)["versions_differ"]
+    assert "output_not_shared" not in findings(data)
     assert done.status == 1
 
 
 def test_hosts_that_cannot_be_used_are_named_before_the_launcher_starts(cluster: Cluster, tmp_path: Path) -> None:
-    one, other, silent = cluster.hosts[:3]
+    first_host, changed_host, silent_host = cluster.hosts[:3]
     target = ROOT / "nnmpi/__init__.py"
     changed = tmp_path / "__init__.py"
     changed.write_text(target.read_text().replace('__version__ = "', '__version__ = "9.'))
-    cluster.drop_silently(silent)
-    nowhere = Host("node9", "", "")
-    with bound(other, changed, str(target)):
-        done, data = examine([one, other, silent, nowhere], needed("openmpi"), tmp_path)
-    told = [finding["what"] for finding in data["findings"]]
+    cluster.drop_silently(silent_host)
+    unknown_host = Host("node9", "", "")
+    with mounted(changed_host, changed, str(target)):
+        done, data = examine([first_host, changed_host, silent_host, unknown_host], needed("openmpi"), tmp_path)
+    texts = [finding["what"] for finding in data["findings"]]
     assert {finding["check"] for finding in data["findings"]} == {"host_not_reached"}
-    assert [text.split(":")[0] for text in told] == [
+    assert [text.split(":")[0] for text in texts] == [
         f"no rank can be started on {n}" for n in ("node2", "node3", "node9")
     ]
-    assert "nnmpi there is 9." in told[0]
-    assert any(words in told[1] for words in ("timed out", "No route to host")), told[1]
-    assert "resolve" in told[2]
+    assert "nnmpi there is 9." in texts[0]
+    assert any(words in texts[1] for words in ("timed out", "No route to host")), texts[1]
+    assert "resolve" in texts[2]
     assert done.status == 1

@@ -1,4 +1,4 @@
-"""Faults between hosts under fault tolerance: survivors end with the bits of an undisturbed training."""
+"""Faults between hosts: with fault tolerance, survivors finish with the same bits as an undisturbed training."""
 
 import os
 import signal
@@ -14,8 +14,8 @@ from launched import ENDS, end_pause, importing, launch, pausing, wait_for_no_pr
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
 FLAGS = ("--epochs", "3", "--deterministic", "--checkpoint-every", "20steps")
-RINGS = ("--epochs", "3", "--hidden", "300,64", "--checkpoint-every", "20steps")  # large enough for them
-PAUSE = 70  # the update before which something happens: in the second epoch, between two checkpoints
+RINGS = ("--epochs", "3", "--hidden", "300,64", "--checkpoint-every", "20steps")  # large enough for rings
+PAUSE = 70  # the update before which the fault happens: in the second epoch, between two checkpoints
 VICTIM = 2  # the rank on the third host
 
 
@@ -25,18 +25,18 @@ def start(
     *flags: str,
     output: str,
     library: str = "openmpi",
-    train: tuple[str, ...] = (),
-    settings: tuple[str, ...] = FLAGS,
+    train_flags: tuple[str, ...] = (),
+    common_flags: tuple[str, ...] = FLAGS,
 ) -> Job:
-    """A training on four hosts that pauses in a step."""
-    command = (*flags, "--", "train", *settings, *train, "--output", output)
+    """Start a training on four hosts that pauses in a step."""
+    command = (*flags, "--", "train", *common_flags, *train_flags, "--output", output)
     job = launch(cluster.hosts, 1, needed(library), directory, *command, **pausing(directory, PAUSE))
     try:
         wait_for_pause(directory, len(cluster.hosts))
     except BaseException as error:
-        written = job.output()
+        output_so_far = job.output()
         job.__exit__()
-        raise AssertionError(f"not all ranks pause: {written}") from error
+        raise AssertionError(f"not all ranks pause: {output_so_far}") from error
     return job
 
 
@@ -53,9 +53,15 @@ FAULTS = [
     pytest.param(stop, id="stopped"),
     pytest.param(Cluster.link_down, id="link down"),
     pytest.param(
-        Cluster.drop_silently, id="silent link", marks=pytest.mark.more("the heartbeat finds it as a cut link")
+        Cluster.drop_silently,
+        id="silent link",
+        marks=pytest.mark.more("the heartbeat detects it in the same way as a cut link"),
     ),
-    pytest.param(Cluster.power_off, id="power off", marks=pytest.mark.more("the heartbeat finds it as a cut link")),
+    pytest.param(
+        Cluster.power_off,
+        id="power off",
+        marks=pytest.mark.more("the heartbeat detects it in the same way as a cut link"),
+    ),
 ]
 
 
@@ -63,8 +69,8 @@ FAULTS = [
 def test_survivors_on_other_hosts_end_with_the_same_bits(
     fault: Callable[[Cluster, Host], None], cluster: Cluster, train: Callable[..., Run], tmp_path: Path
 ) -> None:
-    victim, straight = cluster.hosts[VICTIM], train(*FLAGS)
-    output = f"/tmp/{tmp_path.name}"  # another directory on every host
+    victim, reference = cluster.hosts[VICTIM], train(*FLAGS)
+    output = f"/tmp/{tmp_path.name}"  # a different directory on every host
     with start(cluster, tmp_path, output=output) as job:
         fault(cluster, victim)
         end_pause(tmp_path)
@@ -72,10 +78,12 @@ def test_survivors_on_other_hosts_end_with_the_same_bits(
     run = Run(done, cluster.hosts[0].path(output))
     assert run.config["finished"] is True
     assert run.config["lost_ranks"] == [VICTIM]
-    assert (run.directory / "model.safetensors").read_bytes() == (straight.directory / "model.safetensors").read_bytes()
-    assert [m["step"] for m in run.metrics] == [m["step"] for m in straight.metrics]
-    left = cluster.hosts if fault in (kill, stop) else [host for host in cluster.hosts if host is not victim]
-    wait_for_no_processes(left)
+    assert (run.directory / "model.safetensors").read_bytes() == (
+        reference.directory / "model.safetensors"
+    ).read_bytes()
+    assert [m["step"] for m in run.metrics] == [m["step"] for m in reference.metrics]
+    remaining = cluster.hosts if fault in (kill, stop) else [host for host in cluster.hosts if host is not victim]
+    wait_for_no_processes(remaining)
     assert fault == Cluster.power_off or not victim.path(output).exists()
 
 
@@ -83,28 +91,28 @@ def test_survivors_on_other_hosts_end_with_the_same_bits(
 def test_survivors_go_on_when_gradients_were_on_their_way(
     fault: Callable[[Cluster, Host], None], cluster: Cluster, train: Callable[..., Run], tmp_path: Path
 ) -> None:
-    """Pieces go round between the others when one is lost: they end close to an undisturbed run."""
-    victim, straight = cluster.hosts[VICTIM], train(*RINGS)
-    with start(cluster, tmp_path, output=f"/tmp/{tmp_path.name}", settings=RINGS) as job:
+    """A host is lost while the others exchange gradients: they finish close to an undisturbed run."""
+    victim, reference = cluster.hosts[VICTIM], train(*RINGS)
+    with start(cluster, tmp_path, output=f"/tmp/{tmp_path.name}", common_flags=RINGS) as job:
         fault(cluster, victim)
         end_pause(tmp_path)
         done = job.wait(ENDS).succeeded()
     run = Run(done, cluster.hosts[0].path(f"/tmp/{tmp_path.name}"))
     assert run.config["lost_ranks"] == [VICTIM]
     assert run.config["finished"] is True
-    assert [m["step"] for m in run.metrics] == [m["step"] for m in straight.metrics]
-    assert np.abs(run.parameters - straight.parameters).max() <= 1e-3 * np.abs(straight.parameters).max()
-    left = [host for host in cluster.hosts if host is not victim or fault != Cluster.link_down]
-    wait_for_no_processes(left)
+    assert [m["step"] for m in run.metrics] == [m["step"] for m in reference.metrics]
+    assert np.abs(run.parameters - reference.parameters).max() <= 1e-3 * np.abs(reference.parameters).max()
+    remaining = [host for host in cluster.hosts if host is not victim or fault != Cluster.link_down]
+    wait_for_no_processes(remaining)
 
 
 @pytest.mark.parametrize("rank", [0, 2])
 def test_a_rank_that_dies_while_mpi_starts_ends_the_job_on_all_hosts(
     rank: int, cluster: Cluster, tmp_path: Path
 ) -> None:
-    """The others wait for it in MPI_Init, on hosts where nobody sees that it died."""
-    hosts, dying = cluster.hosts[:3], {**importing("die_at_start"), "DIES_AT_START": str(rank)}
-    with launch(hosts, 1, needed("openmpi"), tmp_path, "--", "train", "iris", "--output", "run", **dying) as job:
+    """The others wait for it in MPI_Init, on hosts that do not see its death."""
+    hosts, variables = cluster.hosts[:3], {**importing("die_at_start"), "DIES_AT_START": str(rank)}
+    with launch(hosts, 1, needed("openmpi"), tmp_path, "--", "train", "iris", "--output", "run", **variables) as job:
         done = job.wait(ENDS)
     assert done.status == 1
     assert f"nnmpi: rank {rank} of 3 died while MPI started, the job cannot go on" in done.err
@@ -112,17 +120,17 @@ def test_a_rank_that_dies_while_mpi_starts_ends_the_job_on_all_hosts(
 
 
 def test_a_rank_that_dies_before_mpi_starts_ends_the_job_on_all_hosts(cluster: Cluster, tmp_path: Path) -> None:
-    """While Python imports: nobody watches it yet, so that the others can only wait for so long."""
-    hosts, dying = cluster.hosts[:3], {**importing("die_at_start"), "DIES_EARLY": "2"}
-    with launch(hosts, 1, needed("openmpi"), tmp_path, "--", "train", "iris", "--output", "run", **dying) as job:
+    """The rank dies while Python imports. It is not yet watched, so the others only have a time limit."""
+    hosts, variables = cluster.hosts[:3], {**importing("die_at_start"), "DIES_EARLY": "2"}
+    with launch(hosts, 1, needed("openmpi"), tmp_path, "--", "train", "iris", "--output", "run", **variables) as job:
         done = job.wait(ENDS)
     assert done.status == 1
     assert "nnmpi: MPI has not started after 8 s: a rank died before" in done.err
     wait_for_no_processes(hosts)
 
 
-# A host without power says nothing: without fault tolerance only the watchdog notices. That of one which crashes
-# closes its connections, after which Open MPI's launcher ends the job, also with fault tolerance.
+# A host without power sends nothing: without fault tolerance only the watchdog notices. The system of a crashed host
+# closes its connections. Then Open MPI's launcher ends the job, even with fault tolerance.
 WATCHED = ("--stall-timeout", "5")
 LOSSES = [
     pytest.param(
@@ -131,7 +139,7 @@ LOSSES = [
         WATCHED,
         (),
         id="MPICH, power off",
-        marks=pytest.mark.more("most of a minute; restarted as after a crash"),
+        marks=pytest.mark.more("takes almost a minute; restarts as after a crash"),
     ),
     pytest.param("openmpi", Cluster.crash, (), (), id="Open MPI, crash"),
     pytest.param(
@@ -140,29 +148,31 @@ LOSSES = [
         WATCHED,
         ("--no-fault-tolerance",),
         id="Open MPI, power off",
-        marks=pytest.mark.more("a minute; noticed as MPICH's, restarted as after a crash"),
+        marks=pytest.mark.more("takes a minute; detected as with MPICH, restarts as after a crash"),
     ),
 ]
 
 
-@pytest.mark.parametrize(("library", "fault", "more", "flags"), LOSSES)
+@pytest.mark.parametrize(("library", "fault", "train_flags", "flags"), LOSSES)
 def test_a_restart_goes_on_without_a_lost_host(
     library: str,
     fault: Callable[[Cluster, Host], None],
-    more: tuple[str, ...],
+    train_flags: tuple[str, ...],
     flags: tuple[str, ...],
     cluster: Cluster,
     train: Callable[..., Run],
     tmp_path: Path,
 ) -> None:
-    straight, victim = train(*FLAGS), cluster.hosts[VICTIM]
-    with start(cluster, tmp_path, "--restarts", "2", *flags, library=library, train=more, output="run") as job:
+    reference, victim = train(*FLAGS), cluster.hosts[VICTIM]
+    with start(
+        cluster, tmp_path, "--restarts", "2", *flags, library=library, train_flags=train_flags, output="run"
+    ) as job:
         fault(cluster, victim)
         end_pause(tmp_path)
         done = Run(job.wait(ENDS).succeeded(), tmp_path / "run")
     assert "no answer from node3; restart 1 of 2" in done.done.err
     assert done.config["hosts"] == ["node1", "node2", "node4"]
     assert (done.directory / "model.safetensors").read_bytes() == (
-        straight.directory / "model.safetensors"
+        reference.directory / "model.safetensors"
     ).read_bytes()
     wait_for_no_processes([host for host in cluster.hosts if host is not victim])

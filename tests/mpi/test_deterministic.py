@@ -27,19 +27,19 @@ Train = Callable[..., dict[str, Result]]
 
 @pytest.fixture(scope="module")
 def train(tmp_path_factory: pytest.TempPathFactory) -> Train:
-    """The SHA-256 of the model and the metrics of each of `RUNS`; a world runs them once."""
-    done: dict[tuple[Any, ...], dict[str, Result]] = {}
+    """``train(mpi, ranks, runs)``: the SHA-256 of the model and the metrics of each run. Equal calls run only once."""
+    results: dict[tuple[Any, ...], dict[str, Result]] = {}
 
-    def train(mpi: str, ranks: int, runs: dict[str, tuple[str, ...]], *how: str) -> dict[str, Result]:
-        key = (mpi, ranks, tuple(runs), how)
-        if key not in done:
+    def train(mpi: str, ranks: int, runs: dict[str, tuple[str, ...]], *mode: str) -> dict[str, Result]:
+        key = (mpi, ranks, tuple(runs), mode)
+        if key not in results:
             directory = tmp_path_factory.mktemp("runs")
             commands = [["train", *flags, "--output", str(directory / name)] for name, flags in runs.items()]
             environment = needed(mpi)
-            job = [environment.program("python"), MANY, *how, json.dumps(commands)]
+            job = [environment.program("python"), MANY, *mode, json.dumps(commands)]
             run(environment.mpiexec(ranks, *job), directory, timeout=240).succeeded()
-            done[key] = {name: result(directory / name) for name in runs}
-        return done[key]
+            results[key] = {name: result(directory / name) for name in runs}
+        return results[key]
 
     return train
 
@@ -49,7 +49,7 @@ def result(directory: Path) -> Result:
     return hashlib.sha256((directory / "model.safetensors").read_bytes()).hexdigest(), metrics
 
 
-more = pytest.mark.more("other numbers of ranks show it")
+more = pytest.mark.more("other numbers of ranks test the same")
 OPEN_MPI = [("openmpi", 2), ("openmpi", 4), ("openmpi", 8), *(pytest.param("openmpi", n, marks=more) for n in (3, 5))]
 MPICH = [("mpich", 3), ("mpich", 5), *(pytest.param("mpich", n, marks=more) for n in (1, 2, 4, 8))]
 
@@ -65,24 +65,24 @@ def test_same_bits_without_shared_memory(train: Train, mpi: str, ranks: int) -> 
 
 
 def test_native_order_would_give_other_bits(train: Train) -> None:
-    """The test above can fail: with a plain Allreduce in the place of the tree, it does."""
+    """With a plain Allreduce instead of the tree, the tests above would fail."""
     hashes = [train("openmpi", ranks, PLAIN, "plain")["digits-50"][0] for ranks in (2, 3, 4)]
     assert len({train("openmpi", 1, PLAIN)["digits-50"][0], *hashes}) > 1
 
 
 @pytest.mark.parametrize(("mpi", "ranks"), [("openmpi", 2), pytest.param("mpich", 8, marks=more)])
 def test_microbatches_of_one_sample(train: Train, mpi: str, ranks: int) -> None:
-    """BLAS and NumPy have other code for them, which must not depend on what else the rank holds."""
-    more = ("--deterministic", "--epochs", "2", "--batch-size", "8", "--shards", "8", "--data", "iris")
-    runs = {name: (*more, "--activation", name) for name in ("relu", "sigmoid", "tanh")}
+    """BLAS and NumPy use different code for one sample. It must not depend on the other samples of the rank."""
+    flags = ("--deterministic", "--epochs", "2", "--batch-size", "8", "--shards", "8", "--data", "iris")
+    runs = {name: (*flags, "--activation", name) for name in ("relu", "sigmoid", "tanh")}
     assert train(mpi, ranks, runs) == train("openmpi", 1, runs)
 
 
 @pytest.mark.parametrize(("mpi", "ranks"), [("openmpi", 3), ("mpich", 4), pytest.param("openmpi", 2, marks=more)])
 def test_batches_smaller_than_the_shards(train: Train, mpi: str, ranks: int) -> None:
     """In each step some ranks have no samples."""
-    more = (*EVERYTHING, "--data", "iris", "--augment", "noise", "--class-weight", "balanced", "--optimizer", "adam")
-    runs = {size: (*more, "--batch-size", size) for size in ("1", "2", "3", "7")}
+    flags = (*EVERYTHING, "--data", "iris", "--augment", "noise", "--class-weight", "balanced", "--optimizer", "adam")
+    runs = {size: (*flags, "--batch-size", size) for size in ("1", "2", "3", "7")}
     assert train(mpi, ranks, runs) == train("openmpi", 1, runs)
 
 

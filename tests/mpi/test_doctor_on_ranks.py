@@ -1,4 +1,4 @@
-"""What `nnmpi info` finds on ranks: nothing is made up here but the illness."""
+"""`nnmpi info` on real ranks: only the problems are made up."""
 
 import json
 import os
@@ -13,23 +13,23 @@ from jobs import ROOT, TIMEOUT, Done, Environment, check_all_ended, mark, needed
 
 pytestmark = pytest.mark.mpi
 
-DISTURBED = program_path("inform_with_fault.py")
+INFORM = program_path("inform_with_fault.py")
 
 
 def facts(done: Done) -> dict[str, Any]:
-    """The one JSON object on standard output."""
+    """Return the JSON object on standard output."""
     (line,) = done.out.splitlines()
     return dict(json.loads(line))
 
 
-def found(done: Done) -> dict[str, dict[str, str]]:
+def findings(done: Done) -> dict[str, dict[str, str]]:
     return {finding["check"]: finding for finding in facts(done)["findings"]}
 
 
-def examine(mpi: Environment, ranks: int, directory: Path, *before: str, **more: str) -> Done:
-    """``nnmpi info --json`` on so many ranks, each behind the words `before`."""
+def examine(mpi: Environment, ranks: int, directory: Path, *before: str, **variables: str) -> Done:
+    """Run ``nnmpi info --json`` on `ranks` ranks, each with the words `before` in front of its command."""
     command = mpi.mpiexec(ranks, *before, mpi.program("nnmpi"), "info", "--json")
-    return run(command, directory, **mark(directory), **more)
+    return run(command, directory, **mark(directory), **variables)
 
 
 def test_facts_of_two_ranks(mpi: Environment, tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_facts_of_two_ranks(mpi: Environment, tmp_path: Path) -> None:
     assert data["reduction"]["name"] == "shared memory"
     assert [time["bytes"] for time in data["reduction"]["times"]] == [8, 64_000, 4_000_000]
     assert all(0 < time["seconds"] < 10 for time in data["reduction"]["times"])
-    assert found(done)["fault_tolerance_off"]["severity"] == "note"
+    assert findings(done)["fault_tolerance_off"]["severity"] == "note"
     problems = [finding for finding in data["findings"] if finding["severity"] == "problem"]
     assert done.status == bool(problems)
     check_all_ended(tmp_path)
@@ -56,7 +56,7 @@ def test_facts_of_two_ranks(mpi: Environment, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("library", "launcher"), [("openmpi", "mpich"), ("mpich", "openmpi")])
 def test_launcher_of_another_mpi(library: str, launcher: str, tmp_path: Path) -> None:
     done = run(needed(launcher).mpiexec(2, needed(library).program("nnmpi"), "info", "--json"), tmp_path)
-    finding = found(done)["launcher_of_another_mpi"]
+    finding = findings(done)["launcher_of_another_mpi"]
     assert finding["severity"] == "problem"
     assert {"openmpi": "Open MPI v", "mpich": "MPICH"}[library] in finding["what"]
     assert {"openmpi": "Open MPI's mpirun", "mpich": "mpiexec (Hydra)"}[launcher] in finding["what"]
@@ -70,16 +70,16 @@ def test_two_ranks_bound_to_one_core(mpi: Environment, tmp_path: Path) -> None:
     core = str(min(os.sched_getaffinity(0)))
     unbound = {"PRTE_MCA_hwloc_default_binding_policy": "none"}
     done = examine(mpi, 2, tmp_path, "taskset", "-c", core, **unbound)
-    finding = found(done)["bound_to_one_core"]
+    finding = findings(done)["bound_to_one_core"]
     assert f"are bound to core {core} together" in finding["what"]
     assert done.status == 1
-    assert "bound_to_one_core" not in found(examine(mpi, 2, tmp_path, **unbound))
+    assert "bound_to_one_core" not in findings(examine(mpi, 2, tmp_path, **unbound))
 
 
 @pytest.mark.slow
 def test_more_threads_than_cores(mpi: Environment, tmp_path: Path) -> None:
     done = examine(mpi, 2, tmp_path, OMP_NUM_THREADS="64")
-    assert "2 ranks with 128 BLAS threads share" in found(done)["more_threads_than_cores"]["what"]
+    assert "2 ranks with 128 BLAS threads share" in findings(done)["more_threads_than_cores"]["what"]
     assert done.status == 1
 
 
@@ -88,20 +88,20 @@ def test_more_ranks_than_cores(tmp_path: Path) -> None:
     core = str(min(os.sched_getaffinity(0)))
     mpi = needed("mpich")
     command = ["taskset", "-c", core, *mpi.nnmpi(2, "info", "--json")]
-    assert "2 ranks share 1 core" in found(run(command, tmp_path))["more_ranks_than_cores"]["what"]
+    assert "2 ranks share 1 core" in findings(run(command, tmp_path))["more_ranks_than_cores"]["what"]
 
 
 @pytest.mark.slow
 def test_fault_tolerance_that_is_on(tmp_path: Path) -> None:
     mpi = needed("openmpi")
     done = run([mpi.program("nnmpi"), "launch", "-n", "2", "--", "info", "--json"], tmp_path)
-    assert "fault_tolerance_off" not in found(done)
+    assert "fault_tolerance_off" not in findings(done)
     assert facts(done)["job"]["recovers"] is True
     assert done.err == "" or done.status == 1
 
 
 def private_shm(size: str, *command: str) -> list[str]:
-    """`command` with a small /dev/shm of its own."""
+    """Return `command` with its own /dev/shm of this size."""
     script = f'mount -t tmpfs -o size={size} tmpfs /dev/shm && exec "$@"'
     return ["unshare", "--mount", "sh", "-c", script, "sh", *command]
 
@@ -112,13 +112,14 @@ def test_small_shm(mpi: Environment, tmp_path: Path) -> None:
         pytest.skip("mounting needs root")
     command = mpi.nnmpi(2, "info", "--json")
     done = run(private_shm("12600k", *command), tmp_path)
-    assert "13 MB free of 13 MB" in found(done)["small_shm"]["what"]
+    assert "13 MB free of 13 MB" in findings(done)["small_shm"]["what"]
     assert done.status == 1
     (note,) = [line for line in done.err.splitlines() if line.startswith("nnmpi: note")]
-    assert re.search("1[23] MB free, so MPI may die", note)  # said before it does; another rank may start already
-    enough = run(private_shm("1g", *command), tmp_path)
-    assert "small_shm" not in found(enough)
-    assert "nnmpi: note" not in enough.err
+    # the note comes before MPI may die; by then another rank may already use some of the memory
+    assert re.search("1[23] MB free, so MPI may die", note)
+    large_enough = run(private_shm("1g", *command), tmp_path)
+    assert "small_shm" not in findings(large_enough)
+    assert "nnmpi: note" not in large_enough.err
 
 
 @pytest.mark.slow
@@ -130,10 +131,10 @@ def test_ranks_with_other_versions(mpi: Environment, tmp_path: Path) -> None:
     command = [mpi.program("nnmpi"), "info", "--json"]
     other = ["env", f"PYTHONPATH={copy.parent}", "PYTHONDONTWRITEBYTECODE=1", *command]
     done = run(mpi.mpiexec_each(command, other), tmp_path)
-    what = found(done)["versions_differ"]["what"]
-    assert "on rank 0" in what
-    assert "9." in what
-    assert facts(done)["reduction"]["times"] == []  # with other code they might not do the same
+    text = findings(done)["versions_differ"]["what"]
+    assert "on rank 0" in text
+    assert "9." in text
+    assert facts(done)["reduction"]["times"] == []  # ranks with different code might not run the same collectives
     assert done.status == 1
 
 
@@ -145,9 +146,9 @@ def test_no_mpi_library(tmp_path: Path) -> None:
     (stub / "MPI.py").write_text('raise RuntimeError("cannot load MPI library\\nas was tried in many places")\n')
     mpi, path = needed("openmpi"), {"PYTHONPATH": str(stub.parent)}
     alone = run([mpi.program("nnmpi"), "info", "--json"], tmp_path, **path)
-    assert found(alone)["no_mpi_library"]["severity"] == "note"
+    assert findings(alone)["no_mpi_library"]["severity"] == "note"
     done = run(mpi.nnmpi(2, "info", "--json"), tmp_path, **path)
-    finding = found(done)["no_mpi_library"]
+    finding = findings(done)["no_mpi_library"]
     assert finding["severity"] == "problem"
     assert "cannot load MPI library" in finding["what"]
     assert done.status == 1
@@ -165,7 +166,7 @@ def test_clocks_that_differ(mpi: Environment, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_rank_that_stops_is_named(mpi: Environment, tmp_path: Path) -> None:
-    command = [mpi.program("python"), DISTURBED]
+    command = [mpi.program("python"), INFORM]
     done = run(mpi.mpiexec_each(command, [*command, "stop"], command), tmp_path, **mark(tmp_path))
     assert done.status
     (message,) = done.messages
@@ -178,7 +179,7 @@ def test_a_rank_that_stops_is_named(mpi: Environment, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_rank_that_never_starts_ends_the_wait(mpi: Environment, tmp_path: Path) -> None:
-    command = mpi.mpiexec_each([mpi.program("python"), DISTURBED], ["sleep", "600"])
+    command = mpi.mpiexec_each([mpi.program("python"), INFORM], ["sleep", "600"])
     done = run(command, tmp_path, timeout=TIMEOUT, **mark(tmp_path))
     assert done.status
     assert "not all of 2 ranks have answered within 6 s" in done.err

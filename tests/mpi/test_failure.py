@@ -1,4 +1,4 @@
-"""Nothing hangs: whatever happens to a rank, the job ends soon and says why, once."""
+"""When a rank fails in any way, the job ends soon and reports the reason once."""
 
 import contextlib
 import os
@@ -26,14 +26,14 @@ from jobs import (
 
 pytestmark = pytest.mark.mpi
 
-SOON = 40.0  # seconds, on a machine that may have other things to do
+SOON = 40.0  # seconds, on a machine that may be busy
 FAILING = program_path("fail.py")
 LONG = ("train", "--data", "random:2000x64x10", "--epochs", "100000")
 
 
 @contextlib.contextmanager
 def training(mpi: Environment, ranks: int, directory: Path) -> Iterator[Job]:
-    """A long training on its way, one epoch being done."""
+    """A long training that has finished at least one epoch."""
     with Job(mpi.nnmpi(ranks, *LONG, "--output", "run"), directory, **mark(directory)) as job:
         deadline = time.monotonic() + 60
         while not ((directory / "run/metrics.jsonl").exists() and read_metrics(directory / "run")):
@@ -62,7 +62,7 @@ def check_killed(mpi: Environment, ranks: int, rank: int, tmp_path: Path) -> Non
         assert time.monotonic() - killed < SOON
     assert done.status != 0
     assert "Traceback" not in done.err
-    if mpi.mpi == "openmpi":  # its launcher says who died
+    if mpi.mpi == "openmpi":  # its launcher names the dead rank
         assert re.search(rf"rank {rank}(?!\d)", done.out + done.err)
     else:
         (message,) = done.messages
@@ -103,9 +103,9 @@ def test_rank_that_just_leaves_is_named(tmp_path: Path) -> None:
     check_all_ended(tmp_path)
 
 
-def fail(mpi: Environment, how: str, directory: Path) -> Done:
-    """What a job of 3 ranks does that `failing` makes fail; starting it takes about a second."""
-    return run(mpi.mpiexec(3, mpi.program("python"), FAILING, how), directory, **mark(directory))
+def fail(mpi: Environment, failure: str, directory: Path) -> Done:
+    """Run a job of 3 ranks that fails in this way, see `fail.py`. Starting takes about a second."""
+    return run(mpi.mpiexec(3, mpi.program("python"), FAILING, failure), directory, **mark(directory))
 
 
 def test_exception_on_one_rank_ends_the_job(mpi: Environment, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_defect_where_ranks_check_together_reaches_all(mpi: Environment, tmp_pat
     assert done.err.count("Traceback (most recent call last)") == 1
 
 
-# each with the number of good epochs
+# the flags, and the number of epochs before the divergence
 DIVERGING = {
     "at once": (("--learning-rate", "1000", "--loss", "mse"), 0),
     "later": (("--lr-schedule", "step", "--lr-step-epochs", "2", "--lr-step-factor", "1e9", "--loss", "mse"), 2),
@@ -181,8 +181,8 @@ def test_divergence_keeps_the_last_good_model(nnmpi: CommandServer, when: str, t
     check_divergence(done, tmp_path / "run", good_epochs)
     assert len(done.err.splitlines()) == 1
     nnmpi("train", "--epochs", str(good_epochs), *flags, "--output", "good", cwd=tmp_path).succeeded()
-    kept, good = (Run(done, tmp_path / name) for name in ("run", "good"))
-    np.testing.assert_array_equal(kept.parameters, good.parameters)
+    kept_model, good_model = (Run(done, tmp_path / name) for name in ("run", "good"))
+    np.testing.assert_array_equal(kept_model.parameters, good_model.parameters)
 
 
 @pytest.mark.parametrize("when", DIVERGING)

@@ -1,4 +1,4 @@
-"""The reduction over several hosts, which ranks of one machine pretend to be: sums, trainings, deaths."""
+"""The reduction over several hosts, pretended on one machine: sums, trainings, deaths."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.mpi
 
 RINGS, SHARED = "rings between hosts", "shared memory in each host, rings between hosts"
 slow = pytest.mark.slow
-PLACES = ["0,1", *(pytest.param(p, marks=slow) for p in ("0,0,1", "0,1,2", "0,1,0,1", "0,1,1,2", "0,1,2,3", "1,0,0,0"))]
+HOSTS = ["0,1", *(pytest.param(p, marks=slow) for p in ("0,0,1", "0,1,2", "0,1,0,1", "0,1,1,2", "0,1,2,3", "1,0,0,0"))]
 FLAGS = ("--hidden", "300,12", "--epochs", "3", "--batch-size", "50", "--dtype", "float64")
 
 
@@ -20,14 +20,14 @@ def name_of(hosts: str) -> str:
     return RINGS if len(set(hosts.split(","))) == len(hosts.split(",")) else SHARED
 
 
-@pytest.mark.parametrize("hosts", PLACES)
+@pytest.mark.parametrize("hosts", HOSTS)
 @pytest.mark.in_turn
 def test_sums_are_right_and_the_same_on_all_ranks(mpi: Environment, hosts: str, tmp_path: Path) -> None:
     ranks = len(hosts.split(","))
     command = mpi.mpiexec(ranks, mpi.program("python"), program_path("add_up_over_hosts.py"))
-    found = json.loads(run(command, tmp_path, timeout=120, HOSTS_OF_RANKS=hosts).succeeded().out)
+    results = json.loads(run(command, tmp_path, timeout=120, HOSTS_OF_RANKS=hosts).succeeded().out)
     name = name_of(hosts)
-    assert found == ranks * [8 * [name, f"{name}, sent as fp16", f"{name}, sent as bf16"]]
+    assert results == ranks * [8 * [name, f"{name}, sent as fp16", f"{name}, sent as bf16"]]
 
 
 def trained(mpi: Environment, hosts: str, directory: Path, *flags: str) -> Run:
@@ -54,27 +54,27 @@ def test_a_training_over_hosts_agrees_with_one_rank(
 
 
 @pytest.mark.parametrize(
-    ("compress", "most"),
+    ("compress", "largest_deviation"),
     [("fp16", 1e-2), *(pytest.param(*c, marks=slow) for c in (("bf16", 1e-1), ("powersgd:2", 2.0)))],
 )
 def test_compressed_gradients_train_nearly_as_well(
-    compress: str, most: float, train: Callable[..., Run], tmp_path: Path
+    compress: str, largest_deviation: float, train: Callable[..., Run], tmp_path: Path
 ) -> None:
     done, reference = trained(needed("openmpi"), "0,1", tmp_path, "--compress", compress), train(*FLAGS)
     assert compress.partition(":")[0] in done.config["reduction"].lower()
-    assert 1e-6 < deviation(done, reference) <= most
+    assert 1e-6 < deviation(done, reference) <= largest_deviation
     assert done.metrics[-1]["test_accuracy"] >= reference.metrics[-1]["test_accuracy"] - 0.02
     assert "note: --compress" not in done.done.err + done.done.out
 
 
 @slow
 def test_a_compressed_run_goes_on_where_it_was(tmp_path: Path) -> None:
-    """What PowerSGD keeps of the gradients is not in the checkpoint: a resumed run trains as well, not bit for bit."""
+    """Checkpoints do not hold the state of PowerSGD: a resumed run trains as well, but not bit for bit."""
     mpi, flags = needed("openmpi"), ("--compress", "powersgd:2", "--checkpoint-every", "1epochs")
     trained(mpi, "0,1", tmp_path, *flags)
-    more = trained(mpi, "0,1", tmp_path, *flags, "--epochs", "5", "--resume")
-    assert [m["epoch"] for m in more.metrics] == [1, 2, 3, 4, 5]
-    assert more.metrics[-1]["train_loss"] < more.metrics[2]["train_loss"]
+    resumed = trained(mpi, "0,1", tmp_path, *flags, "--epochs", "5", "--resume")
+    assert [m["epoch"] for m in resumed.metrics] == [1, 2, 3, 4, 5]
+    assert resumed.metrics[-1]["train_loss"] < resumed.metrics[2]["train_loss"]
 
 
 @slow
@@ -101,7 +101,7 @@ DEATHS = {
 
 
 FP16 = ("--compress", "fp16")
-SAME_DEATHS = pytest.mark.more("the same deaths as without compression")
+SAME_DEATHS = pytest.mark.more("the same deaths as in the tests without compression")
 
 
 @slow

@@ -1,4 +1,4 @@
-"""What a person sees in a terminal (tmux): progress that is redrawn while an epoch goes on, and a clean screen."""
+"""The display in a terminal (tmux): progress is redrawn during an epoch, and leaves a clean screen."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ LIVE = "samples/s"
 
 
 class Screen:
-    """A terminal with a shell in it."""
+    """A terminal that runs a shell."""
 
     def __init__(self, directory: Path, columns: int) -> None:
         self._tmux = ["tmux", "-L", f"nnmpi-{directory.name}", "-f", "/dev/null"]
@@ -44,7 +44,7 @@ class Screen:
         return self._call("capture-pane", "-p").splitlines()
 
     def block(self) -> tuple[str, ...]:
-        """The lines that are redrawn."""
+        """Return the lines that are redrawn."""
         return tuple(line for line in self.lines() if " left" in line or "step " in line)
 
     def wait_for(self, condition: Callable[[], object]) -> None:
@@ -86,22 +86,22 @@ def test_progress_changes_during_an_epoch_and_leaves_a_clean_screen(
     start: Callable[[tuple[str, ...]], list[str]], screen: Screen, tmp_path: Path
 ) -> None:
     screen.run([*start(LONG), "; echo en''ded"])
-    seen: list[tuple[str, ...]] = []
+    blocks: list[tuple[str, ...]] = []
 
     def changed(times: int) -> bool:
         block = screen.block()
         if len(block) == 2 and re.match(r"epoch \d+/1000  step ", block[0]) and LIVE in block[1]:
-            seen.extend([block] * (block not in seen))
-        return len(seen) >= times
+            blocks.extend([block] * (block not in blocks))
+        return len(blocks) >= times
 
     screen.wait_for(lambda: changed(6))
     for columns in (40, 120):
         screen.resize(columns)
         screen.wait_for(lambda: len(screen.block()) == 2)
-        before = len(seen)
+        number = len(blocks)
         if columns > 80:
-            screen.wait_for(lambda n=before: changed(n + 2))
-    screen.press("C-c")  # mpirun passes on nothing that its ranks print from now on
+            screen.wait_for(lambda n=number: changed(n + 2))
+    screen.press("C-c")  # from now on mpirun does not forward the output of its ranks
     screen.wait_for(lambda: any(line.endswith("ended") for line in screen.lines()))
     screen.run(["clear"])
     screen.wait_for(lambda: not any(line.endswith("ended") for line in screen.lines()))
@@ -116,7 +116,7 @@ def test_progress_changes_during_an_epoch_and_leaves_a_clean_screen(
 
 @pytest.mark.parametrize("environment", ["openmpi", "mpich"])
 def test_file_gets_no_escape_codes(environment: str, screen: Screen, tmp_path: Path) -> None:
-    """The launcher writes into a file, though it was started in a terminal."""
+    """The launcher was started in a terminal, but writes into a file."""
     mpi: Environment = needed(environment)
     screen.run([*mpi.nnmpi(2, "train", "iris", "--epochs", "3", "--progress", "live"), "> log"])
     log = tmp_path / "log"

@@ -1,6 +1,7 @@
-"""Trainings with MPIs that are not the wheels of Open MPI and MPICH: Intel's wheel, and the packages of Debian.
+"""Other MPIs than the wheels of Open MPI and MPICH: Intel's wheel, and the packages of Debian.
 
-The same bits as one rank, and `nnmpi info` names library and launcher. What is not installed is skipped.
+Two ranks train to the same bits as one rank, and `nnmpi info` names library and launcher. MPIs that are not installed
+are skipped.
 """
 
 import json
@@ -20,7 +21,7 @@ DETERMINISTIC = ("--epochs", "2", "--deterministic")
 
 @dataclass(frozen=True)
 class OtherMPI:
-    """An MPI: its launcher, its library where mpi4py does not find that by itself, what is installed to have it."""
+    """An MPI: its launcher, its library if mpi4py does not find it, its name, and how to install it."""
 
     mpiexec: Path
     library: Path | None
@@ -54,9 +55,9 @@ def other(request: pytest.FixtureRequest) -> OtherMPI:
 def start(other: OtherMPI, tmp_path: Path) -> Start:
     """``start(*arguments)``: nnmpi on two ranks under this MPI."""
     program = needed("openmpi").program("nnmpi") if other.library else str(other.mpiexec.with_name("nnmpi"))
-    variables = {"OMPI_MCA_rmaps_base_oversubscribe": "1"}  # as Open MPI 4 calls it
+    variables = {"OMPI_MCA_rmaps_base_oversubscribe": "1"}  # the name of this setting in Open MPI 4
     if other.library:
-        # mpi4py's extension asks for the name that MPICH gives its library; Debian gives it another one
+        # mpi4py loads MPICH's library by its upstream name; Debian uses another name
         name = "libmpi.so.12" if "mpich" in other.library.name else other.library.name
         (tmp_path / "lib").mkdir()
         (tmp_path / "lib" / name).symlink_to(other.library)
@@ -72,7 +73,7 @@ def test_two_ranks_train_to_the_bits_of_one(start: Start, train: Callable[..., R
 
 
 def test_two_ranks_add_up_with_allreduce(start: Start, tmp_path: Path) -> None:
-    """What several hosts use; one host's own sums need no MPI."""
+    """Several hosts need MPI's Allreduce. The sums in shared memory of one host do not use it."""
     done = Run(start("train", "--epochs", "5", "--bucket-mb", "0", "--output", "run").succeeded(), tmp_path / "run")
     assert done.metrics[-1]["test_accuracy"] > 0.9
 

@@ -1,4 +1,4 @@
-"""Interrupted and resumed, on other numbers of ranks: the run ends as if nothing had happened."""
+"""A run that is interrupted and resumed on other numbers of ranks ends like an uninterrupted run."""
 
 import signal
 import time
@@ -11,19 +11,19 @@ from jobs import CommandServer, Done, Environment, Job, Run, needed, program_pat
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
 DISTURBED = program_path("train_with_fault.py")
-STEPS = 45  # of an epoch of digits
+STEPS = 45  # steps in an epoch of digits
 TRAIN = ("train", "--epochs", "12", "--dropout", "0.1", "--l2", "1e-4", "--output", "run")
 SIGNALS = {"SIGTERM": 143, "SIGINT": 130, "SIGUSR1": 138}
 
 
-def disturbed(mpi: Environment, ranks: int, what: int | str, update: int, rank: int, *train: str, cwd: Path) -> Done:
-    job = [mpi.program("python"), DISTURBED, str(what), str(update), str(rank), *train]
+def disturbed(mpi: Environment, ranks: int, fault: int | str, update: int, rank: int, *train: str, cwd: Path) -> Done:
+    job = [mpi.program("python"), DISTURBED, str(fault), str(update), str(rank), *train]
     return run(mpi.mpiexec(ranks, *job), cwd)
 
 
-def interrupted_run(mpi: Environment, directory: Path, *more: str) -> Run:
-    """5 epochs and 17 steps on 2 ranks, killed; resumed on 3, a SIGTERM in mid-epoch; resumed on 5."""
-    train = (*TRAIN, *more, "--resume", "--checkpoint-every", "5steps")
+def interrupted_run(mpi: Environment, directory: Path, *flags: str) -> Run:
+    """Run on 2 ranks until a kill in epoch 6, on 3 ranks until a SIGTERM in epoch 9, on 5 ranks until the end."""
+    train = (*TRAIN, *flags, "--resume", "--checkpoint-every", "5steps")
     done = disturbed(mpi, 2, int(signal.SIGKILL), 5 * STEPS + 17, 0, *train, cwd=directory)
     assert done.status != 0
     done = disturbed(mpi, 3, int(signal.SIGTERM), 8 * STEPS + 20, 1, *train, cwd=directory)
@@ -32,32 +32,32 @@ def interrupted_run(mpi: Environment, directory: Path, *more: str) -> Run:
     return Run(run(mpi.nnmpi(5, *train), directory).succeeded(), directory / "run")
 
 
-def straight_run(mpi: Environment, directory: Path, *more: str) -> Run:
+def uninterrupted_run(mpi: Environment, directory: Path, *flags: str) -> Run:
     directory.mkdir()
-    done = run(mpi.nnmpi(4, *TRAIN, *more, "--checkpoint-every", "never"), directory)
+    done = run(mpi.nnmpi(4, *TRAIN, *flags, "--checkpoint-every", "never"), directory)
     return Run(done.succeeded(), directory / "run")
 
 
 @pytest.mark.in_turn
 def test_deterministic_run_ends_with_the_same_bits(mpi: Environment, tmp_path: Path) -> None:
-    straight = straight_run(mpi, tmp_path / "straight", "--deterministic")
+    uninterrupted = uninterrupted_run(mpi, tmp_path / "uninterrupted", "--deterministic")
     resumed = interrupted_run(mpi, tmp_path, "--deterministic")
     model = "model.safetensors"
-    assert (resumed.directory / model).read_bytes() == (straight.directory / model).read_bytes()
-    changing = ("seconds", "samples_per_second", "world_size")
-    for before, after in zip(straight.metrics, resumed.metrics, strict=True):
-        assert {k: v for k, v in before.items() if k not in changing} == {
-            k: v for k, v in after.items() if k not in changing
+    assert (resumed.directory / model).read_bytes() == (uninterrupted.directory / model).read_bytes()
+    changing_keys = ("seconds", "samples_per_second", "world_size")
+    for before, after in zip(uninterrupted.metrics, resumed.metrics, strict=True):
+        assert {k: v for k, v in before.items() if k not in changing_keys} == {
+            k: v for k, v in after.items() if k not in changing_keys
         }
     assert [m["world_size"] for m in resumed.metrics] == 5 * [2] + 3 * [3] + 4 * [5]
 
 
-@pytest.mark.more("the deterministic run goes the same way, and its bits say more")
+@pytest.mark.more("the deterministic run takes the same path, and its check is stricter")
 def test_native_run_ends_at_the_same_place(tmp_path: Path) -> None:
     mpi = needed("openmpi")
-    straight, resumed = straight_run(mpi, tmp_path / "straight"), interrupted_run(mpi, tmp_path)
-    difference = np.abs(resumed.parameters - straight.parameters).max()
-    assert difference <= 1e-5 * np.abs(straight.parameters).max()
+    uninterrupted, resumed = uninterrupted_run(mpi, tmp_path / "uninterrupted"), interrupted_run(mpi, tmp_path)
+    difference = np.abs(resumed.parameters - uninterrupted.parameters).max()
+    assert difference <= 1e-5 * np.abs(uninterrupted.parameters).max()
 
 
 @pytest.mark.parametrize("name", SIGNALS)
@@ -67,8 +67,8 @@ def test_a_signal_to_one_rank_stops_all_after_a_checkpoint(mpi: Environment, nam
     done = disturbed(mpi, 2, number, 10, 1, *TRAIN, cwd=tmp_path)
     assert done.status == SIGNALS[name]
     assert done.messages == [f"nnmpi: stopped by {name} in epoch 1 after step 12; add --resume to go on"]
-    again = run(mpi.nnmpi(1, *TRAIN, "--resume"), tmp_path).succeeded()
-    assert "starting from the beginning" not in again.err
+    resumed = run(mpi.nnmpi(1, *TRAIN, "--resume"), tmp_path).succeeded()
+    assert "starting from the beginning" not in resumed.err
 
 
 def test_usr1_to_the_launcher_reaches_the_ranks(mpi: Environment, tmp_path: Path) -> None:
@@ -88,9 +88,9 @@ def test_second_interrupt_ends_at_once(tmp_path: Path) -> None:
         time.sleep(0.5)
         job.process.send_signal(signal.SIGINT)
         time.sleep(0.5)
-        assert job.process.poll() is None  # it would finish its step first
+        assert job.process.poll() is None  # the rank would finish its step first
         job.process.send_signal(signal.SIGINT)
-        assert job.wait(30).status == -signal.SIGINT  # it would rest for a minute
+        assert job.wait(30).status == -signal.SIGINT  # the step would sleep for a minute
 
 
 def wait_for_an_epoch(job: Job, directory: Path) -> None:
@@ -109,7 +109,7 @@ def test_flipped_bit_is_found_at_the_end_of_the_epoch(mpi: Environment, ranks: i
     (message,) = done.messages
     assert "replicas are no longer equal" in message
     assert "rank 1 in layers.2" in message
-    assert ("rank 0" in message) == (ranks == 2)  # of two nobody knows who is right
+    assert ("rank 0" in message) == (ranks == 2)  # with two ranks, either may be wrong
     assert len(read_metrics(tmp_path / "run")) == 1
 
 
@@ -130,8 +130,8 @@ def test_resuming_on_more_ranks_than_shards_is_refused(tmp_path: Path) -> None:
 def test_with_damaged_checkpoints_alone_a_run_starts_anew_and_leaves_them(nnmpi: CommandServer, tmp_path: Path) -> None:
     train = ("train", "--data", "iris", "--epochs", "3", "--output", "run")
     first = nnmpi(*train, cwd=tmp_path).succeeded()
-    (only,) = (tmp_path / "run/checkpoints").glob("*.json")
-    damaged = only.rename(only.with_name("000000000999.json"))
+    (checkpoint,) = (tmp_path / "run/checkpoints").glob("*.json")
+    damaged = checkpoint.rename(checkpoint.with_name("000000000999.json"))
     done = nnmpi(*train, "--resume", cwd=tmp_path).succeeded()
     assert "damaged checkpoint skipped: 000000000999" in done.err
     assert "starting from the beginning" in done.err
@@ -140,8 +140,8 @@ def test_with_damaged_checkpoints_alone_a_run_starts_anew_and_leaves_them(nnmpi:
 
 
 def test_damaged_checkpoint_is_named_skipped_and_left(nnmpi: CommandServer, tmp_path: Path) -> None:
-    every = ("--checkpoint-every", "1epochs", "--keep", "4")  # all of them: a slow disk may leave some out
-    train = ("train", "--data", "iris", "--epochs", "4", *every, "--output", "run")
+    checkpoints = ("--checkpoint-every", "1epochs", "--keep", "4")  # all are kept; a slow disk may skip some
+    train = ("train", "--data", "iris", "--epochs", "4", *checkpoints, "--output", "run")
     nnmpi(*train, cwd=tmp_path).succeeded()
     *_, older, newest = sorted((tmp_path / "run/checkpoints").glob("*.safetensors"))
     damaged = bytearray(newest.read_bytes())

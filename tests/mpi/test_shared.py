@@ -1,4 +1,4 @@
-"""Vectors in shared memory are added up right, by every rank, on one host; and elsewhere nobody tries."""
+"""On one host, all ranks add up vectors in shared memory. If one rank cannot open the memory, none uses it."""
 
 import json
 from pathlib import Path
@@ -14,8 +14,8 @@ SHARING = program_path("add_up_in_shared_memory.py")
 CASES = 14
 
 
-def sharing(mpi: Environment, ranks: int, directory: Path, *how: str) -> list[list[bool | None]]:
-    done = run(mpi.mpiexec(ranks, mpi.program("python"), SHARING, *how), directory).succeeded()
+def sharing(mpi: Environment, ranks: int, directory: Path, *fault: str) -> list[list[bool | None]]:
+    done = run(mpi.mpiexec(ranks, mpi.program("python"), SHARING, *fault), directory).succeeded()
     return list(json.loads(done.out))
 
 
@@ -26,9 +26,9 @@ def test_sums_of_all_ranks_reach_all_ranks(mpi: Environment, ranks: int, tmp_pat
     assert sharing(mpi, ranks, tmp_path) == ranks * [CASES * [True if ranks > 1 else None]]
 
 
-@pytest.mark.parametrize("how", ["refused", pytest.param("renamed", marks=pytest.mark.slow)])
-def test_memory_that_one_rank_cannot_open_is_used_by_none(how: str, tmp_path: Path) -> None:
-    assert sharing(needed("openmpi"), 3, tmp_path, how) == 3 * [CASES * [None]]
+@pytest.mark.parametrize("fault", ["refused", pytest.param("renamed", marks=pytest.mark.slow)])
+def test_memory_that_one_rank_cannot_open_is_used_by_none(fault: str, tmp_path: Path) -> None:
+    assert sharing(needed("openmpi"), 3, tmp_path, fault) == 3 * [CASES * [None]]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64])

@@ -1,4 +1,4 @@
-"""Stopped and hung ranks, which no MPI reports: the job ends and says whom it waited for."""
+"""No MPI reports stopped or hung ranks: the job ends and names the rank for which it waited."""
 
 import json
 import re
@@ -14,18 +14,18 @@ from test_timeline import check_tracks
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
 DISTURBED = program_path("train_with_fault.py")
-TIMEOUT = 4  # seconds; ranks that start on a busy machine may wait for each other for less
-ENDS = 45.0  # seconds after which a stalled job has ended at the latest
-STEPS = 45  # of an epoch of digits
+TIMEOUT = 4  # seconds; longer than ranks wait for each other while they start on a busy machine
+ENDS = 45.0  # seconds within which a stalled job ends
+STEPS = 45  # steps in an epoch of digits
 RANKS = 3
 
 
-def stalled(mpi: Environment, what: int | str, rank: int, cwd: Path, *flags: str) -> Done:
-    """A training in which something happens to a rank in epoch 2, before update 50; nothing may be left of it."""
+def stalled(mpi: Environment, fault: int | str, rank: int, cwd: Path, *flags: str) -> Done:
+    """Run a training with a fault on a rank before update 50, in epoch 2, and check that all its processes end."""
     train = ("train", "--epochs", "1000", "--output", "run", "--stall-timeout", str(TIMEOUT), *flags)
-    command = mpi.mpiexec(RANKS, mpi.program("python"), DISTURBED, str(what), "50", str(rank), *train)
+    command = mpi.mpiexec(RANKS, mpi.program("python"), DISTURBED, str(fault), "50", str(rank), *train)
     with Job(command, cwd) as job:
-        while not (cwd / "run/metrics.jsonl").exists():  # all ranks are there
+        while not (cwd / "run/metrics.jsonl").exists():  # until all ranks have started
             assert job.process.poll() is None, job.output()
             time.sleep(0.05)
         pids = [job.rank_pid(r) for r in range(RANKS)]
@@ -33,8 +33,8 @@ def stalled(mpi: Environment, what: int | str, rank: int, cwd: Path, *flags: str
         done = job.wait()
         assert time.monotonic() - started < TIMEOUT + ENDS
     end = time.monotonic() + 60
-    while left := [pid for pid in pids if b"train_with_fault.py" in command_line(pid)]:
-        assert time.monotonic() < end, left
+    while remaining := [pid for pid in pids if b"train_with_fault.py" in command_line(pid)]:
+        assert time.monotonic() < end, remaining
         time.sleep(0.05)
     return done
 
@@ -49,7 +49,7 @@ def command_line(pid: int) -> bytes:
 def check(done: Done, rank: int, fate: str) -> None:
     others = ", ".join(str(r) for r in range(RANKS) if r != rank)
     (message,) = done.messages
-    # before update 50 it is in step 6 of epoch 2, of which the reduction is done: the others wait in that of step 7
+    # before update 50 the rank is in step 6 of epoch 2, after the reduction: the others wait in the reduction of step 7
     assert re.fullmatch(
         rf"nnmpi: no progress for \d+ s: ranks {others} wait in training, epoch 2, step 7, for rank {rank} on \S+ "
         rf"\({re.escape(fate)}\). The job ends \(--stall-timeout {TIMEOUT}, 0 is off\)",
@@ -63,35 +63,37 @@ def test_stopped_rank_is_named_and_the_job_ends(library: str, rank: int, tmp_pat
     mpi = needed(library)
     done = stalled(mpi, int(signal.SIGSTOP), rank, tmp_path)
     check(done, rank, "stopped by a signal")
-    # MPICH's launcher kills what is left and combines the statuses of all: 1 and 9
+    # MPICH's launcher kills the remaining ranks and combines the statuses of all ranks, 1 and 9
     assert done.status in ((1,) if mpi.mpi == "openmpi" else (1, 9))
 
 
 @pytest.mark.parametrize(
-    ("what", "rank"),
+    ("fault", "rank"),
     [
         (int(signal.SIGSTOP), 0),
-        pytest.param("sleep", 1, marks=pytest.mark.more("noticed as a stopped one, and named as in the test below")),
+        pytest.param(
+            "sleep", 1, marks=pytest.mark.more("detected like a stopped rank, and named as in the test below")
+        ),
     ],
     ids=["stopped", "hung"],
 )
 def test_survivors_go_on_without_a_stopped_or_hung_rank(
-    what: int | str, rank: int, train: Callable[..., Run], tmp_path: Path
+    fault: int | str, rank: int, train: Callable[..., Run], tmp_path: Path
 ) -> None:
     flags = ("--epochs", "3", "--deterministic")
     mpi = needed("openmpi")
-    job = [mpi.program("python"), DISTURBED, str(what), "50", str(rank), "train", *flags, "--output", "run"]
-    more = ("--stall-timeout", str(TIMEOUT), "--timeline", "t.json")
-    with Job([*mpi.mpiexec(RANKS, "--with-ft", "ulfm"), *job, *more], tmp_path) as running:
+    job = [mpi.program("python"), DISTURBED, str(fault), "50", str(rank), "train", *flags, "--output", "run"]
+    timeline_flags = ("--stall-timeout", str(TIMEOUT), "--timeline", "t.json")
+    with Job([*mpi.mpiexec(RANKS, "--with-ft", "ulfm"), *job, *timeline_flags], tmp_path) as running:
         done = running.wait()
     assert done.succeeded().err.count("The others go on without it") == 1
     model = "model.safetensors"
     assert (tmp_path / "run" / model).read_bytes() == (train(*flags).directory / model).read_bytes()
-    told = json.loads((tmp_path / "t.json").read_text())
-    assert told["otherData"]["lost_ranks"] == [rank]
-    assert {e["pid"] for e in told["traceEvents"]} == {0, 1, 2} - {rank}
-    check_tracks([e for e in told["traceEvents"] if e["ph"] == "X"])
-    phases = [e["name"] for e in told["traceEvents"] if e["pid"] == 2 and e.get("cat") == "phase"]
+    timeline = json.loads((tmp_path / "t.json").read_text())
+    assert timeline["otherData"]["lost_ranks"] == [rank]
+    assert {e["pid"] for e in timeline["traceEvents"]} == {0, 1, 2} - {rank}
+    check_tracks([e for e in timeline["traceEvents"] if e["ph"] == "X"])
+    phases = [e["name"] for e in timeline["traceEvents"] if e["pid"] == 2 and e.get("cat") == "phase"]
     assert phases[:4] == ["start-up", "training", "evaluation", "training"]
     assert phases[4] == "recovery"
 

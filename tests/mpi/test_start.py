@@ -1,4 +1,4 @@
-"""Ranks that do not belong together are refused before they train."""
+"""Ranks with different MPIs, settings or code are refused before they train."""
 
 import shutil
 import sys
@@ -68,11 +68,11 @@ def test_different_code_is_refused(mpi: Environment, tmp_path: Path) -> None:
     with open(copy / "nn/layers.py", "a") as file:
         file.write("# another comment\n")
     command = [mpi.program("nnmpi"), *TRAIN]
-    here = tmp_path / "here"
-    here.mkdir()
-    with unchanged(here):
+    work = tmp_path / "here"
+    work.mkdir()
+    with unchanged(work):
         done = run(
-            mpi.mpiexec_each(command, ["env", f"PYTHONPATH={copy.parent}", "PYTHONDONTWRITEBYTECODE=1", *command]), here
+            mpi.mpiexec_each(command, ["env", f"PYTHONPATH={copy.parent}", "PYTHONDONTWRITEBYTECODE=1", *command]), work
         )
     assert done.status == 2
     (message,) = done.messages
@@ -85,11 +85,11 @@ def test_no_mpi_library_is_told_in_one_line(tmp_path: Path) -> None:
     (stub / "__init__.py").write_text("class rc: pass\n")
     (stub / "MPI.py").write_text('raise RuntimeError("cannot load MPI library\\nas was tried in many places")\n')
     nnmpi = str(Path(sys.executable).with_name("nnmpi"))
-    here = tmp_path / "here"
-    here.mkdir()
+    work = tmp_path / "here"
+    work.mkdir()
     variables = {"PYTHONPATH": str(stub.parent), "PMI_SIZE": "1", "PMI_RANK": "0", "PMI_PORT": "localhost:1"}
-    with unchanged(here):
-        done = run([nnmpi, *TRAIN], here, **variables)
+    with unchanged(work):
+        done = run([nnmpi, *TRAIN], work, **variables)
     assert done.status == 2
     (message,) = done.err.splitlines()
     assert "cannot load MPI library" in message
@@ -98,7 +98,7 @@ def test_no_mpi_library_is_told_in_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_output_appended_to_a_file_leaves_what_is_in_it(tmp_path: Path) -> None:
-    """Rank 0 looks at what Open MPI's launcher writes to, to know whether that is a terminal."""
+    """Rank 0 opens the output of Open MPI's launcher to see whether it is a terminal. The file must not change."""
     log = tmp_path / "log"
     log.write_text("what was there\n")
     command = ["sh", "-c", '"$@" >> log', "sh", *needed("openmpi").nnmpi(1, *TRAIN)]

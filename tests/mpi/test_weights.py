@@ -1,4 +1,4 @@
-"""Weights and metrics over ranks: the same bits with ``--deterministic``, else the same but for rounding."""
+"""Weights and metrics on several ranks: equal bits with ``--deterministic``, otherwise equal up to rounding."""
 
 import hashlib
 import json
@@ -18,23 +18,23 @@ CHANGING = {"seconds", "samples_per_second", "world_size"}
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, ...]]:
-    """Ragged batches, and weights of zero."""
+    """Flags of trainings with weights, some of them zero, and with incomplete batches."""
     directory = tmp_path_factory.mktemp("data")
     x, y = load_digits(return_X_y=True)
     weights = np.random.default_rng(0).choice([0.0, 0.3, 1.0, 7.5], len(y))
     weights[:200] = 0
     np.savez(directory / "weighted.npz", X=x, y=y, sample_weight=weights)
     np.savez(directory / "numbers.npz", X=x[:, 1:], y=x[:, :1] + y[:, None] * 0.5, sample_weight=weights)
-    labels = np.column_stack([y % 2 == 0, y > 6, x[:, 20] > 8, np.zeros(len(y), bool)])  # the last is never there
+    labels = np.column_stack([y % 2 == 0, y > 6, x[:, 20] > 8, np.zeros(len(y), bool)])  # no sample has the last label
     np.savez(directory / "labels.npz", X=x, y=labels, sample_weight=weights)
     (directory / "classes.json").write_text('{"3": 0, "8": 2.5}')
-    watched = "--early-stopping", "2", "--monitor"
+    monitor = "--early-stopping", "2", "--monitor"
     flags = {
-        "samples": ("--data", "weighted.npz", *watched, "validation_roc_auc"),
-        "classes": ("--data", "digits", "--class-weight", "classes.json", *watched, "validation_f1_macro"),
+        "samples": ("--data", "weighted.npz", *monitor, "validation_roc_auc"),
+        "classes": ("--data", "digits", "--class-weight", "classes.json", *monitor, "validation_f1_macro"),
         "both": ("--data", "weighted.npz", "--class-weight", "balanced", "--batch-size", "full"),
-        "labels": ("--data", "labels.npz", *watched, "validation_f1_macro"),
-        "numbers": ("--data", "numbers.npz", "--task", "regression", *watched, "validation_median_absolute_error"),
+        "labels": ("--data", "labels.npz", *monitor, "validation_f1_macro"),
+        "numbers": ("--data", "numbers.npz", "--task", "regression", *monitor, "validation_median_absolute_error"),
     }
     common = "--epochs", "3", "--batch-size", "50"
     paths = {name: str(directory / name) for name in ("weighted.npz", "numbers.npz", "labels.npz", "classes.json")}
@@ -42,10 +42,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, ...]]
 
 
 def results(
-    mpi: str, ranks: int, runs: dict[str, tuple[str, ...]], directory: Path, *more: str
+    mpi: str, ranks: int, runs: dict[str, tuple[str, ...]], directory: Path, *common_flags: str
 ) -> dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]]:
-    """The SHA-256 of each model, its metrics, and all its scores."""
-    commands = [["train", *flags, *more, "--output", str(directory / name)] for name, flags in runs.items()]
+    """Train each of `runs`; return the SHA-256 of its model, its metrics and all its scores."""
+    commands = [["train", *flags, *common_flags, "--output", str(directory / name)] for name, flags in runs.items()]
     environment = needed(mpi)
     job = environment.mpiexec(ranks, environment.program("python"), MANY, json.dumps(commands))
     run(job, directory, timeout=240).succeeded()
@@ -77,5 +77,5 @@ def test_native_reduction_differs_by_rounding_only(
         results("openmpi", ranks, runs, tmp_path_factory.mktemp("native"), "--dtype", "float64") for ranks in (1, 3)
     )
     for name in runs:
-        for mine, theirs in zip(one[name][1], three[name][1], strict=True):
-            assert mine == pytest.approx(theirs, rel=1e-9), name
+        for metrics, metrics_on_three in zip(one[name][1], three[name][1], strict=True):
+            assert metrics == pytest.approx(metrics_on_three, rel=1e-9), name

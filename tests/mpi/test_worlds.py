@@ -1,4 +1,4 @@
-"""The same answer on any number of ranks, with both MPIs."""
+"""Equal results on any number of ranks, with both MPIs."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from jobs import Run
 
 pytestmark = pytest.mark.mpi
 
-TRAINED = ("--epochs", "3", "--batch-size", "50")  # of digits' 1437 samples 37 are left for the last step
+TRAINED = ("--epochs", "3", "--batch-size", "50")  # digits has 1437 training samples: the last step has 37
 EVERYTHING = (
     *("--dropout", "0.2", "--augment", "shift,rotate,noise", "--l2", "1e-3"),
     *("--early-stopping", "2", "--warmup-epochs", "0.5"),
@@ -20,7 +20,7 @@ KEYS = {
 }
 
 slow = pytest.mark.slow
-more = pytest.mark.more("other numbers of ranks show it")
+more = pytest.mark.more("other numbers of ranks test the same")
 worlds = [
     pytest.param("mpich", 2, "float64", marks=slow),
     *(pytest.param("openmpi", ranks, "float64", marks=slow) for ranks in (1, 3, 4)),
@@ -35,7 +35,7 @@ Train = Callable[..., Run]
 
 
 def deviation(run: Run, reference: Run) -> float:
-    """The largest difference of a parameter, relative to the largest parameter."""
+    """Return the largest difference of a parameter, relative to the largest parameter."""
     return float(np.abs(run.parameters - reference.parameters).max() / np.abs(reference.parameters).max())
 
 
@@ -89,7 +89,7 @@ def test_parameters_agree_with_everything_on(train: Train, mpi: str, ranks: int)
     assert deviation(run, reference) <= DEVIATION["float64"]
     for name in ("samples", "test_accuracy", "validation_accuracy"):
         assert [m[name] for m in run.metrics] == [m[name] for m in reference.metrics]
-    assert deviation(reference, train(*TRAINED, "--dtype", "float64")) > 1e-2  # it makes a difference
+    assert deviation(reference, train(*TRAINED, "--dtype", "float64")) > 1e-2  # these flags change the result
 
 
 @pytest.mark.slow

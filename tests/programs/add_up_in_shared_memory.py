@@ -1,7 +1,7 @@
-"""Ranks add up what lies in shared memory: ``add_up_in_shared_memory.py [refused|renamed]``.
+"""Ranks add up vectors in shared memory: ``add_up_in_shared_memory.py [refused|renamed]``.
 
-``refused``: the system does not let rank 1 open the memory; ``renamed``: it opens another file in its place. Rank 0
-prints in JSON whether there was shared memory on each rank, and whether the sums were right.
+With ``refused``, rank 1 has no permission to open the memory. With ``renamed``, it opens a different file instead. Rank
+0 prints in JSON, for each rank and case, whether the sums were right; null if there was no shared memory.
 """
 
 import json
@@ -22,16 +22,16 @@ STEPS = 50
 original_open = os.open
 
 
-def disturb(world: World, how: str) -> None:
-    def opened(path: Any, *more: Any) -> int:
+def disturb(world: World, fault: str) -> None:
+    def disturbed_open(path: Any, *options: Any) -> int:
         if not str(path).startswith("/proc/"):
-            return original_open(path, *more)
-        if how == "refused":
+            return original_open(path, *options)
+        if fault == "refused":
             raise PermissionError(13, "Permission denied")
         return original_open(os.devnull, os.O_RDWR)
 
-    if how and world.rank == 1:
-        nnmpi.mpi.shared_memory.os = type("os", (), {**vars(os), "open": staticmethod(opened)})  # type: ignore[attr-defined]
+    if fault and world.rank == 1:
+        nnmpi.mpi.shared_memory.os = type("os", (), {**vars(os), "open": staticmethod(disturbed_open)})  # type: ignore[attr-defined]
 
 
 def sums_are_right(world: World, length: int, dtype: str) -> bool | None:
@@ -41,7 +41,7 @@ def sums_are_right(world: World, length: int, dtype: str) -> bool | None:
     reduction = Slices(world, memory, length)
     (vector,) = reduction.vectors
     right = bool((memory[world.rank] == 0).all()) and vector.shape == (length,)
-    for step in range(STEPS):  # one rank's sums must not meet with another's next step
+    for step in range(STEPS):  # a rank must not start the next step before the others have read the sums
         vector[:] = np.arange(length) % 1000 + 1000 * world.rank + step
         reduction.reduce()
         ranks = world.size
@@ -52,10 +52,10 @@ def sums_are_right(world: World, length: int, dtype: str) -> bool | None:
 
 def work(world: World) -> None:
     disturb(world, sys.argv[1] if len(sys.argv) > 1 else "")
-    found = [sums_are_right(world, length, dtype) for length in LENGTHS for dtype in ("float32", "float64")]
-    everywhere = [json.loads(text) for text in world.gather_bytes(json.dumps(found).encode())]
+    results = [sums_are_right(world, length, dtype) for length in LENGTHS for dtype in ("float32", "float64")]
+    results_of_ranks = [json.loads(text) for text in world.gather_bytes(json.dumps(results).encode())]
     if world.rank == 0:
-        print(json.dumps(everywhere))
+        print(json.dumps(results_of_ranks))
 
 
 sys.exit(run(work))

@@ -1,4 +1,4 @@
-"""scikit-learn's checks of both estimators, on all ranks at once; every rank prints "passed"."""
+"""Runs scikit-learn's checks of both estimators on all ranks at once; every rank prints "passed"."""
 
 import sys
 import warnings

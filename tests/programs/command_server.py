@@ -1,7 +1,7 @@
-"""Runs nnmpi's command line, each command in a fork of this process, which has imported all that commands need.
+"""Runs nnmpi's command line, each command in a fork of this process, which has imported everything that commands need.
 
-A command at one rank then takes a tenth of a second instead of two. It is a process of its own all the same: MPI
-starts and ends in it. Requests come in as lines of JSON, exit statuses go out as lines.
+A command on one rank then takes a tenth of a second instead of two seconds. Each command still has its own process, in
+which MPI starts and ends. Requests are read as lines of JSON; exit statuses are written as lines.
 """
 
 import importlib
@@ -51,7 +51,7 @@ def run(arguments: list[str], cwd: str, env: dict[str, str], out: str, err: str,
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)  # at once: to take Python down with all that was imported takes longer than most commands
+    os._exit(status)  # at once: a normal exit of Python, with all these imports, takes longer than most commands
 
 
 if __name__ == "__main__":

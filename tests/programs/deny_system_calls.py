@@ -1,4 +1,4 @@
-"""Runs a command where system calls fail with EPERM, as in containers: ``deny_system_calls.py NAME[,…] COMMAND…``."""
+"""Runs a command whose system calls fail with EPERM, as in containers: ``deny_system_calls.py NAME[,…] COMMAND…``."""
 
 import ctypes
 import os
@@ -12,8 +12,8 @@ ALLOW, FAIL_WITH_EPERM = 0x7FFF0000, 0x00050001
 
 
 def main(names: list[str], command: list[str]) -> None:
-    refused = [(JUMP_IF_EQUAL, len(names) - i, 0, NUMBERS[name]) for i, name in enumerate(names)]
-    program = [(LOAD, 0, 0, 0), *refused, (RETURN, 0, 0, ALLOW), (RETURN, 0, 0, FAIL_WITH_EPERM)]
+    denied = [(JUMP_IF_EQUAL, len(names) - i, 0, NUMBERS[name]) for i, name in enumerate(names)]
+    program = [(LOAD, 0, 0, 0), *denied, (RETURN, 0, 0, ALLOW), (RETURN, 0, 0, FAIL_WITH_EPERM)]
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
     pointer = struct.pack("HxxxxxxP", len(program), ctypes.addressof(code))
     libc = ctypes.CDLL(None, use_errno=True)

@@ -1,4 +1,4 @@
-"""A job whose ranks fail as told, started by the tests under mpiexec.
+"""A job whose ranks fail in a given way.
 
 ``fail.py one|all|input|shared|defect|leave|abort``
 """
@@ -13,30 +13,30 @@ from nnmpi.mpi.world import World
 
 
 def work(world: World) -> None:
-    how = sys.argv[1]
-    if how == "all":
+    failure = sys.argv[1]
+    if failure == "all":
         raise ValueError("all of us fail")
-    if how == "shared":
+    if failure == "shared":
         with world.together():
             if world.rank == 1:
                 raise InputError("rank 1 read something bad")
-    if how == "defect":
+    if failure == "defect":
         with world.together():
             if world.rank > 0:
                 raise KeyError("where no error was expected")
-    if how in ("leave", "abort"):
+    if failure in ("leave", "abort"):
         world.sum_exactly(1)
-        time.sleep(2)  # the witness, if there is one, has seen us all
+        time.sleep(2)  # by then the witness, if there is one, knows all ranks
     if world.rank == 1:
-        if how == "input":
+        if failure == "input":
             raise InputError("only one of us noticed")
-        if how == "leave":
+        if failure == "leave":
             os._exit(3)
-        if how == "abort":
+        if failure == "abort":
             world.comm.Abort(4)
         raise ValueError("one of us fails")
     while True:
-        world.sum_exactly(1)  # without the one that failed this never ends
+        world.sum_exactly(1)  # waits forever for the failed rank
 
 
 sys.exit(run(work))

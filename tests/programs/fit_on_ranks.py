@@ -1,4 +1,4 @@
-"""Fits under a launcher: the same on all ranks, with shards of rows, and with what may go wrong; prints "right"."""
+"""Fits estimators under a launcher: on equal rows, on shards of rows, with errors; every rank prints "right"."""
 
 import pickle
 import warnings
@@ -8,7 +8,7 @@ from mpi4py import MPI
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPClassifier as Theirs
+from sklearn.neural_network import MLPClassifier as ScikitLearnClassifier
 
 from nnmpi import MLPClassifier, MLPRegressor
 
@@ -34,38 +34,38 @@ def same_everywhere(estimator) -> bool:
 
 ours = MLPClassifier(**small).fit(X, y)
 assert same_everywhere(ours)
-assert largest_difference(ours, Theirs(**small).fit(X, y)) < 1e-12
+assert largest_difference(ours, ScikitLearnClassifier(**small).fit(X, y)) < 1e-12
 
 alone = MLPClassifier(**small, deterministic=True, comm=MPI.COMM_SELF).fit(X, y)
 together = MLPClassifier(**small, deterministic=True).fit(X, y)
 assert bits(alone) == bits(together)
-part = world.Split(color=world.rank)  # a communicator that can be neither copied nor pickled
-on_part = clone(MLPClassifier(**small, deterministic=True, comm=part)).fit(X, y)
-assert on_part.comm is part
-assert bits(pickle.loads(pickle.dumps(on_part))) == bits(alone)
+own_comm = world.Split(color=world.rank)  # a communicator that can be neither copied nor pickled
+alone_on_comm = clone(MLPClassifier(**small, deterministic=True, comm=own_comm)).fit(X, y)
+assert alone_on_comm.comm is own_comm
+assert bits(pickle.loads(pickle.dumps(alone_on_comm))) == bits(alone)
 
-drawn = MLPClassifier((5,), max_iter=1).fit(X, y)  # random_state=None
-assert same_everywhere(drawn)
+unseeded = MLPClassifier((5,), max_iter=1).fit(X, y)  # random_state=None
+assert same_everywhere(unseeded)
 
-# each rank its own rows, of different numbers, some of them without a class; labels are text
+# each rank has its own rows; their numbers differ, and some ranks lack classes; labels are strings
 names = np.array([f"digit {code}" for code in y], object)
 order = np.argsort(y, kind="stable")
 ends = [0, *(len(y) * np.arange(1, world.size) // (2 * world.size)), len(y)]
-mine = order[ends[world.rank] : ends[world.rank + 1]]
+own = order[ends[world.rank] : ends[world.rank + 1]]
 weights = np.where(np.arange(len(y)) % 3 == 0, 0.0, 2.0)
 full = {"hidden_layer_sizes": (12,), "max_iter": 5, "random_state": 1, "batch_size": len(y)}
 sharded = MLPClassifier(**full, class_weight="balanced")
-sharded.fit(X[mine], names[mine], weights[mine], shard=True)
+sharded.fit(X[own], names[own], weights[own], shard=True)
 whole = MLPClassifier(**full, class_weight="balanced", comm=MPI.COMM_SELF).fit(X, names, weights)
 assert same_everywhere(sharded)
 assert list(sharded.classes_) == list(whole.classes_)
 assert largest_difference(sharded, whole) < 1e-12
-again = MLPClassifier(**full, warm_start=True)
+warm = MLPClassifier(**full, warm_start=True)
 for _ in range(2):
-    again.fit(X[mine], names[mine], shard=True)
-assert same_everywhere(again)
+    warm.fit(X[own], names[own], shard=True)
+assert same_everywhere(warm)
 regressor = MLPRegressor(hidden_layer_sizes=(5,), max_iter=3, early_stopping=True, random_state=0)
-assert same_everywhere(regressor.fit(X[mine], X[mine, :2], shard=True))
+assert same_everywhere(regressor.fit(X[own], X[own, :2], shard=True))
 
 
 def refusal(samples) -> str:

@@ -1,4 +1,4 @@
-"""Forwards a signal that reaches another thread than the main one, as one may that continues a stopped process."""
+"""Forwards a signal that reaches another thread than the main one, as SIGCONT may."""
 
 import os
 import shutil
@@ -11,6 +11,6 @@ from nnmpi.launching.mpiexec_command import Command
 
 threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
 with SignalForwarder(gently=True) as signals:
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # only the other thread takes it now
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # now only the other thread can receive it
     threading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM)).start()
     print(signals.run(Command((str(shutil.which("sleep")), "60"), {})), signals.stop_signal())

@@ -1,4 +1,4 @@
-"""A grid search over a pipeline, on all ranks or with ranks below; rank 0 prints its best parameters and scores."""
+"""Runs a grid search over a pipeline, under a launcher or with n_jobs; rank 0 prints best parameters and scores."""
 
 import json
 import sys

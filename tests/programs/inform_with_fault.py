@@ -1,4 +1,4 @@
-"""``nnmpi info`` with short limits; ``stop`` as first argument: a rank that stops in the middle of it."""
+"""Runs ``nnmpi info`` with short limits. With the argument ``stop``, the rank stops in the middle."""
 
 import os
 import signal

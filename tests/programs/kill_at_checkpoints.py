@@ -1,8 +1,9 @@
-"""Kills a training with a checkpoint at every step, again and again: ``kill_at_checkpoints.py KILLS SEED DIRECTORY``.
+"""Kills a training with a checkpoint at every step many times: ``kill_at_checkpoints.py KILLS SEED DIRECTORY``.
 
-Each training is a child made by fork, for speed, that goes on with ``--resume`` and is killed -9 at a random moment
-after it has begun to write. Prints one JSON object for each kill: the updates of the newest complete checkpoint on the
-disk before the child started, and after it was killed, and what the next child said on stderr.
+Each training is a forked child, for speed. It resumes the run, and is killed at a random moment after it has written a
+checkpoint. For each kill the program prints a JSON object: the update of the newest checkpoint before the child
+started, the newest complete update after the kill, the update of the newest checkpoint that can be read, and the
+child's output.
 """
 
 import json
@@ -16,14 +17,14 @@ from pathlib import Path
 import sklearn.datasets
 import sklearn.model_selection  # noqa: F401
 
-import nnmpi.commands.train  # noqa: F401 (each child would have to import them)
+import nnmpi.commands.train  # noqa: F401 (imported here once, not in each child)
 from nnmpi.cli import main
 from nnmpi.files.checkpoint import newest
 
 kills, seed, directory = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 TRAIN = ("train", "--data", "iris", "--hidden", "4", "--epochs", "1000000", "--resume", "--checkpoint-every", "1steps")
 checkpoints = directory / "run/checkpoints"
-draw = random.Random(seed)
+generator = random.Random(seed)
 
 
 def updates() -> set[int]:
@@ -44,13 +45,13 @@ for _ in range(kills):
     before = max(updates(), default=0)
     pid = start()
     deadline = time.monotonic() + 120
-    while max(updates(), default=0) <= before:  # it is up, and writes
+    while max(updates(), default=0) <= before:  # until the child has written a checkpoint
         assert os.waitpid(pid, os.WNOHANG)[0] == 0, (directory / "output").read_text()
         assert time.monotonic() < deadline, "no checkpoint in 120 s"
         time.sleep(0.001)
-    time.sleep(draw.uniform(0, 0.05))
+    time.sleep(generator.uniform(0, 0.05))
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    found, damaged = newest(checkpoints)
-    told = {"before": before, "complete": max(updates()), "newest": found and found.progress.update}
-    print(json.dumps({**told, "damaged": damaged, "said": (directory / "output").read_text()}), flush=True)
+    checkpoint, damaged = newest(checkpoints)
+    report = {"before": before, "complete": max(updates()), "newest": checkpoint and checkpoint.progress.update}
+    print(json.dumps({**report, "damaged": damaged, "said": (directory / "output").read_text()}), flush=True)

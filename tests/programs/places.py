@@ -1,4 +1,4 @@
-"""Places of a training, by name: a program of tests does something of its own before or after what is done there."""
+"""Named places in a training, before or after which test programs can run code of their own."""
 
 import contextlib
 import importlib
@@ -26,7 +26,7 @@ PLACES = {
         "nnmpi.reduction.hosts:Hosts.reduce",
     ],
     "ready": ["nnmpi.reduction.hosts:Hosts.ready"],
-    "ring": ["nnmpi.reduction.ring:Ring.progress"],  # while pieces are on their way
+    "ring": ["nnmpi.reduction.ring:Ring.progress"],  # while pieces are in transit
     "sum": ["nnmpi.reduction.one_host:np.add", "nnmpi.reduction.tree:np.add"],  # between the two barriers
     "update": ["nnmpi.nn.optimizers:SGD.update"],
     "evaluate": ["nnmpi.training.session:Session.evaluate"],
@@ -44,31 +44,31 @@ PLACES = {
 
 
 def rank() -> str:
-    """This rank's number when the job started."""
+    """Return this rank's number at the start of the job."""
     return os.environ.get("OMPI_COMM_WORLD_RANK") or os.environ.get("PMI_RANK") or "0"
 
 
 def before(place: str, act: Act) -> None:
-    """From now on call `act`, with the arguments of the function that is called in a place, before the function."""
-    _surround(place, act, lambda *arguments, **more: None)
+    """From now on call `act` before each call of the functions of `place`, with their arguments."""
+    _surround(place, act, lambda *arguments, **keywords: None)
 
 
 def after(place: str, act: Act) -> None:
-    """From now on call `act`, with the arguments of the function that is called in a place, after the function."""
-    _surround(place, lambda *arguments, **more: None, act)
+    """From now on call `act` after each call of the functions of `place`, with their arguments."""
+    _surround(place, lambda *arguments, **keywords: None, act)
 
 
 def wait_for_checkpoints() -> None:
-    """From now on training waits for its checkpoints, so that a slow disk does not decide which of them there are."""
+    """From now on training waits for each checkpoint. Otherwise a slow disk decides which checkpoints are written."""
 
     def wait(writer: Any, *arguments: Any) -> None:
-        with contextlib.suppress(Exception):  # training will get it
+        with contextlib.suppress(Exception):  # training raises it later
             writer.flush()
 
     after("save", wait)
 
 
-def _surround(place: str, first: Act, then: Act) -> None:
+def _surround(place: str, before_call: Act, after_call: Act) -> None:
     for name in PLACES[place]:
         module, _, path = name.partition(":")
         owner, _, attribute = path.rpartition(".")
@@ -80,15 +80,15 @@ def _surround(place: str, first: Act, then: Act) -> None:
             holder = holder.np
         elif owner:
             holder = operator.attrgetter(owner)(holder)
-        setattr(holder, attribute, _surrounded(getattr(holder, attribute), first, then))
+        setattr(holder, attribute, _surrounded(getattr(holder, attribute), before_call, after_call))
 
 
-def _surrounded(function: Act, first: Act, then: Act) -> Act:
+def _surrounded(function: Act, before_call: Act, after_call: Act) -> Act:
     @wraps(function, updated=())
-    def surrounded(*arguments: Any, **more: Any) -> object:
-        first(*arguments, **more)
-        result = function(*arguments, **more)
-        then(*arguments, **more)
+    def surrounded(*arguments: Any, **keywords: Any) -> object:
+        before_call(*arguments, **keywords)
+        result = function(*arguments, **keywords)
+        after_call(*arguments, **keywords)
         return result
 
     return surrounded

@@ -1,4 +1,4 @@
-"""`nnmpi.train` resumes on all ranks, and an error on rank 0 or of one rank's settings is raised on all ranks."""
+"""`nnmpi.train` resumes on all ranks. An error on rank 0, or in the settings of one rank, is raised on all ranks."""
 
 import errno
 from typing import Any
@@ -19,14 +19,14 @@ def losses(result: nnmpi.Result) -> list[float]:
 
 first = nnmpi.train("iris", epochs=2, **SMALL)
 resumed = nnmpi.train("iris", epochs=4, resume=True, **SMALL)
-straight = nnmpi.train("iris", epochs=4, **SMALL | {"output": "straight"})
-assert losses(resumed) == losses(straight)
+uninterrupted = nnmpi.train("iris", epochs=4, **SMALL | {"output": "straight"})
+assert losses(resumed) == losses(uninterrupted)
 assert losses(resumed)[:2] == losses(first)
-assert resumed.scores == straight.scores
-assert resumed.model.parameters.tobytes() == straight.model.parameters.tobytes()
+assert resumed.scores == uninterrupted.scores
+assert resumed.model.parameters.tobytes() == uninterrupted.model.parameters.tobytes()
 
 
-def refused(error: type[Exception], **settings: Any) -> str:
+def error_message(error: type[Exception], **settings: Any) -> str:
     try:
         nnmpi.train("iris", **SMALL | settings)
     except error as raised:
@@ -38,8 +38,8 @@ def fail(*arguments: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-texts = [refused(InputError), refused(InputError, resume=True, seed=world.rank)]
+messages = [error_message(InputError), error_message(InputError, resume=True, seed=world.rank)]
 RunLog.epoch = fail  # type: ignore[method-assign]
-texts.append(refused(RunError, output="full"))
-assert world.allgather(texts) == [texts] * world.size, texts
+messages.append(error_message(RunError, output="full"))
+assert world.allgather(messages) == [messages] * world.size, messages
 print("equal", flush=True)

@@ -1,7 +1,7 @@
-"""Several trainings in one job, which saves starting MPI for each: ``train_many.py [HOW] JSON``, command lines.
+"""Runs several trainings in one job, so that MPI starts only once: ``train_many.py [plain|messages] JSON``.
 
-With HOW ``plain`` the deterministic reduction is replaced by what it must not be, a sum in the order of the ranks. With
-``messages`` it does not use shared memory, as on several hosts.
+JSON is a list of command lines. With ``plain``, a sum in the order of the ranks replaces the deterministic reduction.
+With ``messages``, the deterministic reduction does not use shared memory, as on several hosts.
 """
 
 import json
@@ -17,11 +17,11 @@ from nnmpi.mpi.world import World
 from nnmpi.reduction.tree import Deterministic, subtrees
 
 
-def make_plain(world: World) -> None:
+def use_plain_allreduce(world: World) -> None:
     prepare = Deterministic.__init__
 
-    def init(self: Deterministic, world: World, shards: int, held: range, *more: Any) -> None:
-        prepare(self, world, shards, held, *more)
+    def init(self: Deterministic, world: World, shards: int, held: range, *options: Any) -> None:
+        prepare(self, world, shards, held, *options)
         self.roots = self.vectors[: len(subtrees((0, shards), held))]
 
     def reduce(self: Deterministic) -> None:
@@ -34,7 +34,7 @@ def make_plain(world: World) -> None:
 
 def work(world: World) -> None:
     if sys.argv[1] == "plain":
-        make_plain(world)
+        use_plain_allreduce(world)
     if sys.argv[1] == "messages":
         nnmpi.reduction.tree.share = lambda *arguments: None  # type: ignore[assignment]
     nnmpi.cli.ranks.run = lambda command: command(world) or 0  # type: ignore[assignment]

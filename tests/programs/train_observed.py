@@ -1,7 +1,7 @@
-"""A training that says when it can be disturbed: ``train_observed.py nnmpi-arguments…``, in a directory of its own.
+"""A training that reports when it can be disturbed: ``train_observed.py nnmpi-arguments…``.
 
-A rank leaves its pid in ``up-RANK`` when MPI has started, and in ``recovered-RANK`` the clock after the first step that
-it finishes after others have died.
+When MPI has started, each rank writes its pid to ``up-RANK`` in the working directory. After other ranks have died, it
+appends the time at which it finishes its first step to ``recovered-RANK``.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""`nnmpi.train` on the world, on part of its ranks, and on each rank alone; every rank prints "equal" if so."""
+"""Runs `nnmpi.train` on the world, on a part of its ranks and on each rank alone; prints "equal" if results agree."""
 
 import numpy as np
 from mpi4py import MPI
@@ -10,8 +10,8 @@ world = MPI.COMM_WORLD
 
 first, second = (nnmpi.train("iris", **SMALL) for _ in range(2))
 assert first.scores == second.scores
-everywhere = world.allgather(first.model.parameters.tobytes())
-assert len(set(everywhere)) == 1
+parameters_of_ranks = world.allgather(first.model.parameters.tobytes())
+assert len(set(parameters_of_ranks)) == 1
 
 alone = nnmpi.train("iris", comm=MPI.COMM_SELF, **SMALL)  # the same bits on any number of ranks
 assert np.array_equal(alone.model.parameters, first.model.parameters)
@@ -20,8 +20,8 @@ different = nnmpi.train("iris", comm=MPI.COMM_SELF, seed=world.rank, hidden=(4 +
 assert different.model.architecture.sizes == (4, 4 + world.rank, 3)
 
 part = world.Split(color=world.rank % 2)
-split = nnmpi.train("iris", comm=part, **SMALL)
-assert np.array_equal(split.model.parameters, first.model.parameters)
+on_part = nnmpi.train("iris", comm=part, **SMALL)
+assert np.array_equal(on_part.model.parameters, first.model.parameters)
 part.Free()
 
 assert not MPI.Is_finalized()

@@ -1,7 +1,7 @@
-"""Lets the ranks of one machine believe that they are on several hosts: HOSTS_OF_RANKS=0,0,1 in the environment.
+"""Runs nnmpi as if the ranks of this machine were on several hosts: ``train_on_pretended_hosts.py nnmpi-arguments…``.
 
-Ranks with the same number share memory, and send to the others. As a program:
-``train_on_pretended_hosts.py nnmpi-arguments…``.
+The variable HOSTS_OF_RANKS, such as 0,0,1, holds the host of each rank. Ranks with the same number share memory, and
+exchange messages with the others.
 """
 
 import os
@@ -12,7 +12,7 @@ from nnmpi.mpi.addresses import Addresses
 
 
 def pretend() -> None:
-    """Do so, if the environment says it; a rank keeps its host when others die."""
+    """Assign the hosts of HOSTS_OF_RANKS, if it is set. A rank keeps its host when others die."""
     text = os.environ.get("HOSTS_OF_RANKS")
     if text:
         hosts = text.split(",")

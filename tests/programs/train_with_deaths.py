@@ -1,7 +1,7 @@
 """A training in which ranks die: ``train_with_deaths.py PLACE:CALL:RANK[,…] nnmpi-arguments…``.
 
-Rank RANK (its number at the start) is killed -9 when it comes to PLACE, one of ``places.PLACES``, for the CALL-th time,
-from 1. With HOSTS_OF_RANKS the ranks believe that they are on several hosts, see `train_on_pretended_hosts`.
+Rank RANK (its number at the start) is killed with SIGKILL when it reaches PLACE, one of ``places.PLACES``, for the
+CALL-th time, counted from 1. HOSTS_OF_RANKS places the ranks on several hosts, see `train_on_pretended_hosts`.
 """
 
 import os
@@ -18,7 +18,7 @@ calls: Counter[str] = Counter()
 
 
 def die(place: str, call: int) -> None:
-    def count(*arguments: object, **more: object) -> None:
+    def count(*arguments: object, **keywords: object) -> None:
         calls[place] += 1
         if calls[place] == call:
             os.kill(os.getpid(), signal.SIGKILL)

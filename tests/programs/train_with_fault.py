@@ -1,9 +1,14 @@
-"""A training to which something happens: ``train_with_fault.py WHAT UPDATE RANK nnmpi-arguments…``.
+"""A training with a fault: ``train_with_fault.py FAULT UPDATE RANK nnmpi-arguments…``.
 
-Before update number UPDATE, rank RANK gets a signal (WHAT is its number), a bit flips in the last of its parameters
-(``flip``), or no file that it writes may be larger than 1 MB from then on (``full``), which stands for
-a full disk, or it takes a minute's rest (``sleep``), or stops for a second (``pause``). Checkpoints are waited for, so
-that a slow disk does not decide which of them there are.
+The fault happens on rank RANK before update number UPDATE. FAULT is one of:
+
+a number   the rank gets this signal
+flip       a bit of its last parameter flips
+full       from now on it cannot write files larger than 1 MB, as on a full disk
+sleep      it sleeps for a minute
+pause      it is stopped for a second
+
+Training waits for each checkpoint. Otherwise a slow disk decides which checkpoints are written.
 """
 
 import os
@@ -19,25 +24,25 @@ import places
 
 import nnmpi.cli
 
-what, update, victim = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+fault, update, victim = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 
 
-def happen(optimizer: Any, gradient: object, *, k: int, **numbers: float) -> None:
+def inject(optimizer: Any, gradient: object, *, k: int, **numbers: float) -> None:
     if k != update or places.rank() != victim:
         return
-    if what == "flip":
+    if fault == "flip":
         optimizer._parameters[-1:].view(np.uint8)[0] ^= 1
-    elif what == "full":
+    elif fault == "full":
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-    elif what == "sleep":
+    elif fault == "sleep":
         time.sleep(60)
-    elif what == "pause":
+    elif fault == "pause":
         subprocess.Popen(["/bin/sh", "-c", f"sleep 1; kill -CONT {os.getpid()}"])
         os.kill(os.getpid(), signal.SIGSTOP)
     else:
-        os.kill(os.getpid(), int(what))
+        os.kill(os.getpid(), int(fault))
 
 
 places.wait_for_checkpoints()
-places.before("update", happen)
+places.before("update", inject)
 nnmpi.cli.main(sys.argv[4:])

@@ -1,4 +1,4 @@
-"""A training whose ranks have clocks of their own, as on several hosts: rank 1's is 5 s ahead and runs too fast."""
+"""A training with different clocks, as on several hosts: the clock of rank 1 is 5 s ahead and runs too fast."""
 
 import sys
 import time

@@ -1,9 +1,8 @@
-"""Ranks wait for each other in a barrier of their own: ``wait_in_barrier.py [foreign|die]``.
+"""Ranks wait for each other in the barrier of `nnmpi.mpi.barrier`: ``wait_in_barrier.py [foreign|die]``.
 
-``foreign``: on another processor.
-``die``: the last rank is killed in the middle of a barrier, and rank 0 prints how many barriers each survivor passed.
-Else rank 0 prints in JSON for each rank whether the barrier was nnmpi's own, and whether it ever let a rank through
-before all had come.
+Rank 0 prints in JSON, for each rank, whether the barrier was nnmpi's own, and whether a rank ever left it before all
+had entered. ``foreign``: as on a processor other than x86-64. ``die``: the last rank is killed in the middle of a
+barrier, and rank 0 prints how many barriers each survivor passed.
 """
 
 import json
@@ -35,41 +34,41 @@ def die(world: World, wait: Callable[[], object]) -> None:
                 threading.Timer(0.0002, os.kill, (os.getpid(), signal.SIGKILL)).start()
             wait()
             passed += 1
-    agreed = world.initial_ranks
+    initial_ranks = world.initial_ranks
     try:
         while True:
             wait()
             passed += 1
     except world.mpi.Exception:
-        shrink(world, agreed)
-    everywhere = world.gather_rows(np.array([[passed]]))
+        shrink(world, initial_ranks)
+    passed_by_ranks = world.gather_rows(np.array([[passed]]))
     if world.rank == 0:
-        print(json.dumps(everywhere.ravel().tolist()))
+        print(json.dumps(passed_by_ranks.ravel().tolist()))
     world.agree_on_end()
 
 
 def work(world: World) -> None:
-    how = sys.argv[1] if sys.argv[1:] else ""
-    if how == "foreign":
+    mode = sys.argv[1] if sys.argv[1:] else ""
+    if mode == "foreign":
         platform.machine = lambda: "aarch64"
     wait = barrier(world)
-    if how == "die":
+    if mode == "die":
         die(world, wait)
         return
     memory = share(world, 1, 1, "int64")
     assert memory is not None
-    come = memory[:, 0, 0]  # how far each rank has come
+    entered = memory[:, 0, 0]  # the last barrier that each rank has entered
     early = False
     for step in range(1, STEPS + 1):
-        if step % world.size == world.rank:  # each is late in its turn
+        if step % world.size == world.rank:  # the ranks are late in turn
             time.sleep(0.002)
-        come[world.rank] = step
+        entered[world.rank] = step
         wait()
-        early = early or bool((come < step).any() or (come > step + 1).any())
-    found = [wait.__name__ == "wait", early]
-    everywhere = [json.loads(text) for text in world.gather_bytes(json.dumps(found).encode())]
+        early = early or bool((entered < step).any() or (entered > step + 1).any())
+    results = [wait.__name__ == "wait", early]
+    results_of_ranks = [json.loads(text) for text in world.gather_bytes(json.dumps(results).encode())]
     if world.rank == 0:
-        print(json.dumps(everywhere))
+        print(json.dumps(results_of_ranks))
 
 
 sys.exit(run(work))

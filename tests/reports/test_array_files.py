@@ -1,4 +1,4 @@
-"""``.npz`` files as other programs write them: what an array means counts, not how it lies in memory."""
+"""``.npz`` files as other programs write them: equal numbers are read equally, in any memory layout."""
 
 from pathlib import Path
 
@@ -58,9 +58,9 @@ def test_equal_numbers_are_read_alike(tmp_path, monkeypatch, x, save, bytes_at_o
     source = open_source(str(tmp_path / "table.npz"))
     assert source.dtype.isnative
     assert (rows_of(source) == X).all()
-    some = np.array([28, 3, 3, 0])
-    assert (rows_of(source, some) == X[some]).all()
-    assert (rows_of(arrays(x, Y), some) == X[some]).all()
+    rows = np.array([28, 3, 3, 0])
+    assert (rows_of(source, rows) == X[rows]).all()
+    assert (rows_of(arrays(x, Y), rows) == X[rows]).all()
 
 
 Y_SAME = {

@@ -1,4 +1,4 @@
-"""Data that changed behind a model or a checkpoint are recognized."""
+"""Data that changed since a model or a checkpoint was written are refused."""
 
 # reported as TensorAuto/OpenTau 502
 
@@ -28,7 +28,7 @@ def changed(a, row):
     return b
 
 
-# what the data were, and what they are now
+# the data at the time of training, and later
 CHANGES = {
     "rows sorted": ((X, LABELS), (X[np.argsort(X[:, 0])], LABELS[np.argsort(X[:, 0])])),
     "two rows swapped": ((X, LABELS), (swapped(X, 3, 100), swapped(LABELS, 3, 100))),
@@ -44,16 +44,16 @@ CHANGES = {
 TRAIN = ("train", "--data", "d.npz", "--epochs", "2", "--output", "m")
 
 
-def save(directory, x, y, **more):
-    np.savez(directory / "d.npz", X=x, y=y, **more)
+def save(directory, x, y, **arrays):
+    np.savez(directory / "d.npz", X=x, y=y, **arrays)
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_evaluate_and_resume_refuse_changed_data(nnmpi, tmp_path, change):
-    before, now = CHANGES[change]
+    before, after = CHANGES[change]
     save(tmp_path, *before)
     nnmpi(*TRAIN, cwd=tmp_path).succeeded()
-    save(tmp_path, *now)
+    save(tmp_path, *after)
     for command in (("evaluate", "m"), (*TRAIN, "--resume")):
         done = nnmpi(*command, cwd=tmp_path)
         assert done.status == 2
@@ -64,7 +64,7 @@ def test_evaluate_and_resume_refuse_changed_data(nnmpi, tmp_path, change):
 
 @pytest.mark.parametrize("part", ["test", "validation"])
 def test_resume_refuses_changed_data_of_a_part(nnmpi, tmp_path, part):
-    """One label of samples that are only scored: the log would hold scores of two sets."""
+    """One changed label of data for scores is enough. Otherwise the log would mix scores of two data sets."""
     save(tmp_path, X, LABELS)
     (tmp_path / "d.npz").rename(tmp_path / "part.npz")
     save(tmp_path, X, LABELS)

@@ -1,4 +1,4 @@
-"""Outputs that are closed, full or no longer read: a training goes on, other commands end quietly."""
+"""Outputs that are closed, full or no longer read: a training continues, other commands end."""
 
 # open-mmlab/mmsegmentation 1998: a training ended with the terminal that showed it
 
@@ -15,9 +15,9 @@ LONG = "train --data iris --epochs 30 --output run"
 
 def shell(script: str, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     """Run a script of bash; ``$N`` is nnmpi of Open MPI's environment."""
-    more = variables(N=needed("openmpi").program("nnmpi"))
+    environment = variables(N=needed("openmpi").program("nnmpi"))
     return subprocess.run(
-        ["bash", "-c", script], cwd=cwd, env=more, capture_output=True, text=True, timeout=timeout, check=False
+        ["bash", "-c", script], cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False
     )
 
 
@@ -88,7 +88,7 @@ def test_error_without_standard_error_keeps_its_status(directory: Path) -> None:
 
 
 def test_pipe_that_does_not_block_loses_nothing(directory: Path) -> None:
-    """As below a program that made its end of the pipe non-blocking."""
+    """A parent process may make its end of the pipe non-blocking."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     command = [needed("openmpi").program("nnmpi"), "predict", "model", "--data", "random:60000x4x3"]

@@ -1,5 +1,5 @@
-# From open-mmlab/mmsegmentation 1998: a training whose terminal is closed (a lost ssh connection).
-"""SIGHUP asks a training to stop with a checkpoint; under nohup it does nothing. Ctrl-Z stops a job with its ranks."""
+# From open-mmlab/mmsegmentation 1998: the terminal of a training is closed (lost ssh connection).
+"""SIGHUP stops a training with a checkpoint; under nohup it is ignored. Ctrl-Z stops a job and its ranks."""
 
 import os
 import pty
@@ -18,7 +18,7 @@ LONG = ("train", "--epochs", "1000000", "--output", "run")
 
 
 def wait_until(condition: Callable[[], object], terminal: int | None = None) -> None:
-    """Wait, and read what comes on the terminal meanwhile: a full one would stop who writes."""
+    """Wait, and read the output of the terminal meanwhile: a full terminal would block its writers."""
     deadline, output = time.monotonic() + 120, b""
     while not condition():
         assert time.monotonic() < deadline, output.decode(errors="replace")
@@ -45,7 +45,7 @@ def test_hangup_stops_with_a_checkpoint(flags: tuple[str, ...], tmp_path: Path) 
 
 @pytest.mark.mpi
 def test_hangup_of_one_rank_stops_all_with_a_checkpoint(mpi: Environment, tmp_path: Path) -> None:
-    """MPI's libraries catch SIGHUP when they start."""
+    """MPI libraries install their own handlers of SIGHUP when they start."""
     with Job(mpi.nnmpi(3, *LONG), tmp_path) as job:
         wait_until(lambda: epochs(tmp_path / "run") or job.process.poll() is not None)
         os.kill(job.rank_pid(1), signal.SIGHUP)
@@ -72,8 +72,8 @@ def test_stopped_job_stands_still_and_goes_on(mpi: Environment, restarts: str, t
     with Job(command, tmp_path) as job:
         wait_until(lambda: epochs(tmp_path / "run") or job.process.poll() is not None)
         job.process.send_signal(signal.SIGTSTP)
-        states = [job.process.pid, job.rank_pid(0), job.rank_pid(1)]
-        wait_until(lambda: all(state(pid) == "T" for pid in states))
+        pids = [job.process.pid, job.rank_pid(0), job.rank_pid(1)]
+        wait_until(lambda: all(state(pid) == "T" for pid in pids))
         before = epochs(tmp_path / "run")
         time.sleep(5)  # longer than the stall timeout
         assert epochs(tmp_path / "run") == before
@@ -92,7 +92,7 @@ def state(pid: int) -> str:
 @pytest.mark.mpi
 @pytest.mark.parametrize("tostop", ["tostop", "-tostop"])
 def test_ctrl_z_and_fg_in_a_shell(mpi: Environment, tostop: str, tmp_path: Path) -> None:
-    """Also where the terminal stops writers in the background, among which the launcher is."""
+    """With tostop, the terminal stops background processes that write to it; the launcher is one of them."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(tmp_path)

@@ -1,5 +1,5 @@
-# From OpenMathLib/OpenBLAS 6059 (quotas), open-mpi/ompi 4948 and hpc/charliecloud 128 (reading other ranks' memory).
-"""Containers: CPU quotas, preset numbers of threads, memory of other ranks that may not be read, zombies."""
+# From OpenMathLib/OpenBLAS 6059 (quotas), open-mpi/ompi 4948 and hpc/charliecloud 128 (reading memory of other ranks).
+"""Containers: CPU quotas, preset numbers of threads, no permission to read memory of other ranks, zombies."""
 
 import os
 import subprocess
@@ -63,9 +63,9 @@ QUOTAS = {
 }
 
 
-@pytest.mark.parametrize("which", QUOTAS)
-def test_quota(which: str, tmp_path: Path) -> None:
-    group, mounts, files, cpus = QUOTAS[which]
+@pytest.mark.parametrize("case", QUOTAS)
+def test_quota(case: str, tmp_path: Path) -> None:
+    group, mounts, files, cpus = QUOTAS[case]
     for name, text in {"proc/self/cgroup": group, "proc/self/mountinfo": mounts, **files}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -96,9 +96,9 @@ MEMORY = {
 }
 
 
-@pytest.mark.parametrize("which", MEMORY)
-def test_memory_limit(which: str, tmp_path: Path) -> None:
-    group, mounts, files, limit = MEMORY[which]
+@pytest.mark.parametrize("case", MEMORY)
+def test_memory_limit(case: str, tmp_path: Path) -> None:
+    group, mounts, files, limit = MEMORY[case]
     for name, text in {"proc/self/cgroup": group, "proc/self/mountinfo": mounts, **files}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -120,10 +120,10 @@ PRESET = {
 }
 
 
-@pytest.mark.parametrize("which", PRESET)
-def test_preset_threads_are_followed_and_named(nnmpi: CommandServer, which: str, tmp_path: Path) -> None:
-    variables, threads = PRESET[which]
-    text = nnmpi("info", cwd=tmp_path, COLUMNS="200", **variables).out  # which may find that there are fewer cores
+@pytest.mark.parametrize("case", PRESET)
+def test_preset_threads_are_followed_and_named(nnmpi: CommandServer, case: str, tmp_path: Path) -> None:
+    variables, threads = PRESET[case]
+    text = nnmpi("info", cwd=tmp_path, COLUMNS="200", **variables).out  # the status is 1 if there are fewer cores
     (name, value), *_ = variables.items()
     assert f"{threads} a rank ({name}={value.partition(',')[0]}" in text
 
@@ -149,7 +149,7 @@ def test_system_calls_that_a_container_refuses(library: str, calls: str, tmp_pat
 
 
 def test_a_zombie_is_dead() -> None:
-    """Where the first process of a container reaps nobody, they stay for ever."""
+    """If the first process of a container does not reap zombies, they remain for ever."""
     child = subprocess.Popen(["true"])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert Path(f"/proc/{child.pid}").exists()

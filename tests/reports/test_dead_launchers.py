@@ -1,5 +1,5 @@
-# From open-mpi/ompi 1418 and Pyomo/mpi-sppy 854: ranks that go on, or wait for ever, after their launcher was killed.
-"""When a launcher dies its ranks end; a process without a launcher has none to lose."""
+# From open-mpi/ompi 1418 and Pyomo/mpi-sppy 854: ranks continue, or wait for ever, after their launcher was killed.
+"""When a launcher dies, its ranks end. A process that has no launcher is not affected."""
 
 import os
 import signal
@@ -77,7 +77,7 @@ def test_training_without_a_launcher_outlives_its_shell(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("reader", ["gone", "asleep", "there"])
 def test_last_words_never_wait(reader: str) -> None:
-    """In a process of its own, whose standard error is a pipe that nobody reads from, is full, or is read from."""
+    """Standard error is a pipe without a reader, a full pipe, or a pipe with a reader."""
     source, sink = os.pipe()
     if reader == "gone":
         os.close(source)

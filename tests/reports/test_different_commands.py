@@ -1,6 +1,6 @@
-"""Ranks of one job that were started with different commands: one line, status 2, no hang."""
+"""Ranks of one job with different commands are refused with one message and status 2, and do not hang."""
 
-# pytest-dev/pytest-mpi 49: one rank refuses and the others wait
+# reported as pytest-dev/pytest-mpi 49: one rank refuses its command, and the others wait
 
 from pathlib import Path
 

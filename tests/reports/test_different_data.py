@@ -1,4 +1,4 @@
-"""Ranks that find different files under one name are refused before the first step."""
+"""Ranks that read different files of the same name are refused before the first step."""
 
 # reported as k2-fsa/snowfall 152
 
@@ -41,12 +41,12 @@ DIFFERENCES = {
 }
 
 
-def each_in(mpi, tmp_path, *arguments):
-    """One rank in the directory a and two in b."""
+def run_in_two_directories(mpi, tmp_path, *arguments):
+    """Run a command with one rank in the directory a and two ranks in the directory b."""
     parts = []
     for directory, ranks in (("a", 1), ("b", 2)):
-        where = ["-wdir", str(tmp_path / directory)]
-        parts += [":", "-n", str(ranks), *where, mpi.program("nnmpi"), *arguments]
+        working_directory = ["-wdir", str(tmp_path / directory)]
+        parts += [":", "-n", str(ranks), *working_directory, mpi.program("nnmpi"), *arguments]
     return run([mpi.program("mpiexec"), *parts[1:]], tmp_path)
 
 
@@ -55,7 +55,7 @@ def each_in(mpi, tmp_path, *arguments):
 def test_training(mpi, tmp_path, difference):
     save(tmp_path / "a")
     save(tmp_path / "b", **DIFFERENCES[difference])
-    done = each_in(mpi, tmp_path, "train", "--data", "d.npz", "--epochs", "1")
+    done = run_in_two_directories(mpi, tmp_path, "train", "--data", "d.npz", "--epochs", "1")
     assert done.status == 2
     assert len(done.messages) == 1
     assert "not the same on all ranks: ranks 1, 2 see other contents" in done.messages[0]
@@ -66,7 +66,7 @@ def test_evaluate_and_predict(mpi, nnmpi, tmp_path):
     save(tmp_path / "b", change=last_bit)
     nnmpi("train", "--data", "d.npz", "--epochs", "1", "--output", "../m", cwd=tmp_path / "a").succeeded()
     for command in ("evaluate", "predict"):
-        done = each_in(mpi, tmp_path, command, "../m", "--data", "d.npz")
+        done = run_in_two_directories(mpi, tmp_path, command, "../m", "--data", "d.npz")
         assert done.status == 2
         assert "not the same on all ranks" in done.messages[0]
 
@@ -76,7 +76,7 @@ def test_different_models(mpi, nnmpi, tmp_path):
         save(tmp_path / directory)
         flags = ("--data", "d.npz", "--epochs", "1", "--output", "m", "--seed", seed)
         nnmpi("train", *flags, cwd=tmp_path / directory).succeeded()
-    done = each_in(mpi, tmp_path, "predict", "m", "--data", "d.npz")
+    done = run_in_two_directories(mpi, tmp_path, "predict", "m", "--data", "d.npz")
     assert done.status == 2
     assert "see another model than rank 0" in done.messages[0]
 
@@ -84,4 +84,4 @@ def test_different_models(mpi, nnmpi, tmp_path):
 def test_equal_copies_are_taken(mpi, tmp_path):
     for directory in ("a", "b"):
         save(tmp_path / directory)
-    each_in(mpi, tmp_path, "train", "--data", "d.npz", "--epochs", "1").succeeded()
+    run_in_two_directories(mpi, tmp_path, "train", "--data", "d.npz", "--epochs", "1").succeeded()

@@ -1,4 +1,4 @@
-"""Numbers that are not finite, or stop being so, are named with row and feature, in every part and command."""
+"""Numbers that are not finite, or become so, are named with row and feature, for each part and command."""
 
 # reported as ayrna/skordinal 115 and chengtan9907/OpenSTL 137
 
@@ -73,7 +73,7 @@ def test_evaluate_and_predict_name_it(train, nnmpi, tmp_path, ranks):
 WIDE = G.standard_normal((200, 60))
 
 
-# `predict` computes in float64, in which the sums of float32 are finite
+# predict computes in float64, where the sums of float32 values are finite
 @pytest.mark.parametrize(
     ("command", "dtype", "value"),
     [("evaluate", "float32", 2.5e38), ("evaluate", "float64", 1.2e308), ("predict", "float64", 1.2e308)],
@@ -82,7 +82,7 @@ def test_row_whose_output_is_not_finite_is_named(nnmpi, tmp_path, command, dtype
     np.savez(tmp_path / "train.npz", X=WIDE, y=Y)
     nnmpi("train", "--data", "train.npz", "--epochs", "1", "--dtype", dtype, "--output", "m", cwd=tmp_path).succeeded()
     x = WIDE[:20].astype(np.float64)
-    x[7] = value  # fits the type, the sums of the first layer do not
+    x[7] = value  # the value fits into the type, but the sums of the first layer do not
     np.savez(tmp_path / "new.npz", X=x, y=Y[:20])
     done = nnmpi(command, "m", "--data", "new.npz", cwd=tmp_path)
     assert done.status == 2

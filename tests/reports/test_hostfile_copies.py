@@ -1,5 +1,5 @@
-# From microsoft/DeepSpeed 669, pmodels/mpich 4189, openpmix/prrte 1152: hostfiles that a launcher does not take.
-"""The launcher gets a clean copy of a hostfile; what cannot be understood is refused with its line."""
+# From microsoft/DeepSpeed 669, pmodels/mpich 4189, openpmix/prrte 1152: hostfiles that a launcher does not accept.
+"""The launcher gets a clean copy of a hostfile. Unknown syntax is refused with the number of its line."""
 
 from pathlib import Path
 
@@ -74,11 +74,11 @@ def test_launcher_takes_the_copy_of_what_can_be_read_once(mpi: Environment, numb
 
 @pytest.mark.mpi
 def test_more_slots_than_cores_let_ranks_give_way(tmp_path: Path) -> None:
-    """Open MPI believes the slots, and would let waiting ranks spin."""
+    """Open MPI trusts the number of slots, so without the setting, waiting ranks would keep their cores busy."""
     mpi = needed("openmpi")
     (tmp_path / "hosts").write_text("localhost slots=512\n")
-    show = tmp_path / "sitecustomize.py"
-    show.write_text(
+    customization = tmp_path / "sitecustomize.py"
+    customization.write_text(
         "import atexit, os\natexit.register(lambda: print('yield', os.environ.get('OMPI_MCA_mpi_yield_when_idle')))\n"
     )
     command = [mpi.program("nnmpi"), "launch", "-n", "5", "--hostfile", "hosts", "--no-fault-tolerance", "--", *TRAIN]

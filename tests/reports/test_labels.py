@@ -1,4 +1,4 @@
-"""Labels of every kind come back exactly, or are refused before the training."""
+"""Predictions return labels of every type exactly, or training refuses the labels at the start."""
 
 # reported as numpy/numpy 14883 and 18557 (uint64 through float64)
 

@@ -1,5 +1,5 @@
-# From open-mpi/ompi 7164, Lightning-AI/pytorch-lightning 20776 (left-over variables), open-mpi/ompi 12784 (litter).
-"""Variables of a launcher that is not there mislead nobody, and a command without a launcher leaves nothing behind."""
+# From open-mpi/ompi 7164, Lightning-AI/pytorch-lightning 20776 (variables), open-mpi/ompi 12784 (temporary files).
+"""Variables left over from a launcher do no harm. A command without a launcher leaves no temporary files."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from jobs import CommandServer, Environment, needed, run
 NNMPI = str(Path(sys.executable).with_name("nnmpi"))
 TRAIN = ("train", "--data", "iris", "--epochs", "1", "--output", "run")
 
-LEFT = {
+LEFT_OVER = {
     "rank 3 of an mpirun that has ended": {
         "OMPI_COMM_WORLD_SIZE": "8",
         "OMPI_COMM_WORLD_RANK": "3",
@@ -37,17 +37,17 @@ LEFT = {
 }
 
 
-@pytest.mark.parametrize("which", LEFT)
+@pytest.mark.parametrize("case", LEFT_OVER)
 @pytest.mark.parametrize("library", ["openmpi", "mpich"])
-def test_training_runs_as_one_rank(library: str, which: str, tmp_path: Path) -> None:
-    done = run([needed(library).program("nnmpi"), *TRAIN], tmp_path, **LEFT[which]).succeeded()
+def test_training_runs_as_one_rank(library: str, case: str, tmp_path: Path) -> None:
+    done = run([needed(library).program("nnmpi"), *TRAIN], tmp_path, **LEFT_OVER[case]).succeeded()
     assert done.out.splitlines()[-1].startswith("test accuracy")
     assert done.err == ""
 
 
-@pytest.mark.parametrize("which", LEFT)
-def test_bad_input_is_never_silent(nnmpi: CommandServer, which: str, tmp_path: Path) -> None:
-    done = nnmpi("train", "--epochs", "x", cwd=tmp_path, **LEFT[which])
+@pytest.mark.parametrize("case", LEFT_OVER)
+def test_bad_input_is_never_silent(nnmpi: CommandServer, case: str, tmp_path: Path) -> None:
+    done = nnmpi("train", "--epochs", "x", cwd=tmp_path, **LEFT_OVER[case])
     assert done.status == 2
     assert "--epochs" in done.err
 
@@ -61,30 +61,30 @@ ALLOCATED = {
 }
 
 
-@pytest.mark.parametrize("which", ALLOCATED)
-def test_training_on_one_of_several_tasks_names_the_variable(nnmpi: CommandServer, which: str, tmp_path: Path) -> None:
-    done = nnmpi(*TRAIN, cwd=tmp_path, **ALLOCATED[which])
+@pytest.mark.parametrize("case", ALLOCATED)
+def test_training_on_one_of_several_tasks_names_the_variable(nnmpi: CommandServer, case: str, tmp_path: Path) -> None:
+    done = nnmpi(*TRAIN, cwd=tmp_path, **ALLOCATED[case])
     assert done.status == 2
     (message,) = [line for line in done.err.splitlines() if line.startswith("nnmpi:")]
-    assert f"{ALLOCATED[which]['SLURM_NTASKS']} " in message
+    assert f"{ALLOCATED[case]['SLURM_NTASKS']} " in message
     assert "srun" in message
     assert "unset SLURM_" in message
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("which", ALLOCATED)
-def test_models_are_used_and_jobs_launched_in_an_allocation(nnmpi: CommandServer, which: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", ALLOCATED)
+def test_models_are_used_and_jobs_launched_in_an_allocation(nnmpi: CommandServer, case: str, tmp_path: Path) -> None:
     nnmpi(*TRAIN, cwd=tmp_path).succeeded()
-    assert "accuracy" in nnmpi("evaluate", "run", cwd=tmp_path, **ALLOCATED[which]).succeeded().out
-    if which != "task 2 of a step":
-        nnmpi("launch", "-n", "2", "--dry-run", "info", cwd=tmp_path, **ALLOCATED[which]).succeeded()
+    assert "accuracy" in nnmpi("evaluate", "run", cwd=tmp_path, **ALLOCATED[case]).succeeded().out
+    if case != "task 2 of a step":
+        nnmpi("launch", "-n", "2", "--dry-run", "info", cwd=tmp_path, **ALLOCATED[case]).succeeded()
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("which", [name for name in LEFT if not name.startswith("srun")])
+@pytest.mark.parametrize("case", [name for name in LEFT_OVER if not name.startswith("srun")])
 @pytest.mark.in_turn
-def test_nnmpi_launch_ignores_what_is_left(mpi: Environment, which: str, tmp_path: Path) -> None:
-    done = run([mpi.program("nnmpi"), "launch", "-n", "2", "--", *TRAIN], tmp_path, timeout=120, **LEFT[which])
+def test_nnmpi_launch_ignores_what_is_left(mpi: Environment, case: str, tmp_path: Path) -> None:
+    done = run([mpi.program("nnmpi"), "launch", "-n", "2", "--", *TRAIN], tmp_path, timeout=120, **LEFT_OVER[case])
     done.succeeded()
     assert '"world_size": 2' in (tmp_path / "run/config.json").read_text()
 
@@ -98,8 +98,8 @@ def test_a_command_without_a_launcher_leaves_no_file(library: str, tmp_path: Pat
     for words in (TRAIN, ("evaluate", "run"), ("predict", "run", "--data", "iris"), ("info",), ("train", "--bogus")):
         run([nnmpi, *words], work, TMPDIR=str(scratch))
     assert list(scratch.iterdir()) == []
-    mine = {name for name in shared_memory() - before if f".{os.getpid()}" in name or "singleton" in name}
-    assert mine == set()
+    new_files = {name for name in shared_memory() - before if f".{os.getpid()}" in name or "singleton" in name}
+    assert new_files == set()
 
 
 def shared_memory() -> set[str]:

@@ -1,6 +1,6 @@
-"""A home, a working directory or a temporary directory that is missing or cannot be written: one line, status 2."""
+"""Directories that are missing or not writable do no harm if they are not needed. Otherwise: one line, status 2."""
 
-# CellBender 241, OpenTau 502: results that went where nobody expected them
+# reported as CellBender 241, OpenTau 502: results were written to unexpected directories
 
 import os
 import subprocess
@@ -10,8 +10,8 @@ import pytest
 from jobs import needed, variables
 
 
-def shell(script: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    environment = variables(N=needed("openmpi").program("nnmpi"), **more)
+def shell(script: str, cwd: Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    environment = variables(N=needed("openmpi").program("nnmpi"), **extra)
     return subprocess.run(
         ["bash", "-c", script], cwd=cwd, env=environment, capture_output=True, text=True, timeout=90, check=False
     )

@@ -1,6 +1,6 @@
-"""Inputs and outputs that are no plain files: refused before the start, never replaced, removed or waited for."""
+"""Inputs and outputs that are not regular files are refused before the start. They are not replaced or removed."""
 
-# pytorch/pytorch 5109 (encodings of outputs) led here; what stands in a file's place was found beside it
+# found while checking pytorch/pytorch 5109 (encodings of outputs)
 
 import os
 import socket
@@ -15,11 +15,11 @@ from nnmpi.files.atomic import check_replaceable, whole_file
 
 
 def make_socket(path: Path) -> None:
-    here = os.getcwd()
-    os.chdir(path.parent)  # the name of a socket is short
+    working_directory = os.getcwd()
+    os.chdir(path.parent)  # the path of a socket has a maximum length
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path.name)
-    os.chdir(here)
+    os.chdir(working_directory)
 
 
 def make_device(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""R² is scikit-learn's ``r2_score``, also of constant targets; of one sample it is undefined."""
+"""R² equals scikit-learn's ``r2_score``, also for constant targets. For one sample it is undefined."""
 
 # reported as scikit-learn/scikit-learn 16857
 
@@ -15,7 +15,7 @@ Y = X @ [3.0, -2.0, 1.0, 0.5] + 100
 TRAIN = ("train", "--data", "d.npz", "--epochs", "5", "--output", "m")
 TARGETS = {
     "150": np.full(40, 150.0),
-    "0.1": np.full(40, 0.1),  # its mean is not 0.1 where it is summed up
+    "0.1": np.full(40, 0.1),  # rounding makes its mean differ from 0.1
     "1e-30": np.full(40, 1e-30),
     "nearly constant": 100 + 1e-9 * np.arange(40),
     "small against the mean of the training": 1e-20 * np.arange(40),
@@ -26,18 +26,18 @@ TARGETS = {
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_r2_is_that_of_scikit_learn(nnmpi, tmp_path, name):
-    y, new = Y, TARGETS[name]
-    if new is None:
-        y, new = np.column_stack([Y, -Y / 7]), np.column_stack([Y[:40], np.full(40, 0.3)])
+    y, y_new = Y, TARGETS[name]
+    if y_new is None:
+        y, y_new = np.column_stack([Y, -Y / 7]), np.column_stack([Y[:40], np.full(40, 0.3)])
     np.savez(tmp_path / "d.npz", X=X, y=y)
     nnmpi(*TRAIN, cwd=tmp_path).succeeded()
-    np.savez(tmp_path / "new.npz", X=X[:40], y=new)
+    np.savez(tmp_path / "new.npz", X=X[:40], y=y_new)
     out = nnmpi("evaluate", "m", "--data", "new.npz", cwd=tmp_path).succeeded().out
     nnmpi("predict", "m", "--data", "new.npz", "--out", "p.npz", cwd=tmp_path).succeeded()
     with np.load(tmp_path / "p.npz") as file:
         predicted = file["prediction"]
-    columns = zip(new.reshape(40, -1).T, predicted.reshape(40, -1).T, strict=True)
-    # scikit-learn finds a spread in a constant such as 0.1, by rounding
+    columns = zip(y_new.reshape(40, -1).T, predicted.reshape(40, -1).T, strict=True)
+    # by rounding, scikit-learn sees a variance in a constant such as 0.1
     expected = np.mean([0.0 if (a == a[0]).all() else r2_score(a, b) for a, b in columns])
     assert float(out.split("test r2 ")[1].split(",")[0]) == pytest.approx(expected, rel=1e-6, abs=1e-4)
 

@@ -1,5 +1,5 @@
 # From PyFR's pytest-mpi 49: one rank refuses its command line, and the others wait for it.
-"""What a rank refuses before MPI starts ends the job, with status 2, and is said once, with the rank."""
+"""If a rank refuses its input before MPI starts, the job ends with status 2 and one message that names the rank."""
 
 from pathlib import Path
 
@@ -17,29 +17,29 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.parametrize("case", REFUSED)
 @pytest.mark.parametrize("rank", [0, 2])
 @pytest.mark.in_turn
-def test_one_rank_refuses(mpi: Environment, what: str, rank: int, tmp_path: Path) -> None:
-    words, given = REFUSED[what]
+def test_one_rank_refuses(mpi: Environment, case: str, rank: int, tmp_path: Path) -> None:
+    words, text = REFUSED[case]
     commands = [[mpi.program("nnmpi"), *TRAIN] for _ in range(3)]
     commands[rank] = [mpi.program("nnmpi"), *words]
     with unchanged(tmp_path):
         done = run(mpi.mpiexec_each(*commands), tmp_path, timeout=120)
     assert done.status == 2
     (message,) = done.messages
-    assert given in message
+    assert text in message
     assert message.endswith(f"(on rank {rank} of 3)")
 
 
-@pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.parametrize("case", REFUSED)
 @pytest.mark.in_turn
-def test_all_ranks_refuse_and_one_speaks(mpi: Environment, what: str, tmp_path: Path) -> None:
-    words, given = REFUSED[what]
+def test_all_ranks_refuse_and_one_speaks(mpi: Environment, case: str, tmp_path: Path) -> None:
+    words, text = REFUSED[case]
     done = run(mpi.nnmpi(3, *words), tmp_path, timeout=120)
     assert done.status == 2
     (message,) = done.messages
-    assert given in message
+    assert text in message
     assert "on rank" not in message
 
 

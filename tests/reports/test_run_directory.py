@@ -1,6 +1,6 @@
-"""Which directory a run gets, and that two runs never share one."""
+"""The directory of a run: its default name, and a lock so that two runs never share it."""
 
-# meta-pytorch/torchtune 481, deepinv/deepinv 525: two runs that wrote the same files
+# reported as meta-pytorch/torchtune 481, deepinv/deepinv 525: two runs wrote the same files
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ def wait_for(path: Path, seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-def started(mpi: Environment, ranks: int, directory: Path) -> Job:
+def start(mpi: Environment, ranks: int, directory: Path) -> Job:
     job = Job(mpi.nnmpi(ranks, *ENDLESS) if ranks > 1 else [mpi.program("nnmpi"), *ENDLESS], directory)
     wait_for(directory / "run/checkpoints/000000000050.json")
     return job
@@ -40,9 +40,9 @@ def started(mpi: Environment, ranks: int, directory: Path) -> Job:
 def test_second_run_is_refused_and_changes_nothing(
     nnmpi: CommandServer, ranks: int, flags: tuple[str, ...], tmp_path: Path
 ) -> None:
-    with started(needed("openmpi"), ranks, tmp_path) as job:
+    with start(needed("openmpi"), ranks, tmp_path) as job:
         pid = job.process.pid if ranks == 1 else job.rank_pid(0)
-        os.kill(pid, signal.SIGSTOP)  # so that what changes is not its own
+        os.kill(pid, signal.SIGSTOP)  # so that it changes no files itself
         with unchanged(tmp_path):
             second = nnmpi(*ENDLESS, "--seed", "3", *flags, cwd=tmp_path)
         os.kill(pid, signal.SIGCONT)
@@ -58,7 +58,7 @@ def test_second_run_is_refused_and_changes_nothing(
 @pytest.mark.mpi
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_a_killed_run_is_resumed_at_once(nnmpi: CommandServer, ranks: int, tmp_path: Path) -> None:
-    with started(needed("openmpi"), ranks, tmp_path) as job:
+    with start(needed("openmpi"), ranks, tmp_path) as job:
         job.kill()
     assert (tmp_path / "run" / NAME).exists()
     done = nnmpi(*ENDLESS, "--resume", "--epochs", "1", cwd=tmp_path).succeeded()
@@ -71,9 +71,9 @@ def test_of_three_runs_started_together_one_trains(tmp_path: Path) -> None:
     command = [needed("openmpi").program("nnmpi"), "train", "--data", "iris", "--epochs", "300", "--output", "run"]
     with contextlib.ExitStack() as stack:
         jobs = [stack.enter_context(Job([*command, "--seed", str(seed)], tmp_path)) for seed in range(3)]
-        done = [job.wait(120) for job in jobs]
-    assert sorted(one.status for one in done) == [0, 2, 2]
-    winner = [one.status for one in done].index(0)
+        results = [job.wait(120) for job in jobs]
+    assert sorted(result.status for result in results) == [0, 2, 2]
+    winner = [result.status for result in results].index(0)
     assert json.loads((tmp_path / "run/config.json").read_text())["settings"]["seed"] == winner
     assert len((tmp_path / "run/metrics.jsonl").read_text().splitlines()) == 300
 
@@ -93,7 +93,7 @@ def test_survivors_of_rank_0_go_on_in_the_directory(tmp_path: Path) -> None:
 
 
 def lock_of_another_host(directory: Path, age: float) -> Path:
-    """What a run on a host leaves whose locks do not reach this one."""
+    """Write the lock file of a run on another host, whose file locks this host does not see."""
     path = directory / NAME
     path.write_text(json.dumps({"run": "other", "host": "node7", "pid": 1, "boot": "another kernel", "since": "then"}))
     os.utime(path, (time.time() - age,) * 2)

@@ -1,4 +1,4 @@
-"""Features are standardized in float64 and then rounded: offsets, spreads and constants of any size."""
+"""Features are standardized in float64 and then rounded, for offsets, spreads and constants of any size."""
 
 # reported as open-mmlab/mmdetection3d 296 (time stamps rounded to float32)
 
@@ -27,7 +27,7 @@ CONSTANTS = [0.1, -0.3, 1e20, -1e308, 5e-324, 1 / 3e8, 2**53 + 1, np.float32(0.1
 
 
 def parts(tmp_path, columns, world_size=1, dtype="float32", fraction=0.2):
-    """All rows as a network sees them, in the order of the file, and which of them were trained on."""
+    """Return the standardized rows in the order of the file, and which of them are in the training part."""
     x = np.column_stack(columns)
     np.savez(tmp_path / "d.npz", X=x, y=np.arange(len(x)) % 2)
     config = Config(data=str(tmp_path / "d.npz"), dtype=dtype, test_fraction=fraction, batch_size=64)

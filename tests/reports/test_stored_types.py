@@ -1,4 +1,4 @@
-"""Equal numbers give equal models, whatever type they are stored in."""
+"""Equal numbers give equal models, for any stored type."""
 
 # reported as scikit-learn/scikit-learn 13007 (float16)
 

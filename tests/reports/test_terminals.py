@@ -1,6 +1,6 @@
-"""What terminals cannot show is replaced; escape codes go to terminals only."""
+"""Characters that an encoding lacks are replaced. Escape codes are written to terminals only."""
 
-# pytorch/pytorch 5109: output in an encoding that lacks a character
+# reported as pytorch/pytorch 5109: output in an encoding that lacks a character
 
 import os
 import pty
@@ -15,8 +15,8 @@ ENCODINGS = {"ascii": "ascii", "latin-1": "latin-1", "cp1252": "cp1252", "koi8-r
 LABELS = ["λ", "😀", "ß"]
 
 
-def run(command: list[str], cwd: Path, **more: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(command, cwd=cwd, env=variables(**more), capture_output=True, timeout=120, check=False)
+def run(command: list[str], cwd: Path, **extra: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(command, cwd=cwd, env=variables(**extra), capture_output=True, timeout=120, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,8 @@ def test_every_encoding_shows_something(directory: Path, arguments: str, encodin
     if encoding == "ascii":
         assert max(done.stdout, default=0) < 128
     if arguments.startswith("predict"):
-        shown = [label.encode(encoding, "backslashreplace").decode(encoding) for label in LABELS]
-        assert set(done.stdout.decode(encoding).splitlines()) == set(shown)
+        expected = [label.encode(encoding, "backslashreplace").decode(encoding) for label in LABELS]
+        assert set(done.stdout.decode(encoding).splitlines()) == set(expected)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -64,31 +64,31 @@ def test_files_are_utf_8_in_every_locale(directory: Path, variables: dict[str, s
     assert {line.split(",")[0] for line in (directory / "p.csv").read_text("utf-8").splitlines()[1:]} == set(LABELS)
 
 
-def on_a_terminal(command: list[str], cwd: Path, **more: str) -> bytes:
-    """What a terminal shows of a command."""
+def on_a_terminal(command: list[str], cwd: Path, **extra: str) -> bytes:
+    """Run a command on a terminal and return its output."""
     main, other = pty.openpty()
-    environment = variables(**({"TERM": "xterm"} | more))
+    environment = variables(**({"TERM": "xterm"} | extra))
     with subprocess.Popen(command, cwd=cwd, env=environment, stdin=other, stdout=other, stderr=other) as process:
         os.close(other)
-        shown = b""
+        output = b""
         try:
             while data := os.read(main, 65536):
-                shown += data
+                output += data
         except OSError:  # the end of a terminal
             pass
-        assert process.wait(180) == 0, shown
+        assert process.wait(180) == 0, output
     os.close(main)
-    return shown
+    return output
 
 
 TRAIN = ["train", "--data", "iris", "--epochs", "2", "--overwrite", "--output", "run"]
 
 
-@pytest.mark.parametrize("more", [{"TERM": "dumb"}, {"TERM": ""}, {"NO_COLOR": "1"}])
-def test_terminals_without_escape_codes(more: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("extra", [{"TERM": "dumb"}, {"TERM": ""}, {"NO_COLOR": "1"}])
+def test_terminals_without_escape_codes(extra: dict[str, str], tmp_path: Path) -> None:
     program = needed("openmpi").program("nnmpi")
     assert b"\x1b" in on_a_terminal([program, *TRAIN], tmp_path)
-    assert b"\x1b" not in on_a_terminal([program, *TRAIN], tmp_path, **more)
+    assert b"\x1b" not in on_a_terminal([program, *TRAIN], tmp_path, **extra)
 
 
 @pytest.mark.mpi

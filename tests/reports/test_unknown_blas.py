@@ -1,6 +1,6 @@
-"""A NumPy whose BLAS threadpoolctl does not know."""
+"""NumPy with a BLAS that threadpoolctl does not know."""
 
-# OpenMathLib/OpenBLAS 6059: threads of BLAS
+# reported as OpenMathLib/OpenBLAS 6059: threads of BLAS
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which targets are classes, which are numbers, and that training says so."""
+"""Training decides whether targets are classes or numbers, and prints the reason."""
 
 # reported as scikit-learn/scikit-learn 31752
 

@@ -1,6 +1,6 @@
-"""A rank that dies while MPI starts, or with DIES_EARLY before: Python imports this file when it starts.
+"""Kills a rank while MPI starts (rank DIES_AT_START) or before MPI starts (rank DIES_EARLY).
 
-Its directory has to be on PYTHONPATH.
+Python imports this file when it starts, if its directory is on PYTHONPATH.
 """
 
 import os

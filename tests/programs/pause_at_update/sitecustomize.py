@@ -1,7 +1,7 @@
-"""A training that pauses: Python imports this file when it starts, if its directory is on PYTHONPATH.
+"""Pauses a training. Python imports this file when it starts, if its directory is on PYTHONPATH.
 
-Before update PAUSE_AT, counted from 1, every rank leaves a file PAUSE_FILE.RANK and waits until PAUSE_FILE exists, or a
-signal comes.
+Before update PAUSE_AT, counted from 1, every rank creates the file PAUSE_FILE.RANK. Then it waits until PAUSE_FILE
+exists or a signal comes.
 """
 
 import os
@@ -14,16 +14,16 @@ if "PAUSE_FILE" in os.environ and {"OMPI_COMM_WORLD_RANK", "PMI_RANK"} & {*os.en
     sys.path.append(str(Path(__file__).parents[1]))
     import places
 
-    at, file = int(os.environ["PAUSE_AT"]), Path(os.environ["PAUSE_FILE"])
+    pause_at, pause_file = int(os.environ["PAUSE_AT"]), Path(os.environ["PAUSE_FILE"])
 
     def pause(*arguments: object, k: int, **numbers: object) -> None:
-        if k + 1 != at:  # k counts from 0
+        if k + 1 != pause_at:  # k counts from 0
             return
         read, write = os.pipe()
         os.set_blocking(write, False)
         signal.set_wakeup_fd(write)
-        file.with_suffix(f".{places.rank()}").touch()
-        while not file.exists() and not select.select([read], [], [], 0.05)[0]:
+        pause_file.with_suffix(f".{places.rank()}").touch()
+        while not pause_file.exists() and not select.select([read], [], [], 0.05)[0]:
             pass
         signal.set_wakeup_fd(-1)
 
