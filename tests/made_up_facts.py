@@ -93,7 +93,7 @@ def combined(*changes: Callable[[Facts], None]) -> Callable[[Facts], None]:
 
 
 def world_of_one(library: str, launcher: str) -> Callable[[Facts], None]:
-    """The launcher of another MPI has started four processes: each is the only rank of its own world."""
+    """The launcher of another MPI has started four processes. Each is the only rank of its own world."""
 
     def change(facts: Facts) -> None:
         facts["job"].update(size=1, promised=4, library=library, launcher=launcher, recovers=False)
