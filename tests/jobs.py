@@ -74,11 +74,11 @@ def needed(mpi: str) -> Environment:
 
 def variables(**more: str) -> dict[str, str]:
     """Return the environment variables of a child process, without those of a launcher that started the tests."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHER_VARIABLES)}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHER_VARIABLES)}
     # without these variables, Open MPI refuses to run as root, and to start more ranks than cores
-    kept |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    kept |= {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", "COLUMNS": "200"}
-    return kept | more
+    environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    environment |= {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", "COLUMNS": "200"}
+    return environment | more
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from nnmpi.nn.network import Network
 from nnmpi.nn.optimizers import OPTIMIZERS, SGD
 from nnmpi.nn.schedules import Schedule
 
-# (batch size, shards, layer sizes, steps of an epoch, measured steps). Each is large in one respect, parameters or
-# samples: then a temporary array for a layer's parameters, or for one number of each sample, is larger than ALLOWED.
+# (batch size, shards, layer sizes, steps of an epoch, measured steps). Each has many parameters or many samples: a
+# temporary array for a layer's parameters, or for one number of each sample, is then larger than ALLOWED.
 SHAPES = {
     "parameters": (32, 8, (576, 512, 256), 40, range(8, 38)),  # the first layer is wide
     "samples": (100_000, 1, (4, 4, 4, 4), 2, range(2, 6)),

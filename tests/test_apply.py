@@ -125,13 +125,13 @@ def test_predictions_keep_the_order_on_three_ranks(
     train: Train, nnmpi: CommandServer, mpi: Environment, tmp_path: Path
 ) -> None:
     trained = train(*TRAINED["classes"])
-    alone = predict(nnmpi, trained, tmp_path, "digits")
+    on_one_rank = predict(nnmpi, trained, tmp_path, "digits")
     command = ("predict", str(trained.directory), "--data", "digits", "--out", "three.npz")
     done = run(mpi.nnmpi(3, *command), tmp_path).succeeded()
     assert done.out == "1797 predictions written to three.npz\n"
     with np.load(tmp_path / "three.npz") as three:
-        np.testing.assert_array_equal(three["prediction"], alone["prediction"])
-        np.testing.assert_allclose(three["probability"], alone["probability"], atol=1e-5)
+        np.testing.assert_array_equal(three["prediction"], on_one_rank["prediction"])
+        np.testing.assert_allclose(three["probability"], on_one_rank["probability"], atol=1e-5)
 
 
 def test_info_at_one_rank(nnmpi: CommandServer) -> None:

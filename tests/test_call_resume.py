@@ -105,9 +105,9 @@ def test_a_damaged_checkpoint_is_skipped_and_named(tmp_path: Path, capsys: pytes
     assert f"damaged checkpoint skipped: {newest.stem}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("every", "keep", "kept"), [("4steps", 3, 3), ("1epochs", 1, 1), ("never", 2, 0)])
+@pytest.mark.parametrize(("every", "keep", "expected"), [("4steps", 3, 3), ("1epochs", 1, 1), ("never", 2, 0)])
 def test_checkpoints_are_written_and_kept_as_asked(
-    every: str, keep: int, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    every: str, keep: int, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take = Output.take
 
@@ -118,7 +118,7 @@ def test_checkpoints_are_written_and_kept_as_asked(
 
     monkeypatch.setattr(Output, "take", take_and_flush)
     nnmpi.train("iris", output=tmp_path, checkpoint_every=every, keep=keep, hidden=(8,), epochs=5)
-    assert len(list((tmp_path / "checkpoints").glob("*.json"))) == kept
+    assert len(list((tmp_path / "checkpoints").glob("*.json"))) == expected
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,7 @@ def test_dtype_is_that_of_the_tensors(train: Train, dtype: str) -> None:
 
 
 def test_seed_repeats_a_run(train: Train) -> None:
-    # one thread is what such a small network gets anyway: the flag only makes `train` run again
+    # such a small network gets one thread anyway: --threads 1 only makes `train` run again
     a, b = train(*BASE["iris"]), train(*BASE["iris"], "--threads", "1")
     np.testing.assert_array_equal(a.parameters, b.parameters)
     assert b.config["bits"]["blas"]["threads"] == 1

@@ -195,7 +195,7 @@ def test_any_arrays(path: Path, x: np.ndarray, y: np.ndarray, dtype: str, fortra
     try_to_prepare(path, content, dtype=dtype)
 
 
-# single tricks
+# inputs that deceive in one way each
 
 
 def bomb(rows: int, columns: int) -> bytes:

@@ -109,7 +109,7 @@ def test_shapes(directory: Path, data: st.DataObject) -> None:
     use(directory, "numbers", safetensors.numpy.save(tensors, {"nnmpi": json.dumps(data.draw(changed(description)))}))
 
 
-# single tricks that once caused a traceback, a high memory use, or escape codes on the screen
+# inputs that once caused a traceback, a high memory use, or escape codes on the screen
 
 Change = Callable[[dict[str, Any]], Any]
 REFUSED: dict[str, Change] = {

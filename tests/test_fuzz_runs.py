@@ -199,7 +199,7 @@ def test_run_status_of_huge_files_and_pipes(tmp_path: Path) -> None:
     assert ends_well(lambda: read_status(tmp_path, None)).begun
 
 
-# single tricks
+# one damage each
 
 
 def changed(path_of_node: str, value: Any) -> Callable[[Path], None]:
