@@ -1,4 +1,4 @@
-"""A headless Chromium for tests of pages, driven through ChromeDriver with nothing but the standard library."""
+"""A headless Chromium for tests of pages, controlled through ChromeDriver with only the standard library."""
 
 import base64
 import json
@@ -27,7 +27,7 @@ TIMEOUT = 120.0
 
 
 class Browser:
-    """A browser; ``open`` shows a page, ``messages`` and ``requests`` say what it did since."""
+    """A browser: ``open`` shows a page; ``messages`` and ``requests`` return those of this page."""
 
     def __init__(self) -> None:
         programs = shutil.which("chromium"), shutil.which("chromedriver")
@@ -56,7 +56,7 @@ class Browser:
         for line in self._driver.stdout:
             if "started successfully on port" in line:
                 return int(line.rsplit(" ", 1)[1].strip(" .\n"))
-        raise RuntimeError("chromedriver ended before it listened")
+        raise RuntimeError("chromedriver ended before it opened its port")
 
     def _ask(self, path: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -68,11 +68,11 @@ class Browser:
             return json.load(answer)["value"]
 
     def command(self, name: str, **parameters: Any) -> Any:
-        """A command of the DevTools protocol."""
+        """Run a command of the DevTools protocol and return its answer."""
         return self._ask(f"{self._session}/goog/cdp/execute", {"cmd": name, "params": parameters})
 
     def run(self, script: str) -> Any:
-        """The value of a script in the page."""
+        """Run a script in the page and return its value."""
         return self._ask(f"{self._session}/execute/sync", {"script": script, "args": []})
 
     def open(self, page: Path, width: int, dark: bool = False) -> None:
@@ -86,17 +86,17 @@ class Browser:
         self._ask(f"{self._session}/url", {"url": page.resolve().as_uri()})
 
     def messages(self) -> list[str]:
-        """What the console shows of the page."""
+        """Return the messages of the page in the console."""
         return [entry["message"] for entry in self._logs("browser")]
 
     def requests(self) -> list[str]:
-        """The addresses that were asked for, without those in the page itself."""
+        """Return the requested addresses, without data that are part of the page."""
         messages = [json.loads(entry["message"])["message"] for entry in self._logs("performance")]
         sent = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
         return [address for address in sent if not address.startswith(("data:", "chrome:"))]
 
     def picture(self, path: Path, whole: bool = True) -> None:
-        """Write a PNG of the page, or of what the window shows of it."""
+        """Write a PNG of the `whole` page, or of the part that the window shows."""
         size = self.command("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"] if whole else 900, "scale": 1}
         shot = self.command("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)

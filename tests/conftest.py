@@ -1,4 +1,4 @@
-"""Fixtures for the tests that start nnmpi in processes of its own."""
+"""Options, hooks and fixtures of all tests."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -12,27 +12,31 @@ from jobs import run as start
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--chaos-runs", type=int, default=4, help="how many random disturbances test_chaos tries")
-    parser.addoption("--slow", action="store_true", help="run the tests that are marked more, too")
-    parser.addoption("--fuzz-examples", type=int, default=0, help="new random inputs of each test in test_fuzz_*.py")
+    parser.addoption("--chaos-runs", type=int, default=4, help="number of random disturbances in test_chaos")
+    parser.addoption(
+        "--slow", action="store_true", help="also run tests marked more; run those marked in_turn with both MPIs"
+    )
+    parser.addoption(
+        "--fuzz-examples", type=int, default=0, help="number of new random inputs for each test in test_fuzz_*.py"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The signals, and the Hypothesis profiles of all tests, none of which depends on a clock, and of the fuzzers.
+    """Set signal handlers and the Hypothesis profiles: no test has a deadline; test_fuzz_*.py use the profile "fuzz".
 
-    What nohup or a shell's ``&`` made us ignore, the programs that tests start would ignore, too; what is caught, they
-    do not. In CI there are few random inputs, always the same ones, with --fuzz-examples many, and new ones.
+    Programs that tests start inherit ignored signals (nohup and ``&`` ignore some), but not handlers. So ignored
+    signals get a handler that does nothing. Without --fuzz-examples, a fuzz test tries 60 inputs, the same each time.
     """
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, lambda number, frame: None)
     settings.register_profile("no deadline", deadline=None)
     settings.load_profile("no deadline")
-    many = config.getoption("--fuzz-examples")
+    examples = config.getoption("--fuzz-examples")
     settings.register_profile(
         "fuzz",
-        max_examples=many or 60,
-        derandomize=not many,
+        max_examples=examples or 60,
+        derandomize=not examples,
         database=None,
         deadline=None,
         print_blob=True,
@@ -40,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-# what the quick subset leaves out as a whole: each of these starts many processes, or runs other projects' tests
+# not in the quick subset: these folders and files start many processes or run other projects' tests
 SLOW_FOLDERS = ("reports",)
 SLOW_FILES = (
     *("test_compare", "test_estimator_checks", "test_estimators_on_ranks", "test_live_display", "test_loggers"),
@@ -49,36 +53,36 @@ SLOW_FILES = (
 )
 
 
-def not_their_turn(items: list[pytest.Item]) -> list[pytest.Item]:
-    """The cases of tests marked in_turn that are with the other MPI."""
-    left_out: list[pytest.Item] = []
-    seen: dict[str, dict[str, int]] = {}
+def out_of_turn(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the cases marked in_turn that are left out because the cases of a test alternate between the MPIs."""
+    deselected: list[pytest.Item] = []
+    case_numbers: dict[str, dict[str, int]] = {}
     for item in items:
         if isinstance(item, pytest.Function) and item.get_closest_marker("in_turn"):
             mpi = item.callspec.params["mpi"]
-            cases = seen.setdefault(f"{item.path}::{item.originalname}", {})
+            cases = case_numbers.setdefault(f"{item.path}::{item.originalname}", {})
             case = cases.setdefault(item.callspec.id.replace(mpi, ""), len(cases))
             if mpi != ("openmpi", "mpich")[case % 2]:
-                left_out.append(item)
-    return left_out
+                deselected.append(item)
+    return deselected
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the markers
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--slow"):
-        left_out = [item for item in items if item.get_closest_marker("more")] + not_their_turn(items)
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        deselected = [item for item in items if item.get_closest_marker("more")] + out_of_turn(items)
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item not in deselected]
     for item in items:
         if item.path.parent.name in SLOW_FOLDERS or item.path.stem in SLOW_FILES:
             item.add_marker(pytest.mark.slow)
 
 
-@pytest.hookimpl(optionalhook=True)  # there may be no pytest-xdist
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist may be missing
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With ``--dist loadfile`` the tests of a file stay on one worker, and so do all tests with hosts of their own.
+    """Run all tests in tests/cluster on one worker with ``--dist loadfile``, as the tests of one file.
 
-    xdist's own groups (``--dist loadgroup``) do nothing with pytest 9.2.
+    xdist's groups (``--dist loadgroup``) do nothing with pytest 9.2.
     """
     from xdist.scheduler import LoadFileScheduling
 
@@ -91,14 +95,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if config.getoption("--fuzz-examples"):
-        from fuzzing import worst
+        from fuzzing import largest_peak
 
-        terminalreporter.write_line(f"the hungriest input took {worst['bytes'] / 1e6:.1f} MB")
+        terminalreporter.write_line(f"largest memory use of an input: {largest_peak['bytes'] / 1e6:.1f} MB")
 
 
 @pytest.fixture(scope="session")
 def nnmpi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandServer]:
-    """``nnmpi(*arguments)``: the command line at one rank."""
+    """``nnmpi(*arguments)`` runs the command line at one rank."""
     server = CommandServer(tmp_path_factory.mktemp("commands"))
     yield server
     server.close()
@@ -106,13 +110,13 @@ def nnmpi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandServer]:
 
 @pytest.fixture(params=["openmpi", pytest.param("mpich", marks=pytest.mark.slow)])
 def mpi(request: pytest.FixtureRequest) -> Environment:
-    """An environment with an MPI; the test runs once with each."""
+    """An environment with an MPI library; the test runs once with each library."""
     return needed(request.param)
 
 
 @pytest.fixture(scope="session")
 def train(nnmpi: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
-    """``train(*flags, mpi=…, ranks=…)``: a run of ``nnmpi train`` that succeeded; the same run is made only once."""
+    """``train(*flags, mpi=…, ranks=…)`` runs ``nnmpi train`` and returns the run; equal calls share one run."""
     runs: dict[tuple[object, ...], Run] = {}
 
     def train(*flags: str, mpi: str | None = None, ranks: int = 1) -> Run:

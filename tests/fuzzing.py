@@ -1,4 +1,4 @@
-"""Damaged input, and how nnmpi must take it: done, or one clear error; in bounded memory and time."""
+"""Damaged inputs, and the check of how nnmpi handles them: success or one clear error, in bounded memory and time."""
 
 import contextlib
 import copy
@@ -26,24 +26,24 @@ for module in (
     "nnmpi.commands.info",
     "nnmpi.commands.train",
 ):
-    importlib.import_module(module)  # what commands import when they need it: under watch it would take long
+    importlib.import_module(module)  # commands import these late; an import is slow while memory is traced
 
 fuzz = settings.get_profile("fuzz")
-MEMORY = 64 << 20  # bytes that a small file may cost
-SECONDS = 120  # far more than any input takes, on a loaded machine, too
-worst = {"bytes": 0}
+MEMORY = 64 << 20  # bytes that an input may cost
+SECONDS = 120  # far more than any input takes, even on a busy machine
+largest_peak = {"bytes": 0}
 
 
 class OneRank:
-    """What a `World` of one rank asks of MPI; only the gathering of rows has something to do."""
+    """A communicator with one rank for `World`. Only ``Allgather`` copies data; other calls do nothing."""
 
     def __getattr__(self, name: str) -> Any:
         return {"Get_rank": lambda: 0, "Get_size": lambda: 1}.get(name, lambda *arguments: None)
 
-    def Allgather(self, mine: Any, everyones: Any) -> None:
-        data = bytes(mine[0]) if isinstance(mine, list) else mine.tobytes()
+    def Allgather(self, own: Any, gathered: Any) -> None:
+        data = bytes(own[0]) if isinstance(own, list) else own.tobytes()
         if data:
-            memoryview(everyones[0] if isinstance(everyones, list) else everyones).cast("B")[:] = data
+            memoryview(gathered[0] if isinstance(gathered, list) else gathered).cast("B")[:] = data
 
 
 class Alone(World):
@@ -56,19 +56,19 @@ class Alone(World):
 
 
 def is_one_clear_line(text: str) -> bool:
-    """Nothing that a terminal would obey, no novel, and not Python's word that memory ran out."""
+    """Return whether `text` has no control characters, is short, and is not NumPy's own error about memory."""
     return text.isprintable() and 0 < len(text) <= LONGEST + 100 and "Unable to allocate" not in text
 
 
-def ends_well(work: Callable[[], Any], *contract: type[BaseException]) -> Any:
-    """What `work` returns, or None if it ends in an error for users, or of the `contract`; all else fails the test."""
+def ends_well(work: Callable[[], Any], *allowed: type[BaseException]) -> Any:
+    """Return the result of `work`, or None after an error for users or one that is `allowed`. Others fail the test."""
     with bounded(), contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
         try:
             result = work()
         except CommandError as error:
-            assert is_one_clear_line(str(error)), str(error)  # noqa: PT017 (success is as good)
+            assert is_one_clear_line(str(error)), str(error)  # noqa: PT017 (success is allowed, too)
             result = None
-        except contract:
+        except allowed:
             result = None
     for text in (out, err):
         for line in text.getvalue().split("\n"):
@@ -78,12 +78,12 @@ def ends_well(work: Callable[[], Any], *contract: type[BaseException]) -> Any:
 
 @contextlib.contextmanager
 def bounded() -> Iterator[None]:
-    """Neither more than `MEMORY`, allocated by Python and NumPy, nor more than `SECONDS`."""
+    """Check that the block takes at most `SECONDS`, and that Python and NumPy allocate less than `MEMORY` in it."""
 
-    def hangs(*_: Any) -> None:
+    def fail(*_: Any) -> None:
         raise AssertionError(f"not done after {SECONDS} s")
 
-    before = signal.signal(signal.SIGALRM, hangs)
+    old_handler = signal.signal(signal.SIGALRM, fail)
     signal.alarm(SECONDS)
     tracemalloc.start()
     try:
@@ -92,8 +92,8 @@ def bounded() -> Iterator[None]:
     finally:
         tracemalloc.stop()
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-    worst["bytes"] = max(worst["bytes"], peak)
+        signal.signal(signal.SIGALRM, old_handler)
+    largest_peak["bytes"] = max(largest_peak["bytes"], peak)
     assert peak < MEMORY, f"{peak / 1e6:.0f} MB"
 
 
@@ -102,24 +102,24 @@ def bounded() -> Iterator[None]:
 
 @st.composite
 def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
-    """`whole`, changed in a few places; or any bytes at all."""
+    """Draw `whole` with a few changes, or arbitrary bytes."""
     data = bytearray(whole)
-    for kind in draw(st.lists(st.sampled_from(("flip", "cut", "put", "repeat", "number", "end", "any")), min_size=1)):
-        a = draw(st.integers(0, max(0, len(data) - 1)))
+    for change in draw(st.lists(st.sampled_from(("flip", "cut", "put", "repeat", "number", "end", "any")), min_size=1)):
+        start = draw(st.integers(0, max(0, len(data) - 1)))
         length = draw(st.integers(1, 64))
-        if kind == "flip" and data:
-            data[a] = draw(st.integers(0, 255))
-        elif kind == "cut":
-            del data[a : a + length]
-        elif kind == "put":
-            data[a:a] = draw(st.binary(max_size=64))
-        elif kind == "repeat":
-            data[a:a] = data[a : a + length]
-        elif kind == "number":
+        if change == "flip" and data:
+            data[start] = draw(st.integers(0, 255))
+        elif change == "cut":
+            del data[start : start + length]
+        elif change == "put":
+            data[start:start] = draw(st.binary(max_size=64))
+        elif change == "repeat":
+            data[start:start] = data[start : start + length]
+        elif change == "number":
             number = draw(st.sampled_from([0, 1, 2**16 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1, 10**11]))
-            data[a : a + 8] = number.to_bytes(8, "little")
-        elif kind == "end":
-            del data[a:]
+            data[start : start + 8] = number.to_bytes(8, "little")
+        elif change == "end":
+            del data[start:]
         else:
             data = bytearray(draw(st.binary(max_size=300)))
     return bytes(data)
@@ -128,46 +128,46 @@ def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
 # JSON
 
 DEEP = "[" * 3000 + "]" * 3000
-NUMBER = "«a number that is none»"
-ODD: tuple[Any, ...] = (
+NUMBER = "«a number that is none»"  # json_text replaces it by text that json.dumps never writes
+UNUSUAL: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2, 3, 255, 2**31, 2**53 + 1, 2**63, 2**64, 10**30, 10**400, 0.5, 1.5, -0.0, 1e-320),
     *(float("nan"), float("inf"), -float("inf"), "", "x", "iris", "x" * 5000, "\x1b[31mred\x07", "\u202e", "\ud800"),
     *("a\nb", "../../x", "random:99999999999x9x2", "random:100x2x2", "/dev/zero", NUMBER, "\0", "ä", DEEP),
     *([], {}, [[]], [None], [1, "a"], {"": 0}, [1] * 5000, {"x": {}}, [[1, 2], [3]]),
 )
-odd = st.sampled_from(ODD) | st.integers() | st.floats() | st.text(max_size=8)
+unusual = st.sampled_from(UNUSUAL) | st.integers() | st.floats() | st.text(max_size=8)
 
 
-def places(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path to each node below the root of a tree of JSON."""
-    below = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    for key, value in below:
+def node_paths(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of each node of a JSON tree, except the root."""
+    children = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, value in children:
         yield (*path, key)
-        yield from places(value, (*path, key))
+        yield from node_paths(value, (*path, key))
 
 
 @st.composite
 def changed(draw: st.DrawFn, tree: Any) -> Any:
-    """`tree` with a few nodes removed, repeated, renamed or replaced."""
+    """Draw `tree` with a few nodes removed, added, renamed or replaced."""
     tree = json.loads(json.dumps(tree))
-    for kind in draw(
+    for change in draw(
         st.lists(st.sampled_from(("replace", "replace", "remove", "add", "rename")), min_size=1, max_size=3)
     ):
-        paths = list(places(tree))
+        paths = list(node_paths(tree))
         if not paths:
-            return draw(odd)
+            return draw(unusual)
         *path, key = draw(st.sampled_from(paths))
         node = tree
         for step in path:
             node = node[step]
-        if kind == "replace":
-            node[key] = copy.deepcopy(draw(odd))
-        elif kind == "remove":
+        if change == "replace":
+            node[key] = copy.deepcopy(draw(unusual))
+        elif change == "remove":
             del node[key]
-        elif kind == "add" and isinstance(node, list):
-            node.insert(key, copy.deepcopy(draw(odd | st.just(node[key]))))
-        elif kind == "add":
-            node[draw(st.text(max_size=5))] = copy.deepcopy(draw(odd))
+        elif change == "add" and isinstance(node, list):
+            node.insert(key, copy.deepcopy(draw(unusual | st.just(node[key]))))
+        elif change == "add":
+            node[draw(st.text(max_size=5))] = copy.deepcopy(draw(unusual))
         elif isinstance(node, dict):
             node[draw(st.text(max_size=5))] = node.pop(key)
     return tree
@@ -175,7 +175,7 @@ def changed(draw: st.DrawFn, tree: Any) -> Any:
 
 @st.composite
 def json_text(draw: st.DrawFn, tree: Any) -> str:
-    """JSON of a changed `tree`, and what only its text can hold: a number beyond all, depth, a key twice."""
+    """Draw JSON text of a changed `tree`, sometimes with invalid or huge numbers, deep nesting or a duplicate key."""
     text = json.dumps(draw(changed(tree)))
     text = text.replace(json.dumps(NUMBER), draw(st.sampled_from(["1e400", "-1e400", "9" * 5000, "01", "NaN"])))
     if DEEP in text:

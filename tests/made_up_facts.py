@@ -1,4 +1,4 @@
-"""Facts of a job as `nnmpi info` gathers them, made up: one where all is well, and what may be changed in it."""
+"""Made-up facts of a job, as `nnmpi info` gathers them: those of a healthy job, and changes of them."""
 
 import copy
 from collections.abc import Callable
@@ -48,8 +48,8 @@ def host(name: str, number: int) -> dict[str, Any]:
     }
 
 
-def well() -> Facts:
-    """Two hosts with four cores each, two ranks on each of them, bound to two cores; all is well."""
+def healthy_facts() -> Facts:
+    """Two hosts with four cores each, two ranks on each of them, bound to two cores."""
     hosts = ("node1", "node2")
     return {
         "job": {
@@ -76,24 +76,24 @@ def job(**values: Any) -> Callable[[Facts], None]:
     return lambda facts: facts["job"].update(values)
 
 
-def ranks(some: tuple[int, ...] = (0, 1, 2, 3), **values: Any) -> Callable[[Facts], None]:
-    return lambda facts: [facts["ranks"][r].update(copy.deepcopy(values)) for r in some]  # type: ignore[return-value]
+def ranks(numbers: tuple[int, ...] = (0, 1, 2, 3), **values: Any) -> Callable[[Facts], None]:
+    return lambda facts: [facts["ranks"][r].update(copy.deepcopy(values)) for r in numbers]  # type: ignore[return-value]
 
 
-def hosts(some: tuple[int, ...] = (0, 1), **values: Any) -> Callable[[Facts], None]:
-    return lambda facts: [facts["hosts"][h].update(copy.deepcopy(values)) for h in some]  # type: ignore[return-value]
+def hosts(numbers: tuple[int, ...] = (0, 1), **values: Any) -> Callable[[Facts], None]:
+    return lambda facts: [facts["hosts"][h].update(copy.deepcopy(values)) for h in numbers]  # type: ignore[return-value]
 
 
 def output(**values: Any) -> Callable[[Facts], None]:
     return lambda facts: facts["output"].update(values)
 
 
-def both(*changes: Callable[[Facts], None]) -> Callable[[Facts], None]:
+def combined(*changes: Callable[[Facts], None]) -> Callable[[Facts], None]:
     return lambda facts: [change(facts) for change in changes]  # type: ignore[return-value]
 
 
-def one_world(library: str, launcher: str) -> Callable[[Facts], None]:
-    """What the first of the processes sees that an alien launcher started."""
+def world_of_one(library: str, launcher: str) -> Callable[[Facts], None]:
+    """The launcher of another MPI has started four processes. Each is the only rank of its own world."""
 
     def change(facts: Facts) -> None:
         facts["job"].update(size=1, promised=4, library=library, launcher=launcher, recovers=False)
@@ -102,10 +102,10 @@ def one_world(library: str, launcher: str) -> Callable[[Facts], None]:
     return change
 
 
-def docker(facts: Facts) -> None:
-    for one in facts["hosts"]:
-        one["interfaces"][2]["up"] = True
+def docker_is_up(facts: Facts) -> None:
+    for facts_of_host in facts["hosts"]:
+        facts_of_host["interfaces"][2]["up"] = True
 
 
-def other(versions: dict[str, str]) -> Callable[[Facts], None]:
+def other_versions(versions: dict[str, str]) -> Callable[[Facts], None]:
     return ranks((2, 3), versions=VERSIONS | versions, code="f" * 16)

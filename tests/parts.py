@@ -1,4 +1,4 @@
-"""A part of a source as it is, neither features nor numbers standardized."""
+"""Load a part of a source without standardizing its features and targets."""
 
 import numpy as np
 
@@ -15,6 +15,6 @@ def unscaled(features):
 
 def load_part(source, rows, shards, held, targets, dtype, keep=False) -> Part:
     held_rows = HeldRows(source, [rows], shards, held, dtype)
-    of_targets = unscaled(targets.outputs) if targets and targets.task == "regression" else None
+    target_scaler = unscaled(targets.outputs) if targets and targets.task == "regression" else None
     samples = Samples(held_rows, targets or Targets("numbers", None, 1), targets is not None)
-    return samples.parts(unscaled(source.features), of_targets, dtype, keep)[0]
+    return samples.parts(unscaled(source.features), target_scaler, dtype, keep)[0]

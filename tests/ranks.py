@@ -1,4 +1,4 @@
-"""Any number of ranks in one process: each is a thread, and a barrier stands where MPI would wait."""
+"""Any number of ranks in one process: each rank is a thread and waits at a barrier instead of in MPI."""
 
 import threading
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from nnmpi.mpi.world import World
 
 
 class ThreadWorld(World):
-    """A rank of a world of threads; what goes through MPI's buffers elsewhere is handed over in `slots`."""
+    """A rank in a world of threads. The ranks exchange values through `slots` instead of MPI."""
 
     def __init__(self, rank: int, slots: list[Any], barrier: threading.Barrier) -> None:
         self.rank, self.size, self.host, self.position = rank, len(slots), f"host{rank}", Position()
@@ -47,20 +47,20 @@ class ThreadWorld(World):
 
 
 def on_ranks(size: int, work: Callable[[World], Any]) -> list[Any]:
-    """What `work` returns on each rank of a world of `size`; its first error, if one fails."""
+    """Return the results of `work` on each rank of a world of `size`, or raise the first error."""
     barrier = threading.Barrier(size, timeout=60)
     slots: list[Any] = [None] * size
     results: list[Any] = [None] * size
     errors: list[BaseException] = []
 
-    def rank(r: int) -> None:
+    def run_rank(rank: int) -> None:
         try:
-            results[r] = work(ThreadWorld(r, slots, barrier))
+            results[rank] = work(ThreadWorld(rank, slots, barrier))
         except BaseException as error:
             errors.append(error)
             barrier.abort()
 
-    threads = [threading.Thread(target=rank, args=(r,)) for r in range(size)]
+    threads = [threading.Thread(target=run_rank, args=(rank,)) for rank in range(size)]
     with threadpool_limits(1, "blas"):
         for thread in threads:
             thread.start()

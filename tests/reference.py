@@ -1,4 +1,4 @@
-"""A network as in the textbooks, sample by sample in rows, with separate weights and biases: the independent truth."""
+"""A textbook network, the independent reference: samples in rows, weights and biases apart."""
 
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ DERIVATIVES = {
     "identity": np.ones_like,
 }
 
-# (loss, output activation): from logits and targets, shape (n, outputs), to the sum of the sample losses
+# (loss, output activation) → sum of the sample losses, as a function of logits and targets of shape (n, outputs)
 LOSS_SUMS = {
     ("cross-entropy", "softmax"): lambda z, t: -np.sum(t * log_softmax(z, axis=1)),
     ("binary-cross-entropy", "sigmoid"): lambda z, t: np.sum(t * np.logaddexp(0, -z) + (1 - t) * np.logaddexp(0, z)),
@@ -38,7 +38,7 @@ def outputs_of(loss):
 
 
 def targets_for(loss, output_activation, samples, generator):
-    """Targets of the kind that goes with the pair, shape (samples, outputs)."""
+    """Return random targets that fit the loss and output activation, shape (samples, outputs)."""
     k = outputs_of(loss)
     if output_activation == "identity":
         return generator.normal(size=(samples, k))
@@ -48,7 +48,7 @@ def targets_for(loss, output_activation, samples, generator):
 
 
 def weights_and_biases(sizes, flat):
-    """Copies of what nnmpi keeps in one vector: for each layer the bias, then the weight."""
+    """Return copies of the weights and biases in nnmpi's vector, which holds each layer's bias, then its weight."""
     weights, biases, start = [], [], 0
     for fan_in, fan_out in pairwise(sizes):
         biases.append(flat[start : start + fan_out].copy())
@@ -63,7 +63,7 @@ def flattened(weights, biases):
 
 
 def pre_activations(weights, biases, x, activation):
-    """The input of each layer's activation, shape (n, fan_out); the last are the logits."""
+    """Return the input of each layer's activation, shape (n, fan_out). The last one holds the logits."""
     zs, h = [], x
     for w, b in zip(weights, biases, strict=True):
         zs.append(h @ w + b)
@@ -72,5 +72,5 @@ def pre_activations(weights, biases, x, activation):
 
 
 def columns(x, dtype=np.float64):
-    """Samples in rows as nnmpi takes them: in columns, under a row of ones."""
+    """Turn samples in rows into nnmpi's form: samples in columns, below a row of ones."""
     return np.vstack([np.ones(len(x)), x.T]).astype(dtype)

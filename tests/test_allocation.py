@@ -1,4 +1,4 @@
-"""A step allocates no array: what Python and NumPy ask for in a step stays below the smallest array of the step."""
+"""A step allocates no array: Python and NumPy allocate less in a step than the smallest array of the step."""
 
 import tracemalloc
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ from nnmpi.nn.network import Network
 from nnmpi.nn.optimizers import OPTIMIZERS, SGD
 from nnmpi.nn.schedules import Schedule
 
-# (batch size, shards, layer sizes, steps of an epoch, steps that are measured); each is large in one thing, so that any
-# temporary of that thing is larger than what a step may ask for: a layer's parameters, a number for each sample
+# (batch size, shards, layer sizes, steps of an epoch, measured steps). Each has many parameters or many samples: a
+# temporary array for a layer's parameters, or for one number of each sample, is then larger than ALLOWED.
 SHAPES = {
     "parameters": (32, 8, (576, 512, 256), 40, range(8, 38)),  # the first layer is wide
     "samples": (100_000, 1, (4, 4, 4, 4), 2, range(2, 6)),
 }
-# Where memory is not contiguous or types differ, NumPy goes through a buffer of 8192 elements for each operand,
-# however large the arrays are: no array of the step, and the only thing that comes near the bound.
+# bytes: If memory is not contiguous or types differ, NumPy uses a buffer of 8192 elements for each operand. Its size
+# does not depend on the arrays. No other allocation comes near this bound.
 ALLOWED = 4 * 8192 * 8
 CASES = {
     "no momentum": {"momentum": 0.0, "nesterov": False},
@@ -49,7 +49,7 @@ QUICK = ("nesterov", "adam", "deterministic, all at once")
 
 @dataclass
 class Step:
-    """All that ``train`` makes before its loop, on one rank."""
+    """A step on one rank, with all objects that ``train`` makes before its loop."""
 
     shape: str = "parameters"
     optimizer: str = "sgd"
@@ -68,12 +68,12 @@ class Step:
         rows = batch_size * self.steps
         loss, output = self.pair
         outputs = 1 if loss == "binary-cross-entropy" else sizes[-1]
-        kind = {"identity": "numbers"}.get(output, "binary" if outputs == 1 else "one-hot")
-        if kind == "numbers":
-            y, targets = generator.normal(size=(rows, outputs)), Targets(kind, None, outputs)
+        targets_kind = {"identity": "numbers"}.get(output, "binary" if outputs == 1 else "one-hot")
+        if targets_kind == "numbers":
+            y, targets = generator.normal(size=(rows, outputs)), Targets(targets_kind, None, outputs)
         else:
             classes = np.arange(max(outputs, 2))
-            y, targets = generator.integers(0, len(classes), rows), Targets(kind, classes, outputs)
+            y, targets = generator.integers(0, len(classes), rows), Targets(targets_kind, classes, outputs)
         x = np.ones((rows, 1 + sizes[0]), self.dtype)
         x[:, 1:] = generator.random((rows, sizes[0]))
         layout = Layout(rows, shards, batch_size)
@@ -115,7 +115,7 @@ class Step:
 
 
 def peak_of(step):
-    """The most bytes that were in use at once during the measured steps, above what was in use before."""
+    """Return the peak of the bytes allocated during the measured steps."""
     with threadpool_limits(1, "blas"):
         for k in range(step.measured.start):
             step(k)
@@ -165,7 +165,7 @@ def allocating_cross_entropy(z, t, delta, scratch):
 
 
 @pytest.mark.parametrize(
-    ("shape", "place", "name", "planted"),
+    ("shape", "owner", "name", "allocating"),
     [
         ("samples", activations.ACTIVATIONS, "relu", (allocating_relu, activations.relu_slope)),
         ("samples", losses.LOSSES["cross-entropy"], "softmax", allocating_cross_entropy),
@@ -174,9 +174,9 @@ def allocating_cross_entropy(z, t, delta, scratch):
     ],
     ids=["activation", "loss", "l2", "update"],
 )
-def test_a_planted_allocation_is_caught(shape, place, name, planted, monkeypatch):
-    if isinstance(place, dict):
-        monkeypatch.setitem(place, name, planted)
+def test_a_planted_allocation_is_caught(shape, owner, name, allocating, monkeypatch):
+    if isinstance(owner, dict):
+        monkeypatch.setitem(owner, name, allocating)
     else:
-        monkeypatch.setattr(place, name, planted)
+        monkeypatch.setattr(owner, name, allocating)
     assert peak_of(Step(shape)) > ALLOWED

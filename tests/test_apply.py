@@ -23,29 +23,29 @@ TRAINED = {
 }
 
 
-def kept_for_testing(x: np.ndarray) -> np.ndarray:
-    """The rows that train kept for testing with its default flags."""
+def rows_of_test_part(x: np.ndarray) -> np.ndarray:
+    """Return the rows of the test part with the default flags of ``train``."""
     return np.asarray(train_test_split(np.arange(len(x)), test_size=0.2, random_state=42)[1])
 
 
 @pytest.mark.parametrize(
-    "what", [pytest.param(name, marks=() if name == "classes" else pytest.mark.slow) for name in TRAINED]
+    "case", [pytest.param(name, marks=() if name == "classes" else pytest.mark.slow) for name in TRAINED]
 )
-def test_evaluate_repeats_the_scores_of_training(train: Train, nnmpi: CommandServer, what: str) -> None:
-    trained = train(*TRAINED[what])
+def test_evaluate_repeats_the_scores_of_training(train: Train, nnmpi: CommandServer, case: str) -> None:
+    trained = train(*TRAINED[case])
     for model in (trained.directory, trained.directory / "model.safetensors"):
         assert nnmpi("evaluate", str(model)).succeeded().out.splitlines()[-1] == trained.last_line
 
 
 @pytest.mark.mpi
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["classes", "numbers"])
+@pytest.mark.parametrize("case", ["classes", "numbers"])
 @pytest.mark.in_turn
-def test_evaluate_repeats_the_scores_on_three_ranks(train: Train, mpi: Environment, what: str, tmp_path: Path) -> None:
-    trained = train(*TRAINED[what])
+def test_evaluate_repeats_the_scores_on_three_ranks(train: Train, mpi: Environment, case: str, tmp_path: Path) -> None:
+    trained = train(*TRAINED[case])
     done = run(mpi.nnmpi(3, "evaluate", str(trained.directory)), tmp_path).succeeded()
     assert done.out.splitlines()[-1] == trained.last_line
-    assert done.out.count("test ") == 3  # "the test part", "test accuracy", "test loss": rank 0 alone prints
+    assert done.out.count("test ") == 3  # "the test part", "test accuracy", "test loss": only rank 0 prints
 
 
 def test_evaluate_on_all_of_other_data(train: Train, nnmpi: CommandServer, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_screen_csv_and_npz_agree(train: Train, nnmpi: CommandServer, tmp_path: 
 def test_predictions_score_as_training_said(train: Train, nnmpi: CommandServer, tmp_path: Path) -> None:
     trained = train(*TRAINED["classes"])
     x, y = load_digits(return_X_y=True)
-    test = kept_for_testing(x)
+    test = rows_of_test_part(x)
     table = predict(nnmpi, trained, tmp_path, "digits")
     assert accuracy_score(y[test], table["prediction"][test]) == trained.metrics[-1]["test_accuracy"]
 
@@ -91,7 +91,7 @@ def test_predictions_score_as_training_said(train: Train, nnmpi: CommandServer, 
 def test_regression_predicts_in_the_units_of_the_targets(train: Train, nnmpi: CommandServer, tmp_path: Path) -> None:
     trained = train(*TRAINED["numbers"])
     x, y = load_diabetes(return_X_y=True)
-    test = kept_for_testing(x)
+    test = rows_of_test_part(x)
     predicted = predict(nnmpi, trained, tmp_path, "diabetes")["prediction"]
     assert r2_score(y[test], predicted[test]) == pytest.approx(trained.metrics[-1]["test_r2"], abs=1e-5)
     assert trained.last_line.startswith(f"test r2 {trained.metrics[-1]['test_r2']:.4f}, ")
@@ -104,7 +104,7 @@ def test_binary_has_two_probabilities(train: Train, nnmpi: CommandServer, tmp_pa
     table = predict(nnmpi, trained, tmp_path, "breast_cancer")
     assert table["probability"].shape == (len(x), 2)
     assert (table["prediction"] == (table["probability"][:, 1] > 0.5)).all()
-    test = kept_for_testing(x)
+    test = rows_of_test_part(x)
     assert accuracy_score(y[test], table["prediction"][test]) == trained.metrics[-1]["test_accuracy"]
 
 
@@ -125,13 +125,13 @@ def test_predictions_keep_the_order_on_three_ranks(
     train: Train, nnmpi: CommandServer, mpi: Environment, tmp_path: Path
 ) -> None:
     trained = train(*TRAINED["classes"])
-    alone = predict(nnmpi, trained, tmp_path, "digits")
+    on_one_rank = predict(nnmpi, trained, tmp_path, "digits")
     command = ("predict", str(trained.directory), "--data", "digits", "--out", "three.npz")
     done = run(mpi.nnmpi(3, *command), tmp_path).succeeded()
     assert done.out == "1797 predictions written to three.npz\n"
     with np.load(tmp_path / "three.npz") as three:
-        np.testing.assert_array_equal(three["prediction"], alone["prediction"])
-        np.testing.assert_allclose(three["probability"], alone["probability"], atol=1e-5)
+        np.testing.assert_array_equal(three["prediction"], on_one_rank["prediction"])
+        np.testing.assert_allclose(three["probability"], on_one_rank["probability"], atol=1e-5)
 
 
 def test_info_at_one_rank(nnmpi: CommandServer) -> None:
@@ -147,10 +147,10 @@ def test_info_at_one_rank(nnmpi: CommandServer) -> None:
 )
 def test_info_at_two_ranks(name: str, library: str, tmp_path: Path) -> None:
     out = run(needed(name).nnmpi(2, "info"), tmp_path).out
-    told = {line[2:18].strip(): line[18:] for line in out.splitlines() if line.startswith("  ")}
-    assert told["MPI library"].startswith(library)
-    assert told["world size"] == "2"
-    assert "2 processes" in told["launcher"]
-    assert "(2 ranks)" in told["hosts"]
-    assert out.startswith(("problem ", "note "))  # what is to be known comes first
-    assert int(told["BLAS threads"].split()[0]) >= 1
+    facts = {line[2:18].strip(): line[18:] for line in out.splitlines() if line.startswith("  ")}
+    assert facts["MPI library"].startswith(library)
+    assert facts["world size"] == "2"
+    assert "2 processes" in facts["launcher"]
+    assert "(2 ranks)" in facts["hosts"]
+    assert out.startswith(("problem ", "note "))  # the findings come first
+    assert int(facts["BLAS threads"].split()[0]) >= 1

@@ -10,11 +10,11 @@ from nnmpi.data.scaler import Scaler
 SHAPE = (7, 5)
 PIXELS = SHAPE[0] * SHAPE[1]
 IMAGES = np.random.default_rng(0).random((4, *SHAPE))
-AS_IT_IS = Scaler(np.zeros(PIXELS), np.ones(PIXELS))
+UNSCALED = Scaler(np.zeros(PIXELS), np.ones(PIXELS))
 
 
-class Drawn:
-    """A generator that gives chosen uniform numbers: for each image down, right and angle."""
+class GivenNumbers:
+    """A generator that returns the given uniform numbers: for each image the shifts down and right, and the angle."""
 
     def __init__(self, *numbers):
         self.numbers = np.array(numbers, float)
@@ -29,7 +29,7 @@ def moved(images, generator, shift=False, rotate=False):
 
 
 def shifted(image, down, right):
-    """`image` pixel by pixel, zero where nothing comes from."""
+    """Shift `image` pixel by pixel; pixels from outside the image are zero."""
     out = np.zeros_like(image)
     for y, x in np.ndindex(image.shape):
         if 0 <= y + down < image.shape[0] and 0 <= x + right < image.shape[1]:
@@ -37,7 +37,7 @@ def shifted(image, down, right):
     return out
 
 
-def augmented(names, x, where=(0, 0, 0), seed=1, scaler=AS_IT_IS, image=SHAPE):
+def augmented(names, x, where=(0, 0, 0), seed=1, scaler=UNSCALED, image=SHAPE):
     stored = x.reshape(len(x), -1)
     x = np.empty(stored.shape)
     scaler.transform(stored, x)
@@ -47,62 +47,62 @@ def augmented(names, x, where=(0, 0, 0), seed=1, scaler=AS_IT_IS, image=SHAPE):
     return x
 
 
-WHOLE_PIXELS = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
+SHIFTS = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
 
 
-@pytest.mark.parametrize(("down", "right"), WHOLE_PIXELS)
+@pytest.mark.parametrize(("down", "right"), SHIFTS)
 def test_shift_moves_by_whole_pixels_and_fills_with_zeros(down, right):
-    # thirds of the unit interval: -1, 0, 1
-    found = moved(IMAGES, Drawn([(down + 1.5) / 3] * 4, [(right + 1.5) / 3] * 4, [0.9] * 4), shift=True)
-    assert (found == [shifted(image, down, right) for image in IMAGES]).all()
+    # the first third of the unit interval means -1, the second 0, the last 1
+    result = moved(IMAGES, GivenNumbers([(down + 1.5) / 3] * 4, [(right + 1.5) / 3] * 4, [0.9] * 4), shift=True)
+    assert (result == [shifted(image, down, right) for image in IMAGES]).all()
 
 
 def test_each_image_has_its_own_shift():
-    found = moved(IMAGES[:2], Drawn([0.1, 0.9], [0.5, 0.5], [0, 0]), shift=True)
-    assert (found == [shifted(IMAGES[0], -1, 0), shifted(IMAGES[1], 1, 0)]).all()
+    result = moved(IMAGES[:2], GivenNumbers([0.1, 0.9], [0.5, 0.5], [0, 0]), shift=True)
+    assert (result == [shifted(IMAGES[0], -1, 0), shifted(IMAGES[1], 1, 0)]).all()
 
 
 def test_all_shifts_are_equally_likely():
-    many = np.repeat(IMAGES[:1], 4500, axis=0)
-    found = moved(many, np.random.default_rng(1), shift=True)
-    counts = [int((found == shifted(IMAGES[0], *by)).all(axis=(1, 2)).sum()) for by in WHOLE_PIXELS]
+    images = np.repeat(IMAGES[:1], 4500, axis=0)
+    result = moved(images, np.random.default_rng(1), shift=True)
+    counts = [int((result == shifted(IMAGES[0], *by_pixels)).all(axis=(1, 2)).sum()) for by_pixels in SHIFTS]
     assert SHIFT == 1
     assert sum(counts) == 4500
     assert max(abs(n - 500) for n in counts) < 5 * np.sqrt(500)
 
 
 def test_rotation_by_nothing_is_the_image_itself():
-    assert (moved(IMAGES, Drawn([0.1] * 4, [0.1] * 4, [0.5] * 4), rotate=True) == IMAGES).all()
+    assert (moved(IMAGES, GivenNumbers([0.1] * 4, [0.1] * 4, [0.5] * 4), rotate=True) == IMAGES).all()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.6, 0.99])
 @pytest.mark.parametrize("shape", [(8, 8), (7, 5)])
 def test_rotation_is_that_of_scipy(share, shape):
     image = np.random.default_rng(2).random(shape)
-    found = moved(image[None], Drawn([0], [0], [share]), rotate=True)[0]
+    result = moved(image[None], GivenNumbers([0], [0], [share]), rotate=True)[0]
     degrees = (2 * share - 1) * ROTATION
-    np.testing.assert_allclose(found, rotate(image, degrees, reshape=False, order=1, prefilter=False), atol=1e-12)
+    np.testing.assert_allclose(result, rotate(image, degrees, reshape=False, order=1, prefilter=False), atol=1e-12)
 
 
 def test_rotation_keeps_what_is_in_the_middle():
     blob = np.exp(-(np.hypot(*(np.indices((15, 15)) - 7)) ** 2) / 4)
-    found = moved(blob[None], Drawn([0], [0], [0.95]), rotate=True)[0]
-    assert found.sum() == pytest.approx(blob.sum(), rel=0.01)
+    result = moved(blob[None], GivenNumbers([0], [0], [0.95]), rotate=True)[0]
+    assert result.sum() == pytest.approx(blob.sum(), rel=0.01)
 
 
 def test_rotations_stay_within_their_bounds():
-    # a pixel on the rim, 7 from the centre, moves by 7 sin(10°) = 1.2 at the most and sometimes by nearly as much
+    # a pixel 7 from the centre moves by at most 7 sin(10°) = 1.2, and sometimes by nearly as much
     image = np.zeros((15, 15))
     image[7, 14] = 1
-    found = moved(np.repeat(image[None], 300, axis=0), np.random.default_rng(3), rotate=True)
-    heights = (found * np.arange(15)[:, None]).sum((1, 2)) / found.sum((1, 2)) - 7
+    result = moved(np.repeat(image[None], 300, axis=0), np.random.default_rng(3), rotate=True)
+    heights = (result * np.arange(15)[:, None]).sum((1, 2)) / result.sum((1, 2)) - 7
     assert 1.0 < np.abs(heights).max() < 7 * np.sin(np.deg2rad(ROTATION)) + 0.2
     assert np.mean(heights) == pytest.approx(0, abs=0.2)
 
 
 def test_rotation_and_shift_go_together():
-    found = moved(IMAGES[:1], Drawn([0.9], [0.1], [0.5]), shift=True, rotate=True)[0]
-    assert (found == shifted(IMAGES[0], 1, -1)).all()
+    result = moved(IMAGES[:1], GivenNumbers([0.9], [0.1], [0.5]), shift=True, rotate=True)[0]
+    assert (result == shifted(IMAGES[0], 1, -1)).all()
 
 
 def test_noise_has_its_standard_deviation():
@@ -124,11 +124,11 @@ def test_noise_needs_no_images():
 
 @pytest.mark.parametrize("name", ["shift", "rotate"])
 def test_images_are_moved_before_they_are_standardized(name):
-    # what comes in from outside is an empty pixel, not an average one
+    # pixels from outside the image are zero before standardization, not after it
     x = np.full((50, PIXELS), 2.0)
-    found = augmented((name,), x, scaler=Scaler(np.full(PIXELS, 1.0), np.full(PIXELS, 0.5)))
-    assert found.max() == pytest.approx(2)
-    assert found.min() == pytest.approx(-2)
+    result = augmented((name,), x, scaler=Scaler(np.full(PIXELS, 1.0), np.full(PIXELS, 0.5)))
+    assert result.max() == pytest.approx(2)
+    assert result.min() == pytest.approx(-2)
 
 
 @pytest.mark.parametrize("names", [("shift",), ("rotate",), ("noise",), ("shift", "rotate", "noise")])
@@ -154,7 +154,7 @@ class TestWhatTheNumbersDependOn:
                 augmentation.reserve(40)
                 stored = [self.X[at] if augmentation.moves else None for _, at in microbatches]
                 samples = [Microbatch(0, 0, s, x[at], y) for (s, at), y in zip(microbatches, stored, strict=True)]
-                augmentation.apply(samples, AS_IT_IS)
+                augmentation.apply(samples, UNSCALED)
         assert (together == alone).all()
 
 
@@ -165,8 +165,8 @@ def test_samples_for_the_scaler_are_moved_once_and_the_originals_kept():
     assert (x == IMAGES.reshape(4, -1)).all()
     assert (first == again).all()
     assert (first != other).any()
-    for image, found in zip(IMAGES, first.reshape(IMAGES.shape), strict=True):
-        assert any((found == shifted(image, *by)).all() for by in WHOLE_PIXELS)
+    for image, moved_image in zip(IMAGES, first.reshape(IMAGES.shape), strict=True):
+        assert any((moved_image == shifted(image, *by_pixels)).all() for by_pixels in SHIFTS)
 
 
 def test_samples_for_the_scaler_carry_no_noise():

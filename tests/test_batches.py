@@ -1,4 +1,4 @@
-"""The batches of an epoch, row by row, at every world size and however many steps are gathered at once."""
+"""The batches of an epoch, row by row, at every world size and for any number of steps that are gathered at once."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def batch_of(batches, step):
     return x, t
 
 
-def of_a_rank(layout, world_size=1, rank=0, labels="one-hot", augment=(), by_shard=False):
+def batches_of_rank(layout, world_size=1, rank=0, labels="one-hot", augment=(), by_shard=False):
     y, loss = LABELS[labels]
     source = Source("table", read, SAMPLES, FEATURES, y, (2, 3))
     targets, *_ = targets_of(source, loss)
@@ -57,8 +57,8 @@ def rows_by_definition(layout, epoch, step, shard):
     rows = shard_rows(np.arange(layout.samples), layout.shards, shard)
     order = stream(SEED, Purpose.ORDER, epoch, shard=shard).permutation(len(rows))
     end = min((step + 1) * layout.batch_size, layout.samples)
-    places = [p // layout.shards for p in range(step * layout.batch_size, end) if p % layout.shards == shard]
-    return rows[order[places]]
+    positions = [p // layout.shards for p in range(step * layout.batch_size, end) if p % layout.shards == shard]
+    return rows[order[positions]]
 
 
 def targets_by_definition(labels, rows):
@@ -79,7 +79,7 @@ def window(request, monkeypatch):
 def test_every_step_has_the_samples_of_the_definition(layout, labels):
     for world_size in {1, 2, layout.shards} & set(range(1, layout.shards + 1)):
         for rank in range(world_size):
-            batches = of_a_rank(layout, world_size, rank, labels)
+            batches = batches_of_rank(layout, world_size, rank, labels)
             held = held_shards(layout.shards, world_size, rank)
             for epoch in (0, 1):
                 batches.start(epoch)
@@ -92,7 +92,7 @@ def test_every_step_has_the_samples_of_the_definition(layout, labels):
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 def test_microbatches_are_the_columns_of_their_shards(layout):
-    batches = of_a_rank(layout)
+    batches = batches_of_rank(layout)
     batches.start(0)
     for step in range(layout.steps):
         x, _ = batch_of(batches, step)
@@ -102,24 +102,26 @@ def test_microbatches_are_the_columns_of_their_shards(layout):
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 def test_shards_come_one_by_one_or_side_by_side(layout):
-    joined, apart = of_a_rank(layout), of_a_rank(layout, by_shard=True)
-    joined.start(0)
-    apart.start(0)
+    side_by_side, by_shard = batches_of_rank(layout), batches_of_rank(layout, by_shard=True)
+    side_by_side.start(0)
+    by_shard.start(0)
     for step in range(layout.steps):
-        x, t = batch_of(joined, step)
-        xs, ts = apart.batch(step)
+        x, t = batch_of(side_by_side, step)
+        xs, ts = by_shard.batch(step)
         assert (np.hstack(xs) == x).all()
         assert (np.hstack(ts) == t).all()
-        for (shard, _, columns), (same, block, own) in zip(joined.columns(step), apart.columns(step), strict=True):
-            assert shard == same
-            assert (xs[block][:, own] == x[:, columns]).all()
-            assert xs[block][:, own].shape == xs[block].shape
+        for (shard, _, columns), (same_shard, block, block_columns) in zip(
+            side_by_side.columns(step), by_shard.columns(step), strict=True
+        ):
+            assert shard == same_shard
+            assert (xs[block][:, block_columns] == x[:, columns]).all()
+            assert xs[block][:, block_columns].shape == xs[block].shape
 
 
 @pytest.mark.usefixtures("window")
 def test_steps_can_be_asked_for_in_any_order():
     layout = LAYOUTS[1]
-    batches = of_a_rank(layout)
+    batches = batches_of_rank(layout)
     batches.start(0)
     for step in (5, 0, 9, 4, 5):
         rows = np.concatenate([rows_by_definition(layout, 0, step, s) for s in range(layout.shards)])
@@ -127,10 +129,10 @@ def test_steps_can_be_asked_for_in_any_order():
 
 
 def test_the_same_views_are_bound_once(monkeypatch):
-    """From the second epoch on nothing is bound any more where all steps but the last are alike."""
+    """If all steps except the last have the same shape, nothing is bound from the second epoch on."""
     layout = Layout(SAMPLES, 8, 16)
     monkeypatch.setattr(batches_module, "WINDOW_BYTES", 2000)  # windows of 4 steps and of 1
-    batches, bound = of_a_rank(layout), []
+    batches, bound = batches_of_rank(layout), []
     batches._bind = lambda *arrays: bound.append(arrays) or arrays
     for epoch in range(3):
         batches.start(epoch)
@@ -140,16 +142,16 @@ def test_the_same_views_are_bound_once(monkeypatch):
 
 
 def microbatches_of_an_epoch(layout, world_size, epoch=1):
-    """{(step, shard): augmented samples} from all ranks of a world."""
-    found = {}
+    """Return {(step, shard): augmented samples} of all ranks of a world."""
+    microbatches = {}
     for rank in range(world_size):
-        batches = of_a_rank(layout, world_size, rank, augment=("shift", "rotate", "noise"))
+        batches = batches_of_rank(layout, world_size, rank, augment=("shift", "rotate", "noise"))
         batches.start(epoch)
         for step in range(layout.steps):
             x, _ = batch_of(batches, step)
             for shard, _, columns in batches.columns(step):
-                found[step, shard] = x[:, columns].T.tobytes()
-    return found
+                microbatches[step, shard] = x[:, columns].T.tobytes()
+    return microbatches
 
 
 @pytest.mark.parametrize("layout", LAYOUTS[:2], ids=str)
@@ -160,9 +162,9 @@ def test_augmented_samples_do_not_depend_on_the_world_size(layout, world_size):
 
 @pytest.mark.parametrize("window_bytes", WINDOWS.values(), ids=WINDOWS)
 def test_augmented_samples_do_not_depend_on_the_window(monkeypatch, window_bytes):
-    usual = microbatches_of_an_epoch(LAYOUTS[0], 2)
+    expected = microbatches_of_an_epoch(LAYOUTS[0], 2)
     monkeypatch.setattr(batches_module, "WINDOW_BYTES", window_bytes)
-    assert microbatches_of_an_epoch(LAYOUTS[0], 2) == usual
+    assert microbatches_of_an_epoch(LAYOUTS[0], 2) == expected
 
 
 def test_augmentation_differs_from_epoch_to_epoch():
@@ -171,13 +173,13 @@ def test_augmentation_differs_from_epoch_to_epoch():
 
 
 def test_augmentation_keeps_the_ones():
-    batches = of_a_rank(LAYOUTS[0], augment=("shift", "noise"))
+    batches = batches_of_rank(LAYOUTS[0], augment=("shift", "noise"))
     batches.start(0)
     assert all((batch_of(batches, step)[0][0] == 1).all() for step in range(LAYOUTS[0].steps))
 
 
 def test_samples_are_augmented_from_the_originals_each_time():
-    batches = of_a_rank(LAYOUTS[0], augment=("shift", "rotate", "noise"))
+    batches = batches_of_rank(LAYOUTS[0], augment=("shift", "rotate", "noise"))
     batches.start(1)
     first = batch_of(batches, 0)[0].copy()
     for epoch in (2, 3, 1):

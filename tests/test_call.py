@@ -1,4 +1,4 @@
-"""`nnmpi.train` from Python, in one process; under mpirun: mpi/test_call.py."""
+"""`nnmpi.train` from Python, in one process. mpi/test_call_on_ranks.py tests it under mpirun."""
 
 import json
 import os
@@ -90,9 +90,9 @@ def test_threads_of_blas_are_restored() -> None:
 
 
 def test_settings_may_be_written_as_on_the_command_line() -> None:
-    written = nnmpi.train("iris", hidden="8", epochs=2, batch_size="full")
-    given = nnmpi.train("iris", hidden=[8], epochs=2, batch_size="full")
-    np.testing.assert_array_equal(written.model.parameters, given.model.parameters)
+    from_texts = nnmpi.train("iris", hidden="8", epochs=2, batch_size="full")
+    from_values = nnmpi.train("iris", hidden=[8], epochs=2, batch_size="full")
+    np.testing.assert_array_equal(from_texts.model.parameters, from_values.model.parameters)
 
 
 def test_mistakes_are_named() -> None:
@@ -154,7 +154,7 @@ def test_flags_of_the_command_name_what_to_use_instead(name: str, words: str) ->
 
 
 def test_every_setting_has_an_effect_or_is_refused() -> None:
-    """What no module below the commands reads has no effect from Python."""
+    """A setting that only the commands read has no effect from Python."""
     package = Path(nnmpi.__file__).parent
     folders = ("training", "reduction", "data", "faults", "nn")
     files = [path for folder in folders for path in (package / folder).rglob("*.py")]
@@ -165,7 +165,7 @@ def test_every_setting_has_an_effect_or_is_refused() -> None:
 
 @pytest.mark.parametrize("before", ["", "from mpi4py import MPI; "])
 def test_starts_no_mpi_of_its_own(before: str) -> None:
-    """And where somebody has started it, uses it and leaves it running."""
+    """If the program has started MPI, nnmpi uses it and leaves it running."""
     program = (
         f"{before}import sys, nnmpi; r = nnmpi.train('iris', epochs=1);"
         "assert ('mpi4py.MPI' in sys.modules) == bool(sys.argv[1]);"

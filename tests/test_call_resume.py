@@ -21,11 +21,11 @@ SMALL: dict[str, Any] = {"hidden": (8,), "epochs": 2}
 
 
 class Killed(Exception):
-    """Stands for the death of the process."""
+    """Replaces the death of the process."""
 
 
-def interrupted(directory: Path, event_type: type, number: int, **settings: Any) -> None:
-    """Train until the given event has been handled, then die."""
+def train_and_die(directory: Path, event_type: type, number: int, **settings: Any) -> None:
+    """Train until event `number` of this type has been handled, then die."""
     events: list[Any] = []
     take = Output.take
 
@@ -54,14 +54,14 @@ RUN: dict[str, Any] = {"hidden": (8,), "epochs": 4, "dropout": 0.1, "checkpoint_
 def test_resume_ends_with_the_bits_of_an_undisturbed_training(
     at: tuple[type, int], first_epoch: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    straight = nnmpi.train("digits", output=tmp_path / "straight", **RUN)
-    interrupted(tmp_path / "run", *at, **RUN)
+    undisturbed = nnmpi.train("digits", output=tmp_path / "undisturbed", **RUN)
+    train_and_die(tmp_path / "run", *at, **RUN)
     resumed = nnmpi.train("digits", output=tmp_path / "run", resume=True, verbose=True, **RUN)
     assert capsys.readouterr().out.startswith(f"epoch {first_epoch}:")
-    models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("straight", "run")]
+    models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("undisturbed", "run")]
     assert models[0] == models[1]
-    assert resumed.scores == straight.scores
-    assert comparable(resumed) == comparable(straight)
+    assert resumed.scores == undisturbed.scores
+    assert comparable(resumed) == comparable(undisturbed)
     assert read_metrics(tmp_path / "run") == resumed.metrics
 
 
@@ -105,20 +105,20 @@ def test_a_damaged_checkpoint_is_skipped_and_named(tmp_path: Path, capsys: pytes
     assert f"damaged checkpoint skipped: {newest.stem}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("every", "keep", "kept"), [("4steps", 3, 3), ("1epochs", 1, 1), ("never", 2, 0)])
+@pytest.mark.parametrize(("every", "keep", "expected"), [("4steps", 3, 3), ("1epochs", 1, 1), ("never", 2, 0)])
 def test_checkpoints_are_written_and_kept_as_asked(
-    every: str, keep: int, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    every: str, keep: int, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take = Output.take
 
     def take_and_flush(self: Output, event: Any) -> None:
-        """While a checkpoint is still being written, the next one would be left out."""
+        """Wait for each checkpoint: while one is being written, the next one may be left out."""
         take(self, event)
         self.flush()
 
     monkeypatch.setattr(Output, "take", take_and_flush)
     nnmpi.train("iris", output=tmp_path, checkpoint_every=every, keep=keep, hidden=(8,), epochs=5)
-    assert len(list((tmp_path / "checkpoints").glob("*.json"))) == kept
+    assert len(list((tmp_path / "checkpoints").glob("*.json"))) == expected
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there at all."""
+"""A checkpoint is complete, or it does not exist."""
 
 import errno
 import json
@@ -67,12 +67,12 @@ def test_truncated_file_is_named_skipped_and_left(suffix: str, length: int, tmp_
     write(tmp_path, checkpoint(2))
     path = tmp_path / f"000000000002.{suffix}"
     path.write_bytes(path.read_bytes()[:length])
-    left = path.read_bytes()
-    found, damaged = newest(tmp_path)
-    assert same(found, checkpoint(1))
+    truncated = path.read_bytes()
+    newest_checkpoint, damaged = newest(tmp_path)
+    assert same(newest_checkpoint, checkpoint(1))
     assert len(damaged) == 1
     assert "000000000002" in damaged[0]
-    assert path.read_bytes() == left
+    assert path.read_bytes() == truncated
 
 
 @pytest.mark.slow
@@ -85,11 +85,11 @@ def test_any_flipped_bit_is_noticed(suffix: str, data: st.DataObject, tmp_path: 
     content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(content)
     try:
-        found = read(path.with_suffix(".json"))
+        damaged_checkpoint = read(path.with_suffix(".json"))
     except ValueError:
         return
-    assert suffix == "json"  # white space around the checked text may change, its meaning may not
-    assert same(found, checkpoint(2))
+    assert suffix == "json"  # only the white space around the checked text may change
+    assert same(damaged_checkpoint, checkpoint(2))
 
 
 def test_huge_declared_header_is_not_believed(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_huge_declared_header_is_not_believed(tmp_path: Path) -> None:
 def test_huge_json_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "000000000001.json"
     with open(path, "wb") as file:
-        file.truncate(module.LARGEST_JSON + 1)  # a hole: takes no space
+        file.truncate(module.LARGEST_JSON + 1)  # sparse: takes no space
     with pytest.raises(ValueError, match="too large"):
         read(path)
 
@@ -116,7 +116,7 @@ def test_foreign_json_is_damaged(text: str, tmp_path: Path) -> None:
         read(path)
 
 
-def written(directory: Path) -> list[int]:
+def updates_in(directory: Path) -> list[int]:
     return sorted(int(path.stem) for path in directory.glob("*.json"))
 
 
@@ -131,25 +131,25 @@ def save_each(directory: Path, keep: int, updates: list[int], resumed_at: int | 
 @pytest.mark.parametrize("keep", [1, 2, 3])
 def test_newest_are_kept(keep: int, tmp_path: Path) -> None:
     save_each(tmp_path, keep, [1, 2, 3, 4])
-    assert written(tmp_path) == [1, 2, 3, 4][-keep:]
+    assert updates_in(tmp_path) == [1, 2, 3, 4][-keep:]
     assert len(list(tmp_path.iterdir())) == 2 * keep
 
 
 def test_damaged_ones_neither_count_nor_go(tmp_path: Path) -> None:
     save_each(tmp_path, 2, [1, 2, 30])
-    save_each(tmp_path, 2, [3, 4], resumed_at=2)  # as if 30 had been found damaged
-    assert written(tmp_path) == [3, 4, 30]
+    save_each(tmp_path, 2, [3, 4], resumed_at=2)  # as after a resume that found 30 damaged
+    assert updates_in(tmp_path) == [3, 4, 30]
 
 
 class Disk:
-    """A disk that takes its time."""
+    """A slow disk: ``fsync`` waits for `may_finish`."""
 
     def __init__(self) -> None:
-        self.works, self.goes_on = threading.Event(), threading.Event()
+        self.started, self.may_finish = threading.Event(), threading.Event()
 
     def fsync(self, descriptor: int) -> None:
-        self.works.set()
-        assert self.goes_on.wait(60)
+        self.started.set()
+        assert self.may_finish.wait(60)
 
 
 @pytest.fixture
@@ -157,17 +157,17 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     disk = Disk()
     monkeypatch.setattr(os, "fsync", disk.fsync)
     yield disk
-    disk.goes_on.set()
+    disk.may_finish.set()
 
 
 @pytest.fixture
 def writer(tmp_path: Path, disk: Disk) -> Iterator[CheckpointWriter]:
-    """With a checkpoint of update 1 on its way to the disk."""
+    """A writer that is writing the checkpoint of update 1."""
     writer = CheckpointWriter(tmp_path, 9, None)
     writer.save(checkpoint(1))
-    assert disk.works.wait(60)
+    assert disk.started.wait(60)
     yield writer
-    disk.goes_on.set()
+    disk.may_finish.set()
     writer.close()
 
 
@@ -175,19 +175,19 @@ def writer(tmp_path: Path, disk: Disk) -> Iterator[CheckpointWriter]:
 def test_arrays_may_change_when_training_goes_on(
     size: int, tmp_path: Path, disk: Disk, writer: CheckpointWriter
 ) -> None:
-    given_ = checkpoint(5, size)
-    writer.save(given_)
-    given_.arrays["parameters"][:] = -1
-    given_.progress.update = 6
-    disk.goes_on.set()
+    saved = checkpoint(5, size)
+    writer.save(saved)
+    saved.arrays["parameters"][:] = -1
+    saved.progress.update = 6
+    disk.may_finish.set()
     writer.flush()
     assert same(newest(tmp_path)[0], checkpoint(5, size))
 
 
 def test_no_copy_in_memory(writer: CheckpointWriter) -> None:
-    given_ = checkpoint(5, 4_000_000)
+    saved = checkpoint(5, 4_000_000)
     tracemalloc.start()
-    writer.save(given_)
+    writer.save(saved)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1_000_000  # the arrays have 32 million bytes
@@ -198,11 +198,11 @@ def test_newest_waits_for_a_slow_disk_and_those_before_it_are_dropped(
 ) -> None:
     for update in (2, 3, 4):
         writer.save(checkpoint(update))
-    left = [".000000000001.safetensors.new", ".000000000004.safetensors.new"]
-    assert [path.name for path in sorted(tmp_path.iterdir())] == left
-    disk.goes_on.set()
+    names = [".000000000001.safetensors.new", ".000000000004.safetensors.new"]
+    assert [path.name for path in sorted(tmp_path.iterdir())] == names
+    disk.may_finish.set()
     writer.flush()
-    assert written(tmp_path) == [1, 4]
+    assert updates_in(tmp_path) == [1, 4]
     assert len(list(tmp_path.iterdir())) == 4
 
 
@@ -211,9 +211,9 @@ def test_a_second_checkpoint_of_one_update_waits_for_the_first(
 ) -> None:
     second = checkpoint(1)
     second.about["finished"] = True
-    threading.Timer(0.2, disk.goes_on.set).start()
+    threading.Timer(0.2, disk.may_finish.set).start()
     writer.save(second)
-    assert disk.goes_on.is_set()
+    assert disk.may_finish.is_set()
     writer.flush()
     assert same(newest(tmp_path)[0], second)
 
@@ -223,16 +223,16 @@ def test_one_that_cannot_be_written_does_not_cost_the_one_that_waits(
 ) -> None:
     writer.save(checkpoint(2))
 
-    def full(arrays: Any) -> Iterator[bytes]:
+    def fail(arrays: Any) -> Iterator[bytes]:
         yield b"a beginning"
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(module, "pieces", full)
+    monkeypatch.setattr(module, "pieces", fail)
     writer.save(checkpoint(3))
-    disk.goes_on.set()
+    disk.may_finish.set()
     with pytest.raises(RunError, match="No space left on device"):
         writer.flush()
-    assert written(tmp_path) == [1, 2]
+    assert updates_in(tmp_path) == [1, 2]
     assert len(list(tmp_path.iterdir())) == 4
 
 
@@ -250,10 +250,10 @@ def test_full_disk_leaves_the_good_ones_and_is_told(tmp_path: Path, monkeypatch:
     writer.save(checkpoint(1))
     writer.flush()
 
-    def full(descriptor: int) -> None:
+    def fail(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", fail)
     writer.save(checkpoint(2))
     with pytest.raises(RunError, match="No space left on device"):
         writer.flush()
@@ -265,22 +265,22 @@ def test_full_disk_leaves_the_good_ones_and_is_told(tmp_path: Path, monkeypatch:
 def test_whatever_goes_wrong_in_the_thread_nobody_waits_in_vain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(unfinished: object) -> None:
+    def fail(unfinished: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(Unfinished, "finish", fails)
+    monkeypatch.setattr(Unfinished, "finish", fail)
     writer = CheckpointWriter(tmp_path, 1, None)
-    told = threading.Event()
+    error_raised = threading.Event()
 
     def flush() -> None:
         try:
             writer.flush()
         except MemoryError:
-            told.set()
+            error_raised.set()
 
     writer.save(checkpoint(1))
     threading.Thread(target=flush, daemon=True).start()
-    assert told.wait(60)
+    assert error_raised.wait(60)
     writer.close()
 
 

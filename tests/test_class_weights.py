@@ -15,9 +15,9 @@ LABELS = Targets("one-hot", np.array(["late", "on time", "Zürich"]), 3)
 NUMBERS = Targets("one-hot", np.array([-1, 0, 7]), 3)
 
 
-def weights(way, targets=LABELS, codes=(0, 1, 2), size=1):
+def weights(setting, targets=LABELS, codes=(0, 1, 2), size=1):
     codes = np.array(codes, np.intp)
-    return on_ranks(size, lambda world: class_weights(way, targets, codes[world.rank :: world.size], world))
+    return on_ranks(size, lambda world: class_weights(setting, targets, codes[world.rank :: world.size], world))
 
 
 @settings(max_examples=30, deadline=None)
@@ -26,8 +26,8 @@ def test_balanced_weights_are_those_of_scikit_learn(codes, size):
     present = np.unique(codes)
     expected = np.ones(3)
     expected[present] = compute_class_weight("balanced", classes=present, y=codes)
-    for found in weights("balanced", codes=codes, size=size):
-        np.testing.assert_allclose(found, expected, rtol=1e-15)
+    for computed in weights("balanced", codes=codes, size=size):
+        np.testing.assert_allclose(computed, expected, rtol=1e-15)
 
 
 def test_none_is_no_weights():
@@ -48,8 +48,8 @@ def test_none_is_no_weights():
 def test_a_file_gives_weights_by_label_and_the_others_have_one(tmp_path, text, size):
     path = tmp_path / "weights"
     path.write_bytes(text.encode())
-    for found in weights(str(path), size=size):
-        assert found.tolist() == [3.5, 1.0, 0.0]
+    for computed in weights(str(path), size=size):
+        assert computed.tolist() == [3.5, 1.0, 0.0]
 
 
 def test_labels_that_are_numbers_are_written_as_text(tmp_path):
@@ -84,12 +84,12 @@ def test_a_file_that_cannot_be_used_is_refused_in_a_line(tmp_path, text, words, 
     if not words:
         assert weights(str(path))[0].tolist() == [3.0, 1.0, 1.0]
         return
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as refused:
         weights(str(path), size=size)
-    assert f"--class-weight {path}" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert f"--class-weight {path}" in str(refused.value)
+    assert "\n" not in str(refused.value)
     for word in words:
-        assert word in str(caught.value)
+        assert word in str(refused.value)
 
 
 @pytest.mark.parametrize("size", [1, 3])

@@ -1,4 +1,4 @@
-"""The command that `nnmpi launch` builds for each launcher, with programs that pretend to be one."""
+"""The command that `nnmpi launch` builds for each launcher, tested with programs that imitate launchers."""
 
 import os
 import shlex
@@ -18,7 +18,7 @@ OPEN_MPI = Launcher("/x/mpiexec", "Open MPI", "5.0.11", True)
 PLAIN_OPEN_MPI = Launcher("/x/mpiexec", "Open MPI", "4.1.4", False)
 MPICH = Launcher("/x/mpiexec", "MPICH", "5.0.2", False)
 INTEL_MPI = Launcher("/x/mpiexec", "Intel MPI", "2021.18.1", False)
-SAYS = {
+LAUNCHERS = {
     "mpiexec (Open MPI) 5.0.11": ("Open MPI", "5.0.11"),
     "mpirun (Open MPI) 4.1.4": ("Open MPI", "4.1.4"),
     "HYDRA build details:\n    Version:                                 5.0.2": ("MPICH", "5.0.2"),
@@ -27,8 +27,8 @@ SAYS = {
 
 
 @pytest.fixture(autouse=True)
-def somewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A machine of 4 cores without any launcher, and a user who is not root."""
+def machine_without_launchers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Pretend to be on a machine with 4 cores and no launcher, as a user who is not root."""
     for name in list(os.environ):
         if name.startswith(LAUNCHER_VARIABLES):
             monkeypatch.delenv(name)
@@ -39,31 +39,31 @@ def somewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 
 
-def pretend(path: Path, says: str) -> str:
-    """A program that says something."""
+def imitate(path: Path, version: str) -> str:
+    """Make a program that prints `version`; return its path."""
     path.parent.mkdir(exist_ok=True)
-    path.write_text(f"#!/bin/sh\nprintf '%s\\n' {shlex.quote(says)}\n")
+    path.write_text(f"#!/bin/sh\nprintf '%s\\n' {shlex.quote(version)}\n")
     path.chmod(0o755)
     return str(path)
 
 
-@pytest.mark.parametrize("says", SAYS)
-def test_launchers_are_told_by_what_they_say(says: str, tmp_path: Path) -> None:
-    path = pretend(tmp_path / "path/mpirun", says)
-    found = find_launcher()
-    assert (found.path, found.mpi, found.version) == (path, *SAYS[says])
-    assert not found.fault_tolerance
+@pytest.mark.parametrize("version", LAUNCHERS)
+def test_launchers_are_told_by_what_they_say(version: str, tmp_path: Path) -> None:
+    path = imitate(tmp_path / "path/mpirun", version)
+    launcher = find_launcher()
+    assert (launcher.path, launcher.mpi, launcher.version) == (path, *LAUNCHERS[version])
+    assert not launcher.fault_tolerance
 
 
 def test_fault_tolerance_is_what_the_build_has(tmp_path: Path) -> None:
-    pretend(tmp_path / "path/mpiexec", "mpiexec (Open MPI) 5.0.11")
-    pretend(tmp_path / "path/ompi_info", "options:ft_support:yes\noptions:ft_mpi_support:yes")
+    imitate(tmp_path / "path/mpiexec", "mpiexec (Open MPI) 5.0.11")
+    imitate(tmp_path / "path/ompi_info", "options:ft_support:yes\noptions:ft_mpi_support:yes")
     assert find_launcher().fault_tolerance
 
 
 def test_launcher_beside_python_comes_before_that_on_path(tmp_path: Path) -> None:
-    pretend(tmp_path / "path/mpiexec", "mpiexec (Open MPI) 5.0.11")
-    beside = pretend(tmp_path / "bin/mpirun", "HYDRA build details:\n  Version:   5.0.2")
+    imitate(tmp_path / "path/mpiexec", "mpiexec (Open MPI) 5.0.11")
+    beside = imitate(tmp_path / "bin/mpirun", "HYDRA build details:\n  Version:   5.0.2")
     assert find_launcher().path == beside
 
 
@@ -73,13 +73,13 @@ def test_without_a_launcher_it_says_what_to_install() -> None:
 
 
 def test_unknown_launcher_is_refused(tmp_path: Path) -> None:
-    pretend(tmp_path / "path/mpiexec", "mpiexec of another kind 1.0")
+    imitate(tmp_path / "path/mpiexec", "mpiexec of another kind 1.0")
     with pytest.raises(InputError, match=r"another kind"):
         find_launcher()
 
 
 def flags(launcher: Launcher, job: Job, hosts: tuple[Host, ...] = ()) -> str:
-    """What stands between the launcher and nnmpi."""
+    """Return the words of the command between the launcher and nnmpi."""
     words = command(launcher, job, list(hosts)).words
     end = words.index(sys.executable)
     assert words[0] == launcher.path
@@ -103,19 +103,19 @@ def test_in_an_allocation_open_mpi_knows_the_hosts_itself(monkeypatch: pytest.Mo
     monkeypatch.setenv("SLURM_JOB_ID", "1")
     monkeypatch.setenv("SLURM_JOB_NUM_NODES", "1")
     assert flags(OPEN_MPI, Job(64, TRAIN)) == "-n 64 --with-ft ulfm"
-    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "4")  # between hosts a heartbeat tells who is gone
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "4")  # between hosts, a heartbeat detects dead ranks
     assert flags(OPEN_MPI, Job(64, TRAIN)).startswith("-n 64 --with-ft ulfm --mca mpi_ft_detector 1")
 
 
 def test_open_mpi_with_a_hostfile() -> None:
     file = Path("hosts")
-    one, two = Host("a", 4, "a slots=4"), Host("b", 4, "b slots=4")
-    assert flags(OPEN_MPI, Job(4, EVALUATE, file), (one, two)) == "-n 4 --hostfile hosts"
-    assert flags(OPEN_MPI, Job(9, EVALUATE, file), (one, two)) == f"-n 9 --hostfile hosts {CROWDED}"
-    many = Host("c", 6, "c slots=6")
-    assert flags(OPEN_MPI, Job(6, EVALUATE, file), (many,)) == "-n 6 --hostfile hosts --bind-to none"
-    assert flags(OPEN_MPI, Job(8, TRAIN, file), (one, one)) == "-n 8 --hostfile hosts --bind-to none --with-ft ulfm"
-    heartbeat = flags(OPEN_MPI, Job(8, TRAIN, file), (one, two)).removeprefix("-n 8 --hostfile hosts --with-ft ulfm ")
+    a, b = Host("a", 4, "a slots=4"), Host("b", 4, "b slots=4")
+    assert flags(OPEN_MPI, Job(4, EVALUATE, file), (a, b)) == "-n 4 --hostfile hosts"
+    assert flags(OPEN_MPI, Job(9, EVALUATE, file), (a, b)) == f"-n 9 --hostfile hosts {CROWDED}"
+    c = Host("c", 6, "c slots=6")
+    assert flags(OPEN_MPI, Job(6, EVALUATE, file), (c,)) == "-n 6 --hostfile hosts --bind-to none"
+    assert flags(OPEN_MPI, Job(8, TRAIN, file), (a, a)) == "-n 8 --hostfile hosts --bind-to none --with-ft ulfm"
+    heartbeat = flags(OPEN_MPI, Job(8, TRAIN, file), (a, b)).removeprefix("-n 8 --hostfile hosts --with-ft ulfm ")
     assert heartbeat.startswith("--mca mpi_ft_detector 1 ")
     assert "--mca mpi_ft_detector_thread 1" in heartbeat
     assert "--mca mpi_ft_propagator_with_rbcast 1" in heartbeat
@@ -184,5 +184,5 @@ def test_launch_in_a_rank_is_refused(nnmpi: CommandServer, tmp_path: Path) -> No
     done = nnmpi("launch", "-n", "2", "info", cwd=tmp_path, PMI_SIZE="2", PMI_RANK="0", PMI_PORT="localhost:1")
     assert done.status == 2
     assert "use only one of the two" in done.err
-    script = nnmpi("launch", "-n", "2", "--dry-run", "info", cwd=tmp_path, SLURM_NTASKS="2", SLURM_PROCID="0")
-    script.succeeded()
+    in_script = nnmpi("launch", "-n", "2", "--dry-run", "info", cwd=tmp_path, SLURM_NTASKS="2", SLURM_PROCID="0")
+    in_script.succeeded()

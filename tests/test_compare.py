@@ -1,4 +1,4 @@
-"""``nnmpi compare``: many runs in a table, damaged and unfinished ones said so."""
+"""``nnmpi compare``: a table of many runs that marks damaged and unfinished ones."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ def make_run(directory: Path, accuracy: float, finished: bool = True, epochs: in
 
 
 @pytest.fixture
-def twenty(tmp_path: Path) -> list[Path]:
+def twenty_runs(tmp_path: Path) -> list[Path]:
     return [
         make_run(
             tmp_path / f"sweep/run-{i:02}",
@@ -44,17 +44,17 @@ def twenty(tmp_path: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_twenty_runs_fit_the_screen(nnmpi: CommandServer, twenty: list[Path], width: int) -> None:
-    lines = nnmpi("compare", *map(str, twenty), COLUMNS=str(width)).succeeded().out.splitlines()
+def test_twenty_runs_fit_the_screen(nnmpi: CommandServer, twenty_runs: list[Path], width: int) -> None:
+    lines = nnmpi("compare", *map(str, twenty_runs), COLUMNS=str(width)).succeeded().out.splitlines()
     assert all(cell_len(line) <= width for line in lines)
     assert lines[0].split()[:3] == ["run", "validation", "accuracy"]
     assert [line.split()[0] for line in lines[1:21]] == [f"run-{i:02}" for i in reversed(range(20))]
     assert lines[1].split()[1:5] == ["0.8800", "64,8", "adam", "0.02"]
-    assert "dropout" not in "\n".join(lines)  # the same in all
+    assert "dropout" not in "\n".join(lines)  # the same in all runs
 
 
-def test_order_by_a_metric_the_best_first(nnmpi: CommandServer, twenty: list[Path]) -> None:
-    out = nnmpi("compare", *map(str, twenty), "--sort", "validation_loss", "--csv").succeeded().out
+def test_order_by_a_metric_the_best_first(nnmpi: CommandServer, twenty_runs: list[Path]) -> None:
+    out = nnmpi("compare", *map(str, twenty_runs), "--sort", "validation_loss", "--csv").succeeded().out
     rows = list(csv.DictReader(io.StringIO(out)))
     assert rows[0]["run"] == "run-19"
     losses = [float(row["validation_loss"]) for row in rows]
@@ -63,14 +63,14 @@ def test_order_by_a_metric_the_best_first(nnmpi: CommandServer, twenty: list[Pat
     assert "epochs" not in rows[0]
 
 
-def test_an_unknown_metric_is_named_with_the_nearest(nnmpi: CommandServer, twenty: list[Path]) -> None:
-    done = nnmpi("compare", *map(str, twenty[:2]), "--sort", "validation_los")
+def test_an_unknown_metric_is_named_with_the_nearest(nnmpi: CommandServer, twenty_runs: list[Path]) -> None:
+    done = nnmpi("compare", *map(str, twenty_runs[:2]), "--sort", "validation_los")
     assert done.status == 2
     assert len(done.messages) == 1
     assert "did you mean validation_loss?" in done.messages[0]
 
 
-def test_damaged_and_unfinished_runs_are_said_so(nnmpi: CommandServer, twenty: list[Path], tmp_path: Path) -> None:
+def test_damaged_and_unfinished_runs_are_said_so(nnmpi: CommandServer, twenty_runs: list[Path], tmp_path: Path) -> None:
     bad = {
         "unfinished": make_run(tmp_path / "sweep/unfinished", 0.9, finished=False, epochs=1, learning_rate=0.5),
         "config": make_run(tmp_path / "sweep/config", 0.9),
@@ -95,13 +95,13 @@ def test_damaged_and_unfinished_runs_are_said_so(nnmpi: CommandServer, twenty: l
     bad["file"].write_text("")
     (bad["pipe"] / "metrics.jsonl").unlink()
     os.mkfifo(bad["pipe"] / "metrics.jsonl")
-    arguments = [*map(str, twenty[:3]), *map(str, bad.values())]
+    arguments = [*map(str, twenty_runs[:3]), *map(str, bad.values())]
     done = nnmpi("compare", *arguments, COLUMNS="120").succeeded()
     assert done.err == ""
-    said = {line.split(":")[0]: line for line in done.out.splitlines() if ": " in line}
+    lines = {line.split(":")[0]: line for line in done.out.splitlines() if ": " in line}
     for name in set(bad) - {"strange"}:
-        assert ("unfinished" if name == "unfinished" else "damaged") in said[name], name
-    assert "unfinished after 1 of 2 epochs" in said["unfinished"]
+        assert ("unfinished" if name == "unfinished" else "damaged") in lines[name], name
+    assert "unfinished after 1 of 2 epochs" in lines["unfinished"]
     rows = json.loads(nnmpi("compare", *arguments, "--json").succeeded().out)
     assert len(rows) == 14
     assert {row["run"] for row in rows if row["state"] == "finished"} == {"run-00", "run-01", "run-02", "strange"}
@@ -131,8 +131,8 @@ def test_names_are_as_short_as_they_can_be() -> None:
 
 
 def test_the_kept_epoch_counts(tmp_path: Path) -> None:
-    early = {"early_stopping": 3}
-    run = make_run(tmp_path / "run", 0.05, **early)  # the validation loss of the second epoch is the higher one
+    early_stopping = {"early_stopping": 3}
+    run = make_run(tmp_path / "run", 0.05, **early_stopping)  # the second epoch has the higher validation loss
     assert read_run(run).scores()["validation_accuracy"] == 0.1
-    better = make_run(tmp_path / "better", 0.5, **early)
+    better = make_run(tmp_path / "better", 0.5, **early_stopping)
     assert compare([read_run(run), read_run(better)]).names == ["better", "run"]

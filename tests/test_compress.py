@@ -1,4 +1,4 @@
-"""Numbers on their way between hosts: rounded as NumPy and the formats' definitions say, whatever their size."""
+"""Compressed gradients: numbers of any size are rounded as NumPy and the definitions of the formats say."""
 
 import numpy as np
 import pytest
@@ -11,17 +11,17 @@ DIGITS = {"fp16": 11, "bf16": 8}
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
-def travelled(numbers: np.ndarray, form: str) -> np.ndarray:
+def round_trip(numbers: np.ndarray, form: str) -> np.ndarray:
     codec = Halved(form, numbers.size)
     part, _ = codec.make_buffers(numbers)
     codec.put(numbers, part)
-    there = np.empty_like(numbers)
-    codec.take(part, there)
-    return there
+    received = np.empty_like(numbers)
+    codec.take(part, received)
+    return received
 
 
 def nearest(numbers: np.ndarray, digits: int) -> np.ndarray:
-    """Each number rounded to so many binary digits; of two equally near ones to the even one."""
+    """Round each number to `digits` binary digits, ties to even."""
     mantissa, exponent = np.frexp(numbers.astype(np.float64))
     return np.ldexp(np.rint(mantissa * 2.0**digits), exponent - digits)
 
@@ -31,7 +31,7 @@ def nearest(numbers: np.ndarray, digits: int) -> np.ndarray:
 def test_numbers_of_any_size_keep_their_digits(form: str, scale: float) -> None:
     generator = np.random.default_rng(7)
     numbers = (scale * generator.uniform(0.01, 1, 5000) * generator.choice([-1, 1], 5000)).astype(np.float32)
-    np.testing.assert_array_equal(travelled(numbers, form), nearest(numbers, DIGITS[form]))
+    np.testing.assert_array_equal(round_trip(numbers, form), nearest(numbers, DIGITS[form]))
 
 
 @given(st.lists(floats, min_size=1, max_size=30))
@@ -39,30 +39,30 @@ def test_bf16_is_the_nearest(values: list[float]) -> None:
     numbers = np.array(values, np.float32)
     normal = np.abs(numbers) >= np.finfo(np.float32).tiny
     expected = nearest(numbers, 8)
-    there = travelled(numbers, "bf16")
+    received = round_trip(numbers, "bf16")
     fits = np.abs(expected) <= np.finfo(np.float32).max
-    np.testing.assert_array_equal(there[normal & fits], expected[normal & fits])
-    assert np.isinf(there[~fits]).all()
+    np.testing.assert_array_equal(received[normal & fits], expected[normal & fits])
+    assert np.isinf(received[~fits]).all()
 
 
 @given(st.lists(floats, min_size=1, max_size=30))
 def test_fp16_errs_by_half_a_digit_or_a_little_of_the_largest(values: list[float]) -> None:
     numbers = np.array(values, np.float32)
     largest = np.abs(numbers).max()
-    if not 1e-28 < largest < 3e38:  # beyond, what is rounded has no place in float32
+    if not 1e-28 < largest < 3e38:  # float32 cannot hold the rounded numbers beyond these limits
         return
-    error = np.abs(travelled(numbers, "fp16").astype(np.float64) - numbers)
+    error = np.abs(round_trip(numbers, "fp16").astype(np.float64) - numbers)
     assert (error <= np.maximum(np.abs(numbers.astype(np.float64)) * 2**-11, largest * 2.0**-38)).all()
 
 
 @pytest.mark.parametrize("form", DIGITS)
 def test_what_is_not_finite_stays_so(form: str) -> None:
     numbers = np.array([1, np.nan, np.inf, -np.inf, 0, -0.0], np.float32)
-    for strange in (numbers, numbers[:2], numbers[2:3], numbers[3:]):
+    for values in (numbers, numbers[:2], numbers[2:3], numbers[3:]):
         with np.errstate(over="ignore", invalid="ignore"):
-            there = travelled(strange, form)
-        assert not np.isfinite(there[~np.isfinite(strange)]).any()
-    np.testing.assert_array_equal(travelled(np.zeros(3, np.float32), form), np.zeros(3))
+            received = round_trip(values, form)
+        assert not np.isfinite(received[~np.isfinite(values)]).any()
+    np.testing.assert_array_equal(round_trip(np.zeros(3, np.float32), form), np.zeros(3))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

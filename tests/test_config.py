@@ -1,4 +1,4 @@
-"""What may be asked for: every bound, the rules between settings, and how flags are read."""
+"""Settings: every bound, the rules between settings, and how flags are parsed."""
 
 import json
 from dataclasses import FrozenInstanceError, fields
@@ -12,7 +12,7 @@ from nnmpi.setting import flag_of, parse_batch_size, parse_columns, parse_names,
 
 NAN, INF = float("nan"), float("inf")
 
-# setting → values that are refused, values that just pass
+# setting → refused values, allowed values
 BOUNDS = {
     **{name: ([("a", "b", "a"), (1,)], [(), ("a", "b")]) for name in ("target", "drop", "categories")},
     "log": ([("csv",), ("mlflow", "mlflow")], [(), ("mlflow",)]),
@@ -150,8 +150,8 @@ def test_settings_cannot_be_changed():
 
 def test_json_holds_every_setting():
     config = Config(hidden=(3, 2), augment=("noise",), batch_size="full")
-    told = json.loads(json.dumps(config.as_json()))
-    assert {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()} == vars(config)
+    parsed = json.loads(json.dumps(config.as_json()))
+    assert {name: tuple(v) if isinstance(v, list) else v for name, v in parsed.items()} == vars(config)
 
 
 @pytest.mark.parametrize(
@@ -220,5 +220,5 @@ def test_compressed_gradients_do_not_go_with_exact_ones(compress, name, value):
 
 @pytest.mark.parametrize("names", [("a",), ("a", "b"), ("a,b",), ('say "x"', "b"), ("none",), (), ("line\nbreak",)])
 def test_columns_are_shown_as_they_are_parsed(names: tuple[str, ...]) -> None:
-    """A report prints the command that repeats a run."""
+    """A report prints columns in the command that repeats a run."""
     assert parse_columns(shown(names)) == names

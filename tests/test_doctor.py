@@ -1,17 +1,17 @@
-"""The checks of `nnmpi info` on made-up facts: what each finds, and that nothing is found where all is well."""
+"""The checks of `nnmpi info` on made-up facts: each finds its problem, and none finds one in healthy facts."""
 
 import pytest
-from illnesses import ILL
-from made_up_facts import both, host, hosts, job, one_world, output, rank, ranks, well
+from illnesses import ILLNESSES
+from made_up_facts import combined, healthy_facts, host, hosts, job, output, rank, ranks, world_of_one
 
 from nnmpi.doctor.checks import CHECKS, check
 from nnmpi.doctor.page import as_json, duration, page, size, spans
 
 
-@pytest.mark.parametrize("which", ILL)
-def test_each_illness_is_found_and_no_other(which: str) -> None:
-    change, name, severity, words, remedies = ILL[which]
-    facts = well()
+@pytest.mark.parametrize("illness", ILLNESSES)
+def test_each_illness_is_found_and_no_other(illness: str) -> None:
+    change, name, severity, words, remedies = ILLNESSES[illness]
+    facts = healthy_facts()
     change(facts)
     (finding,) = check(facts)
     assert (finding.check, finding.severity) == (name, severity)
@@ -23,54 +23,54 @@ def test_each_illness_is_found_and_no_other(which: str) -> None:
 
 
 def test_where_all_is_well_nothing_is_found() -> None:
-    assert check(well()) == []
-    assert page([], well(), 100).startswith("no problem was found\n\njob\n")
+    assert check(healthy_facts()) == []
+    assert page([], healthy_facts(), 100).startswith("no problem was found\n\njob\n")
 
 
 def test_every_check_is_tested_here() -> None:
-    assert {name for _, name, *_ in ILL.values()} == {check.__name__ for check in CHECKS}
+    assert {name for _, name, *_ in ILLNESSES.values()} == {check.__name__ for check in CHECKS}
 
 
 HEALTHY = {
     "a slow network explains the difference of clocks": hosts(
         (1,), clock={"ahead_seconds": 1.5, "round_trip_seconds": 1.2}
     ),
-    "each rank bound to a core of its own": both(
+    "each rank bound to a core of its own": combined(
         ranks((0, 2), cpus=[0], cores=["0 0"]), ranks((1, 3), cpus=[1], cores=["0 1"])
     ),
     "all ranks may use all cores": ranks(cpus=[0, 1, 2, 3], cores=["0 0", "0 1", "0 2", "0 3"]),
     "hardware threads, of which ranks are bound to none": ranks(cpus=[0, 1, 2, 3], cores=["0 0", "0 1"]),
     "as many threads as cores": ranks(threads=2),
-    "a quota for each of two containers": both(
+    "a quota for each of two containers": combined(
         ranks((0, 1), kernel="the same", quota={"cgroup": "a", "cpus": 2.0}),
         ranks((2, 3), kernel="the same", quota={"cgroup": "a", "cpus": 2.0}),
     ),
     "no /dev/shm": hosts(shm=None),
     "no clocks": hosts(clock=None),
-    "Intel MPI under Hydra": both(
-        one_world("Intel(R) MPI Library 2021.17", ""), job(launcher=None, promised=1, at_hand_mpi="MPICH")
+    "Intel MPI under Hydra": combined(
+        world_of_one("Intel(R) MPI Library 2021.17", ""), job(launcher=None, promised=1, at_hand_mpi="MPICH")
     ),
 }
 
 
-@pytest.mark.parametrize("which", HEALTHY)
-def test_what_only_looks_ill(which: str) -> None:
-    facts = well()
-    HEALTHY[which](facts)
+@pytest.mark.parametrize("name", HEALTHY)
+def test_what_only_looks_ill(name: str) -> None:
+    facts = healthy_facts()
+    HEALTHY[name](facts)
     assert check(facts) == []
 
 
 def test_problems_come_before_notes() -> None:
-    facts = well()
-    both(hosts((1,), processor="Xeon"), output(unseen_by=["node2"]), job(recovers=False))(facts)
+    facts = healthy_facts()
+    combined(hosts((1,), processor="Xeon"), output(unseen_by=["node2"]), job(recovers=False))(facts)
     assert [finding.severity for finding in check(facts)] == ["problem", "note", "note"]
 
 
 def test_the_page_stays_within_its_width_and_is_printable() -> None:
-    facts = well()
+    facts = healthy_facts()
     facts["hosts"] = [host(f"node{n}\x1b[31m", n) for n in range(1, 40)]
-    facts["ranks"] = [rank(n, one["host"], (0,)) for n, one in enumerate(facts["hosts"])]
-    ILL["small /dev/shm"][0](facts)
+    facts["ranks"] = [rank(n, h["host"], (0,)) for n, h in enumerate(facts["hosts"])]
+    ILLNESSES["small /dev/shm"][0](facts)
     lines = page(check(facts), facts, 72).splitlines()
     assert max(map(len, lines)) <= 72
     assert all(line.isprintable() for line in lines)
@@ -78,7 +78,7 @@ def test_the_page_stays_within_its_width_and_is_printable() -> None:
 
 
 def test_json_holds_findings_and_facts() -> None:
-    facts = well()
+    facts = healthy_facts()
     job(recovers=False)(facts)
     data = as_json(check(facts), facts)
     assert list(data) == ["findings", "job", "ranks", "hosts", "output", "reduction"]

@@ -1,4 +1,4 @@
-"""Every setting of ``train`` is reached from the command line and has its effect."""
+"""Every setting of ``train`` can be set on the command line and has its effect."""
 
 import math
 from collections.abc import Callable
@@ -25,7 +25,7 @@ BASE = {
 
 AUGMENTATIONS = ("shift", "rotate", "noise", "shift,rotate,noise")
 
-# base run, flags: each changes the trained parameters
+# (base run, flags): the flags change the trained parameters
 QUICK = [
     ("iris", "--activation tanh"),
     ("iris", "--optimizer adam"),
@@ -36,7 +36,7 @@ QUICK = [
 SLOW = [
     ("iris", "--no-nesterov"),
     ("iris", "--lr-schedule cosine"),
-    ("iris", "--early-stopping 5"),  # the validation part is taken away from training
+    ("iris", "--early-stopping 5"),  # the validation part comes out of the training part
     ("iris", "--seed 7"),
     *(("iris", f"--activation {name}") for name in ("sigmoid", "identity")),
     ("iris", "--learning-rate 0.02"),
@@ -131,7 +131,7 @@ def test_dtype_is_that_of_the_tensors(train: Train, dtype: str) -> None:
 
 
 def test_seed_repeats_a_run(train: Train) -> None:
-    # --threads 1 is what makes the second a run of its own, on a network too small for more threads
+    # such a small network gets one thread anyway: --threads 1 only makes `train` run again
     a, b = train(*BASE["iris"]), train(*BASE["iris"], "--threads", "1")
     np.testing.assert_array_equal(a.parameters, b.parameters)
     assert b.config["bits"]["blas"]["threads"] == 1
@@ -163,7 +163,7 @@ def test_batch_size_and_test_fraction_set_the_steps(train: Train) -> None:
     }
 
 
-# what the learning rate of update k is, in a run of 6 epochs with 4 updates each
+# flags → learning rate of update k, in a run of 6 epochs with 4 updates each
 SCHEDULES = {
     "--lr-schedule constant": lambda k: 0.01,
     "--lr-schedule inverse-time --lr-decay 0.1": lambda k: 0.01 / (1 + 0.1 * k),
@@ -185,8 +185,8 @@ def test_learning_rate_follows_the_schedule(train: Train, flags: str) -> None:
     assert [m["step"] for m in run.metrics] == [4, 8, 12, 16, 20, 24]
 
 
-def losses(run: Run, x: np.ndarray, y: np.ndarray) -> float:
-    """The mean cross-entropy of a run's model, worked out without nnmpi."""
+def mean_loss(run: Run, x: np.ndarray, y: np.ndarray) -> float:
+    """Return the mean cross-entropy of a run's model, computed without nnmpi."""
     tensors = run.tensors
     h = (x - tensors["scaler.mean"]) / tensors["scaler.scale"]
     layers = len([name for name in tensors if name.endswith(".bias")])
@@ -200,16 +200,16 @@ def losses(run: Run, x: np.ndarray, y: np.ndarray) -> float:
 def test_early_stopping_keeps_the_best_epoch(train: Train) -> None:
     flags = ("--data", "iris", "--epochs", "200", "--early-stopping", "3", "--learning-rate", "0.1")
     run = train(*flags, "--dtype", "float64", "--validation-fraction", "0.2")
-    validation = [m["validation_loss"] for m in run.metrics]
-    best = int(np.argmin(validation))
-    assert best + 1 + 3 == len(validation) < 200
+    validation_losses = [m["validation_loss"] for m in run.metrics]
+    best = int(np.argmin(validation_losses))
+    assert best + 1 + 3 == len(validation_losses) < 200
     assert run.config["samples"] == {"training": 96, "validation": 24, "test": 30}
 
     x, y = load_iris(return_X_y=True)
     rest, test = train_test_split(np.arange(150), test_size=0.2, random_state=42)
-    _, watched = train_test_split(rest, test_size=0.2, random_state=42)
-    assert losses(run, x[watched], y[watched]) == pytest.approx(min(validation), rel=1e-9)
-    assert losses(run, x[test], y[test]) == pytest.approx(run.metrics[best]["test_loss"], rel=1e-9)
+    _, validation = train_test_split(rest, test_size=0.2, random_state=42)
+    assert mean_loss(run, x[validation], y[validation]) == pytest.approx(min(validation_losses), rel=1e-9)
+    assert mean_loss(run, x[test], y[test]) == pytest.approx(run.metrics[best]["test_loss"], rel=1e-9)
     assert run.last_line.endswith(f"test loss {run.metrics[best]['test_loss']:.4f}")
     assert run.metrics[-1]["test_loss"] != run.metrics[best]["test_loss"]
 
@@ -219,14 +219,14 @@ def test_stratify_keeps_the_shares_of_the_classes(train: Train) -> None:
     x, y = load_iris(return_X_y=True)
     training, test = train_test_split(np.arange(150), test_size=0.2, random_state=42, stratify=y)
     np.testing.assert_allclose(run.tensors["scaler.mean"], x[training].mean(axis=0))
-    assert losses(run, x[test], y[test]) == pytest.approx(run.metrics[-1]["test_loss"], rel=1e-9)
+    assert mean_loss(run, x[test], y[test]) == pytest.approx(run.metrics[-1]["test_loss"], rel=1e-9)
 
 
 def test_metrics_are_those_of_the_model_kept(train: Train) -> None:
     run = train("--data", "digits", "--epochs", "2", "--dtype", "float64")
     x, y = load_digits(return_X_y=True)
     _, x, _, y = train_test_split(x, y, test_size=0.2, random_state=42)
-    assert losses(run, x, y) == pytest.approx(run.metrics[-1]["test_loss"], rel=1e-9)
+    assert mean_loss(run, x, y) == pytest.approx(run.metrics[-1]["test_loss"], rel=1e-9)
 
 
 def test_defaults_learn_digits(train: Train) -> None:
@@ -235,8 +235,8 @@ def test_defaults_learn_digits(train: Train) -> None:
 
 def test_dropout_and_augmentation_are_off_in_evaluation(train: Train) -> None:
     flags = ("--data", "digits", "--epochs", "0")
-    with_them = train(*flags, "--dropout", "0.9", "--augment", "noise")
-    assert with_them.last_line == train(*flags).last_line
+    with_both = train(*flags, "--dropout", "0.9", "--augment", "noise")
+    assert with_both.last_line == train(*flags).last_line
 
 
 ARTICLE = ("--hidden", "10,8")

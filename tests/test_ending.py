@@ -1,4 +1,4 @@
-"""The end of a launcher that waits for a host which cannot be reached."""
+"""nnmpi ends a launcher that waits for an unreachable host."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 from nnmpi.launching.end_launcher import end, end_launcher
 
-# takes only a further TERM for serious, as Open MPI's launcher does
+# ends at the second SIGTERM, as Open MPI's launcher does
 STUBBORN = """
 import signal, sys, time
 first = lambda *_: signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
@@ -43,6 +43,6 @@ def test_who_ends_by_itself_is_left_alone() -> None:
 
 
 def test_only_the_launcher_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever else started this process stays."""
+    """The parent of this process is no launcher, and is not ended."""
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("would end our parent"))
     assert not end_launcher("node7", 0.01)

@@ -1,4 +1,4 @@
-"""scikit-learn's checks of estimators; under a launcher and with ranks below: mpi/test_estimators_on_ranks.py."""
+"""scikit-learn's checks of estimators in one process. mpi/test_estimators_on_ranks.py runs them on several ranks."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`MLPClassifier` and `MLPRegressor` in one process, held against scikit-learn's."""
+"""`MLPClassifier` and `MLPRegressor` in one process, compared with scikit-learn's."""
 
 import pickle
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 import sklearn
 from ranks import on_ranks
 from scipy import sparse
-from sklearn import neural_network as theirs
+from sklearn import neural_network
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris, make_regression
 from sklearn.model_selection import cross_val_score
@@ -38,8 +38,8 @@ SMALL = {"hidden_layer_sizes": (12, 7), "max_iter": 6, "random_state": 3}
 
 
 def assert_same(ours: Any, other: Any, tolerance: float = 1e-9) -> None:
-    for one, another in zip(ours.coefs_ + ours.intercepts_, other.coefs_ + other.intercepts_, strict=True):
-        np.testing.assert_allclose(one, another, rtol=0, atol=tolerance)
+    for array, expected in zip(ours.coefs_ + ours.intercepts_, other.coefs_ + other.intercepts_, strict=True):
+        np.testing.assert_allclose(array, expected, rtol=0, atol=tolerance)
     np.testing.assert_allclose(ours.loss_curve_, other.loss_curve_, rtol=0, atol=tolerance)
     for name in ("n_iter_", "t_", "n_layers_", "n_outputs_", "out_activation_"):
         assert getattr(ours, name) == getattr(other, name), name
@@ -65,22 +65,22 @@ def assert_same(ours: Any, other: Any, tolerance: float = 1e-9) -> None:
 def test_fits_as_scikit_learn(parameters: dict[str, Any]) -> None:
     parameters = SMALL | parameters
     for arrays in ((X, y), (X, y > 4, WEIGHTS), (X, y, WEIGHTS)):
-        ours, other = (module.MLPClassifier(**parameters).fit(*arrays) for module in (nnmpi, theirs))
+        ours, other = (module.MLPClassifier(**parameters).fit(*arrays) for module in (nnmpi, neural_network))
         assert_same(ours, other)
         np.testing.assert_allclose(ours.predict_proba(X), other.predict_proba(X), atol=1e-9)
     parameters["batch_size"] = min(parameters.get("batch_size", 50), 50)
     for Y in (y_numbers, y_numbers[:, 0]):
-        assert_same(*(module.MLPRegressor(**parameters).fit(X_numbers, Y) for module in (nnmpi, theirs)))
+        assert_same(*(module.MLPRegressor(**parameters).fit(X_numbers, Y) for module in (nnmpi, neural_network)))
 
 
 def test_several_labels_and_poisson_as_scikit_learn() -> None:
-    assert_same(*(module.MLPClassifier(**SMALL).fit(X_labels, y_labels) for module in (nnmpi, theirs)))
+    assert_same(*(module.MLPClassifier(**SMALL).fit(X_labels, y_labels) for module in (nnmpi, neural_network)))
     poisson = SMALL | {"loss": "poisson"}
-    assert_same(*(module.MLPRegressor(**poisson).fit(X_numbers, abs(y_numbers)) for module in (nnmpi, theirs)))
+    assert_same(*(module.MLPRegressor(**poisson).fit(X_numbers, abs(y_numbers)) for module in (nnmpi, neural_network)))
 
 
 def test_going_on_as_scikit_learn() -> None:
-    ours, other = (module.MLPClassifier(**SMALL, warm_start=True).fit(X, y) for module in (nnmpi, theirs))
+    ours, other = (module.MLPClassifier(**SMALL, warm_start=True).fit(X, y) for module in (nnmpi, neural_network))
     assert_same(ours.fit(X, y), other.fit(X, y))
     for _ in range(3):
         assert_same(ours.partial_fit(X, y), other.partial_fit(X, y))
@@ -90,7 +90,7 @@ def test_going_on_as_scikit_learn() -> None:
 def test_a_random_state_goes_on_where_scikit_learns_would() -> None:
     ours, other = (np.random.RandomState(5) for _ in range(2))
     nnmpi.MLPClassifier(max_iter=2, random_state=ours).fit(X, y)
-    theirs.MLPClassifier(max_iter=2, random_state=other).fit(X, y)
+    neural_network.MLPClassifier(max_iter=2, random_state=other).fit(X, y)
     assert ours.rand() == other.rand()
 
 
@@ -98,30 +98,30 @@ def test_class_weights_are_sample_weights() -> None:
     counts = np.bincount(y)
     weights = len(y) / (len(counts) * counts[y])
     by_class = nnmpi.MLPClassifier(**SMALL, class_weight="balanced").fit(X, y)
-    assert_same(by_class, theirs.MLPClassifier(**SMALL).fit(X, y, sample_weight=weights))
+    assert_same(by_class, neural_network.MLPClassifier(**SMALL).fit(X, y, sample_weight=weights))
     names = np.array(["no", "yes"])[(y > 4).astype(int)]
     by_class = nnmpi.MLPClassifier(**SMALL, class_weight={"yes": 3}).fit(X, names, WEIGHTS)
-    expected = theirs.MLPClassifier(**SMALL).fit(X, names, sample_weight=WEIGHTS * np.where(y > 4, 3, 1))
+    expected = neural_network.MLPClassifier(**SMALL).fit(X, names, sample_weight=WEIGHTS * np.where(y > 4, 3, 1))
     assert_same(by_class, expected)
     with pytest.raises(ValueError, match="class_weight has the labels"):
         nnmpi.MLPClassifier(class_weight={"maybe": 1}).fit(X, names)
 
 
 def test_computes_in_the_type_of_the_samples_or_in_that_asked_for() -> None:
-    for dtype, asked, expected in (
+    for dtype, setting, expected in (
         (np.float32, None, "float32"),
         (int, None, "float64"),
         (float, "float32", "float32"),
     ):
-        fitted = nnmpi.MLPRegressor(max_iter=1, dtype=asked).fit(X_numbers.astype(dtype), y_numbers)
+        fitted = nnmpi.MLPRegressor(max_iter=1, dtype=setting).fit(X_numbers.astype(dtype), y_numbers)
         assert {array.dtype.name for array in fitted.coefs_ + fitted.intercepts_} == {expected}
 
 
 def test_sparse_samples_fit_as_dense_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = sparse.csc_matrix(X)
-    dense, by_rows = (nnmpi.MLPClassifier(**SMALL).fit(samples, y) for samples in (X, matrix))
-    assert_same(by_rows, dense, 0)
-    np.testing.assert_array_equal(by_rows.predict(matrix), dense.predict(X))
+    dense, from_sparse = (nnmpi.MLPClassifier(**SMALL).fit(samples, y) for samples in (X, matrix))
+    assert_same(from_sparse, dense, 0)
+    np.testing.assert_array_equal(from_sparse.predict(matrix), dense.predict(X))
     large = sparse.csr_matrix((1000, 10**12 // 8))
     with pytest.raises(InputError, match=r"X, 1000 × 125000000000 numbers as a dense array, needs at least .* GB"):
         nnmpi.MLPClassifier().fit(large, np.arange(1000) % 2)
@@ -131,7 +131,9 @@ def test_dropout_and_the_deterministic_reduction() -> None:
     dropped, again = (nnmpi.MLPClassifier(**SMALL, dropout=0.3).fit(X, y) for _ in range(2))
     assert_same(again, dropped, 0)
     assert not np.allclose(dropped.coefs_[0], nnmpi.MLPClassifier(**SMALL).fit(X, y).coefs_[0])
-    assert_same(nnmpi.MLPClassifier(**SMALL, deterministic=True).fit(X, y), theirs.MLPClassifier(**SMALL).fit(X, y))
+    assert_same(
+        nnmpi.MLPClassifier(**SMALL, deterministic=True).fit(X, y), neural_network.MLPClassifier(**SMALL).fit(X, y)
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,7 @@ def test_pipelines_scores_and_metadata() -> None:
     iris = load_iris(return_X_y=True)
     scores = [
         cross_val_score(make_pipeline(StandardScaler(), module.MLPClassifier(random_state=0, max_iter=20)), *iris, cv=3)
-        for module in (nnmpi, theirs)
+        for module in (nnmpi, neural_network)
     ]
     np.testing.assert_array_equal(*scores)
     with sklearn.config_context(enable_metadata_routing=True):
@@ -189,10 +191,10 @@ def test_a_saved_estimator_is_a_model(tmp_path: Path) -> None:
     numbers = nnmpi.MLPRegressor(**SMALL).fit(X_numbers, y_numbers)
     numbers.save(path)
     np.testing.assert_allclose(nnmpi.load(path).predict(X_numbers), numbers.predict(X_numbers), atol=1e-12)
-    several = nnmpi.MLPClassifier(**SMALL).fit(X_labels, y_labels)
-    several.save(path)
-    np.testing.assert_array_equal(nnmpi.load(path).predict(X_labels), several.predict(X_labels))
-    np.testing.assert_allclose(nnmpi.load(path).predict_proba(X_labels), several.predict_proba(X_labels), atol=1e-12)
+    multilabel = nnmpi.MLPClassifier(**SMALL).fit(X_labels, y_labels)
+    multilabel.save(path)
+    np.testing.assert_array_equal(nnmpi.load(path).predict(X_labels), multilabel.predict(X_labels))
+    np.testing.assert_allclose(nnmpi.load(path).predict_proba(X_labels), multilabel.predict_proba(X_labels), atol=1e-12)
 
 
 def test_the_other_half_of_scikit_learns_tests_that_need_lbfgs() -> None:

@@ -20,7 +20,7 @@ FEATURES = 5
 
 
 class Case:
-    """A network that was never trained, samples in rows, and what it says of them by the textbook."""
+    """An untrained network, samples in rows, and their logits by the textbook reference."""
 
     def __init__(self, loss, output, samples=3000, outputs=4, dtype="float64", seed=0):
         generator = np.random.default_rng(seed)
@@ -33,7 +33,7 @@ class Case:
             self.y = generator.normal(size=(samples, outputs)).astype(dtype)
         else:
             classes = 2 if loss == "binary-cross-entropy" else outputs
-            self.y = generator.permutation(samples) % classes  # every class is there
+            self.y = generator.permutation(samples) % classes  # every class occurs
         self.source = Source("table", self.read, samples, FEATURES, self.y)
         self.targets, *_ = targets_of(self.source, loss)
         sizes = (FEATURES, 7, self.targets.outputs)
@@ -46,7 +46,7 @@ class Case:
         out[:] = self.x[indices]
 
     def scores(self, world_size=1, shards=8):
-        """What each rank of a world finds."""
+        """Return the scores that each rank of a world computes."""
 
         def work(world):
             held = held_shards(shards, world.size, world.rank)
@@ -77,7 +77,7 @@ def test_scores_of_a_classifier_are_those_of_scikit_learn(world_size):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_huge_losses_are_exact_and_quiet(dtype):
-    """Cross-entropy overflows at first where a sample's loss is so large."""
+    """With such large losses, the exponentials in the cross-entropy overflow at first."""
     case = Case("cross-entropy", "softmax", dtype=dtype)
     case.parameters *= 1000
     weights, biases = reference.weights_and_biases(case.architecture.sizes, case.parameters.astype(float))
@@ -114,7 +114,7 @@ def test_scores_of_a_regression_are_those_of_scikit_learn(world_size, outputs):
 
 @pytest.mark.parametrize("world_size", [1, 3])
 def test_scores_of_labels_are_those_of_scikit_learn(world_size):
-    """The losses of the labels are added up, as in scikit-learn's ``MLPClassifier``."""
+    """The losses of the labels are summed, as in scikit-learn's ``MLPClassifier``."""
     case = Case("binary-cross-entropy", "labels", outputs=3)
     scores = case.scores(world_size)[0]
     expected = sum(log_loss(y, expit(z)) for y, z in zip(case.y.T, case.logits.T, strict=True))
@@ -159,9 +159,9 @@ def test_outputs_and_codes_come_from_one_forward_pass(kind, monkeypatch):
 @pytest.mark.parametrize("samples", [4, 7])
 def test_fewer_samples_than_shards(kind, samples):
     case = Case(*KINDS[kind], samples=samples)
-    found = {scores for world_size in (1, 3, 8) for scores in case.scores(world_size)}
-    assert len(found) == 1
-    scores = found.pop()
+    distinct_scores = {scores for world_size in (1, 3, 8) for scores in case.scores(world_size)}
+    assert len(distinct_scores) == 1
+    scores = distinct_scores.pop()
     t = reference.columns(case.y.reshape(samples, -1))[1:].T
     if case.targets.kind == "one-hot":
         t = np.eye(4)[case.y]

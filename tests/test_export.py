@@ -1,4 +1,4 @@
-"""``nnmpi export``: files for ONNX and scikit-learn predict what nnmpi predicts, from raw rows."""
+"""``nnmpi export``: exported ONNX and scikit-learn models predict the same as nnmpi, from raw rows."""
 
 import os
 import re
@@ -33,7 +33,7 @@ skops = pytest.importorskip("skops.io")
 Train = Callable[..., Run]
 SUFFIXES = (".onnx", ".skops", ".joblib")
 DATES = "nnmpi.export.date_columns.DateColumns"
-WITHIN = 1e-9
+TOLERANCE = 1e-9
 
 TEXTS, TRUTHS, LARGE, SIGNED = np.array(["a", "bb", "ç"]), np.array([False, True]), np.uint64([3, 2**64 - 1]), [-1, 1]
 # activation, output activation, loss, dtype, hidden layers, classes, outputs
@@ -60,14 +60,14 @@ def network(kind: str) -> Model:
     architecture = Architecture((6, *hidden, outputs), activation, output_activation, loss, dtype)
     parameters = generator.normal(size=architecture.parameters).astype(dtype)
     scaler = Scaler(generator.normal(size=6) * 1e6, generator.uniform(0.1, 9, 6))
-    of_targets = Scaler(np.full(outputs, 150.0), np.full(outputs, 77.0)) if output_activation == "identity" else None
+    target_scaler = Scaler(np.full(outputs, 150.0), np.full(outputs, 77.0)) if output_activation == "identity" else None
     if classes is not None:
-        targets, of_targets = Targets("binary" if outputs == 1 else "one-hot", classes, outputs), None
-    elif of_targets:
+        targets, target_scaler = Targets("binary" if outputs == 1 else "one-hot", classes, outputs), None
+    elif target_scaler:
         targets = Targets("numbers", None, outputs)
     else:
         targets = Targets("labels", None, outputs, tuple("abc"[:outputs]))
-    return Model(architecture, parameters, scaler, of_targets, targets, Recipe("arrays", 0.2, 0, False))
+    return Model(architecture, parameters, scaler, target_scaler, targets, Recipe("arrays", 0.2, 0, False))
 
 
 def samples(model: Model, rows: int = 300) -> np.ndarray:
@@ -75,13 +75,13 @@ def samples(model: Model, rows: int = 300) -> np.ndarray:
 
 
 def check_predictions(predicted: tuple[np.ndarray, np.ndarray | None], trained: TrainedNetwork, raw: Any) -> None:
-    """The labels and probabilities, or the numbers, are those of nnmpi."""
+    """Compare labels and probabilities, or numbers, with those of nnmpi."""
     (values, probabilities), expected = predicted, trained.predict(raw)
     assert values.shape == expected.shape
     if trained._model.targets.task == "regression":
         assert trained._model.target_scaler is not None
         deviation = trained._model.target_scaler.scale.max()
-        np.testing.assert_allclose(values, expected, rtol=WITHIN, atol=WITHIN * deviation)
+        np.testing.assert_allclose(values, expected, rtol=TOLERANCE, atol=TOLERANCE * deviation)
         return
     assert values.tolist() == expected.tolist()
     if trained.classes is None:
@@ -92,7 +92,7 @@ def check_predictions(predicted: tuple[np.ndarray, np.ndarray | None], trained: 
         assert probabilities is None
     else:
         assert probabilities is not None
-        np.testing.assert_allclose(probabilities, trained.predict_proba(raw), rtol=0, atol=WITHIN)
+        np.testing.assert_allclose(probabilities, trained.predict_proba(raw), rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -107,12 +107,12 @@ def test_every_kind_of_network_predicts_the_same(kind: str, suffix: str) -> None
 def test_graphs_are_valid_and_say_their_classes(kind: str) -> None:
     graph = onnx.load_model_from_string(exported(network(kind), ".onnx"))
     onnx.checker.check_model(graph, full_check=True)
-    (told,) = graph.metadata_props
+    (metadata,) = graph.metadata_props
     classes = NETWORKS[kind][5]
     expected = ("targets", "[]") if classes is None else ("classes", str(np.array(classes).tolist()).lower())
     if "labels" in kind:
         expected = ("labels", str(list("abc")[: NETWORKS[kind][6]]))
-    assert (told.key, told.value.replace("\\u00e7", "ç").replace('"', "'")) == expected
+    assert (metadata.key, metadata.value.replace("\\u00e7", "ç").replace('"', "'")) == expected
 
 
 # ------------------------------------------------------------------------------------------------------------- tables
@@ -144,7 +144,7 @@ def table() -> pd.DataFrame:
 
 
 def other_rows() -> pd.DataFrame:
-    """Rows as they come in use: columns in another order, unknown categories, what was never missing is."""
+    """Rows as in use: other order of columns, unknown categories, missing values in columns that had none."""
     frame = table().drop(columns="late")
     frame.loc[:20, "carrier"] = "unknown"
     frame["month"] = frame["month"].astype("Int64")
@@ -158,12 +158,12 @@ SETTINGS = {"target": "late", "categories": "month", "epochs": 20, "batch_size":
 
 
 @pytest.fixture(scope="module")
-def of_table() -> TrainedNetwork:
+def table_model() -> TrainedNetwork:
     return package.train(table(), **SETTINGS).model
 
 
 @pytest.fixture(scope="module")
-def of_table_without_dates() -> TrainedNetwork:
+def model_without_dates() -> TrainedNetwork:
     return package.train(table().drop(columns=["departure", "label"]), **SETTINGS).model
 
 
@@ -180,8 +180,8 @@ def inputs_of(session: Any, frame: pd.DataFrame) -> dict[str, np.ndarray]:
     return inputs
 
 
-def test_onnx_takes_raw_rows_of_a_table(of_table: TrainedNetwork, tmp_path: Path) -> None:
-    of_table.export(tmp_path / "model.onnx")
+def test_onnx_takes_raw_rows_of_a_table(table_model: TrainedNetwork, tmp_path: Path) -> None:
+    table_model.export(tmp_path / "model.onnx")
     onnx.checker.check_model(tmp_path / "model.onnx", full_check=True)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     types = {column.name: (column.type, column.shape) for column in session.get_inputs()}
@@ -190,46 +190,47 @@ def test_onnx_takes_raw_rows_of_a_table(of_table: TrainedNetwork, tmp_path: Path
         **dict.fromkeys(("carrier", "origin"), ("tensor(string)", ["rows", 1])),
         **dict.fromkeys(("departure", "label"), ("tensor(int64)", ["rows", 1])),
     }
-    assert [output.name for output in session.get_outputs()] == ["label_", "probabilities"]  # a column is called label
+    # "label" is the name of a column
+    assert [output.name for output in session.get_outputs()] == ["label_", "probabilities"]
     for frame in (table(), other_rows()):
-        check_predictions(session.run(None, inputs_of(session, frame)), of_table, frame)
+        check_predictions(session.run(None, inputs_of(session, frame)), table_model, frame)
 
 
 @pytest.mark.parametrize("suffix", [".skops", ".joblib"])
-def test_pipelines_take_raw_frames(of_table: TrainedNetwork, suffix: str, tmp_path: Path) -> None:
+def test_pipelines_take_raw_frames(table_model: TrainedNetwork, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"model{suffix}"
-    of_table.export(path)
+    table_model.export(path)
     if suffix == ".skops":
         pipeline = skops.load(path, trusted=[DATES, "numpy.dtype"])
     else:
         pipeline = __import__("joblib").load(path)
     for frame in (table(), other_rows()):
-        check_predictions((pipeline.predict(frame), pipeline.predict_proba(frame)), of_table, frame)
+        check_predictions((pipeline.predict(frame), pipeline.predict_proba(frame)), table_model, frame)
     modules = {type(step).__module__.partition(".")[0] for _, step in pipeline.steps}
     assert modules == {"nnmpi", "sklearn"}
 
 
 @pytest.mark.slow
-def test_pipelines_without_dates_need_no_nnmpi(of_table_without_dates: TrainedNetwork, tmp_path: Path) -> None:
+def test_pipelines_without_dates_need_no_nnmpi(model_without_dates: TrainedNetwork, tmp_path: Path) -> None:
     frame = other_rows()
     frame.to_pickle(tmp_path / "frame.pickle")
     for suffix in (".skops", ".joblib"):
-        of_table_without_dates.export(tmp_path / f"model{suffix}")
+        model_without_dates.export(tmp_path / f"model{suffix}")
     program = (
         "import sys; sys.modules['nnmpi'] = None\n"
         "import joblib, numpy, pandas, skops.io\n"
         "frame = pandas.read_pickle('frame.pickle')\n"
         "pipelines = skops.io.load('model.skops', trusted=['numpy.dtype']), joblib.load('model.joblib')\n"
-        "found = [pipeline.predict_proba(frame) for pipeline in pipelines]\n"
-        "numpy.save('found.npy', found)"
+        "probabilities = [pipeline.predict_proba(frame) for pipeline in pipelines]\n"
+        "numpy.save('probabilities.npy', probabilities)"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=tmp_path, timeout=60, check=True)
-    expected = of_table_without_dates.predict_proba(frame)
-    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), [expected, expected], rtol=0, atol=WITHIN)
+    expected = model_without_dates.predict_proba(frame)
+    np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), [expected, expected], rtol=0, atol=TOLERANCE)
 
 
 def test_an_empty_text_may_be_a_category() -> None:
-    """A column without any category, too."""
+    """A column may also have no category at all."""
     frame = pd.DataFrame({"a": ["", "x", None] * 40, "b": [None] * 119 + ["seldom"], "y": [0, 1, 2] * 40})
     for seed in range(9):  # until the only text of b is in the test part
         trained = package.train(frame, target="y", epochs=40, batch_size=8, seed=seed).model
@@ -253,13 +254,13 @@ def test_dates_become_the_parts_that_arrow_knows() -> None:
     for name, value in date_parts(graph, graph.input("moment", "int64", 1), list(names)).items():
         graph.output(name, value, "float64", 1)
     session = onnxruntime.InferenceSession(graph.model({}).SerializeToString())
-    found = np.hstack(session.run(None, {"moment": np.append(moments, MISSING)[:, None]}))
-    assert np.isnan(found[-1]).all()
+    parts = np.hstack(session.run(None, {"moment": np.append(moments, MISSING)[:, None]}))
+    assert np.isnan(parts[-1]).all()
     expected = pd.Series(moments.astype("datetime64[us]")).dt
-    for name, values in zip(names[:6], found[:-1].T, strict=False):
-        theirs = getattr(expected, "day_of_week" if name == "weekday" else name)
-        np.testing.assert_array_equal(values, theirs, err_msg=name)
-    np.testing.assert_allclose(found[:-1, 6], expected.second + expected.microsecond / 1e6, rtol=1e-15)
+    for name, values in zip(names[:6], parts[:-1].T, strict=False):
+        expected_part = getattr(expected, "day_of_week" if name == "weekday" else name)
+        np.testing.assert_array_equal(values, expected_part, err_msg=name)
+    np.testing.assert_allclose(parts[:-1, 6], expected.second + expected.microsecond / 1e6, rtol=1e-15)
 
 
 # -------------------------------------------------------------------------------------------------------- the command
@@ -272,10 +273,10 @@ def test_check_compares_the_test_part(
 ) -> None:
     directory = train("--data", data, "--epochs", "2").directory
     done = nnmpi("export", str(directory), str(tmp_path / f"model{suffix}"), "--check").succeeded()
-    told = re.search(r"largest difference (\S+) .*on (\d+) rows of the test part of (\w+)", done.out)
-    assert told
-    assert told.groups()[1:] == (str(rows), data)
-    assert float(told[1]) <= WITHIN
+    match = re.search(r"largest difference (\S+) .*on (\d+) rows of the test part of (\w+)", done.out)
+    assert match
+    assert match.groups()[1:] == (str(rows), data)
+    assert float(match[1]) <= TOLERANCE
     assert (tmp_path / f"model{suffix}").exists()
 
 
@@ -289,19 +290,19 @@ def test_check_reads_the_rows_of_a_table(nnmpi: CommandServer, tmp_path: Path) -
         assert "on 40 rows of the test part of flights.parquet" in done.out
         assert "departure, label" in done.out  # the columns of dates
     (tmp_path / "flights.parquet").rename(tmp_path / "moved.parquet")
-    again = ("export", "run", "model.onnx", "--overwrite", "--check")
-    assert "no such file" in nnmpi(*again, cwd=tmp_path, timeout=120).messages[0]
-    nnmpi(*again, "--data", "moved.parquet", cwd=tmp_path, timeout=120).succeeded()
+    check_again = ("export", "run", "model.onnx", "--overwrite", "--check")
+    assert "no such file" in nnmpi(*check_again, cwd=tmp_path, timeout=120).messages[0]
+    nnmpi(*check_again, "--data", "moved.parquet", cwd=tmp_path, timeout=120).succeeded()
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_what_predicts_otherwise_is_not_written(
     train: Train, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def other(model: Model, suffix: str) -> bytes:
+    def export_changed(model: Model, suffix: str) -> bytes:
         return exported(replace(model, parameters=model.parameters * np.float32(1.0001)), suffix)
 
-    monkeypatch.setattr(command, "exported", other)
+    monkeypatch.setattr(command, "exported", export_changed)
     directory = train("--data", "digits", "--epochs", "2").directory
     with pytest.raises(RunError, match=r"not written: largest difference .*allowed is 1e-06") as refused:
         command.export_model(directory, tmp_path / f"model{suffix}", True, None, False)
@@ -375,7 +376,7 @@ def test_what_cannot_be_written_is_refused(nnmpi: CommandServer, tmp_path: Path,
     ],
 )
 def test_without_its_extra_that_is_named(
-    of_table: TrainedNetwork,
+    table_model: TrainedNetwork,
     module: str,
     suffix: str,
     check: bool,
@@ -383,7 +384,7 @@ def test_without_its_extra_that_is_named(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    of_table.save(tmp_path / "m.safetensors")
+    table_model.save(tmp_path / "m.safetensors")
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputError, match=words):
         command.export_model(tmp_path / "m.safetensors", tmp_path / f"model{suffix}", check, None, False)

@@ -1,4 +1,4 @@
-"""Ranks below a Python process (``n_jobs``), without MPI; with real ranks: mpi/test_estimators_on_ranks.py."""
+"""Ranks that a Python process starts (``n_jobs``), without MPI. mpi/test_estimators_on_ranks.py has real ranks."""
 
 import dataclasses
 import os
@@ -44,12 +44,12 @@ def test_deterministic_ranks_use_one_thread(tmp_path: Path, monkeypatch: pytest.
         "random": fit_below._random_state(random),
         "epochs": False,
     }
-    seen: list[set[int]] = []
-    monkeypatch.setattr(fit_below, "fit", lambda *_: seen.append(threads()) or iter(()))
+    blas_threads: list[set[int]] = []
+    monkeypatch.setattr(fit_below, "fit", lambda *_: blas_threads.append(threads()) or iter(()))
     own, other = socket.socketpair()
     with own, other, threadpool_limits(2, "blas"):
         fit_below.Rank(own, files)._fit(job, Requests(), SimpleNamespace(rank=1, size=2))
-    assert seen == [{1}]
+    assert blas_threads == [{1}]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_array_that_was_made_in_the_files_is_not_copied(tmp_path: Path) -> None:
     assert files.get("x").tolist() == [1, 2, 3]
     files.put("x", np.zeros(2))
     assert files.get("x").tolist() == [0, 0]
-    files.put("x", array)  # another array has taken its place
+    files.put("x", array)  # another array has replaced it
     assert files.get("x").tolist() == [1, 2, 3]
     files.clear()
     files.put("x", array)
@@ -87,7 +87,7 @@ def test_too_many_ranks_for_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_rank_outlives_its_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ranks that do not connect, below a launcher that does not end them, all of which ignore SIGTERM."""
+    """The ranks do not connect, the launcher does not end them, and all of them ignore SIGTERM."""
     launcher = ["sh", "-c", "trap '' TERM; sleep 600 & sleep 600 & sleep 600 & wait"]
     monkeypatch.setattr(rank_pool, "find_launcher", lambda: None)
     monkeypatch.setattr(rank_pool, "module_command", lambda *_: Command((*launcher,), {}))
@@ -104,11 +104,11 @@ def test_no_rank_outlives_its_launcher(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(RunError, match="could not start 3 ranks for n_jobs=3"):
         rank_pool.RankPool("module", 3)
     assert len(started) == 4
-    for _ in range(600):  # the system takes a moment to end what was killed
-        left = [pid for pid in started if process(pid)]
-        if not left:
+    for _ in range(600):  # killed processes take a moment to disappear
+        running = [pid for pid in started if process(pid)]
+        if not running:
             return
         time.sleep(0.1)
-    for pid in left:
+    for pid in running:
         os.kill(pid, signal.SIGKILL)
     pytest.fail("ranks are left")

@@ -1,4 +1,4 @@
-"""Formats of arrays: the same numbers give the same samples, and what is wrong is said in one line."""
+"""Formats of arrays: the same numbers give the same samples, and errors are one line."""
 
 import gzip
 import os
@@ -224,7 +224,7 @@ def test_without_h5py_its_extra_is_named(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_part_of_a_large_file_costs_that_part(tmp_path):
-    """1 GB of zeros, sparse on disk; a quarter is read."""
+    """The file has 1 GB of zeros and is sparse on disk. A quarter is read."""
     rows, features = 1 << 20, 256
     header = {"descr": "<f4", "fortran_order": False, "shape": (rows, features)}
     with open(tmp_path / "X.npy", "wb") as file:
@@ -257,6 +257,6 @@ def test_fashion_mnist_as_it_comes():
     assert (source.size, source.features, source.image) == (10_000, 784, (28, 28))
     assert (np.bincount(source.y) == 1000).all()
     with gzip.open(FASHION / "t10k-images-idx3-ubyte.gz") as file:
-        whole = np.frombuffer(file.read()[16:], np.uint8).reshape(-1, 784)
+        pixels = np.frombuffer(file.read()[16:], np.uint8).reshape(-1, 784)
     rows = np.random.default_rng(0).permutation(10_000)[:100]
-    assert (rows_of(source, rows) == whole[rows]).all()
+    assert (rows_of(source, rows) == pixels[rows]).all()

@@ -93,10 +93,10 @@ def test_target_categories_are_classes(tmp_path: Path, labels: np.ndarray) -> No
 
 
 def test_categories_without_any_value_are_no_features() -> None:
-    nothing = pd.Series([None] * ROWS, dtype=object).astype("category")
-    assert train(frame(a=nothing)).model.columns == ("x",)
+    all_missing = pd.Series([None] * ROWS, dtype=object).astype("category")
+    assert train(frame(a=all_missing)).model.columns == ("x",)
     model = train(frame(a=pd.Categorical(CODES))).model
-    assert (model.predict(frame(a=nothing)) == model.predict(frame(a=np.full(ROWS, np.nan)))).all()
+    assert (model.predict(frame(a=all_missing)) == model.predict(frame(a=np.full(ROWS, np.nan)))).all()
 
 
 def test_categories_that_are_fractions_are_no_classes() -> None:
@@ -108,7 +108,7 @@ def test_categories_that_are_fractions_are_no_classes() -> None:
 
 
 def test_texts_of_polars_train_like_those_of_pandas() -> None:
-    """PyArrow cannot take rows of the string views that Polars has."""
+    """Polars stores texts as string views, and PyArrow cannot take rows of those."""
     columns = {"x": X, "a": np.array(["long enough for no inlining", "b", "c", "d"])[CODES], "t": LABELS}
     expected = train(pd.DataFrame(columns))
     for types in ({}, {"a": pl.Categorical, "t": pl.Categorical}, {"t": pl.Enum(["no", "yes"])}):
@@ -118,10 +118,10 @@ def test_texts_of_polars_train_like_those_of_pandas() -> None:
         frame_source(make(columns), Request("X", columns=Columns(("t",)))) for make in (pd.DataFrame, pl.DataFrame)
     ]
     rows = np.array([9, 1, 5, 150])
-    ours, theirs = np.empty((4, 2)), np.empty((4, 2))
-    sources[0].read(rows, ours)
-    sources[1].read(rows, theirs)
-    np.testing.assert_array_equal(ours, theirs)
+    from_pandas, from_polars = np.empty((4, 2)), np.empty((4, 2))
+    sources[0].read(rows, from_pandas)
+    sources[1].read(rows, from_polars)
+    np.testing.assert_array_equal(from_pandas, from_polars)
 
 
 @pytest.mark.parametrize("kind", ["duration", "time64"])
@@ -169,8 +169,8 @@ def test_sparse_columns_are_made_dense() -> None:
 @pytest.mark.parametrize("kind", ["pandas", "arrow"])
 def test_two_columns_of_one_name_are_refused(kind: str) -> None:
     columns = [X, X, CODES]
-    twice = pd.DataFrame(np.column_stack(columns), columns=["a", "a", "t"])
-    data = twice if kind == "pandas" else pa.table([pa.array(column) for column in columns], ["a", "a", "t"])
+    table = pd.DataFrame(np.column_stack(columns), columns=["a", "a", "t"])
+    data = table if kind == "pandas" else pa.table([pa.array(column) for column in columns], ["a", "a", "t"])
     with pytest.raises(InputError, match="there are two columns 'a': rename one"):
         train(data)
 

@@ -1,4 +1,4 @@
-"""Command lines, any text for any flag: prepared to run, or refused with status 2 and one line."""
+"""Command lines with any text for any flag: each is prepared to run, or refused with status 2 and one line."""
 
 import contextlib
 import io
@@ -35,7 +35,7 @@ def job(work: Callable[[Any], int | None], mpi: Any = None) -> int:
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The working directory of commands that start without MPI and end before they train."""
+    """The working directory of commands, which run without MPI and stop before they train."""
     path = tmp_path_factory.mktemp("commands")
     np.savez(path / "table.npz", X=np.arange(60.0).reshape(20, 3), y=np.arange(20) % 2)
     with pytest.MonkeyPatch.context() as patch:
@@ -47,7 +47,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def start(*arguments: str) -> int:
-    """The status of a command, which must be done or refused as promised."""
+    """Run a command and return its status. It must succeed, or be refused with status 2 and one line."""
     with bounded(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as err:
         try:
             main(list(arguments))
@@ -76,7 +76,7 @@ WORDS = [
     "9" * 5000,
     "9" * 400,
     "1_0",
-    "\uff12",  # a digit, too
+    "\uff12",  # a digit of full width
     "²",
     "0x10",
     " 3 ",

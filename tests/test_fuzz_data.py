@@ -1,4 +1,4 @@
-"""``.npz`` files, damaged or made to deceive: refused in one line, or good enough to train on."""
+"""Damaged and deceptive ``.npz`` files: each is refused in one line, or can be trained on."""
 
 import io
 import os
@@ -37,14 +37,14 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data") / "table.npz"
 
 
-def take(path: Path, content: bytes, **settings: Any) -> bool:
-    """Open, read all, and prepare to train; whether all that could be done."""
+def try_to_prepare(path: Path, content: bytes, **settings: Any) -> bool:
+    """Open the data, read all of it and prepare a training. Return whether that was possible."""
     path.write_bytes(content)
     source = ends_well(lambda: open_source(str(path)))
     ends_well(lambda: open_source(str(path), targets=False))
     if source is None:
         return False
-    # what the user's machine has room for is the user's to say; what deceives has been refused by now
+    # larger data are valid, but not read here; deceptive files have been refused above
     if source.size * (1 + source.features) * 8 < MEMORY // 4:
         ends_well(lambda: source.read(np.arange(source.size), np.empty((source.size, source.features))))
         config = Config(data=str(path), shards=1, **settings)
@@ -59,7 +59,7 @@ def saved(save: Callable[..., None] = np.savez, **arrays: Any) -> bytes:
 
 
 def packed(method: int = zipfile.ZIP_STORED, **members: bytes) -> bytes:
-    """An archive of these members, as they are."""
+    """Return an archive with exactly these members."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as archive:
         for name, content in members.items():
@@ -72,7 +72,7 @@ def npy(header: str | bytes, data: bytes = b"", version: int = 1) -> bytes:
     return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H" if version == 1 else "<I", len(text)) + text + data
 
 
-def whole(array: np.ndarray) -> bytes:
+def valid_npy(array: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.lib.format.write_array(file, array)
     return file.getvalue()
@@ -80,24 +80,24 @@ def whole(array: np.ndarray) -> bytes:
 
 def test_whole_files_are_taken(path: Path) -> None:
     for y in LABELS.values():
-        assert take(path, saved(X=X, y=y))
-        assert take(path, packed(X=whole(X), y=whole(y)))
+        assert try_to_prepare(path, saved(X=X, y=y))
+        assert try_to_prepare(path, packed(X=valid_npy(X), y=valid_npy(y)))
 
 
 @given(data=st.data(), y=st.sampled_from(sorted(LABELS)), save=st.sampled_from([np.savez, np.savez_compressed]))
 @fuzz
 @pytest.mark.slow
 def test_bytes(path: Path, data: st.DataObject, y: str, save: Callable[..., None]) -> None:
-    take(path, data.draw(damaged(saved(save, X=X, y=LABELS[y]))))
+    try_to_prepare(path, data.draw(damaged(saved(save, X=X, y=LABELS[y]))))
 
 
 @given(data=st.data(), member=st.sampled_from(["X", "y"]), method=st.sampled_from([0, 8, 12, 14]))
 @fuzz
 @pytest.mark.slow
 def test_bytes_of_an_array(path: Path, data: st.DataObject, member: str, method: int) -> None:
-    members = {"X": whole(X), "y": whole(Y)}
+    members = {"X": valid_npy(X), "y": valid_npy(Y)}
     members[member] = data.draw(damaged(members[member]))
-    take(path, packed(method, **members))
+    try_to_prepare(path, packed(method, **members))
 
 
 SHAPES = ["()", "(30,)", "(30, 3)", "(3, 30)", "(-30, -3)", "(30, -3)", "(0, 3)", "(30, 0)", "(10**18, 3)", "(30, 3.0)"]
@@ -148,7 +148,7 @@ header_values = {
 
 @st.composite
 def headers(draw: st.DrawFn) -> bytes:
-    """The header of an array, with something wrong in it."""
+    """Draw the header of an array with some errors in it."""
     values = {"descr": "'<f8'", "fortran_order": "False", "shape": "(30, 3)"}
     for key in draw(st.lists(st.sampled_from(sorted(values)), max_size=3)):
         values[key] = draw(header_values[key] | st.sampled_from(EXPRESSIONS) | st.text(max_size=10))
@@ -164,9 +164,9 @@ def headers(draw: st.DrawFn) -> bytes:
 @fuzz
 @pytest.mark.slow
 def test_headers(path: Path, header: bytes, member: str, version: int, size: int) -> None:
-    members = {"X": whole(X), "y": whole(Y)}
+    members = {"X": valid_npy(X), "y": valid_npy(Y)}
     members[member] = npy(header, bytes(range(97, 122)) * size, version)
-    take(path, packed(zipfile.ZIP_DEFLATED, **members))
+    try_to_prepare(path, packed(zipfile.ZIP_DEFLATED, **members))
 
 
 values = arrays.arrays(
@@ -190,16 +190,16 @@ def test_any_arrays(path: Path, x: np.ndarray, y: np.ndarray, dtype: str, fortra
     order = np.asfortranarray if fortran else np.asarray
     try:
         content = saved(X=order(x), y=order(y))
-    except (ValueError, RuntimeError, UserWarning):  # a type that NumPy does not like to save
+    except (ValueError, RuntimeError, UserWarning):  # NumPy refuses to save this type
         return
-    take(path, content, dtype=dtype)
+    try_to_prepare(path, content, dtype=dtype)
 
 
-# every trick by itself
+# inputs that deceive in one way each
 
 
 def bomb(rows: int, columns: int) -> bytes:
-    """Much of nothing in a small file."""
+    """Return a small archive with a large array of zeros."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("X.npy", "w", force_zip64=True) as x:
         x.write(npy(f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({rows}, {columns})}}"))
@@ -208,10 +208,10 @@ def bomb(rows: int, columns: int) -> bytes:
     return file.getvalue()
 
 
-def lies(content: bytes, size: int) -> bytes:
-    """The archive's directory says that each member has so many bytes."""
-    place = content.rindex(b"PK\x01\x02")
-    return content[: place + 24] + struct.pack("<I", size) + content[place + 28 :]
+def with_false_size(content: bytes, size: int) -> bytes:
+    """Set the size of the last member in the archive's directory to `size` bytes."""
+    position = content.rindex(b"PK\x01\x02")
+    return content[: position + 24] + struct.pack("<I", size) + content[position + 28 :]
 
 
 def header(shape: str, descr: str = "'<f8'") -> str:
@@ -222,22 +222,26 @@ def dtype_of_labels(numbers: list[int]) -> np.ndarray:
     return np.resize(np.array(numbers, np.uint32), 30).view("U1")
 
 
-LABELS_30 = whole(Y)
+LABELS_30 = valid_npy(Y)
 HUGE = str((10**11, 3))
 FOUR_GIGABYTES = npy(header("(4000000000, 1)", "'|u1'"))
 TRICKS = {
     "no file": b"",
     "no members": packed(),
     "declares a terabyte": packed(X=npy(header(HUGE), X.tobytes()), y=LABELS_30),
-    "declares a terabyte of labels": packed(X=whole(X), y=npy(header("(30, 9999999999)"), b"")),
-    "declares wide strings": packed(X=whole(X), y=npy(header("(30,)", "'<U2147483647'"))),
-    "directory lies": lies(packed(8, y=LABELS_30, X=FOUR_GIGABYTES + bytes(999)), 4 * 10**9 + len(FOUR_GIGABYTES)),
-    "stored, and larger than the file": lies(packed(y=LABELS_30, X=FOUR_GIGABYTES), 4 * 10**9 + len(FOUR_GIGABYTES)),
+    "declares a terabyte of labels": packed(X=valid_npy(X), y=npy(header("(30, 9999999999)"), b"")),
+    "declares wide strings": packed(X=valid_npy(X), y=npy(header("(30,)", "'<U2147483647'"))),
+    "directory lies": with_false_size(
+        packed(8, y=LABELS_30, X=FOUR_GIGABYTES + bytes(999)), 4 * 10**9 + len(FOUR_GIGABYTES)
+    ),
+    "stored, and larger than the file": with_false_size(
+        packed(y=LABELS_30, X=FOUR_GIGABYTES), 4 * 10**9 + len(FOUR_GIGABYTES)
+    ),
     "header of gigabytes": packed(
         8, X=b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**32 - 1) + b" " * 4 * 10**7, y=LABELS_30
     ),
     "header of lies": packed(X=npy(header("(-30, -3)"), X.tobytes()), y=LABELS_30),
-    "a negative number of labels": packed(X=whole(X), y=npy(header("(-30,)"))),
+    "a negative number of labels": packed(X=valid_npy(X), y=npy(header("(-30,)"))),
     "keys of two kinds": packed(X=npy("{1: 2, 'a': 3}"), y=LABELS_30),
     "key that is a list": packed(X=npy("{[]: 1}"), y=LABELS_30),
     "code for a header": packed(X=npy("__import__('os').abort()"), y=LABELS_30),
@@ -247,16 +251,16 @@ TRICKS = {
     "header that is an escape": packed(X=npy(header("(30, 3)", "'\\x1b[2J'")), y=LABELS_30),
     "unknown escape": packed(X=npy(header("(30, 3)", "'\\d'")), y=LABELS_30),
     "no type": packed(X=npy(header("(30, 3)", "()")), y=LABELS_30),
-    "objects": packed(X=whole(X), y=npy(header("(1,)", "'|O'"), pickle.dumps([print]))),
-    "structured": packed(X=whole(X.view([("a", "<f8")])), y=LABELS_30),
-    "structured labels": packed(X=whole(X), y=whole(Y.view([("a", "<i8")]))),
-    "beyond Unicode": packed(X=whole(X), y=whole(dtype_of_labels([65, 66, 0x110000]))),
-    "half a character": packed(X=whole(X), y=whole(dtype_of_labels([65, 66, 0xD800]))),
-    "LZMA": packed(zipfile.ZIP_LZMA, X=whole(X), y=LABELS_30),
-    "bzip2": packed(zipfile.ZIP_BZIP2, X=whole(X), y=LABELS_30),
-    "an absolute name": packed(**{"/etc/X": whole(X), "y": LABELS_30}),
-    "a name above": packed(**{"../X": whole(X), "y": LABELS_30}),
-    "directory cut off": packed(X=whole(X), y=LABELS_30)[:-40],
+    "objects": packed(X=valid_npy(X), y=npy(header("(1,)", "'|O'"), pickle.dumps([print]))),
+    "structured": packed(X=valid_npy(X.view([("a", "<f8")])), y=LABELS_30),
+    "structured labels": packed(X=valid_npy(X), y=valid_npy(Y.view([("a", "<i8")]))),
+    "beyond Unicode": packed(X=valid_npy(X), y=valid_npy(dtype_of_labels([65, 66, 0x110000]))),
+    "half a character": packed(X=valid_npy(X), y=valid_npy(dtype_of_labels([65, 66, 0xD800]))),
+    "LZMA": packed(zipfile.ZIP_LZMA, X=valid_npy(X), y=LABELS_30),
+    "bzip2": packed(zipfile.ZIP_BZIP2, X=valid_npy(X), y=LABELS_30),
+    "an absolute name": packed(**{"/etc/X": valid_npy(X), "y": LABELS_30}),
+    "a name above": packed(**{"../X": valid_npy(X), "y": LABELS_30}),
+    "directory cut off": packed(X=valid_npy(X), y=LABELS_30)[:-40],
     "squares overflow": saved(X=X * 1e300, y=Y / 3),
     "targets overflow": saved(X=X, y=X[:, 0] * 1e300),
     "labels that overflow": saved(X=X, y=Y * 1e300),
@@ -265,14 +269,14 @@ TRICKS = {
     "empty strings": saved(X=X, y=np.zeros(30, "U0")),
     "labels beyond all": saved(X=X, y=np.resize(np.array([0, 2**64 - 1], np.uint64), 30)),
 }
-# taken: they are centered and scaled in float64 before they are rounded
-TAKEN = {"labels beyond all", "all the same number", "squares overflow", "targets overflow"}
+# these are valid: numbers are centered and scaled in float64 before they are rounded
+VALID = {"labels beyond all", "all the same number", "squares overflow", "targets overflow"}
 
 
 @pytest.mark.parametrize("name", TRICKS)
 def test_tricks(path: Path, name: str) -> None:
     dtype = "float64" if "overflow" in name else "float32"
-    assert take(path, TRICKS[name], dtype=dtype) == (name in TAKEN)
+    assert try_to_prepare(path, TRICKS[name], dtype=dtype) == (name in VALID)
 
 
 @pytest.mark.parametrize("shape", ["(-30, -3)", "(-30, 3, -1)"])
@@ -287,31 +291,31 @@ def test_of_two_members_with_one_name_the_last_counts(path: Path) -> None:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("y.npy", LABELS_30)
-        archive.writestr("X.npy", whole(X + 1))
+        archive.writestr("X.npy", valid_npy(X + 1))
         with pytest.warns(UserWarning, match="Duplicate"):
-            archive.writestr("X.npy", whole(X))
-    assert take(path, file.getvalue())
+            archive.writestr("X.npy", valid_npy(X))
+    assert try_to_prepare(path, file.getvalue())
 
 
 def test_encrypted_members_are_refused(path: Path) -> None:
-    content = bytearray(packed(X=whole(X), y=LABELS_30))
-    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        content[content.index(mark) + place] |= 1
-    assert not take(path, bytes(content))
+    content = bytearray(packed(X=valid_npy(X), y=LABELS_30))
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + offset] |= 1
+    assert not try_to_prepare(path, bytes(content))
 
 
 def test_a_bomb_costs_no_more_than_its_rows(path: Path) -> None:
     path.write_bytes(bomb(64, 1 << 20))
     assert path.stat().st_size < 100_000
     source = open_source(str(path), targets=False)
-    wanted = np.array([0, 63])
-    ends_well(lambda: source.read(wanted, np.empty((2, source.features), np.float32)))
+    rows = np.array([0, 63])
+    ends_well(lambda: source.read(rows, np.empty((2, source.features), np.float32)))
 
 
 def test_what_does_not_fit_in_memory_is_refused(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     path.write_bytes(bomb(64, 1 << 20))
     monkeypatch.setattr("os.sysconf", lambda name: 1000)
-    assert not take(path, path.read_bytes())
+    assert not try_to_prepare(path, path.read_bytes())
     assert ends_well(lambda: prepare(Config(data="random:1000000x2x2"), Alone(), 8)) is None
 
 

@@ -1,4 +1,4 @@
-"""Files of all formats but ``.npz``, damaged or of any content: refused in one line, or good enough to train on."""
+"""Damaged or random files of all formats except ``.npz``: each is refused in one line, or can be trained on."""
 
 import gzip
 import io
@@ -50,9 +50,9 @@ def npy(array: np.ndarray) -> bytes:
 
 def hdf5(**options: Any) -> bytes:
     file = io.BytesIO()
-    with h5py.File(file, "w") as written:
-        written.create_dataset("X", data=X, **options)
-        written.create_dataset("y", data=Y)
+    with h5py.File(file, "w") as h5:
+        h5.create_dataset("X", data=X, **options)
+        h5.create_dataset("y", data=Y)
     return file.getvalue()
 
 
@@ -73,6 +73,7 @@ FILES: dict[str, bytes] = {
     "b-images-idx3-ubyte.gz": gzip.compress(idx(X.reshape(30, 3, 1))),
     "b-labels-idx1-ubyte.gz": gzip.compress(idx(Y)),
 }
+# files that are read together with another → the file to open
 OPENED = {"y.npy": "X.npy", **{f: f.replace("labels-idx1", "images-idx3") for f in FILES if "labels" in f}}
 
 
@@ -84,22 +85,22 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def take(path: Path, **settings: Any) -> bool:
-    """Open, read all, and prepare to train; whether all that could be done."""
+def try_to_prepare(path: Path, **settings: Any) -> bool:
+    """Open the data, read all of it and prepare a training. Return whether that was possible."""
     source = ends_well(lambda: open_source(str(path)))
     if source is None or source.size * (1 + source.features) * 8 >= MEMORY // 4:
         return source is not None
     ends_well(lambda: source.read(np.arange(source.size), np.empty((source.size, source.features))))
     task = ends_well(lambda: prepare(Config(data=str(path), shards=1, **settings), Alone(), 1))
     if task and isinstance(task.scaler, Encoding):
-        known = task.scaler.columns
-        assert ends_well(lambda: open_source(str(path), False, True, Columns(), known)) is not None
+        columns = task.scaler.columns
+        assert ends_well(lambda: open_source(str(path), False, True, Columns(), columns)) is not None
     return task is not None
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_whole_files_are_taken(directory: Path, name: str) -> None:
-    assert take(directory / OPENED.get(name, name))
+    assert try_to_prepare(directory / OPENED.get(name, name))
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -108,7 +109,7 @@ def test_whole_files_are_taken(directory: Path, name: str) -> None:
 def test_bytes(directory: Path, name: str, data: st.DataObject) -> None:
     (directory / name).write_bytes(data.draw(damaged(FILES[name])))
     try:
-        take(directory / OPENED.get(name, name))
+        try_to_prepare(directory / OPENED.get(name, name))
     finally:
         (directory / name).write_bytes(FILES[name])
 
@@ -132,7 +133,7 @@ def test_any_fields(
     text = end.join(delimiter.join(row) for row in [header, *rows])
     path = directory / "any.csv"
     path.write_bytes(text.encode(encoding, "replace"))
-    take(path)
+    try_to_prepare(path)
 
 
 @given(
@@ -157,7 +158,7 @@ def test_any_parquet_types(directory: Path, data: st.DataObject, make: Any) -> N
         table = table.append_column("y", pa.array([0, 1] * 5))
     path = directory / "any.parquet"
     pyarrow.parquet.write_table(table, path)
-    take(path)
+    try_to_prepare(path)
 
 
 TRICKS = {

@@ -1,4 +1,4 @@
-"""Model files, damaged in any way: refused in one line, or good enough to evaluate and predict with."""
+"""Damaged model files: each is refused in one line, or can evaluate and predict."""
 
 import json
 import struct
@@ -24,7 +24,7 @@ NAMES = sorted(MODELS)
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Has a file of each model, and data that go with them."""
+    """A directory with a file of each model and data for it."""
     path = tmp_path_factory.mktemp("models")
     for name, model in MODELS.items():
         write_model(path / name, model, False)
@@ -37,7 +37,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def header_of(data: bytes) -> tuple[dict[str, Any], bytes]:
-    """What safetensors says of its tensors, and their bytes."""
+    """Return the header of a safetensors file and the bytes of its tensors."""
     end = 8 + struct.unpack("<Q", data[:8])[0]
     return json.loads(data[8:end]), data[end:]
 
@@ -49,7 +49,7 @@ def use(directory: Path, name: str, content: bytes) -> None:
     world, data = Alone(), str(directory / f"{name}.npz")
     if model := ends_well(lambda: read_model(path)):
         ends_well(lambda: evaluate_model(path, data, False, world))
-        if model.recipe.data != "digits":  # these do not go with it, and take long to be read
+        if model.recipe.data != "digits":  # digits do not fit the models, and reading them is slow
             ends_well(lambda: evaluate_model(path, None, False, world))
         ends_well(lambda: predict(path, data, None, None, world))
         for out in ("out.csv", "out.npz"):
@@ -100,7 +100,7 @@ def test_numbers(directory: Path, data: st.DataObject, name: str, numbers: list[
 @fuzz
 @pytest.mark.slow
 def test_shapes(directory: Path, data: st.DataObject) -> None:
-    """Tensors that are there as told, but not those that belong together."""
+    """The tensors are as the header says, but do not fit together."""
     tensors, description = parts_of(MODELS[data.draw(st.sampled_from(NAMES))], directory / "whole")
     sizes = st.lists(st.integers(0, 5), max_size=3)
     kinds = st.sampled_from(["f4", "f8", "f2", "i4", "u1", "?", "i8"])
@@ -109,7 +109,7 @@ def test_shapes(directory: Path, data: st.DataObject) -> None:
     use(directory, "numbers", safetensors.numpy.save(tensors, {"nnmpi": json.dumps(data.draw(changed(description)))}))
 
 
-# every trick by itself: what once ended in a traceback, in much memory, or in escapes on the screen
+# inputs that once caused a traceback, a high memory use, or escape codes on the screen
 
 Change = Callable[[dict[str, Any]], Any]
 REFUSED: dict[str, Change] = {

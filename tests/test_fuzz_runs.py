@@ -1,4 +1,4 @@
-"""The directory of a run, damaged, also with right checksums: resumed, or refused in one line."""
+"""Damaged directories of runs, some with correct checksums: each is resumed, or refused in one line."""
 
 import hashlib
 import json
@@ -35,19 +35,19 @@ SETTINGS |= {"shards": 2, "batch_size": 8, "threads": 1}
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A run that ended with its second epoch; three were asked for."""
+    """A finished run of two epochs, which tests resume for a third one."""
     path = tmp_path_factory.mktemp("runs") / "run"
-    with pytest.MonkeyPatch.context() as patch, threadpool_limits(1):  # what it was before comes back
-        patch.setattr("os.fsync", lambda descriptor: None)  # the disk is not what is tried
+    with pytest.MonkeyPatch.context() as patch, threadpool_limits(1):  # restores the number of threads at the end
+        patch.setattr("os.fsync", lambda descriptor: None)  # the disk is not tested here
         patch.setattr("nnmpi.commands.train.set_threads", lambda threads: None)
-        patch.setattr("nnmpi.commands.train.code", lambda: b"")  # takes longer than the training
+        patch.setattr("nnmpi.commands.train.code", lambda: b"")  # slower than the training
         patch.setattr("nnmpi.commands.apply.set_threads", lambda threads: None)
         train(Config(**SETTINGS, epochs=2, output=str(path)), Alone())
         yield path
 
 
 def resume(run: Path, damage: Callable[[Path], Any]) -> Path:
-    """Go on with a copy of the run that was damaged."""
+    """Copy the run, damage the copy, and resume it."""
     copy = run.with_name("copy")
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(run, copy)
@@ -60,12 +60,12 @@ def newest(directory: Path) -> Path:
     return max((directory / "checkpoints").glob("*.json"))
 
 
-def sealed(path: Path, content: str, tensors: bytes | None = None) -> None:
-    """Make `content` and `tensors` a checkpoint with right checksums."""
+def write_checkpoint(path: Path, content: str, tensors: bytes | None = None) -> None:
+    """Write `content` and `tensors` as a checkpoint with correct checksums."""
     if tensors is not None:
         path.with_suffix(".safetensors").write_bytes(tensors)
-        whole = json.loads(content)
-        content = json.dumps({**whole, "sha256": hashlib.sha256(tensors).hexdigest()})
+        values = json.loads(content)
+        content = json.dumps({**values, "sha256": hashlib.sha256(tensors).hexdigest()})
     digest = hashlib.sha256(content.encode(errors="replace")).hexdigest()
     path.write_text(json.dumps({"sha256": digest, "content": content.encode(errors="replace").decode()}))
 
@@ -88,8 +88,8 @@ def test_bytes_of_checkpoints(run: Path, data: st.DataObject) -> None:
     path = data.draw(st.sampled_from(sorted(copy.iterdir())))
     path.write_bytes(data.draw(damaged(path.read_bytes())))
     ends_well(lambda: checkpoint.newest(copy))
-    for one in copy.glob("*.json"):
-        ends_well(lambda one=one: checkpoint.read(one), ValueError)
+    for path in copy.glob("*.json"):
+        ends_well(lambda path=path: checkpoint.read(path), ValueError)
 
 
 @given(data=st.data())
@@ -97,7 +97,7 @@ def test_bytes_of_checkpoints(run: Path, data: st.DataObject) -> None:
 @pytest.mark.slow
 def test_content_of_checkpoints(run: Path, data: st.DataObject) -> None:
     text = data.draw(json_text(content_of(newest(run))))
-    resume(run, lambda copy: sealed(newest(copy), text))
+    resume(run, lambda copy: write_checkpoint(newest(copy), text))
 
 
 PROGRESS = asdict(checkpoint.Progress())
@@ -112,7 +112,7 @@ NUMBERS = st.integers(-2, 12) | st.sampled_from(
 def test_progress_of_checkpoints(run: Path, progress: dict[str, Any]) -> None:
     content = content_of(newest(run))
     content["progress"] |= progress
-    resume(run, lambda copy: sealed(newest(copy), json.dumps(content)))
+    resume(run, lambda copy: write_checkpoint(newest(copy), json.dumps(content)))
 
 
 @given(data=st.data())
@@ -123,18 +123,18 @@ def test_arrays_of_checkpoints(run: Path, data: st.DataObject) -> None:
     tensors = safetensors.numpy.load_file(path.with_suffix(".safetensors"))
     sizes = st.lists(st.integers(0, 30), max_size=3)
     for name in data.draw(st.lists(st.sampled_from([*sorted(tensors), "x"]), min_size=1, max_size=3)):
-        kind = data.draw(st.sampled_from(["remove", "shape", "type", "number"]))
-        if kind == "remove":
+        change = data.draw(st.sampled_from(["remove", "shape", "type", "number"]))
+        if change == "remove":
             tensors.pop(name, None)
-        elif kind == "shape" or name not in tensors:
+        elif change == "shape" or name not in tensors:
             tensors[name] = np.ones(data.draw(sizes), np.float32)
-        elif kind == "type":
+        elif change == "type":
             tensors[name] = np.array(np.nan_to_num(tensors[name]), data.draw(st.sampled_from(["f2", "f8", "i4", "?"])))
         elif tensors[name].size and tensors[name].dtype.kind == "f":
             with np.errstate(over="ignore"):
                 tensors[name].flat[0] = data.draw(st.sampled_from([np.nan, np.inf, 1.0]))
     content = json.dumps(content_of(path))
-    resume(run, lambda copy: sealed(newest(copy), content, safetensors.numpy.save(tensors)))
+    resume(run, lambda copy: write_checkpoint(newest(copy), content, safetensors.numpy.save(tensors)))
 
 
 @given(data=st.data())
@@ -157,7 +157,7 @@ def test_log(run: Path, data: st.DataObject) -> None:
 @given(data=st.data())
 @fuzz
 def test_run_status(run: Path, data: st.DataObject) -> None:
-    """What `nnmpi launch` reads to decide on a restart."""
+    """`nnmpi launch` decides on a restart by this status."""
     directory = run.with_name("status")
     directory.mkdir(exist_ok=True)
     for name in ("config.json", "metrics.jsonl"):
@@ -170,13 +170,13 @@ def test_run_status(run: Path, data: st.DataObject) -> None:
 
 
 EXTREMES = ["1e-320", "1e308", "1e30", "0.999999999", "9" * 9, "9" * 25, "9" * 400]
-# whoever asks for a billion epochs gets them
+# without epochs: a billion of them are valid, and would take too long
 NUMBERS_OF_TRAINING = [f.name for f in fields(Config) if type(f.default) in (int, float) and f.name != "epochs"]
 
 
 @pytest.mark.parametrize("name", [*NUMBERS_OF_TRAINING, "shards", "threads"])
 def test_training_with_extreme_settings(run: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unlike the commands in `test_fuzz_commands`, these run to their end."""
+    """Unlike the commands in test_fuzz_commands.py, these trainings run to the end."""
     monkeypatch.setattr("nnmpi.commands.train.set_threads", set_threads)
     monkeypatch.setattr("nnmpi.commands.job.run", lambda work, mpi=None: work(Alone()))
     output = run.with_name("extreme")
@@ -191,7 +191,7 @@ def test_training_with_extreme_settings(run: Path, name: str, monkeypatch: pytes
 def test_run_status_of_huge_files_and_pipes(tmp_path: Path) -> None:
     for name in ("config.json", "metrics.jsonl"):
         with open(tmp_path / name, "wb") as file:
-            file.truncate(1 << 30)  # a hole: takes no space
+            file.truncate(1 << 30)  # sparse: takes no space
     assert ends_well(lambda: read_status(tmp_path, None)).begun
     for name in ("config.json", "metrics.jsonl"):
         (tmp_path / name).unlink()
@@ -199,15 +199,15 @@ def test_run_status_of_huge_files_and_pipes(tmp_path: Path) -> None:
     assert ends_well(lambda: read_status(tmp_path, None)).begun
 
 
-# every trick by itself
+# one damage each
 
 
-def changed(where: str, value: Any) -> Callable[[Path], None]:
-    """Replace one node of the newest checkpoint's content, or with None remove it."""
+def changed(path_of_node: str, value: Any) -> Callable[[Path], None]:
+    """Replace one node of the newest checkpoint's content, or remove it if `value` is None."""
 
     def change(copy: Path) -> None:
         content = content_of(newest(copy))
-        *path, key = where.split(".")
+        *path, key = path_of_node.split(".")
         node = content
         for step in path:
             node = node[step]
@@ -215,12 +215,12 @@ def changed(where: str, value: Any) -> Callable[[Path], None]:
             del node[key]
         else:
             node[key] = value
-        sealed(newest(copy), json.dumps(content))
+        write_checkpoint(newest(copy), json.dumps(content))
 
     return change
 
 
-def beside(name: str, make: Callable[[Path], Any]) -> Callable[[Path], None]:
+def with_file(name: str, make: Callable[[Path], Any]) -> Callable[[Path], None]:
     return lambda copy: make(copy / name)
 
 
@@ -246,23 +246,23 @@ TRICKS: dict[str, Callable[[Path], Any]] = {
     "seconds never ended": changed("progress.seconds", float("inf")),
     "a best epoch without its score": changed("progress.best_score", None),
     "samples without end": changed("progress.samples", 10**400),
-    "a deep log": beside("metrics.jsonl", lambda path: path.write_text(DEEP + "\n")),
-    "a long line in the log": beside(
+    "a deep log": with_file("metrics.jsonl", lambda path: path.write_text(DEEP + "\n")),
+    "a long line in the log": with_file(
         "metrics.jsonl", lambda path: path.write_text('{"epoch": 1, "x": "' + "x" * 10**7)
     ),
-    "a log of one epoch a thousand times": beside(
+    "a log of one epoch a thousand times": with_file(
         "metrics.jsonl", lambda path: path.write_text('{"epoch": 1}\n' * 1000)
     ),
-    "a checkpoint named ²": beside("checkpoints/1².json", lambda path: path.write_text("{}")),
-    "a checkpoint named with an escape": beside("checkpoints/\x1b[2J.json", lambda path: path.write_text("{}")),
-    "a checkpoint that is a directory": beside("checkpoints/999999999999.json", Path.mkdir),
-    "a checkpoint that is a pipe": beside("checkpoints/999999999999.json", os.mkfifo),
+    "a checkpoint named ²": with_file("checkpoints/1².json", lambda path: path.write_text("{}")),
+    "a checkpoint named with an escape": with_file("checkpoints/\x1b[2J.json", lambda path: path.write_text("{}")),
+    "a checkpoint that is a directory": with_file("checkpoints/999999999999.json", Path.mkdir),
+    "a checkpoint that is a pipe": with_file("checkpoints/999999999999.json", os.mkfifo),
     "the newest is a pipe": pipe_for_newest,
-    "a directory of a temporary name": beside("checkpoints/.x.new", Path.mkdir),
-    "a directory for a temporary file": beside(".metrics.jsonl.new", Path.mkdir),
-    "no log": beside("metrics.jsonl", Path.unlink),
-    "no settings file": beside("config.json", lambda path: path.write_bytes(b"\xff\x00")),
-    "a pipe for a log": beside("metrics.jsonl", lambda path: (path.unlink(), os.mkfifo(path))),
+    "a directory of a temporary name": with_file("checkpoints/.x.new", Path.mkdir),
+    "a directory for a temporary file": with_file(".metrics.jsonl.new", Path.mkdir),
+    "no log": with_file("metrics.jsonl", Path.unlink),
+    "no settings file": with_file("config.json", lambda path: path.write_bytes(b"\xff\x00")),
+    "a pipe for a log": with_file("metrics.jsonl", lambda path: (path.unlink(), os.mkfifo(path))),
 }
 
 
