@@ -1,6 +1,5 @@
 """A headless Chromium for tests of pages, controlled through ChromeDriver with only the standard library."""
 
-import base64
 import json
 import shutil
 import subprocess
@@ -94,13 +93,6 @@ class Browser:
         messages = [json.loads(entry["message"])["message"] for entry in self._logs("performance")]
         sent = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
         return [address for address in sent if not address.startswith(("data:", "chrome:"))]
-
-    def picture(self, path: Path, whole: bool = True) -> None:
-        """Write a PNG of the `whole` page, or of the part that the window shows."""
-        size = self.command("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"] if whole else 900, "scale": 1}
-        shot = self.command("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
-        path.write_bytes(base64.b64decode(shot["data"]))
 
     def _logs(self, kind: str) -> list[dict[str, Any]]:
         return list(self._ask(f"{self._session}/se/log", {"type": kind}))

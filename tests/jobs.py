@@ -259,6 +259,15 @@ def read_metrics(directory: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
 
+def wait_for_an_epoch(job: Job, directory: Path) -> None:
+    """Wait until the training that writes to `directory` has logged an epoch."""
+    deadline = time.monotonic() + 120
+    while not ((directory / "metrics.jsonl").exists() and read_metrics(directory)):
+        assert job.process.poll() is None, job.output()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @contextlib.contextmanager
 def unchanged(*directories: Path) -> Iterator[None]:
     """Check that nothing in these directories is created, changed, touched or removed."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import chdir
@@ -159,7 +160,7 @@ def test_every_setting_has_an_effect_or_is_refused() -> None:
     folders = ("training", "reduction", "data", "faults", "nn")
     files = [path for folder in folders for path in (package / folder).rglob("*.py")]
     text = "\n".join(path.read_text() for path in [*files, package / "settings_together.py", package / "call.py"])
-    unread = {field.name for field in fields(Config) if f"config.{field.name}" not in text}
+    unread = {field.name for field in fields(Config) if not re.search(rf"config\.{field.name}\b", text)}
     assert unread <= set(COMMAND_ONLY)
 
 

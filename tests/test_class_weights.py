@@ -58,6 +58,12 @@ def test_labels_that_are_numbers_are_written_as_text(tmp_path):
     assert weights(str(path), NUMBERS)[0].tolist() == [2.0, 1.0, 0.5]
 
 
+def test_a_number_in_quotes_is_a_number(tmp_path):
+    path = tmp_path / "weights"
+    path.write_text('{"late": "3"}')
+    assert weights(str(path))[0].tolist() == [3.0, 1.0, 1.0]
+
+
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize(
     ("text", "words"),
@@ -67,7 +73,6 @@ def test_labels_that_are_numbers_are_written_as_text(tmp_path):
         ('{"late": NaN}', ["the weight of late is nan"]),
         ("late,inf", ["the weight of late is inf"]),
         ('{"late": true}', ["the weight of late is True"]),
-        ('{"late": "3"}', []),
         ('{"late": 1, "late": 2}', ["names the class late twice"]),
         ("late,1\nlate,2", ["names the class late twice"]),
         ("late", ["write a JSON object"]),
@@ -81,9 +86,6 @@ def test_labels_that_are_numbers_are_written_as_text(tmp_path):
 def test_a_file_that_cannot_be_used_is_refused_in_a_line(tmp_path, text, words, size):
     path = tmp_path / "weights"
     path.write_bytes(text.encode("latin-1" if "\xff" in text else "utf-8"))
-    if not words:
-        assert weights(str(path))[0].tolist() == [3.0, 1.0, 1.0]
-        return
     with pytest.raises(InputError) as refused:
         weights(str(path), size=size)
     assert f"--class-weight {path}" in str(refused.value)

@@ -28,7 +28,7 @@ def test_a_host_has_its_own_temporary_files_memory_and_processes(cluster: Cluste
     for path in ("/tmp/mine", "/dev/shm/mine"):
         one.run("touch", path)
         assert path not in two.run("sh", "-c", "ls -d /tmp/* /dev/shm/* 2>/dev/null || true")
-    assert one.run("sh", "-c", "ls -d /proc/[0-9]* | wc -l").strip() in "1234"
+    assert int(one.run("sh", "-c", "ls -d /proc/[0-9]* | wc -l")) < 5
     assert two.run("cat", str(cluster.directory / "etc/hosts")) == (cluster.directory / "etc/hosts").read_text()
 
 

@@ -97,7 +97,7 @@ def test_fault_tolerance_that_is_on(tmp_path: Path) -> None:
     done = run([mpi.program("nnmpi"), "launch", "-n", "2", "--", "info", "--json"], tmp_path)
     assert "fault_tolerance_off" not in findings(done)
     assert facts(done)["job"]["recovers"] is True
-    assert done.err == "" or done.status == 1
+    assert "Traceback" not in done.err
 
 
 def private_shm(size: str, *command: str) -> list[str]:

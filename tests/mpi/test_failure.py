@@ -90,6 +90,7 @@ def test_killed_launcher_leaves_nothing_behind(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_nothing_is_left_behind(mpi: Environment, tmp_path: Path) -> None:
     done = run(mpi.nnmpi(2, "info"), tmp_path, **mark(tmp_path))
+    assert "world size" in done.out
     assert not done.messages
     check_all_ended(tmp_path)
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from jobs import Environment, Job, needed, program_path, read_metrics, run
+from jobs import Environment, Job, needed, program_path, read_metrics, run, wait_for_an_epoch
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
@@ -77,14 +77,6 @@ def test_a_crash_that_repeats_is_not_restarted_again(mpi: Environment, tmp_path:
     last = messages(done.err)[-1]
     assert "failed in epoch 2 after step 25 or later" in last
     assert "second failure at the same place, so it is not restarted again" in last
-
-
-def wait_for_an_epoch(job: Job, directory: Path) -> None:
-    deadline = time.monotonic() + 120
-    while not ((directory / "metrics.jsonl").exists() and read_metrics(directory)):
-        assert job.process.poll() is None, job.output()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(("library", "name"), [("openmpi", "SIGINT"), ("openmpi", "SIGTERM"), ("mpich", "SIGINT")])

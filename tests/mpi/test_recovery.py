@@ -12,7 +12,6 @@ pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
 DYING = program_path("train_with_deaths.py")
 STEPS = 45  # steps in an epoch of digits
-SAMPLES = 1437  # training samples of digits
 FLAGS = ("--epochs", "3", "--hidden", "12", "--dropout", "0.1", "--checkpoint-every", "20steps")
 EARLY = ("--early-stopping", "9")  # evaluates two parts in each epoch
 

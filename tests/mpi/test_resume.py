@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs import CommandServer, Done, Environment, Job, Run, needed, program_path, read_metrics, run
+from jobs import CommandServer, Done, Environment, Job, Run, needed, program_path, read_metrics, run, wait_for_an_epoch
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
@@ -91,14 +91,6 @@ def test_second_interrupt_ends_at_once(tmp_path: Path) -> None:
         assert job.process.poll() is None  # the rank would finish its step first
         job.process.send_signal(signal.SIGINT)
         assert job.wait(30).status == -signal.SIGINT  # the step would sleep for a minute
-
-
-def wait_for_an_epoch(job: Job, directory: Path) -> None:
-    deadline = time.monotonic() + 120
-    while not ((directory / "metrics.jsonl").exists() and read_metrics(directory)):
-        assert job.process.poll() is None, job.output()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("ranks", [2, 3])

@@ -16,7 +16,6 @@ pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 DISTURBED = program_path("train_with_fault.py")
 TIMEOUT = 4  # seconds; longer than ranks wait for each other while they start on a busy machine
 ENDS = 45.0  # seconds within which a stalled job ends
-STEPS = 45  # steps in an epoch of digits
 RANKS = 3
 
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from jobs import Environment, Job, check_all_ended, mark, needed, read_metrics, variables
+from jobs import Environment, Job, check_all_ended, mark, needed, variables, wait_for_an_epoch
 
 pytestmark = pytest.mark.mpi
 
@@ -19,14 +19,6 @@ WAYS = {
     "below a shell": ("sh", "-c", f"{{nnmpi}} {' '.join(LONG)}; true"),
     "in large products": ("{nnmpi}", *LONG, "--data", "random:2000x300x10", "--hidden", "900,900"),
 }
-
-
-def wait_for_an_epoch(job: Job, directory: Path) -> None:
-    deadline = time.monotonic() + 120
-    while not ((directory / "metrics.jsonl").exists() and read_metrics(directory)):
-        assert job.process.poll() is None, job.output()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("way", WAYS)

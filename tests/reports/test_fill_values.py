@@ -57,7 +57,7 @@ def test_training_names_it_in_each_part(nnmpi, tmp_path, row, number):
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("ranks", [1, 3])
-def test_evaluate_and_predict_name_it(train, nnmpi, tmp_path, ranks):
+def test_evaluate_and_predict_name_it(nnmpi, tmp_path, ranks):
     np.savez(tmp_path / "train.npz", X=X, y=Y)
     nnmpi("train", "--data", "train.npz", "--epochs", "2", "--output", "m", cwd=tmp_path).succeeded()
     command = commands(tmp_path, nnmpi, ranks)
