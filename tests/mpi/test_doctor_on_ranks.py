@@ -179,7 +179,7 @@ def test_a_rank_that_stops_is_named(mpi: Environment, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_rank_that_never_starts_ends_the_wait(mpi: Environment, tmp_path: Path) -> None:
-    command = mpi.mpiexec_each([mpi.program("python"), INFORM], ["sleep", "600"])
+    command = mpi.mpiexec_each([mpi.program("python"), INFORM, "short"], ["sleep", "600"])
     done = run(command, tmp_path, timeout=TIMEOUT, **mark(tmp_path))
     assert done.status
     assert "not all of 2 ranks have answered within 6 s" in done.err

@@ -1,4 +1,6 @@
-"""Runs ``nnmpi info`` with short limits. With the argument ``stop``, the rank stops in the middle."""
+"""Runs ``nnmpi info``, which gives up early on a rank that hangs; with the argument ``short``, also on one that
+never starts. With the argument ``stop``, this rank stops in the middle.
+"""
 
 import os
 import signal
@@ -9,7 +11,7 @@ from nnmpi.cli import main
 from nnmpi.commands import info
 from nnmpi.doctor import facts
 
-info.STALLED, info.LIMIT, info.LAST = 2.0, 6.0, 4.0
+info.STALLED = 5.0
 gather_rank_facts = facts.rank_facts
 
 
@@ -18,6 +20,8 @@ def stop_first(*arguments: Any) -> Any:
     return gather_rank_facts(*arguments)
 
 
-if sys.argv[1:2] == ["stop"]:
+if sys.argv[1:] == ["short"]:
+    info.LIMIT, info.LAST = 6.0, 4.0
+if sys.argv[1:] == ["stop"]:
     facts.rank_facts = stop_first
 main(["info"])
