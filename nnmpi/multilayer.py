@@ -1,16 +1,15 @@
 """The code that both estimators share: from scikit-learn's parameters and arrays to a fit, and to its attributes."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
-from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from nnmpi.files.model import write_model
@@ -25,8 +24,19 @@ from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.predict import outputs_of
 from nnmpi.training.fit import fit, limited_threads
 from nnmpi.training.fit_below import MODULE, fit_below
-from nnmpi.training.fit_state import FitSettings, FitState, Samples, dense, initial_parameters, packed, print_epoch
-from nnmpi.training.fit_together import check_same, on_all_ranks, same_random_state, sharded
+from nnmpi.training.fit_callbacks import CallbackSupportMixin, callbacks_called
+from nnmpi.training.fit_state import (
+    FitSettings,
+    FitState,
+    Samples,
+    attributes_of,
+    dense,
+    failed,
+    initial_parameters,
+    packed,
+    print_epoch,
+)
+from nnmpi.training.fit_together import check_same, on_all_ranks, same_random_state, sharded, split_rows
 
 Array = npt.NDArray[Any]
 
@@ -36,15 +46,7 @@ NOT_FINITE = (
 )
 
 
-class Optimizer(NamedTuple):
-    """The state that `partial_fit` continues from, besides the weights."""
-
-    state: Array
-    learning_rate: float
-    updates: int
-
-
-class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
+class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     """The fit and the predictions of `MLPClassifier` and `MLPRegressor`."""
 
     comm: Any
@@ -86,6 +88,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         return False
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool = False, shard: bool = False) -> None:
+        given = X, y
         with self._rank_pool() as pool, open_world(self.comm) as world:
             shard = shard and world.size > 1
             with on_all_ranks(world):
@@ -101,7 +104,9 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
                 x = dense(X, self.dtype, partial(pool.arrays.new, "x") if pool else np.empty)
                 state = self._fit_state(x, y, random, first, incremental)
                 seed = int(random.randint(1 << 31)) if self.dropout or shard else 0
-                training, validation = self._split(y, random)
+                labels = y.astype(bool) if self._is_stratified() else None
+                fraction = self.validation_fraction if self.early_stopping else None
+                training, validation = split_rows(len(y), fraction, labels, random)
             y = y.astype(x.dtype) if y.ndim > 1 else y
             samples = Samples(x, y, weights, training, validation)
             if shard:
@@ -111,12 +116,15 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             count = world.sum_exactly(len(samples.training)) if shard else len(samples.training)
             settings = settings_of(self, count, incremental, seed)
             check_same("parameters", [state.parameters, np.frombuffer(repr(settings).encode(), np.uint8)], world)
-            if pool:
-                fit_below(pool, settings, samples, state, random, print_epoch if self.verbose else None)
-            else:
-                with limited_threads(self.deterministic, world):
-                    self._run(settings, samples, state, random, world)
-        self._set_fitted(state, incremental)
+            with callbacks_called(self, state, world, *given, sample_weight, incremental) as after_epoch:
+                if self.verbose and world.rank == 0:
+                    after_epoch = [print_epoch, *after_epoch]
+                if pool:
+                    fit_below(pool, settings, samples, state, random, after_epoch)
+                else:
+                    with limited_threads(self.deterministic, world):
+                        self._run(settings, samples, state, random, world, after_epoch)
+                self._set_fitted(state, incremental)
 
     @contextmanager
     def _rank_pool(self) -> Iterator[RankPool | None]:
@@ -175,29 +183,20 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             state.optimizer, state.learning_rate, state.updates = optimizer
         return state
 
-    def _split(self, y: Array, random: np.random.RandomState) -> tuple[Array, Array | None]:
-        """Return the rows to train on and the rows to validate on, drawn as in scikit-learn."""
-        rows = np.arange(len(y))
-        if not self.early_stopping:
-            return rows, None
-        stratify = y.astype(bool) if self._is_stratified() else None
-        training, validation = train_test_split(
-            rows, random_state=random, test_size=self.validation_fraction, stratify=stratify
-        )
-        if len(validation) < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
-            )
-        return training, validation
-
     def _run(
-        self, settings: FitSettings, samples: Samples, state: FitState, random: np.random.RandomState, world: World
+        self,
+        settings: FitSettings,
+        samples: Samples,
+        state: FitState,
+        random: np.random.RandomState,
+        world: World,
+        after_epoch: list[Callable[[FitState], None]],
     ) -> None:
         """Fit on this rank, together with the other ranks of `world`."""
         try:
             for _ in fit(settings, samples, state, random, world):
-                if self.verbose and world.rank == 0:
-                    print_epoch(state)
+                for function in after_epoch:
+                    function(state)
         except KeyboardInterrupt:
             if world.size > 1:  # the other ranks are in the middle of a step
                 raise
@@ -205,19 +204,8 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
 
     def _set_fitted(self, state: FitState, incremental: bool) -> None:
         """Set the attributes of the estimator from the end of a fit. Raise or warn if the fit did not succeed."""
-        layers = state.architecture.views(state.parameters if state.best is None else state.best)
-        self.coefs_ = [layer[1:].copy() for layer in layers]
-        self.intercepts_ = [layer[0].copy() for layer in layers]
-        self._optimizer = Optimizer(state.optimizer.copy(), state.learning_rate, state.updates)
-        self._no_improvement_count = state.no_improvement
-        self.n_iter_, self.t_, self.loss_curve_ = state.n_iter, state.seen, state.loss_curve
-        self.loss_ = state.loss_curve[-1] if state.loss_curve else np.nan
-        by_score = state.best is not None
-        self.best_loss_ = None if by_score else state.best_loss
-        self.validation_scores_ = state.validation_scores if by_score else None
-        self.best_validation_score_ = state.best_score if by_score else None
-        finite = all(np.isfinite(weights).all() for weights in (*self.coefs_, *self.intercepts_))
-        if not finite or (state.end == "diverged" and not by_score):
+        self.__dict__.update(attributes_of(state))
+        if failed(state):
             raise ValueError(NOT_FINITE)
         warn_of_end(state, self, incremental)
 

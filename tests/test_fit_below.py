@@ -42,7 +42,7 @@ def test_deterministic_ranks_use_one_thread(tmp_path: Path, monkeypatch: pytest.
         "state": {},
         "architecture": dataclasses.asdict(architecture),
         "random": fit_below._random_state(random),
-        "epochs": False,
+        "waits": False,
     }
     blas_threads: list[set[int]] = []
     monkeypatch.setattr(fit_below, "fit", lambda *_: blas_threads.append(threads()) or iter(()))

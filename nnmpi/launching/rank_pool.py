@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -88,7 +88,7 @@ class RankPool:
                 raise RunError(f"could not start {ranks} ranks for n_jobs={ranks}: {self._end_of_output()}")
         self._sockets = [numbered[rank] for rank in sorted(numbered)]
 
-    def run(self, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def run(self, job: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
         """Send a job to the ranks and yield the messages of rank 0, up to the one with ``done``.
 
         Ctrl-C asks the ranks to stop, and their messages still arrive. A second Ctrl-C ends the ranks.
@@ -100,7 +100,7 @@ class RankPool:
         """
         try:
             with self._stopping_on_interrupt():
-                self._send(job)
+                self.send(job)
                 for message in self._messages():
                     if "error" in message:
                         raise RunError(f"a rank failed: {message['error']}")
@@ -121,7 +121,7 @@ class RankPool:
 
         def stop_ranks(number: int, frame: FrameType | None) -> None:
             signal.signal(signal.SIGINT, old_handler)
-            self._send({"stop": True})
+            self.send({"stop": True})
 
         signal.signal(signal.SIGINT, stop_ranks)
         try:
@@ -147,7 +147,14 @@ class RankPool:
                         del lines[key.data][: end + 1]
                         yield message
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message to all ranks.
+
+        Raises
+        ------
+        RunError
+            If a rank has ended.
+        """
         line = json.dumps(message).encode() + b"\n"
         for connection in self._sockets:
             try:

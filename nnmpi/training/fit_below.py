@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,12 @@ def fit_below(
     samples: Samples,
     state: FitState,
     random: np.random.RandomState,
-    on_epoch: Callable[[FitState], None] | None,
+    after_epoch: list[Callable[[FitState], None]],
 ) -> None:
     """Fit on the ranks of `pool`. Afterwards `state` and `random` are as after a fit in this process.
+
+    After each epoch the ranks wait for the functions `after_epoch`, which are called with the state of that epoch. The
+    fit ends there if one of them sets ``state.end``.
 
     Raises
     ------
@@ -59,18 +63,21 @@ def fit_below(
         "state": _scalars(state),
         "architecture": dataclasses.asdict(state.architecture),
         "random": _random_state(random),
-        "epochs": on_epoch is not None,
+        "waits": bool(after_epoch),
     }
-    for message in pool.run(job):
-        for name, value in message["state"].items():
-            setattr(state, name, value)
-        if on_epoch and "done" not in message:
-            on_epoch(state)
-        if "done" in message:
-            random.set_state(_numpy_state(message["random"]))
-    for name in STATE_ARRAYS:
-        if name in ("parameters", "optimizer") or state.best is not None:
-            setattr(state, name, pool.arrays.get(name, copy=True))
+    with closing(pool.run(job)) as messages:  # if a function fails, the ranks end
+        for message in messages:
+            for name, value in message["state"].items():
+                setattr(state, name, value)
+            for name in STATE_ARRAYS:
+                if name in ("parameters", "optimizer") or state.best is not None:
+                    setattr(state, name, pool.arrays.get(name, copy=True))
+            if "done" in message:
+                random.set_state(_numpy_state(message["random"]))
+            else:
+                for function in after_epoch:
+                    function(state)
+                pool.send({"end": state.end})
 
 
 def _scalars(state: FitState) -> dict[str, Any]:
@@ -94,6 +101,7 @@ class Rank:
     def __init__(self, connection: socket.socket, arrays: ArrayFiles) -> None:
         self._connection, self._arrays = connection, arrays
         self._jobs: queue.Queue[tuple[dict[str, Any], Requests] | None] = queue.Queue()
+        self._ends: queue.Queue[str] = queue.Queue()  # after each epoch: ``state.end``, from the parent process
 
     def work(self, world: World) -> None:
         """Run the jobs one after the other, together with the other ranks."""
@@ -112,10 +120,13 @@ class Rank:
             message = json.loads(line)
             if "stop" in message:
                 requests.stop = True
+            elif "end" in message:
+                self._ends.put(message["end"])
             else:
                 requests = Requests()
                 self._jobs.put((message, requests))
         requests.stop = True  # the parent process has ended
+        self._ends.put("stopped")
         self._jobs.put(None)
         self._arrays.remove()
         time.sleep(END)
@@ -135,15 +146,19 @@ class Rank:
         settings = FitSettings(**job["settings"])
         with limited_threads(settings.deterministic, world):
             for _ in fit(settings, samples, state, random, world, requests):
-                if job["epochs"] and world.rank == 0:
-                    curves = {"loss_curve": state.loss_curve, "validation_scores": state.validation_scores}
-                    self._send({"state": curves})
+                if job["waits"]:
+                    if world.rank == 0:
+                        self._report(state)
+                    state.end = self._ends.get()
         if world.rank == 0:
-            for name in STATE_ARRAYS:
-                array = getattr(state, name)
-                if array is not None:
-                    self._arrays.replace(name, array)
-            self._send({"done": True, "state": _scalars(state), "random": _random_state(random)})
+            self._report(state, done=True, random=_random_state(random))
+
+    def _report(self, state: FitState, **more: Any) -> None:
+        for name in STATE_ARRAYS:
+            array = getattr(state, name)
+            if array is not None:
+                self._arrays.replace(name, array)
+        self._send({"state": _scalars(state), **more})
 
     def _send(self, message: dict[str, Any]) -> None:
         self._connection.sendall(json.dumps(message).encode() + b"\n")

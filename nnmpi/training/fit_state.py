@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,14 @@ class Samples:
     shared: bool = True
 
 
+class Optimizer(NamedTuple):
+    """The state that `partial_fit` continues from, besides the weights."""
+
+    state: Array
+    learning_rate: float
+    updates: int
+
+
 @dataclass
 class FitState:
     """The state of a fit, at its start and after each epoch. Another fit can continue from it."""
@@ -83,7 +91,33 @@ class FitState:
     best_score: float = -np.inf
     best: Array | None = None  # parameters with the best validation score
     n_iter: int = 0
-    end: str = ""  # "converged", "diverged" or "stopped" (on request); "" after max_iter epochs
+    end: str = ""  # "converged", "diverged", "stopped" (by Ctrl-C), "ended by a callback"; "" after max_iter epochs
+
+
+def attributes_of(state: FitState) -> dict[str, Any]:
+    """Return the attributes of an estimator whose fit ends in this state; they share no memory with it."""
+    by_score = state.best is not None
+    layers = state.architecture.views(state.parameters if state.best is None else state.best)
+    return {
+        "coefs_": [layer[1:].copy() for layer in layers],
+        "intercepts_": [layer[0].copy() for layer in layers],
+        "_optimizer": Optimizer(state.optimizer.copy(), state.learning_rate, state.updates),
+        "_no_improvement_count": state.no_improvement,
+        "n_iter_": state.n_iter,
+        "t_": state.seen,
+        "loss_curve_": list(state.loss_curve),
+        "loss_": state.loss_curve[-1] if state.loss_curve else np.nan,
+        "best_loss_": None if by_score else state.best_loss,
+        "validation_scores_": list(state.validation_scores) if by_score else None,
+        "best_validation_score_": state.best_score if by_score else None,
+    }
+
+
+def failed(state: FitState) -> bool:
+    """Return whether no weights are left that are finite and have a finite loss."""
+    if state.best is None:
+        return state.end == "diverged" or not np.isfinite(state.parameters).all()
+    return not np.isfinite(state.best).all()
 
 
 def initial_parameters(architecture: Architecture, random: np.random.RandomState) -> Array:

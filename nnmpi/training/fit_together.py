@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
 from nnmpi.data.shards import default_shards, held_shards
@@ -145,6 +146,19 @@ def sharded(samples: Samples, world: World) -> Samples:
             weights = np.concatenate([weights, samples.weights[validation]])
         validation = np.arange(count, len(x))
     return Samples(x, y, weights, np.arange(count), validation, shared=False)
+
+
+def split_rows(
+    count: int, validation_fraction: float | None, stratify: Array | None, random: np.random.RandomState
+) -> tuple[Array, Array | None]:
+    """Return the rows to train on and the rows to validate on, if any, drawn as in scikit-learn."""
+    rows = np.arange(count)
+    if validation_fraction is None:
+        return rows, None
+    training, validation = train_test_split(rows, random_state=random, test_size=validation_fraction, stratify=stratify)
+    if len(validation) < 2:
+        raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
+    return training, validation
 
 
 def same_random_state(random_state: Any, world: World) -> np.random.RandomState:

@@ -55,6 +55,15 @@ def test_ranks_fit_together(mpi: Environment, ranks: int, tmp_path: Path) -> Non
     assert "".join(done.out.split()) == "right" * ranks
 
 
+@pytest.mark.in_turn
+def test_callbacks_on_ranks(mpi: Environment, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn.callback", reason="scikit-learn before 1.9 has no callbacks")
+    command = [mpi.program("python"), program_path("callbacks_on_ranks.py")]
+    for ranks, words in ((3, mpi.mpiexec(3, *command)), (1, [*command, "2"])):
+        out = run(words, tmp_path, timeout=LONG).succeeded().out
+        assert out.count("right") == ranks
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [2, pytest.param(3, marks=pytest.mark.more("2 ranks test the same"))])
 def test_scikit_learns_checks_on_ranks(openmpi: Environment, ranks: int, tmp_path: Path) -> None:
