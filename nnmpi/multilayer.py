@@ -134,11 +134,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):  # type: ignore
             yield None
             return
         pool = rank_pool(MODULE, ranks)
-        with pool.busy:
-            try:
-                yield pool
-            finally:
-                pool.arrays.clear()
+        with pool.used():
+            yield pool
 
     def _check_parameters(self, incremental: bool) -> None:
         check(self.solver, self._hidden())

@@ -50,7 +50,7 @@ class RankPool:
             launcher = find_launcher()
         except InputError as error:
             raise InputError(f"n_jobs={ranks} needs MPI: {error}. n_jobs=1 works without MPI") from None
-        self.busy = threading.Lock()
+        self._ranks, self._lock, self._user = ranks, threading.Lock(), 0  # the user is a thread
         self._sockets: list[socket.socket] = []
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.arrays = ArrayFiles([Path(tempfile.mkdtemp(prefix="nnmpi-", dir=place)) for place in (memory, None)])
@@ -87,6 +87,20 @@ class RankPool:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RunError(f"could not start {ranks} ranks for n_jobs={ranks}: {self._end_of_output()}")
         self._sockets = [numbered[rank] for rank in sorted(numbered)]
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[None]:
+        """Wait until no other thread uses the ranks. At the end of the body, delete the arrays."""
+        thread = threading.get_ident()
+        if self._user == thread:  # in a callback of a fit; it would wait forever
+            raise RuntimeError(f"a fit with n_jobs={self._ranks} uses the ranks: fit with n_jobs=1 meanwhile")
+        with self._lock:
+            self._user = thread
+            try:
+                yield
+            finally:
+                self._user = 0
+                self.arrays.clear()
 
     def run(self, job: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
         """Send a job to the ranks and yield the messages of rank 0, up to the one with ``done``.

@@ -71,4 +71,20 @@ pipeline = make_pipeline(StandardScaler(), MLPClassifier(**parameters))
 if rank == 0:
     pipeline.set_callbacks(ProgressBar())
 assert pipeline.fit(X, y)[-1].n_iter_ == 3
+
+
+class Nested(Callback):
+    """Fits another estimator on the same ranks, which are in use."""
+
+    def on_fit_task_end(self, estimator, context) -> bool:
+        MLPClassifier(**parameters).fit(X, y)
+        return False
+
+
+if parameters["n_jobs"]:
+    try:
+        MLPClassifier(**parameters).set_callbacks(Nested(fails=False)).fit(X, y)
+    except RuntimeError as error:
+        problem = str(error)
+    assert "uses the ranks: fit with n_jobs=1 meanwhile" in problem
 print("right", flush=True)
