@@ -39,6 +39,10 @@ def table_source(table: Table, request: Request) -> Source:
     flags = ("--target", "--drop", "--categories", "--sample-weight")
     for flag, names in zip(flags, (chosen.target, chosen.drop, chosen.categories, weight), strict=True):
         for name in names:
+            if name not in types and flag == "--target" and request.known is not None:
+                raise InputError(
+                    f"--data {table.name}: column {name}, the target of the training, is missing; {listed(types)}"
+                )
             if name not in types:
                 raise InputError(f"--data {table.name}: {flag} {name}: no such column; {listed(types)}")
     target = _target(table, request)
@@ -136,7 +140,8 @@ def _target(table: Table, request: Request) -> tuple[str, ...]:
     target = request.columns.target or tuple(name for name in TARGETS if name in table.types)[:1]
     if not target and request.targets:
         raise InputError(
-            f"--data {table.name}: which column is the target? Name it with --target; {listed(table.types)}"
+            f"--data {table.name}: which column is the target? Name it with --target of train, or call it "
+            f"{', '.join(TARGETS[:-1])} or {TARGETS[-1]}; {listed(table.types)}"
         )
     return target if request.targets or all(name in table.types for name in target) else ()
 
