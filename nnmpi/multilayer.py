@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,15 +123,11 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
     def _rank_pool(self) -> Iterator[RankPool | None]:
         """Yield the ranks that ``n_jobs`` asks for, or None if this process fits alone or under a launcher."""
         ranks = available() if self.n_jobs == -1 else self.n_jobs
-        if not isinstance(ranks, int) or ranks < 2 or self.comm is not None or may_have_others():
+        if not isinstance(ranks, Integral) or ranks < 2 or self.comm is not None or may_have_others():
             yield None
             return
-        pool = rank_pool(MODULE, ranks)
-        with pool.busy:
-            try:
-                yield pool
-            finally:
-                pool.arrays.clear()
+        with rank_pool(MODULE, int(ranks)) as pool:
+            yield pool
 
     def _check_parameters(self, incremental: bool) -> None:
         check(self.solver, self._hidden())

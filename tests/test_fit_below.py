@@ -1,10 +1,13 @@
 """Ranks below a Python process (``n_jobs``), without MPI; with real ranks: mpi/test_estimators_on_ranks.py."""
 
 import dataclasses
+import json
 import os
 import signal
 import socket
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +20,7 @@ from nnmpi.errors import RunError
 from nnmpi.launching import rank_pool
 from nnmpi.launching.array_files import ArrayFiles
 from nnmpi.launching.mpiexec_command import Command
+from nnmpi.mlp_parameters import settings_of
 from nnmpi.mpi.checks import training_threads
 from nnmpi.mpi.host import children, process
 from nnmpi.nn.architecture import Architecture
@@ -112,3 +116,77 @@ def test_no_rank_outlives_its_launcher(tmp_path: Path, monkeypatch: pytest.Monke
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     pytest.fail("ranks are left")
+
+
+class Pool:
+    """Counts itself, and takes a moment to start."""
+
+    started = 0
+
+    def __init__(self, module: str, ranks: int) -> None:
+        Pool.started += 1
+        self.busy = threading.Lock()
+        self.arrays = ArrayFiles([])
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def pools(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, int], Pool]:
+    pools: dict[tuple[str, int], Pool] = {}
+    monkeypatch.setattr(rank_pool, "RankPool", Pool)
+    monkeypatch.setattr(rank_pool, "POOLS", pools)
+    monkeypatch.setattr(Pool, "started", 0)
+    return pools
+
+
+def in_threads(function: Callable[[int], None], count: int) -> None:
+    workers = [threading.Thread(target=function, args=(i,), daemon=True) for i in range(count)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(20)
+    assert not any(worker.is_alive() for worker in workers)
+
+
+def test_threads_share_one_pool(pools: dict[tuple[str, int], Pool]) -> None:
+    def fit(thread: int) -> None:
+        with rank_pool.rank_pool("module", 2):
+            pass
+
+    in_threads(fit, 3)
+    assert Pool.started == 1
+
+
+def test_a_thread_that_waited_for_a_pool_that_failed_gets_another_one(pools: dict[tuple[str, int], Pool]) -> None:
+    taken: list[Pool] = []
+    waiting = threading.Barrier(2, timeout=20)
+
+    def fit(thread: int) -> None:
+        if thread == 1:
+            waiting.wait()
+        with rank_pool.rank_pool("module", 2) as pool:
+            taken.append(pool)
+            if thread == 0:
+                waiting.wait()
+                time.sleep(0.3)
+                pools.clear()  # as `RankPool.close` does when a rank fails
+
+    in_threads(fit, 2)
+    assert Pool.started == len(set(taken)) == 2
+
+
+def test_settings_for_ranks_are_plain_numbers() -> None:
+    numbers = {
+        "max_iter": np.int64(3),
+        "tol": np.float32(0),
+        "n_iter_no_change": np.int64(5),
+        "beta_1": np.float32(0.5),
+    }
+    estimator = MLPClassifier(**numbers, batch_size=np.int64(2), shuffle=np.bool_(False), alpha=np.float32(0))
+    settings = dataclasses.asdict(settings_of(estimator, 10, False, 0))
+    assert json.loads(json.dumps(settings)) == settings
+
+
+def test_a_number_of_ranks_may_be_one_of_numpy(pools: dict[tuple[str, int], Pool]) -> None:
+    with MLPClassifier(n_jobs=np.int64(2))._rank_pool() as pool:
+        assert pool is pools[fit_below.MODULE, 2]

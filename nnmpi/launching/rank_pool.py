@@ -191,26 +191,38 @@ class RankPool:
         self._process.wait()
 
 
+_starting = threading.Lock()  # held by the thread that starts a pool
 POOLS: dict[tuple[str, int], RankPool] = {}  # the pools of this process, by module and number of ranks
 
 
-def rank_pool(module: str, ranks: int) -> RankPool:
-    """Return the pool of this process for `module` and `ranks`; start it if there is none.
+@contextlib.contextmanager
+def rank_pool(module: str, ranks: int) -> Iterator[RankPool]:
+    """Yield the pool of this process for `module` and `ranks`; start it if there is none. Other threads wait for it.
 
     Raises
     ------
     ValueError
         If there would be too many ranks for the cores of this process.
     """
-    if (module, ranks) not in POOLS:
-        cores = available()
-        if ranks > MOST_PER_CORE * cores:
-            raise ValueError(
-                f"n_jobs={ranks} is too many for the {counted(cores, 'core')} that this process may use; at most "
-                f"{MOST_PER_CORE * cores} are allowed, and n_jobs=-1 starts one rank for each core"
-            )
-        POOLS[module, ranks] = RankPool(module, ranks)
-    return POOLS[module, ranks]
+    cores = available()
+    if ranks > MOST_PER_CORE * cores:
+        raise ValueError(
+            f"n_jobs={ranks} is too many for the {counted(cores, 'core')} that this process may use; at most "
+            f"{MOST_PER_CORE * cores} are allowed, and n_jobs=-1 starts one rank for each core"
+        )
+    while True:
+        with _starting:
+            if (module, ranks) not in POOLS:
+                POOLS[module, ranks] = RankPool(module, ranks)
+            pool = POOLS[module, ranks]
+        with pool.busy:
+            if POOLS.get((module, ranks)) is not pool:  # a failure in another thread has closed it meanwhile
+                continue
+            try:
+                yield pool
+            finally:
+                pool.arrays.clear()
+            return
 
 
 @atexit.register
@@ -220,6 +232,8 @@ def _close_all() -> None:
 
 
 def _drop_all() -> None:
+    global _starting
+    _starting = threading.Lock()  # another thread of the parent may hold it
     for pool in POOLS.values():
         pool.close_sockets()
     POOLS.clear()
