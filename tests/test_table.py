@@ -18,6 +18,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from nnmpi import train
 from nnmpi.data.parts import split
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.shards import held_shards, shard_rows
@@ -461,7 +462,7 @@ def test_objects_from_python_are_texts_or_numbers():
     assert source.dtype == np.float64
     assert source.y.tolist() == FRAME["late"].tolist()
     with pytest.raises(InputError, match=r"y.astype\(str\)"):
-        arrays(x, np.array([None, "a"] * 150, object))
+        arrays(x, np.array([1, "a"] * 150, object))
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 7])
@@ -580,3 +581,35 @@ def test_the_footer_of_a_parquet_file_is_read_once(tmp_path, monkeypatch):
     source.read(np.arange(source.size), np.empty((source.size, source.features), source.dtype))
     assert len(footers) > 3
     assert footers.count(None) == 1
+
+
+def test_flags_name_columns_with_spaces_around_their_names(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("x, id, late, w\n" + "".join(f"{i}, row {i}, {i % 2}, 1\n" for i in range(30)))
+    source = open_source(str(path), columns=Columns(("late",), ("id",), ("x",), "w"))
+    assert source.target == (" late",)
+    assert [(column.name, column.kind) for column in source.columns] == [("x", "code")]
+    assert source.weights is not None
+    (tmp_path / "both.csv").write_text("x, late,late\n1,0,1\n2,0,1\n")
+    assert open_source(str(tmp_path / "both.csv"), columns=Columns(("late",))).target == ("late",)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_partitions_are_refused(tmp_path, beside):
+    frame = pd.DataFrame({"x": range(4), "year": [2020, 2021] * 2, "y": [0, 1] * 2})
+    frame.to_parquet(tmp_path / "table", partition_cols=["year"])
+    if beside:
+        frame.to_parquet(tmp_path / "table" / "rest.parquet")
+    with pytest.raises(
+        InputError, match=r"has partitions such as year=2020, .* write one file, for example with pandas"
+    ):
+        open_source(str(tmp_path / "table"))
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA, pd.NaT])
+@pytest.mark.parametrize("values", [["a", "b"], [True, False]])
+def test_missing_targets_in_objects_are_named(missing, values):
+    y = pd.Series([*values * 3, missing], dtype=object)
+    for x in (np.zeros((7, 1)), pd.DataFrame({"x": range(7)})):
+        with pytest.raises(InputError, match=r"y (is missing in|of) row 6 \(from 0\).*remove such rows"):
+            train(x, y)
