@@ -1,6 +1,7 @@
 """The parameters of both estimators: allowed values, the settings of a fit, and the warnings at its end."""
 
 import warnings
+from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any
 
@@ -76,11 +77,13 @@ def settings_of(estimator: Any, samples: int, incremental: bool, seed: int) -> F
     converted: dict[str, Any] = {
         "l2": float(estimator.alpha),
         "batch_size": int(min(batch_size, samples)),
-        "max_iter": 1 if incremental else estimator.max_iter,
+        "max_iter": 1 if incremental else int(estimator.max_iter),
         "seed": seed,
     }
-    names = FitSettings.__dataclass_fields__.keys() - converted.keys()
-    return FitSettings(**converted, **{name: getattr(estimator, name) for name in names})
+    for field in fields(FitSettings):  # NumPy's numbers become Python's, which can be sent to the ranks of n_jobs
+        if field.name not in converted:
+            converted[field.name] = field.type(getattr(estimator, field.name))  # type: ignore[operator]
+    return FitSettings(**converted)
 
 
 def warn_of_end(state: FitState, estimator: Any, incremental: bool) -> None:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from nnmpi.files.model import write_model
-from nnmpi.launching.rank_pool import RankPool, rank_pool
+from nnmpi.launching.rank_pool import RankPool
+from nnmpi.launching.rank_pools import rank_pool
 from nnmpi.mlp_model import model_of
 from nnmpi.mlp_parameters import check, settings_of, warn_of_end
 from nnmpi.mpi.cores import available
@@ -130,11 +132,10 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):  # type: ignore
     def _rank_pool(self) -> Iterator[RankPool | None]:
         """Yield the ranks that ``n_jobs`` asks for, or None if this process fits alone or under a launcher."""
         ranks = available() if self.n_jobs == -1 else self.n_jobs
-        if not isinstance(ranks, int) or ranks < 2 or self.comm is not None or may_have_others():
+        if not isinstance(ranks, Integral) or ranks < 2 or self.comm is not None or may_have_others():
             yield None
             return
-        pool = rank_pool(MODULE, ranks)
-        with pool.used():
+        with rank_pool(MODULE, int(ranks)) as pool:
             yield pool
 
     def _check_parameters(self, incremental: bool) -> None:

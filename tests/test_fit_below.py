@@ -1,10 +1,13 @@
 """Ranks that a Python process starts (``n_jobs``), without MPI. mpi/test_estimators_on_ranks.py has real ranks."""
 
 import dataclasses
+import json
 import os
 import signal
 import socket
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,9 +17,10 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from nnmpi import MLPClassifier
 from nnmpi.errors import RunError
-from nnmpi.launching import rank_pool
+from nnmpi.launching import rank_pool, rank_pools
 from nnmpi.launching.array_files import ArrayFiles
 from nnmpi.launching.mpiexec_command import Command
+from nnmpi.mlp_parameters import settings_of
 from nnmpi.mpi.checks import training_threads
 from nnmpi.mpi.host import children, process
 from nnmpi.nn.architecture import Architecture
@@ -80,8 +84,8 @@ def test_array_that_was_made_in_the_files_is_not_copied(tmp_path: Path) -> None:
 
 
 def test_too_many_ranks_for_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rank_pool, "available", lambda: 2)
-    monkeypatch.setattr(rank_pool, "RankPool", lambda module, ranks: pytest.fail("started"))
+    monkeypatch.setattr(rank_pools, "available", lambda: 2)
+    monkeypatch.setattr(rank_pools, "RankPool", lambda module, ranks: pytest.fail("started"))
     with pytest.raises(ValueError, match=r"^n_jobs=17 is too many for the 2 cores .* at most 16 .* n_jobs=-1"):
         MLPClassifier(n_jobs=17).fit([[0.0], [1.0]], [0, 1])
 
@@ -112,3 +116,117 @@ def test_no_rank_outlives_its_launcher(tmp_path: Path, monkeypatch: pytest.Monke
     for pid in running:
         os.kill(pid, signal.SIGKILL)
     pytest.fail("ranks are left")
+
+
+def test_arrays_are_deleted_when_the_parent_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rank may end as soon as it learns that there are no more jobs, so it deletes the arrays first."""
+    parent, connection = socket.socketpair()
+    arrays = ArrayFiles([tmp_path / "arrays"])
+    (tmp_path / "arrays").mkdir()
+    arrays.put("x", np.arange(3))
+    rank = fit_below.Rank(connection, arrays)
+    queued: list[bool] = []
+    monkeypatch.setattr(rank._jobs, "put", lambda job: queued.append((tmp_path / "arrays").exists()))
+    monkeypatch.setattr(fit_below, "END", 0)
+    monkeypatch.setattr(fit_below.os, "_exit", lambda status: None)
+    with connection:
+        parent.close()
+        rank._listen()
+    assert queued == [False]
+
+
+def test_arrays_are_deleted_when_the_parent_ends_before_ranks_connect(tmp_path: Path) -> None:
+    (tmp_path / "arrays").mkdir()
+    address = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)  # and closed: nothing accepts connections
+    with pytest.raises(ConnectionRefusedError):
+        fit_below.main(address, str(tmp_path / "arrays"))
+    assert not (tmp_path / "arrays").exists()
+
+
+class Pool:
+    """Counts itself, and takes a moment to start."""
+
+    started = 0
+
+    def __init__(self, module: str, ranks: int) -> None:
+        Pool.started += 1
+        self.closed = False
+        self.arrays = ArrayFiles([])
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def no_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rank_pools, "RankPool", Pool)
+    monkeypatch.setattr(rank_pools, "_pools", {})
+    monkeypatch.setattr(Pool, "started", 0)
+
+
+def in_threads(function: Callable[[int], None], count: int) -> None:
+    workers = [threading.Thread(target=function, args=(i,), daemon=True) for i in range(count)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(20)
+    assert not any(worker.is_alive() for worker in workers)
+
+
+@pytest.mark.usefixtures("no_ranks")
+def test_threads_share_one_pool() -> None:
+    def fit(thread: int) -> None:
+        with rank_pools.rank_pool("module", 2):
+            pass
+
+    in_threads(fit, 3)
+    assert Pool.started == 1
+
+
+@pytest.mark.usefixtures("no_ranks")
+def test_a_thread_that_waited_for_a_pool_that_failed_gets_another_one() -> None:
+    taken: list[object] = []
+    waiting = threading.Barrier(2, timeout=20)
+
+    def fit(thread: int) -> None:
+        if thread == 1:
+            waiting.wait()
+        with rank_pools.rank_pool("module", 2) as pool:
+            taken.append(pool)
+            if thread == 0:
+                waiting.wait()
+                time.sleep(0.3)
+                pool.closed = True  # as `RankPool.close` does when a rank fails
+
+    in_threads(fit, 2)
+    assert Pool.started == len(set(taken)) == 2
+
+
+@pytest.mark.usefixtures("no_ranks")
+def test_a_fit_inside_a_fit_on_the_same_ranks_is_refused() -> None:
+    with (
+        rank_pools.rank_pool("module", 2),
+        pytest.raises(RuntimeError, match="fit with n_jobs=1 here"),
+        rank_pools.rank_pool("module", 2),
+    ):
+        pass
+    with rank_pools.rank_pool("module", 2):
+        pass
+
+
+def test_settings_for_ranks_are_plain_numbers() -> None:
+    numbers = {
+        "max_iter": np.int64(3),
+        "tol": np.float32(0),
+        "n_iter_no_change": np.int64(5),
+        "beta_1": np.float32(0.5),
+    }
+    estimator = MLPClassifier(**numbers, batch_size=np.int64(2), shuffle=np.bool_(False), alpha=np.float32(0))
+    settings = dataclasses.asdict(settings_of(estimator, 10, False, 0))
+    assert json.loads(json.dumps(settings)) == settings
+
+
+@pytest.mark.usefixtures("no_ranks")
+def test_a_number_of_ranks_may_be_one_of_numpy() -> None:
+    with MLPClassifier(n_jobs=np.int64(2))._rank_pool() as pool:
+        assert isinstance(pool, Pool)

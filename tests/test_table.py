@@ -1,6 +1,7 @@
 """Tables: the encoding equals scikit-learn's for the whole training part, on any number of ranks."""
 
 import dataclasses
+import datetime
 import itertools
 import json
 
@@ -10,12 +11,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numpy.testing import assert_array_equal
 from ranks import on_ranks
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from nnmpi import train
 from nnmpi.data.parts import split
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.shards import held_shards, shard_rows
@@ -314,6 +317,9 @@ KIND_OF = {
     "spaces": ([" 1", "2 ", " 3.5 "] * 10, "number"),
     "hexadecimal": (["0x10", "0x11"] * 10, "text"),
     "huge": (["99999999999999999999", "1"] * 10, "number"),
+    "missing as spaces": (["1", " ", "  NA", "2.5"] * 10, "number"),
+    "missing as in other programs": (["1", "None", "?", "-", ".", "2.5"] * 10, "number"),
+    "no number": (["None", "?", "red"] * 10, "text"),
 }
 
 
@@ -322,6 +328,89 @@ def test_a_kind_holds_for_the_whole_file(tmp_path, monkeypatch, values, kind):
     monkeypatch.setattr("nnmpi.data.sources.csv.BLOCK", 256)
     frame = pd.DataFrame({"x": values, "y": np.arange(len(values)) % 2})
     assert open_source(csv(frame, tmp_path)).columns[0].kind == kind
+
+
+def test_spellings_of_missing_are_missing(tmp_path):
+    missing = ["", " ", " NA ", "None", "?", "-", "."]
+    frame = pd.DataFrame({"x": [*missing, "1", " 2"], "day": [" 2020-01-01", "2020-01-02 ", *missing], "y": range(9)})
+    source = open_source(csv(frame, tmp_path))
+    rows = np.empty((9, 5))
+    source.read(np.arange(9), rows)
+    assert [column.label for column in source.columns] == ["x", "day.year", "day.month", "day.day", "day.weekday"]
+    assert_array_equal(rows[:, 0], [*[np.nan] * 7, 1, 2])
+    assert_array_equal(rows[:, 3], [1, 2, *[np.nan] * 7])
+
+
+def test_dates_after_a_block_without_any(tmp_path, monkeypatch):
+    monkeypatch.setattr("nnmpi.data.sources.csv.BLOCK", 256)
+    frame = pd.DataFrame({"day": ["-"] * 1000 + ["2020-01-02"], "y": np.arange(1001) % 2})
+    assert open_source(csv(frame, tmp_path)).columns[0].part == "year"
+
+
+@pytest.mark.parametrize("digits", ["12:00:00.123456789", "12:00:00.123456789Z"])
+def test_times_of_nanoseconds_are_times(tmp_path, digits):
+    source = open_source(csv(pd.DataFrame({"t": [f"2020-01-01 {digits}"] * 4, "y": [0, 1] * 2}), tmp_path))
+    rows = np.empty((4, 7))
+    source.read(np.arange(4), rows)
+    assert rows[0].tolist() == [2020, 1, 1, 2, 12, 0, 0.123456789]
+
+
+def test_a_date_is_the_midnight_of_a_model_with_times(tmp_path):
+    # pandas writes times that are all midnight as dates
+    times = open_source(csv(pd.DataFrame({"t": ["2020-01-01 12:30:00"] * 4, "y": [0, 1] * 2}), tmp_path))
+    for write in (csv, parquet):
+        days = pd.DataFrame({"t": [datetime.date(2021, 2, 3)] * 4, "y": [0, 1] * 2})
+        rows = np.empty((4, 7))
+        open_source(write(days, tmp_path), known=times.columns).read(np.arange(4), rows)
+        assert rows[0].tolist() == [2021, 2, 3, 2, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "values", "numbers"),
+    [
+        ("\t", ["1,234", "999", " 12,345"], None),
+        ("|", ["1,234", "-2,500"], None),
+        (";", ["1,234", "999"], [1.234, 999]),
+        ("\t", ["1,234", "0,500"], [1.234, 0.5]),
+        ("\t", ["1,234", "2,5"], [1.234, 2.5]),
+    ],
+)
+def test_commas_that_may_separate_thousands_are_refused(tmp_path, delimiter, values, numbers):
+    path = tmp_path / "t.csv"
+    path.write_text("".join(f"{a}{delimiter}{b}\n" for a, b in [("x", "y"), *((v, i) for i, v in enumerate(values))]))
+    if numbers is None:
+        with pytest.raises(InputError, match=r"commas in column x may be decimal commas or separate thousands"):
+            open_source(str(path))
+    else:
+        rows = np.empty((len(values), 1))
+        open_source(str(path)).read(np.arange(len(values)), rows)
+        assert rows[:, 0].tolist() == numbers
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t"])
+def test_lines_longer_than_a_block(tmp_path, monkeypatch, delimiter):
+    monkeypatch.setattr("nnmpi.data.sources.csv.BLOCK", 256)
+    names = [f"a column with a name of many characters {i}" for i in range(5000)]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(delimiter.join(line) for line in ([*names, "y"], *([str(i)] * 5001 for i in range(3)))))
+    source = open_source(str(path))
+    rows = np.empty((3, 5000))
+    source.read(np.arange(3), rows)
+    assert [column.name for column in source.columns] == names
+    assert (rows == np.arange(3)[:, None]).all()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_missing_target_names_no_flag_of_another_command(tmp_path, known):
+    frame = pd.DataFrame({"x": range(4), "late": [0, 1] * 2})
+    trained_on = open_source(csv(frame, tmp_path), columns=Columns(("late",)))
+    path = csv(frame.rename(columns={"late": "delayed"}), tmp_path)
+    if known:
+        with pytest.raises(InputError, match=r"column late, the target of the training, is missing; its columns are x"):
+            open_source(path, columns=Columns(("late",)), known=trained_on.columns)
+    else:
+        with pytest.raises(InputError, match=r"--target of train, or call it target, y, label or class; its columns"):
+            open_source(path)
 
 
 def test_targets_keep_their_kind(tmp_path):
@@ -373,7 +462,7 @@ def test_objects_from_python_are_texts_or_numbers():
     assert source.dtype == np.float64
     assert source.y.tolist() == FRAME["late"].tolist()
     with pytest.raises(InputError, match=r"y.astype\(str\)"):
-        arrays(x, np.array([None, "a"] * 150, object))
+        arrays(x, np.array([1, "a"] * 150, object))
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 7])
@@ -492,3 +581,35 @@ def test_the_footer_of_a_parquet_file_is_read_once(tmp_path, monkeypatch):
     source.read(np.arange(source.size), np.empty((source.size, source.features), source.dtype))
     assert len(footers) > 3
     assert footers.count(None) == 1
+
+
+def test_flags_name_columns_with_spaces_around_their_names(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("x, id, late, w\n" + "".join(f"{i}, row {i}, {i % 2}, 1\n" for i in range(30)))
+    source = open_source(str(path), columns=Columns(("late",), ("id",), ("x",), "w"))
+    assert source.target == (" late",)
+    assert [(column.name, column.kind) for column in source.columns] == [("x", "code")]
+    assert source.weights is not None
+    (tmp_path / "both.csv").write_text("x, late,late\n1,0,1\n2,0,1\n")
+    assert open_source(str(tmp_path / "both.csv"), columns=Columns(("late",))).target == ("late",)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_partitions_are_refused(tmp_path, beside):
+    frame = pd.DataFrame({"x": range(4), "year": [2020, 2021] * 2, "y": [0, 1] * 2})
+    frame.to_parquet(tmp_path / "table", partition_cols=["year"])
+    if beside:
+        frame.to_parquet(tmp_path / "table" / "rest.parquet")
+    with pytest.raises(
+        InputError, match=r"has partitions such as year=2020, .* write one file, for example with pandas"
+    ):
+        open_source(str(tmp_path / "table"))
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA, pd.NaT])
+@pytest.mark.parametrize("values", [["a", "b"], [True, False]])
+def test_missing_targets_in_objects_are_named(missing, values):
+    y = pd.Series([*values * 3, missing], dtype=object)
+    for x in (np.zeros((7, 1)), pd.DataFrame({"x": range(7)})):
+        with pytest.raises(InputError, match=r"y (is missing in|of) row 6 \(from 0\).*remove such rows"):
+            train(x, y)

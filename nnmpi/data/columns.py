@@ -39,7 +39,8 @@ def check_categories(name: str, column: Column, categories: tuple[Any, ...], row
     if column.kind == "text" and len(categories) == rows >= FEWEST_IDENTIFIERS:
         raise InputError(
             f"--data {name}: column {column.name} holds a different text in each row, such as {categories[0]!r}: "
-            f"a network learns nothing from an identifier. Leave it out with --drop {column.name}",
+            f"a network learns nothing from an identifier. Leave it out with --drop {column.name}; if these "
+            "are numbers or dates, write them as in 1234.5 or 2024-12-31",
             shared=True,
         )
     if column.kind == "code" and (large := [c for c in categories if 2**53 <= abs(c) < float("inf")]):

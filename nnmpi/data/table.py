@@ -120,10 +120,8 @@ class Encoding:
             types = (str,) if columns[i].kind == "text" else (int, float)
             if not all(type(value) in types for value in values) or list(values) != sorted(set(values)):
                 raise ValueError(f"invalid categories of {columns[i].label}")
-        indicators = tuple(description["indicators"])
-        if not all(type(i) is int and i in _numbers(columns) for i in indicators) or len(set(indicators)) < len(
-            indicators
-        ):
+        indicators, numbers = tuple(description["indicators"]), set(_numbers(columns))
+        if not all(type(i) is int and i in numbers for i in indicators) or len(set(indicators)) < len(indicators):
             raise ValueError(f"invalid indicators {indicators}")
         encoding = Encoding(columns, categories, indicators, fill, scaler)
         if len(fill) != len(columns) or len(encoding.feature_names) != len(scaler.mean):

@@ -5,7 +5,6 @@ the sockets close and the ranks end themselves. Messages are lines of JSON. Arra
 ranks map. Nothing is unpickled.
 """
 
-import atexit
 import contextlib
 import json
 import os
@@ -25,13 +24,10 @@ from nnmpi.errors import InputError, RunError
 from nnmpi.launching.array_files import ArrayFiles
 from nnmpi.launching.find_mpiexec import find_launcher
 from nnmpi.launching.mpiexec_command import module_command
-from nnmpi.mpi.cores import available
 from nnmpi.mpi.host import children
-from nnmpi.text import counted
 
 START = 120.0  # seconds within which all ranks have to connect
 END = 10.0  # seconds for the ranks to end, before SIGTERM and again before SIGKILL
-MOST_PER_CORE = 8  # ranks per core; many more would overload the machine while they start
 
 
 class RankPool:
@@ -50,7 +46,7 @@ class RankPool:
             launcher = find_launcher()
         except InputError as error:
             raise InputError(f"n_jobs={ranks} needs MPI: {error}. n_jobs=1 works without MPI") from None
-        self._ranks, self._lock, self._user = ranks, threading.Lock(), 0  # the user is a thread
+        self.closed = False
         self._sockets: list[socket.socket] = []
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.arrays = ArrayFiles([Path(tempfile.mkdtemp(prefix="nnmpi-", dir=place)) for place in (memory, None)])
@@ -87,20 +83,6 @@ class RankPool:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RunError(f"could not start {ranks} ranks for n_jobs={ranks}: {self._end_of_output()}")
         self._sockets = [numbered[rank] for rank in sorted(numbered)]
-
-    @contextlib.contextmanager
-    def used(self) -> Iterator[None]:
-        """Wait until no other thread uses the ranks. At the end of the body, delete the arrays."""
-        thread = threading.get_ident()
-        if self._user == thread:  # in a callback of a fit; it would wait forever
-            raise RuntimeError(f"a fit with n_jobs={self._ranks} uses the ranks: fit with n_jobs=1 meanwhile")
-        with self._lock:
-            self._user = thread
-            try:
-                yield
-            finally:
-                self._user = 0
-                self.arrays.clear()
 
     def run(self, job: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
         """Send a job to the ranks and yield the messages of rank 0, up to the one with ``done``.
@@ -191,8 +173,7 @@ class RankPool:
 
     def close(self) -> None:
         """End the ranks and their launcher."""
-        for key in [key for key, pool in POOLS.items() if pool is self]:
-            del POOLS[key]
+        self.closed = True
         self.close_sockets()
         for end in (self._process.terminate, self._kill):
             try:
@@ -210,40 +191,3 @@ class RankPool:
                 os.kill(process, signal.SIGKILL)
         self._process.kill()
         self._process.wait()
-
-
-POOLS: dict[tuple[str, int], RankPool] = {}  # the pools of this process, by module and number of ranks
-
-
-def rank_pool(module: str, ranks: int) -> RankPool:
-    """Return the pool of this process for `module` and `ranks`; start it if there is none.
-
-    Raises
-    ------
-    ValueError
-        If there would be too many ranks for the cores of this process.
-    """
-    if (module, ranks) not in POOLS:
-        cores = available()
-        if ranks > MOST_PER_CORE * cores:
-            raise ValueError(
-                f"n_jobs={ranks} is too many for the {counted(cores, 'core')} that this process may use; at most "
-                f"{MOST_PER_CORE * cores} are allowed, and n_jobs=-1 starts one rank for each core"
-            )
-        POOLS[module, ranks] = RankPool(module, ranks)
-    return POOLS[module, ranks]
-
-
-@atexit.register
-def _close_all() -> None:
-    for pool in list(POOLS.values()):
-        pool.close()
-
-
-def _drop_all() -> None:
-    for pool in POOLS.values():
-        pool.close_sockets()
-    POOLS.clear()
-
-
-os.register_at_fork(after_in_child=_drop_all)  # the ranks are the parent's

@@ -126,9 +126,9 @@ class Rank:
                 requests = Requests()
                 self._jobs.put((message, requests))
         requests.stop = True  # the parent process has ended
+        self._arrays.remove()  # before this process may end
         self._ends.put("stopped")
         self._jobs.put(None)
-        self._arrays.remove()
         time.sleep(END)
         os._exit(1)
 
@@ -166,10 +166,15 @@ class Rank:
 
 def main(address: str, *directories: str) -> None:
     """Run a rank: connect to the parent process and work until it ends."""
+    arrays = ArrayFiles([Path(directory) for directory in directories])
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(address)
+        try:
+            connection.connect(address)
+        except OSError:  # the parent process has ended
+            arrays.remove()
+            raise
         with open_world() as world:
-            Rank(connection, ArrayFiles([Path(directory) for directory in directories])).work(world)
+            Rank(connection, arrays).work(world)
 
 
 if __name__ == "__main__":

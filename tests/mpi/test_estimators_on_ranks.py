@@ -20,10 +20,10 @@ import time, warnings
 warnings.simplefilter("ignore")
 from sklearn.datasets import load_iris
 from nnmpi import MLPClassifier
-from nnmpi.launching.rank_pool import POOLS
+from nnmpi.launching.rank_pools import _pools
 X, y = load_iris(return_X_y=True)
 clf = MLPClassifier(max_iter=2, n_jobs=2).fit(X, y)
-(pool,) = POOLS.values()
+(pool,) = [shared.pool for shared in _pools.values()]
 print(pool._process.pid, *pool.arrays.directories, flush=True)
 """
 

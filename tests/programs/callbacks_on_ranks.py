@@ -86,5 +86,5 @@ if parameters["n_jobs"]:
         MLPClassifier(**parameters).set_callbacks(Nested(fails=False)).fit(X, y)
     except RuntimeError as error:
         problem = str(error)
-    assert "uses the ranks: fit with n_jobs=1 meanwhile" in problem
+    assert "fit with n_jobs=1 here" in problem
 print("right", flush=True)

@@ -118,7 +118,14 @@ def _module_for_directory(name: str) -> str:
     InputError
         If the directory does not hold files of exactly one of the formats in `IN_DIRECTORIES`.
     """
-    files = [entry.name for entry in os.scandir(name) if entry.is_file()]
+    entries = list(os.scandir(name))
+    partitions = [entry.name for entry in entries if entry.is_dir() and "=" in entry.name]
+    if partitions:
+        raise InputError(
+            f"--data {name}: has partitions such as {min(partitions)}, and directories in a directory are not read: "
+            f"write one file, for example with pandas.read_parquet({name!r}).to_parquet('table.parquet')"
+        )
+    files = [entry.name for entry in entries if entry.is_file()]
     modules = {module for module in map(_module_for, files) if module in IN_DIRECTORIES}
     if len(modules) != 1:
         suffixes = ", ".join(form for form, module in SOURCES.items() if module in IN_DIRECTORIES)

@@ -106,6 +106,10 @@ def checked_y(name: str, y: npt.NDArray[Any], rows: int, key: str = "y") -> npt.
     InputError
         If `y` cannot be their targets.
     """
+    if y.dtype.kind == "O" and y.shape[:1] == (rows,):
+        for row, value in enumerate(y.reshape(rows, -1).tolist()):
+            if any(map(_is_missing, value)):
+                raise InputError(f"--data {name}: {key} is missing in row {row} (from 0): remove such rows")
     y = y.reshape(check_y(name, y.shape, y.dtype, rows, key))
     if y.dtype.kind == "S":
         try:
@@ -118,6 +122,12 @@ def checked_y(name: str, y: npt.NDArray[Any], rows: int, key: str = "y") -> npt.
     if y.dtype.kind == "U" and not are_characters(y):
         raise InputError(f"--data {name}: {key} holds strings with invalid Unicode")
     return y
+
+
+def _is_missing(value: Any) -> bool:
+    return (
+        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+    )
 
 
 def checked_weights(name: str, weights: npt.NDArray[Any], rows: int, key: str) -> npt.NDArray[np.float64]:

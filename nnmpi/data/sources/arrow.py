@@ -3,6 +3,7 @@
 It needs PyArrow. Importers check first that PyArrow is installed.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from nnmpi.data.columns import DATE_PARTS, Column
 from nnmpi.data.sources.arrays import checked_weights, checked_y
 from nnmpi.data.sources.arrow_reader import Reader
 from nnmpi.data.sources.arrow_table import Table, decoded, is_empty, is_number, is_text, to_numpy
-from nnmpi.data.sources.source import FLOAT64, LARGE, Request, Source
+from nnmpi.data.sources.source import FLOAT64, LARGE, Columns, Request, Source
 from nnmpi.errors import InputError
 
 TARGETS = ("target", "y", "label", "class")  # names of the target column if --target is not given
@@ -34,11 +35,17 @@ def table_source(table: Table, request: Request) -> Source:
     """
     if not table.size:
         raise InputError(f"--data {table.name}: has column names, but no rows")
-    chosen, types = request.columns, table.types
+    types = table.types
+    chosen = _named_as_in(types, request.columns)
+    request = replace(request, columns=chosen)
     weight = (chosen.weight,) if chosen.weight and (chosen.needs_weight or chosen.weight in types) else ()
     flags = ("--target", "--drop", "--categories", "--sample-weight")
     for flag, names in zip(flags, (chosen.target, chosen.drop, chosen.categories, weight), strict=True):
         for name in names:
+            if name not in types and flag == "--target" and request.known is not None:
+                raise InputError(
+                    f"--data {table.name}: column {name}, the target of the training, is missing; {listed(types)}"
+                )
             if name not in types:
                 raise InputError(f"--data {table.name}: {flag} {name}: no such column; {listed(types)}")
     target = _target(table, request)
@@ -80,6 +87,16 @@ def table_source(table: Table, request: Request) -> Source:
         bounds=table.bounds if in_parts else (),
         blocks=reader.blocks,
     )
+
+
+def _named_as_in(types: dict[str, Any], columns: Columns) -> Columns:
+    """Return `columns` with the names of the table, which may have spaces around them: flags cannot have these."""
+    exact = {name.strip(): name for name in types} | {name: name for name in types}
+    target, drop, categories = (
+        tuple(exact.get(name, name) for name in names) for names in (columns.target, columns.drop, columns.categories)
+    )
+    weight = exact.get(columns.weight, columns.weight) if columns.weight else None
+    return replace(columns, target=target, drop=drop, categories=categories, weight=weight)
 
 
 def listed(names: Any) -> str:
@@ -136,7 +153,8 @@ def _target(table: Table, request: Request) -> tuple[str, ...]:
     target = request.columns.target or tuple(name for name in TARGETS if name in table.types)[:1]
     if not target and request.targets:
         raise InputError(
-            f"--data {table.name}: which column is the target? Name it with --target; {listed(table.types)}"
+            f"--data {table.name}: which column is the target? Name it with --target of train, or call it "
+            f"{', '.join(TARGETS[:-1])} or {TARGETS[-1]}; {listed(table.types)}"
         )
     return target if request.targets or all(name in table.types for name in target) else ()
 

@@ -35,6 +35,7 @@ class Reader:
     def __init__(self, table: Table, columns: tuple[Column, ...]) -> None:
         self._table, self._columns = table, columns
         self._names = list(dict.fromkeys(column.name for column in columns))
+        self._positions = {name: position for position, name in enumerate(self._names)}
         self.texts: dict[float, str] = {}
         self._numbers: dict[str, float] = {}
 
@@ -68,7 +69,7 @@ class Reader:
     def _numbers_of(self, columns: list[pa.Array]) -> Iterator[npt.NDArray[Any]]:
         for column in self._columns:
             try:
-                values = self._values(columns[self._names.index(column.name)], column)
+                values = self._values(columns[self._positions[column.name]], column)
             except pa.ArrowException as error:
                 raise InputError(
                     f"--data {self._table.name}: column {column.name} cannot be read ({first_line(error)})"
@@ -122,7 +123,9 @@ def microseconds_of(values: pa.Array) -> pa.Array:
 
 
 def part_of(values: pa.Array, part: str) -> pa.Array:
-    """Return one part of dates, such as the year; seconds include their fraction."""
+    """Return one part of dates or times, such as the year; seconds include their fraction. A date is a midnight."""
+    if pa.types.is_date(values.type):
+        values = values.cast(pa.timestamp("ms"))
     if part == "weekday":
         return pc.day_of_week(values)
     if part == "second":

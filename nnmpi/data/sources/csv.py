@@ -6,7 +6,9 @@ The kind of a column is the narrowest that fits its values in all files, so that
 import csv as python_csv
 import gzip
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from nnmpi.data.npy import DAMAGE, first_line
@@ -15,9 +17,12 @@ from nnmpi.data.sources.files import files_of
 from nnmpi.data.sources.source import Request, Source
 from nnmpi.errors import InputError
 
-BLOCK = 1 << 22  # bytes parsed at once
+BLOCK = 1 << 22  # bytes parsed at once, at least; a row must fit
+BYTES_PER_FIELD = 64  # of a block, for tables of many columns: longer than most numbers and names
+LONGEST_LINE = 1 << 26  # characters of the line of column names
 LARGE = 1 << 30  # bytes from which on converting the file to Parquet pays off
 DELIMITERS = {".csv": ",;\t|", ".tsv": "\t,;|"}  # the first one that gives more than one column is used
+MAY_BE_THOUSANDS = r"^\s*[+-]?[1-9]\d{0,2},\d{3}\s*$"  # 1,234
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 
 
@@ -34,13 +39,14 @@ def open_table(request: Request) -> Any:
     import pyarrow as pa
 
     from nnmpi.data.sources.arrow_table import Table
+    from nnmpi.data.sources.csv_kinds import kinds_of, parse, parsers_of_kinds
 
     name, paths = request.name, files_of(request.name, SUFFIXES)
     header, delimiter = _header(paths[0])
     for path in paths[1:]:
         if _header(path) != (header, delimiter):
             raise InputError(f"--data {name}: {path} has other columns or another delimiter than {paths[0]}")
-    parsers = _parsers()
+    parsers = parsers_of_kinds()
     texts = {column.name for column in request.known or () if column.kind == "text"}
     candidates = {column: ["text"] if column in texts else list(parsers) for column in header}
     if delimiter == ",":
@@ -49,14 +55,16 @@ def open_table(request: Request) -> Any:
         }
     empty_columns = set(header)
     size = 0
-    for batch in _strings(paths, header, delimiter):
+    for batch in _strings(paths, header, delimiter, len(header)):
         size += len(batch)
         for column, values in zip(header, batch.columns, strict=True):
             if values.null_count < len(values):
                 empty_columns.discard(column)
                 if len(candidates[column]) > 1:
-                    candidates[column] = [kind for kind in candidates[column] if _can_parse(values, parsers[kind])]
+                    candidates[column] = kinds_of(values, candidates[column], parsers)
     kinds = {column: candidates[column][0] for column in header}
+    if delimiter != ";":
+        _check_decimal_commas(name, paths, [c for c in header if kinds[c] == "decimal comma"], delimiter, len(header))
     types = {
         column: pa.null() if column in empty_columns else parsers[kinds[column]](pa.nulls(0, pa.string())).type
         for column in header
@@ -64,10 +72,11 @@ def open_table(request: Request) -> Any:
 
     def batches(columns: list[str], first: int, stop: int) -> Iterator[tuple[int, Any]]:
         row = 0
-        for batch in _strings(paths, columns, delimiter):
+        for batch in _strings(paths, columns, delimiter, len(header)):
             if row + len(batch) > first:
                 try:
-                    values = [parsers[kinds[c]](strings) for c, strings in zip(columns, batch.columns, strict=True)]
+                    pairs = zip(columns, batch.columns, strict=True)
+                    values = [parse(strings, parsers[kinds[column]]) for column, strings in pairs]
                 except pa.ArrowInvalid as error:
                     raise InputError(f"--data {name}: has changed ({first_line(error)})") from None
                 yield row, pa.record_batch(values, columns)
@@ -84,54 +93,41 @@ def open_table(request: Request) -> Any:
     return Table(name, size, types, batches, note, tuple(paths))
 
 
-def _parsers() -> dict[str, Callable[[Any], Any]]:
-    """Return a parser of texts for each kind of column, narrowest first. It raises ArrowInvalid for other texts."""
-    import pyarrow as pa
+def _check_decimal_commas(name: str, paths: list[str], columns: list[str], delimiter: str, fields: int) -> None:
+    """Refuse `columns` of numbers whose commas may all separate thousands."""
     import pyarrow.compute as pc
 
-    def number(strings: Any) -> Any:
-        return pc.utf8_trim_whitespace(strings).cast(pa.float64())
-
-    def whole(strings: Any, dtype: Any) -> Any:
-        number(strings)  # refuses 0x10
-        return pc.utf8_trim_whitespace(strings).cast(dtype)
-
-    return {
-        "whole number": lambda strings: whole(strings, pa.int64()),
-        "large whole number": lambda strings: whole(strings, pa.uint64()),
-        "number": number,
-        "truth": lambda strings: pc.utf8_trim_whitespace(strings).cast(pa.bool_()),
-        "date": lambda strings: strings.cast(pa.date32()),
-        "time": lambda strings: strings.cast(pa.timestamp("us")),
-        "zoned time": lambda strings: strings.cast(pa.timestamp("us", "UTC")),
-        "decimal comma": lambda strings: number(pc.replace_substring(strings, ",", ".")),
-        "text": lambda strings: strings,
-    }
+    for batch in _strings(paths, columns, delimiter, fields) if columns else ():
+        for column, values in zip(batch.schema.names, batch.columns, strict=True):
+            without = pc.invert(pc.match_substring(values, ","))
+            if (
+                column in columns
+                and not pc.all(pc.or_(without, pc.match_substring_regex(values, MAY_BE_THOUSANDS))).as_py()
+            ):
+                columns.remove(column)
+    if columns:
+        raise InputError(
+            f"--data {name}: the commas in column {columns[0]} may be decimal commas or separate thousands, as in "
+            "1,234: write the numbers with a decimal point and without thousands separators, or separate the fields by "
+            "semicolons if these are decimal commas"
+        )
 
 
-def _can_parse(strings: Any, parser: Callable[[Any], Any]) -> bool:
-    import pyarrow as pa
-
-    try:
-        parser(strings)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _strings(paths: list[str], columns: list[str], delimiter: str) -> Iterator[Any]:
-    """Yield the `columns` of all files as texts, block by block."""
+def _strings(paths: list[str], columns: list[str], delimiter: str, fields: int) -> Iterator[Any]:
+    """Yield the `columns` of all files, whose rows have so many `fields`, as texts, block by block."""
     import pyarrow as pa
     from pyarrow import csv
+
+    from nnmpi.data.sources.csv_kinds import null_values
 
     parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
     convert = csv.ConvertOptions(
         column_types=dict.fromkeys(columns, pa.string()),
         include_columns=columns,
-        null_values=[*csv.ConvertOptions().null_values, "<NA>"],
+        null_values=null_values(),
         strings_can_be_null=True,
     )
-    read = csv.ReadOptions(block_size=BLOCK, use_threads=False)
+    read = csv.ReadOptions(block_size=max(BLOCK, BYTES_PER_FIELD * fields), use_threads=False)
     for path in paths:
         try:
             with pa.input_stream(path, compression="gzip" if path.endswith(".gz") else None) as file:
@@ -153,25 +149,30 @@ def _advice(error: str, delimiter: str) -> str:
 def _header(path: str) -> tuple[list[str], str]:
     """Return the names of the columns, and the delimiter."""
     opener: Any = gzip.open if path.endswith(".gz") else open
+    headers: dict[str, list[str]] = {}
+    problem: Exception | None = None
     try:
         with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            text = file.read(1 << 20)
-        suffix = ".tsv" if ".tsv" in path[-7:] else ".csv"
-        headers = {
-            d: next(python_csv.reader(text.splitlines(keepends=True), delimiter=d), []) for d in DELIMITERS[suffix]
-        }
+            for delimiter in DELIMITERS[".tsv" if ".tsv" in path[-7:] else ".csv"]:
+                file.seek(0)
+                lines = iter(partial(file.readline, LONGEST_LINE), "")
+                try:
+                    headers[delimiter] = next(python_csv.reader(lines, delimiter=delimiter), [])
+                except python_csv.Error as error:  # a long line is too much for one field of another delimiter
+                    problem = error
+        if problem and not headers:
+            raise problem
     except UnicodeDecodeError:
         raise InputError(
             f"--data {path}: is not UTF-8; convert it, for example with iconv -f LATIN1 -t UTF-8"
         ) from None
     except (*DAMAGE, python_csv.Error) as error:
         raise InputError(f"--data {path}: cannot be read ({first_line(error)})") from None
-    delimiter = next((d for d, header in headers.items() if len(header) > 1), DELIMITERS[suffix][0])
+    delimiter = next((d for d, header in headers.items() if len(header) > 1), next(iter(headers)))
     header = headers[delimiter]
     if not header:
         raise InputError(f"--data {path}: is empty; its first line must hold the names of the columns")
-    duplicates = [column for column in header if header.count(column) > 1]
-    if duplicates:
+    if duplicates := [column for column, count in Counter(header).items() if count > 1]:
         raise InputError(f"--data {path}: there are two columns {duplicates[0]!r}: rename one")
     if all(_is_number(column) for column in header):
         raise InputError(f"--data {path}: its first line holds numbers; it must hold the names of the columns")

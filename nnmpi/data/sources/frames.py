@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,7 +52,7 @@ def frame_source(
             "texts or dates"
         ) from None
     names = data.column_names
-    if twice := [column for column in names if names.count(column) > 1]:
+    if twice := [column for column, count in Counter(names).items() if count > 1]:
         raise InputError(f"--data {request.name}: there are two columns {twice[0]!r}: rename one")
 
     def batches(columns: list[str], first: int, stop: int) -> Iterator[tuple[int, Any]]:
