@@ -131,9 +131,7 @@ def _r2(squared: Array, part: Part, world: World, scaler: Scaler | None) -> floa
     numbers = part.numbers
     assert numbers is not None
     if part.weights is not None:
-        weighted = r2_of(
-            squared * (scaler.scale**2 if scaler else 1.0), Samples(world, part.sizes, part.weights), numbers
-        )
+        weighted = r2_of(squared, Samples(world, part.sizes, part.weights), numbers, scaler.scale if scaler else 1.0)
         return weighted if math.isfinite(weighted) else None
     y = moments(lambda: (numbers[shard] for shard in part.shards()), world.gather_rows)
     if y.count < 2:
