@@ -229,7 +229,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
             self._label_binarizer, self.classes_ = binarizer, binarizer.classes_
             if y.ndim > 1:
                 return np.asarray(binarizer.transform(y))
-            codes = np.searchsorted(self.classes_, y)
+            codes = np.searchsorted(self.classes_, y.astype(self.classes_.dtype, copy=False))
             return codes if len(self.classes_) > 2 else codes[:, None]
 
     def _sample_weights(self, y: Array, sample_weight: Any, shard: bool, world: World) -> Any:

@@ -114,7 +114,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):  # type: ignore
             if shard:
                 samples = sharded(samples, world)
             else:
-                check_same("samples", [x, y, weights], world)
+                labels = repr(np.asarray(getattr(self, "classes_", ())).tolist()).encode()  # y holds their codes
+                check_same("samples", [x, y, weights, np.frombuffer(labels, np.uint8)], world)
             count = world.sum_exactly(len(samples.training)) if shard else len(samples.training)
             settings = settings_of(self, count, incremental, seed)
             check_same("parameters", [state.parameters, np.frombuffer(repr(settings).encode(), np.uint8)], world)

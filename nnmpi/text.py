@@ -24,3 +24,8 @@ def message(text: str) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun: ``1 rank``, ``2,000 ranks``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def score_text(value: float) -> str:
+    """Return a score with four decimal places; with six digits if it is large, or so small that few would be left."""
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 10_000 else f"{value:.6g}"

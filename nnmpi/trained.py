@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.data.sources import Request, check_plain
+from nnmpi.data.sources.arrays import lost_in_array
 from nnmpi.data.sources.frames import frame_source, is_frame
 from nnmpi.data.table import Encoding
 from nnmpi.files.atomic import write_whole
 from nnmpi.files.model import Model, read_model, write_model
-from nnmpi.nn.predict import CHUNK, in_float64
+from nnmpi.nn.predict import CHUNK, check_finite, in_float64
 
 
 class TrainedNetwork:
@@ -61,7 +62,7 @@ class TrainedNetwork:
         Raises
         ------
         ValueError
-            If `X` has another number of features, or contains numbers that are not finite.
+            If `X` has another number of features, or holds numbers that are not finite, or that make the output so.
         """
         logits, outputs = self._outputs(X)
         codes = self._model.targets.decided(logits.T)
@@ -70,7 +71,9 @@ class TrainedNetwork:
         if self.classes is not None:
             return np.asarray(self.classes[codes])
         assert self._model.target_scaler
-        numbers = outputs * self._model.target_scaler.scale + self._model.target_scaler.mean
+        with np.errstate(over="ignore"):
+            numbers = outputs * self._model.target_scaler.scale + self._model.target_scaler.mean
+        check_finite(numbers)
         return numbers if numbers.shape[1] > 1 else numbers[:, 0]
 
     def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.floating]:
@@ -119,7 +122,12 @@ class TrainedNetwork:
             return rows
         if encoding:
             check_plain("X", encoding.columns)
+        if problem := lost_in_array(X):
+            raise ValueError(f"X {problem}")
         samples = np.asarray(X)
+        if samples.dtype.kind not in "fiubO":
+            remedy = ": use X.astype(float)" if samples.dtype.kind in "SU" else ""
+            raise ValueError(f"X must hold real numbers, and its type is {samples.dtype}{remedy}")
         return samples.reshape(len(samples), -1) if samples.ndim > 2 else samples
 
     def _outputs(self, X: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -148,6 +156,7 @@ class TrainedNetwork:
                 logits[start : start + len(raw)] = z.T
                 self._network.activate(z)
                 outputs[start : start + len(raw)] = z.T
+        check_finite(outputs)
         return logits, outputs
 
 

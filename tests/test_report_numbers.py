@@ -14,6 +14,7 @@ from nnmpi.mpi.world import World
 from nnmpi.report.classification import calibration_error
 from nnmpi.report.importance import features_of_columns, permutation_importance
 from nnmpi.report.intervals import bootstrap, wilson
+from nnmpi.report.pictures import worst_mistakes
 from nnmpi.report.predictions import predict_test_part
 from nnmpi.report.rank_times import drawing, rank_times, read_timeline
 from nnmpi.report.ranking import Ranking
@@ -55,6 +56,25 @@ def test_a_bootstrap_interval_is_as_wide_as_the_normal_one() -> None:
     assert intervals["mean"] == pytest.approx((values.mean() - 1.96 * error, values.mean() + 1.96 * error), abs=0.05)
     assert "none" not in intervals
     assert bootstrap(statistics, len(values)) == intervals
+
+
+def test_units_of_a_target_make_no_difference(tmp_path: Path) -> None:
+    """Also where the squares of its numbers leave float64."""
+    X = np.random.default_rng(0).standard_normal((90, 3))
+    y = np.column_stack([X[:, 0], X[:, 1] - X[:, 2]])
+    pages = []
+    for unit in (1.0, 2.0**-560, 2.0**660):
+        directory = tmp_path / str(unit)
+        np.savez(tmp_path / f"{unit}.npz", X=X, y=y * unit)
+        package.train(str(tmp_path / f"{unit}.npz"), hidden=(4,), epochs=2, output=directory)
+        predictions = predict_test_part(directory, World(Alone()))
+        with np.errstate(all="raise", under="ignore"):
+            scores, mistakes = scores_of_task(predictions), worst_mistakes(predictions)
+        units = [1.0 if score.name in ("R²", "loss") else unit for score in scores]
+        numbers = [(s.value / u, np.divide(s.interval or (), u).tolist()) for s, u in zip(scores, units, strict=True)]
+        baselines = [None if s.baseline is None else s.baseline / u for s, u in zip(scores, units, strict=True)]
+        pages.append((numbers, baselines, [mistake.row for mistake in mistakes]))
+    assert pages[0] == pages[1] == pages[2]
 
 
 def timeline(path: Path, events: list[dict[str, object]]) -> Path:

@@ -88,3 +88,11 @@ def test_an_accuracy_that_is_not_above_the_largest_class_is_named(accuracy: floa
 @pytest.mark.parametrize("accuracy", [0.79, None])
 def test_else_it_is_not(accuracy: float | None) -> None:
     assert largest_class_note(scores(["late", "on time"], accuracy, 0.78)) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0.0000"), (2.34567e-7, "2.34567e-07"), (-3e-5, "-3e-05"), (0.98765, "0.9877"), (1.5e200, "1.5e+200")],
+)
+def test_small_and_large_numbers_keep_their_digits(value: float, text: str) -> None:
+    assert text in printed({"samples": 9, "loss": 0.1, "r2": 0.5, "mae": value})

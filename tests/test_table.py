@@ -536,14 +536,19 @@ def test_every_error_in_a_piece_reaches_all_ranks(error, message, shared):
 
 
 @pytest.mark.parametrize(
-    "values", [[0.5, 1.5, 2.5], [2**63 + 1, 0, 5], [-3, 200, 7], [True, False, True], ["a", "ü", "b"]]
+    "values",
+    [
+        *([0.5, 1.5, 2.5], [2**63 + 1, 0, 5], [-3, 200, 7], [-1, 2**60 + 1, 2**60], [-(2**63), 0, 2**63 - 1]),
+        *([-129, -3, -2], [True, False, True], ["a", "ü", "b"]),
+    ],
 )
 def test_targets_read_in_parts_are_whole(tmp_path, monkeypatch, values):
     monkeypatch.setattr("nnmpi.data.sources.arrow.LARGE", 1)
     frame = pd.DataFrame({"x": range(33), "y": pd.Series(values * 11, dtype="uint64" if 2**63 + 1 in values else None)})
     name = parquet(frame, tmp_path)
     for y in on_ranks(4, lambda world: gather_targets(open_source(name), world).y):
-        assert (y == frame["y"].to_numpy()).all()
+        assert y.tolist() == frame["y"].tolist()
+        assert y.dtype.kind in ("U" if isinstance(values[0], str) else "iu" if frame["y"].dtype.kind in "iu" else "fb")
 
 
 def test_large_sources_are_split_row_by_row(monkeypatch):

@@ -220,3 +220,16 @@ def test_recall_counts_weights() -> None:
     expected = recall_score(y[test], result.model.predict(x[test]), sample_weight=w[test], average=None)
     recalls = [row["recall"] for row in result.all_scores["test"]["classes"]]
     np.testing.assert_allclose(recalls, expected, rtol=1e-12)
+
+
+def test_evaluate_refuses_samples_whose_classes_have_no_weight(nnmpi, tmp_path):
+    x, y, _ = two_classes(200, share=0.5)
+    np.savez(tmp_path / "d.npz", X=x, y=y)
+    np.savez(tmp_path / "zero.npz", X=x[y == 0], y=y[y == 0])
+    (tmp_path / "w.json").write_text('{"0": 0}')
+    flags = ("--class-weight", "w.json", "--epochs", "1", "--output", "m")
+    nnmpi("train", "d.npz", *flags, cwd=tmp_path).succeeded()
+    nnmpi("evaluate", "m", "d.npz", cwd=tmp_path).succeeded()
+    done = nnmpi("evaluate", "m", "zero.npz", cwd=tmp_path)
+    assert done.status == 2
+    assert "all samples have weight 0 in the loss" in done.messages[0]

@@ -116,8 +116,14 @@ def _all_samples(model: Model, data: str, world: World, labelled: bool) -> tuple
 
 
 def _outputs(model: Model, part: Part, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return the outputs, shape (n, outputs), and the predicted codes (`Targets.decided`) of this rank's samples."""
+    """Return the outputs, shape (n, outputs), and the predicted codes (`Targets.decided`) of this rank's samples.
+
+    The outputs of a regression are in the units of the targets.
+    """
     outputs, codes = outputs_of(in_float64(model.architecture, model.parameters, CHUNK), part, model.targets)
+    if model.target_scaler:
+        with np.errstate(over="ignore"):
+            outputs = outputs * model.target_scaler.scale + model.target_scaler.mean
     bad = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
     if len(bad):
         raise InputError(
@@ -137,9 +143,7 @@ def _write(
     """Write the predictions to `out`, or print them; `rows` are their row numbers in the data, None if all."""
     classes = model.targets.classes
     if model.targets.task == "regression":
-        assert model.target_scaler
-        prediction = outputs * model.target_scaler.scale + model.target_scaler.mean
-        table: dict[str, npt.NDArray[Any]] = {"prediction": prediction if prediction.shape[1] > 1 else prediction[:, 0]}
+        table: dict[str, npt.NDArray[Any]] = {"prediction": outputs if outputs.shape[1] > 1 else outputs[:, 0]}
     elif model.targets.task == "multilabel":
         table = {"prediction": codes.astype(np.uint8), "probability": outputs, "labels": np.array(model.targets.labels)}
     else:

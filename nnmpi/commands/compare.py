@@ -13,7 +13,7 @@ from nnmpi.errors import InputError
 from nnmpi.mpi.launcher import launched
 from nnmpi.report.compare import Comparison, compare
 from nnmpi.report.run_files import read_run
-from nnmpi.text import printable
+from nnmpi.text import printable, score_text
 
 WIDEST = 24  # characters of a cell
 GAP = 2  # characters between columns
@@ -68,7 +68,7 @@ def _columns(comparison: Comparison, width: int) -> tuple[list[list[str]], list[
     runs = comparison.runs
     scores = [run.scores() for run in runs]
     metrics = [
-        [name.replace("_", " "), *(f"{s[name]:.4f}" if name in s else "" for s in scores)]
+        [name.replace("_", " "), *(score_text(s[name]) if name in s else "" for s in scores)]
         for name in comparison.metrics
     ]
     settings = [

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nnmpi.text import printable
+from nnmpi.text import printable, score_text
 from nnmpi.training.scoring import titles_of
 
 WIDTH = 80
@@ -87,6 +87,4 @@ def _count(value: float) -> str:
 
 
 def _number(value: float | None) -> str:
-    if value is None:
-        return "undefined"
-    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
+    return "undefined" if value is None else score_text(value)

@@ -22,7 +22,13 @@ def in_float64(architecture: Architecture, parameters: Array, max_block: int) ->
 
 
 def outputs_of(architecture: Architecture, parameters: Array, X: Any) -> Array:
-    """Return the outputs after the output activation, shape (n, outputs); `X` is an array or a sparse CSR matrix."""
+    """Return the outputs after the output activation, shape (n, outputs); `X` is an array or a sparse CSR matrix.
+
+    Raises
+    ------
+    ValueError
+        If an output is not finite.
+    """
     count, features = X.shape
     network = Network(architecture, parameters, min(CHUNK, count))
     outputs: Array = np.empty((count, architecture.sizes[-1]), parameters.dtype)
@@ -32,4 +38,21 @@ def outputs_of(architecture: Architecture, parameters: Array, X: Any) -> Array:
             rows = X[start : start + CHUNK]
             x[: rows.shape[0], 1:] = rows.toarray() if hasattr(rows, "toarray") else rows
             outputs[start : start + CHUNK] = network.predict(x[: rows.shape[0]].T).T
+    check_finite(outputs)
     return outputs
+
+
+def check_finite(outputs: Array) -> None:
+    """Check the outputs for the samples ``X``, shape (n, outputs).
+
+    Raises
+    ------
+    ValueError
+        If one is not finite.
+    """
+    bad = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
+    if len(bad):
+        raise ValueError(
+            f"the output for X[{bad[0]}] is not finite in {outputs.dtype}: the values of this row are too far from "
+            "those in training. Remove or correct such rows"
+        )

@@ -19,10 +19,11 @@ from nnmpi.report.importance import REPEATS, Importance, permutation_importance
 from nnmpi.report.limits import limits
 from nnmpi.report.predictions import Predictions, predict_test_part
 from nnmpi.report.rank_times import drawing, find_timeline, rank_times, read_timeline
-from nnmpi.report.results import as_markup, results, score_text, scores_of_task
+from nnmpi.report.results import as_markup, results, scores_of_task
 from nnmpi.report.run_files import RunFiles, read_run
 from nnmpi.report.score import Score
 from nnmpi.report.svg import BLUE, INK, chart
+from nnmpi.text import score_text
 
 MOST_CLASSES = 200  # rows of the table of classes, at most
 MOST_METRICS = 6  # charts of a page of several runs, at most
@@ -95,7 +96,7 @@ def runs_page(directories: list[Path]) -> str:
     for name, run in zip(comparison.names, comparison.runs, strict=True):
         scores = run.scores()
         texts: list[tuple[Any, str]] = [(name, name)]
-        texts += [(scores.get(m, ""), f"{scores[m]:.4f}" if m in scores else "") for m in comparison.metrics]
+        texts += [(scores.get(m, ""), score_text(scores[m]) if m in scores else "") for m in comparison.metrics]
         texts += [(comparison.setting(run, s),) * 2 for s in comparison.settings]
         cells = zip(heads, texts, strict=True)
         rows.append([{"head": h["name"], "numeric": h["numeric"], "value": v, "text": t} for h, (v, t) in cells])

@@ -36,12 +36,14 @@ def worst_mistakes(predictions: Predictions) -> list[Mistake]:
 
     The error for classes is the probability of the predicted class minus that of the actual class, or 1 without
     probabilities. For labels it is the distance of the probabilities from 0 or 1, summed over the labels. For numbers
-    it is the largest absolute error of an output; the order uses errors in units of each output's standard deviation.
+    it is the largest absolute error of an output; the order uses errors in units of each output's standard deviation
+    in the training part.
     """
     y, predicted = predictions.y, predictions.predicted
     if predictions.task == "regression":
         errors = np.abs(predicted - y)
-        scaled = (errors / np.maximum(y.std(axis=0), np.finfo(float).tiny)).max(axis=1)
+        assert predictions.model.target_scaler
+        scaled = (errors / predictions.model.target_scaler.scale).max(axis=1)
         worst = np.argsort(-scaled, kind="stable")[:MOST_ROWS]
         return [
             Mistake(int(predictions.rows[i]), _numbers(y[i]), _numbers(predicted[i]), float(errors[i].max()))

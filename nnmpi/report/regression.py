@@ -20,26 +20,32 @@ SEED = 0
 def scores(predictions: Predictions) -> list[Score]:
     """Return the scores, averaged over the outputs, with their intervals and the scores of the best constants."""
     y, weights = predictions.y, predictions.weights
+    assert predictions.model.target_scaler
+    unit = predictions.model.target_scaler.scale
     centred = y - y.mean(axis=0)
-    statistics = _statistics(centred, predictions.predicted - y, weights)
+    statistics = _statistics(centred, predictions.predicted - y, weights, unit)
     defined = {name: f for name, f in statistics.items() if predictions.table.get(name) is not None}
     mean = weights @ y / weights.sum()
     medians = np.array([median(column, weights) for column in y.T])
     once = np.ones(len(y))
-    baselines = {name: f(once) for name, f in _statistics(centred, y - mean, weights).items()} | {"r2": 0.0}
+    baselines = {name: f(once) for name, f in _statistics(centred, y - mean, weights, unit).items()} | {"r2": 0.0}
     for name in ("mae", "median_absolute_error"):
-        baselines[name] = _statistics(centred, y - medians, weights)[name](once)
+        baselines[name] = _statistics(centred, y - medians, weights, unit)[name](once)
     return scores_of(predictions, bootstrap(defined, len(y)), baselines)
 
 
-def _statistics(y: Array, error: Array, weights: Array) -> dict[str, Statistic]:
-    """Return the scores as functions of the number of draws of each sample; the mean of `y` is about zero."""
+def _statistics(y: Array, error: Array, weights: Array, unit: Array) -> dict[str, Statistic]:
+    """Return the scores as functions of the number of draws of each sample; the mean of `y` is about zero.
+
+    They are computed in multiples of `unit`, whose squares do not leave float64.
+    """
+    y, error = y / unit, error / unit
     squares, sizes, y_squares = np.square(error), np.abs(error), np.square(y)
 
     def r2(draws: Array) -> float:
         w = draws * weights
         spread = w @ y_squares - np.square(w @ y) / w.sum()
-        return float(np.mean(np.where(spread > 0, 1 - (w @ squares) / spread, np.nan)))
+        return float(np.mean(1 - (w @ squares) / np.where(spread > 0, spread, np.nan)))
 
     def mean(values: Array, draws: Array) -> Array:
         w = draws * weights
@@ -47,9 +53,11 @@ def _statistics(y: Array, error: Array, weights: Array) -> dict[str, Statistic]:
 
     return {
         "r2": r2,
-        "mae": lambda draws: float(mean(sizes, draws).mean()),
-        "rmse": lambda draws: float(np.sqrt(mean(squares, draws)).mean()),
-        "median_absolute_error": lambda draws: float(np.mean([median(s, draws * weights) for s in sizes.T])),
+        "mae": lambda draws: float((mean(sizes, draws) * unit).mean()),
+        "rmse": lambda draws: float((np.sqrt(mean(squares, draws)) * unit).mean()),
+        "median_absolute_error": lambda draws: float(
+            np.mean(np.array([median(s, draws * weights) for s in sizes.T]) * unit)
+        ),
     }
 
 

@@ -10,6 +10,7 @@ from nnmpi.report.classification import short
 from nnmpi.report.pictures import worst_mistakes
 from nnmpi.report.predictions import Predictions
 from nnmpi.report.score import Score
+from nnmpi.text import score_text
 
 SCORES = {"classification": classification.scores, "multilabel": labels.scores, "regression": regression.scores}
 
@@ -88,8 +89,3 @@ def _intervals(predictions: Predictions) -> str:
 def as_markup(svgs: Iterable[str]) -> list[Markup]:
     """Mark charts as safe HTML: `nnmpi.report.svg` escaped their texts."""
     return [Markup(svg) for svg in svgs]
-
-
-def score_text(value: float) -> str:
-    """Return a score as text."""
-    return f"{value:.4f}" if abs(value) < 10_000 else f"{value:.6g}"

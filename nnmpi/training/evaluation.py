@@ -10,6 +10,7 @@ import numpy.typing as npt
 from nnmpi.data.parts import Part
 from nnmpi.data.scaler import Scaler, moments
 from nnmpi.data.targets import Encoder, Targets
+from nnmpi.errors import InputError
 from nnmpi.mpi.world import World
 from nnmpi.nn.network import Network
 from nnmpi.training.metrics.predictions import Samples
@@ -71,6 +72,11 @@ def evaluate(
 
     R² is the mean over the outputs of ``1 - Σ(y-ŷ)² / Σ(y-ȳ)²``, as in scikit-learn's ``r2_score``. It is computed in
     the units of the source; `target_scaler` converts the predictions to them.
+
+    Raises
+    ------
+    InputError
+        On all ranks, if all weights in the loss are 0.
     """
     encoder = Encoder(targets, CHUNK, part.x.dtype)
     weights = part.loss_weights(class_weights)
@@ -110,6 +116,12 @@ def evaluate(
     count, weight, loss_weight, loss, correct_weight, *rest = np.add.reduce(world.gather_rows(sums), axis=0).tolist()
     all_bad_rows = world.gather_rows(np.array(bad_rows, np.int64).reshape(-1, 1))
     bad_row = int(all_bad_rows.min()) if len(all_bad_rows) else None
+    if count and not loss_weight:  # only the data of another file: `prepare` has checked the parts of a training
+        raise InputError(
+            "all samples have weight 0 in the loss: their own weights, or those of their classes in the training "
+            "(--class-weight), are 0; give data with other samples",
+            shared=True,
+        )
     mean_loss = loss / loss_weight if loss_weight else 0.0
     if targets.task != "regression":
         return Scores(mean_loss, correct_weight / weight if weight else 0.0, None, int(count), bad_row)
@@ -131,9 +143,7 @@ def _r2(squared: Array, part: Part, world: World, scaler: Scaler | None) -> floa
     numbers = part.numbers
     assert numbers is not None
     if part.weights is not None:
-        weighted = r2_of(
-            squared * (scaler.scale**2 if scaler else 1.0), Samples(world, part.sizes, part.weights), numbers
-        )
+        weighted = r2_of(squared, Samples(world, part.sizes, part.weights), numbers, scaler.scale if scaler else 1.0)
         return weighted if math.isfinite(weighted) else None
     y = moments(lambda: (numbers[shard] for shard in part.shards()), world.gather_rows)
     if y.count < 2:

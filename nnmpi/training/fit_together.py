@@ -74,12 +74,13 @@ def check_known(labels: Array, classes: Array, all_of_them: bool) -> None:
     ValueError
         It lists the labels.
     """
-    if all_of_them and set(labels) != set(classes):
+    own, known = set(labels.tolist()), set(classes.tolist())  # arrays of int64 and uint64 are compared as float64
+    if all_of_them and own != known:
         raise ValueError(
             "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously got "
             f"{classes}, `y` has {labels}"
         )
-    if len(np.setdiff1d(labels, classes, assume_unique=True)):
+    if not own <= known:
         raise ValueError(f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has {labels}.")
 
 

@@ -43,4 +43,6 @@ def _compact(y: npt.NDArray[Any], world: World) -> npt.NDArray[Any]:
         return y
     bounds = np.array([[y.min(), y.max()]]) if len(y) else np.zeros((1, 2), y.dtype)
     bounds = world.gather_rows(bounds)
-    return y.astype(np.result_type(np.min_scalar_type(bounds.min()), np.min_scalar_type(bounds.max())))
+    low, high = bounds.min(), bounds.max()
+    # the negative number that needs as many bits as `high`: no type holds both int8 and uint64 exactly
+    return y.astype(np.min_scalar_type(high if low >= 0 else min(low, ~high)))

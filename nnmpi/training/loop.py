@@ -38,13 +38,11 @@ def train(session: Session) -> Iterator[Event]:
     position.enter("end")
     session.restore_best()
     task = session.task
-    scores = session.evaluate(task.test)
-    if scores.bad_row is not None:  # with --epochs 0 this is the first evaluation
+    parts = {"test": task.test} | ({"validation": task.validation} if task.validation else {})
+    scores = {name: session.evaluate(part) for name, part in parts.items()}
+    if any(s.bad_row is not None for s in scores.values()):  # with --epochs 0 this is the first evaluation
         raise session.diverged(0)
-    all_scores = {"test": session.all_scores(task.test, scores)}
-    if task.validation:
-        all_scores["validation"] = session.all_scores(task.validation, session.evaluate(task.validation))
-    yield Finished(scores, all_scores)
+    yield Finished(scores["test"], {name: session.all_scores(part, scores[name]) for name, part in parts.items()})
 
 
 def steps(session: "Session | FitSession") -> Iterator[CheckpointDue]:

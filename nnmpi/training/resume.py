@@ -120,6 +120,13 @@ def check_data(checkpoint: Checkpoint, task: Task) -> None:
                 "or start a new run with another --output",
                 shared=True,
             )
+    weights = None if task.class_weights is None else task.class_weights.tolist()
+    if checkpoint.about.get("class_weights", weights) != weights:  # earlier versions did not store them
+        raise InputError(
+            "--resume: the weights in the file of --class-weight have changed since the run was started. Restore the "
+            "old ones, or start a new run with another --output",
+            shared=True,
+        )
     before = checkpoint.about.get("data_digest")  # None in checkpoints of versions without digests
     same = before in (None, task.data_digest)
     same = same and checkpoint.about["samples"] == task.samples and checkpoint.about["shards"] == task.layout.shards

@@ -97,9 +97,11 @@ def predict_part(
     if targets.task == "regression":
         assert part.numbers is not None
         predicted = outputs.astype(np.float64)
-        if target_scaler:
-            predicted = predicted * target_scaler.scale + target_scaler.mean
-        return NumberPredictions(samples, part.numbers, predicted)
+        if target_scaler is None:
+            return NumberPredictions(samples, part.numbers, predicted)
+        predicted = predicted * target_scaler.scale + target_scaler.mean
+        unit = np.ldexp(1.0, np.frexp(target_scaler.scale)[1] - 1)  # a power of two: it rounds nothing
+        return NumberPredictions(samples, part.numbers, predicted, unit)
     assert targets.classes is not None
     architecture = network.architecture
     sums_to_one = architecture.output_activation == "softmax" or len(targets.classes) > architecture.sizes[-1]

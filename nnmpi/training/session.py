@@ -166,8 +166,9 @@ class Session:
 
     def checkpoint(self, finished: bool = False) -> Checkpoint:
         """Return a checkpoint of the live arrays and progress; it holds no copies."""
-        digests = ["data_digest", *(f"{part}_digest" for part in self.task.digests)]
-        about = {name: self.description[name] for name in ("settings", "samples", "shards", "bits", *digests)}
+        names = ["settings", "samples", "shards", "bits", "class_weights", "data_digest"]
+        names += [f"{part}_digest" for part in self.task.digests]
+        about = {name: self.description[name] for name in names}
         return Checkpoint(self.progress, self._state, {**about, "finished": finished})
 
     def model(self) -> Model:

@@ -68,9 +68,9 @@ regressor = MLPRegressor(hidden_layer_sizes=(5,), max_iter=3, early_stopping=Tru
 assert same_everywhere(regressor.fit(X[own], X[own, :2], shard=True))
 
 
-def refusal(samples) -> str:
+def refusal(samples, labels=y) -> str:
     try:
-        MLPClassifier(**small).fit(samples, y)
+        MLPClassifier(**small).fit(samples, labels)
     except ValueError as error:
         return str(error)
     return ""
@@ -78,6 +78,7 @@ def refusal(samples) -> str:
 
 assert "NaN" in refusal(np.where(world.rank == world.size - 1, np.nan, X))  # on the last rank
 assert world.size == 1 or "different samples" in refusal(X + world.rank)
+assert world.size == 1 or "different samples" in refusal(X, y + 10 * world.rank)  # other names of the same classes
 small["hidden_layer_sizes"] = (8 + world.rank,)
 assert world.size == 1 or "different parameters" in refusal(X)
 small["hidden_layer_sizes"] = (0 if world.rank else 8,)

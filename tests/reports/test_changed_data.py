@@ -79,6 +79,19 @@ def test_resume_refuses_changed_data_of_a_part(nnmpi, tmp_path, part):
     assert f"--resume: the samples of --{part}-data have changed" in done.messages[0]
 
 
+def test_resume_refuses_changed_class_weights(nnmpi, tmp_path):
+    save(tmp_path, X, LABELS)
+    (tmp_path / "w.json").write_text('{"bad": 1, "good": 1}')
+    command = (*TRAIN, "--class-weight", "w.json")
+    nnmpi(*command, cwd=tmp_path).succeeded()
+    (tmp_path / "w.json").write_text('{"good": 1.0}')
+    nnmpi(*command, "--resume", cwd=tmp_path).succeeded()
+    (tmp_path / "w.json").write_text('{"bad": 50}')
+    done = nnmpi(*command, "--resume", cwd=tmp_path)
+    assert done.status == 2
+    assert "--resume: the weights in the file of --class-weight have changed" in done.messages[0]
+
+
 @pytest.mark.mpi
 def test_three_ranks_refuse_changed_data_and_take_the_same(nnmpi, mpi, tmp_path):
     save(tmp_path, X, LABELS)

@@ -7,10 +7,11 @@ import json
 import numpy as np
 import pytest
 from jobs import needed, run
+from scipy.sparse import csr_matrix
 from sklearn.model_selection import train_test_split
 
-from nnmpi import train
-from nnmpi.errors import RunError
+from nnmpi import MLPClassifier, MLPRegressor, load, train
+from nnmpi.errors import InputError, RunError
 
 G = np.random.default_rng(1)
 X = G.standard_normal((200, 4)) * [1, 1e-3, 1, 1]
@@ -151,3 +152,48 @@ def test_target_that_does_not_fit_when_standardized_is_named(nnmpi, tmp_path):
     done = nnmpi("evaluate", "m", "--data", "new.npz", cwd=tmp_path)
     assert done.status == 2
     assert "y of row 7 (from 0) is 1e+300" in done.err
+
+
+FAR = np.where(np.arange(5)[:, None] == 3, 1.2e308, WIDE[:5])  # row 3 fits float64, the sums of the first layer do not
+
+
+def test_network_from_a_file_names_the_row():
+    model = train(WIDE, Y, hidden=(4,), epochs=1, dtype="float64").model
+    for predict in (model.predict, model.predict_proba):
+        with pytest.raises(ValueError, match=r"the output for X\[3\] is not finite in float64"):
+            predict(FAR)
+
+
+@pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize(("dtype", "value"), [("float32", 1e39), ("float64", 1.7e308)])
+def test_estimators_name_the_row(estimator, dtype, value):
+    three = Y + (WIDE[:, 1] > 0)  # one output of two classes would be 0 or 1 also if its sum overflows
+    fitted = estimator(
+        hidden_layer_sizes=(4,), max_iter=9, tol=1e9, n_iter_no_change=1, dtype=dtype, random_state=0
+    ).fit(WIDE, three)
+    x = np.where(np.arange(300)[:, None] == 270, value, np.tile(WIDE[:3], (100, 1)))
+    for samples in (x, csr_matrix(x)):
+        with pytest.raises(ValueError, match=rf"the output for X\[270\] is not finite in {dtype}"):
+            fitted.predict(samples)
+    assert np.isfinite(fitted.predict(x[:270])).all()
+
+
+def test_predicted_number_beyond_float64_is_named(nnmpi, tmp_path):
+    y = X[:, 0] * 1e307
+    np.savez(tmp_path / "d.npz", X=X, y=y)
+    flags = ("--epochs", "20", "--dtype", "float64", "--output", "m")
+    nnmpi("train", "d.npz", *flags, cwd=tmp_path).succeeded()
+    np.savez(tmp_path / "new.npz", X=np.where(np.arange(5)[:, None] == 2, 1e6, X[:5]))
+    done = nnmpi("predict", "m", "new.npz", "--out", "p.csv", cwd=tmp_path)
+    assert done.status == 2
+    assert "the model's output for row 2 (counted from 0) is not finite" in done.err
+    assert not (tmp_path / "p.csv").exists()
+    with pytest.raises(ValueError, match=r"the output for X\[2\]"):
+        load(tmp_path / "m").predict(np.load(tmp_path / "new.npz")["X"])
+
+
+def test_validation_part_is_checked_without_an_epoch():
+    x = WIDE.copy()
+    x[VALIDATION[1]] = 2.5e38
+    with pytest.raises(InputError, match=f"row {VALIDATION[1]} .*of the validation part"):
+        train(x, Y, epochs=0, validation_fraction=0.1)

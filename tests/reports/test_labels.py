@@ -7,6 +7,8 @@ import csv
 import numpy as np
 import pytest
 
+from nnmpi import MLPClassifier
+
 G = np.random.default_rng(4)
 X = G.standard_normal((90, 3))
 CODES = (X[:, 0] > 0).astype(int)
@@ -80,3 +82,17 @@ def test_unknown_classes_are_named_plainly(nnmpi, tmp_path, known, y, text):
     assert done.status == 2
     assert text in done.messages[0]
     assert "np." not in done.messages[0]
+
+
+@pytest.mark.parametrize("stored", [np.int64, np.uint64, object])
+@pytest.mark.parametrize("known", [np.int64, np.uint64])
+def test_estimators_continue_with_close_labels_of_another_type(known, stored):
+    classes = np.array([2**60, 2**60 + 1, 2**60 + 2])
+    y = classes[CODES + (X[:, 1] > 0)]
+    as_stored = y.astype(stored) if stored is not object else y.tolist()
+    fitted = MLPClassifier((8,), random_state=0, learning_rate_init=0.03)
+    for _ in range(60):
+        fitted.partial_fit(X, as_stored, classes=classes.astype(known))
+    assert np.mean(fitted.predict(X).astype(np.int64) == y) > 0.9
+    with pytest.raises(ValueError, match="classes not in"):
+        fitted.partial_fit(X, np.where(CODES, y, 2**60 + 3).astype(np.int64))

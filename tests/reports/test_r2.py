@@ -7,7 +7,10 @@ import json
 import numpy as np
 import pytest
 from jobs import needed, run
-from sklearn.metrics import r2_score
+from sklearn.metrics import mean_absolute_error, median_absolute_error, r2_score, root_mean_squared_error
+from sklearn.model_selection import train_test_split
+
+import nnmpi
 
 G = np.random.default_rng(5)
 X = G.standard_normal((150, 4))
@@ -63,3 +66,20 @@ def test_r2_of_one_sample_is_undefined(nnmpi, tmp_path, ranks):
     assert last.endswith("(R² is undefined for one sample)")
     for line in (tmp_path / "m" / "metrics.jsonl").read_text().splitlines():
         assert json.loads(line, parse_constant=pytest.fail)["test_r2"] is None
+
+
+@pytest.mark.parametrize("weights", [None, np.arange(1.0, 151)], ids=["", "weights"])
+@pytest.mark.parametrize("unit", [1e-300, 1e-170, 1e200, 1e300])
+def test_metrics_of_numbers_whose_squares_leave_float64(unit, weights):
+    y = np.column_stack([X @ [3.0, -2.0, 1.0, 0.5], X[:, 0]])
+    trained = nnmpi.train(X, y * unit, sample_weight=weights, epochs=5, hidden=(8,))
+    test = train_test_split(np.arange(150), test_size=0.2, random_state=42)[1]
+    true, predicted = y[test], trained.model.predict(X[test]) / unit
+    options = {} if weights is None else {"sample_weight": weights[test]}
+    scores = trained.all_scores["test"]
+    assert scores["r2"] == pytest.approx(r2_score(true, predicted, **options), rel=1e-5)
+    assert trained.scores.r2 == pytest.approx(scores["r2"], rel=1e-9)
+    for name, metric in (("mae", mean_absolute_error), ("rmse", root_mean_squared_error)):
+        assert scores[name] / unit == pytest.approx(metric(true, predicted, **options), rel=1e-5)
+    median = median_absolute_error(true, predicted, **options)
+    assert scores["median_absolute_error"] / unit == pytest.approx(median, rel=1e-5)

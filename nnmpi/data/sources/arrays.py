@@ -9,6 +9,9 @@ import numpy.typing as npt
 from nnmpi.data.sources.source import FLOAT64, Indices, Source
 from nnmpi.errors import InputError
 
+BOOLEANS = (bool, np.bool_)
+NUMBERS = (int, float, np.bool_, np.integer, np.floating)
+
 
 class Layout(NamedTuple):
     """The layout of the samples in an array X."""
@@ -23,7 +26,7 @@ def arrays(
     x: npt.ArrayLike, y: npt.ArrayLike | None, name: str = "arrays", weights: npt.ArrayLike | None = None
 ) -> Source:
     """Return the source of samples `x`, shape (n, features) or (n, height, width), with targets `y` and `weights`."""
-    x = without_objects(x)
+    x = as_array(x, f"--data {name}: X")
     layout = layout_of(name, x.shape, x.dtype)
     rows = x.reshape(layout.size, layout.features)
 
@@ -31,26 +34,55 @@ def arrays(
         out[:] = rows[indices]
 
     size, features, image, dtype = layout
-    targets = None if y is None else checked_y(name, without_objects(y), size)
-    checked = None if weights is None else checked_weights(name, np.asarray(weights), size, "sample_weight")
+    targets = None if y is None else checked_y(name, as_array(y, f"--data {name}: y"), size)
+    checked = None if weights is None else weights_of(name, weights, size)
     stored = has_categories(y)
     return Source(name, read, size, features, targets, image, dtype, has_categories=stored, weights=checked)
 
 
-def has_categories(y: npt.ArrayLike | None) -> bool:
-    """Whether `y` is a pandas column of categories, whose numbers are classes."""
-    return str(getattr(y, "dtype", "")) == "category"
+def has_categories(y: Any) -> bool:
+    """Whether `y` is a pandas column of categories, or a frame of one. The numbers of categories are classes."""
+    dtypes = list(getattr(y, "dtypes", ())) if hasattr(y, "columns") else [getattr(y, "dtype", "")]
+    return [str(dtype) for dtype in dtypes] == ["category"]
 
 
-def without_objects(values: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Return `values` as an array. Python objects, as in pandas columns, become texts or numbers if all of them are."""
+def as_array(values: npt.ArrayLike, what: str) -> npt.NDArray[Any]:
+    """Return `values` as an array. Python objects, as in pandas columns, become texts or numbers if all of them are.
+
+    Raises
+    ------
+    InputError
+        If an array cannot hold them, or they are of different types. The message begins with `what`.
+    """
+    if problem := lost_in_array(values):
+        raise InputError(f"{what} {problem}")
     array = np.asarray(values)
+    if array.dtype.kind == "U" and isinstance(values, list | tuple):
+        array = np.asarray(values, object)  # else numbers and NaN among texts would become texts
+    if array.dtype.kind == "T":  # NumPy's strings of variable length
+        array = array.astype(object)
     if array.dtype.kind != "O":
         return array
     types = {type(value) for value in array.ravel().tolist()}
-    if types <= {str} or types <= {bool} or types <= {int, float, bool}:
+    alike = any(all(issubclass(t, kinds) for t in types) for kinds in (str, BOOLEANS, NUMBERS))
+    if alike and np.timedelta64 not in types:  # which NumPy counts among the integers
         return np.array(array.tolist())
+    if len(types) > 1:
+        names = ", ".join(sorted(t.__name__ for t in types))
+        raise InputError(
+            f"{what} holds values of different types ({names}): make all of them numbers or all of them texts, and "
+            "remove rows without a value"
+        )
     return array
+
+
+def lost_in_array(values: Any) -> str:
+    """Return what `values` are that an array cannot hold, and the remedy; "" for all else."""
+    if hasattr(values, "toarray"):
+        return "is a sparse matrix: use its method toarray()"
+    if np.ma.is_masked(values):
+        return "has masked values: fill them in with its method filled(), or remove these rows"
+    return ""
 
 
 def layout_of(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], key: str = "X") -> Layout:
@@ -128,6 +160,11 @@ def _is_missing(value: Any) -> bool:
     return (
         value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
     )
+
+
+def weights_of(name: str, weights: npt.ArrayLike, rows: int) -> npt.NDArray[np.float64]:
+    """Return the argument ``sample_weight`` as `checked_weights`."""
+    return checked_weights(name, as_array(weights, f"--data {name}: sample_weight"), rows, "sample_weight")
 
 
 def checked_weights(name: str, weights: npt.NDArray[Any], rows: int, key: str) -> npt.NDArray[np.float64]:

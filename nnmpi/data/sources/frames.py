@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from nnmpi.data.npy import first_line
-from nnmpi.data.sources.arrays import checked_weights, checked_y, has_categories, without_objects
+from nnmpi.data.sources.arrays import as_array, checked_y, has_categories, weights_of
 from nnmpi.data.sources.extras import needed
 from nnmpi.data.sources.source import Request, Source
 from nnmpi.errors import InputError
@@ -64,11 +63,10 @@ def frame_source(
     table = Table(request.name, len(data), dict(zip(names, data.schema.types, strict=True)), batches)
     source = table_source(table, request if y is None else dataclasses.replace(request, targets=False))
     if weights is not None:
-        checked = checked_weights(request.name, np.asarray(weights), source.size, "sample_weight")
-        source = dataclasses.replace(source, weights=checked)
+        source = dataclasses.replace(source, weights=weights_of(request.name, weights, source.size))
     if y is None:
         return source
-    targets = checked_y(request.name, without_objects(y), source.size)
+    targets = checked_y(request.name, as_array(y, f"--data {request.name}: y"), source.size)
     return dataclasses.replace(source, y=targets, has_categories=has_categories(y))
 
 

@@ -142,15 +142,19 @@ class ClassPredictions:
 
 @dataclass(frozen=True)
 class NumberPredictions:
-    """The true and the predicted numbers in the units of the source, both of shape (n, outputs)."""
+    """The true and the predicted numbers in the units of the source, both of shape (n, outputs).
+
+    ``unit`` is of the size of the numbers of each output: multiples of it can be squared and added up in float64.
+    """
 
     task: ClassVar[str] = "regression"
 
     samples: Samples
     true: Floats
     predicted: Floats
+    unit: Floats | float = 1.0
 
     @property
     def errors(self) -> Floats:
-        """The absolute errors, shape (n, outputs)."""
-        return np.abs(self.predicted - self.true)
+        """The absolute errors in multiples of ``unit``, shape (n, outputs)."""
+        return np.abs(self.predicted - self.true) / self.unit

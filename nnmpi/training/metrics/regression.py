@@ -13,32 +13,32 @@ Floats = npt.NDArray[np.float64]
 
 def mean_absolute_error(p: NumberPredictions) -> float:
     """Return ``mean |y - ŷ|``."""
-    return float(p.samples.mean(p.errors).mean())
+    return float((p.samples.mean(p.errors) * p.unit).mean())
 
 
 def root_mean_squared_error(p: NumberPredictions) -> float:
     """Return ``√ mean (y - ŷ)²``."""
-    return float(np.sqrt(p.samples.mean(np.square(p.errors))).mean())
+    return float((np.sqrt(p.samples.mean(np.square(p.errors))) * p.unit).mean())
 
 
 def median_absolute_error(p: NumberPredictions) -> float:
     """Return the median of ``|y - ŷ|``."""
     weights = p.samples.gather_weights()
-    return float(np.mean([median(p.samples.gather(errors), weights) for errors in p.errors.T]))
+    return float(np.mean(np.array([median(p.samples.gather(errors), weights) for errors in p.errors.T]) * p.unit))
 
 
 def r2(p: NumberPredictions) -> float:
     """Return ``1 - Σ (y - ŷ)² / Σ (y - ȳ)²``; for a constant target 1 if all predictions are exact, else 0."""
-    return r2_of(p.samples.total(np.square(p.errors)), p.samples, p.true)
+    return r2_of(p.samples.total(np.square(p.errors)), p.samples, p.true, p.unit)
 
 
-def r2_of(squared: Floats, samples: Samples, true: Floats) -> float:
-    """Return R² from the sum of the squared errors of each output. All ranks take part."""
+def r2_of(squared: Floats, samples: Samples, true: Floats, unit: Floats | float) -> float:
+    """Return R² from the sum of the squared errors of each output, in multiples of `unit`. All ranks take part."""
     used = slice(None) if samples.weights is None else samples.weights > 0
     first = samples.world.gather_rows(true[used][:1])
     if samples.count < 2 or not len(first):
         return np.nan
-    shifted = true - first[0]  # exactly 0 for a constant target, like its mean
+    shifted = (true - first[0]) / unit  # exactly 0 for a constant target, like its mean
     spread = samples.total(np.square(shifted - samples.mean(shifted)))
     outputs = np.where(spread == 0, squared == 0, 1 - squared / np.where(spread == 0, 1, spread))
     return float(outputs.mean())
