@@ -49,7 +49,7 @@ def of_ranks(size, names, make, count, weights=None):
         scores = {name: score(name, predictions) for name in names}
         if isinstance(predictions, ClassPredictions):
             scores["classes"] = of_classes(predictions)
-            scores["matrix"] = counts.matrix(predictions.confusion).tolist()
+            scores["matrix"] = counts.matrix(predictions.counts).tolist()
         if isinstance(predictions, LabelPredictions):
             scores["labels"] = of_labels(predictions)
         return json.dumps(scores, allow_nan=False)

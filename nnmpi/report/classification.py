@@ -34,7 +34,7 @@ def scores(predictions: Predictions) -> list[Score]:
     statistics: dict[str, Statistic] = {
         "accuracy": lambda draws: counts.accuracy(confusion(draws)),
         "balanced_accuracy": lambda draws: counts.balanced_accuracy(confusion(draws)),
-        "f1_macro": lambda draws: _macro_f1(confusion(draws)),
+        "f1_macro": lambda draws: counts.macro(counts.f1, confusion(draws)),
         **_of_probabilities(predictions),
     }
     intervals = bootstrap({name: f for name, f in statistics.items() if table.get(name) is not None}, n)
@@ -124,7 +124,3 @@ def _confusion_of_draws(predictions: Predictions) -> Callable[[Array], Confusion
         return Confusion(k, true, predicted, weight_of_pair.astype(np.float64))
 
     return confusion
-
-
-def _macro_f1(confusion: Confusion) -> float:
-    return counts.macro(counts.f1(confusion), confusion)

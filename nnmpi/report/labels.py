@@ -11,7 +11,7 @@ from nnmpi.report.predictions import Predictions
 from nnmpi.report.ranking import Ranking
 from nnmpi.report.score import Score, scores_of
 from nnmpi.training.metrics import labels
-from nnmpi.training.metrics.labels import Decisions
+from nnmpi.training.metrics.counts import Decisions, f1
 from nnmpi.training.metrics.predictions import label_losses
 
 Array = npt.NDArray[Any]
@@ -63,8 +63,8 @@ def _statistics(predictions: Predictions) -> dict[str, Statistic]:
     return {
         "accuracy": lambda draws: mean(wrong == 0, draws),
         "hamming_loss": lambda draws: mean(wrong, draws),
-        "f1_macro": lambda draws: labels.macro(labels.f1, decisions(draws)),
-        "f1_micro": lambda draws: labels.micro(labels.f1, decisions(draws)),
+        "f1_macro": lambda draws: labels.macro(f1, decisions(draws)),
+        "f1_micro": lambda draws: labels.micro(f1, decisions(draws)),
         "roc_auc": lambda draws: float(np.mean([ranking.roc_auc(draws) for ranking in mixed])),
         "average_precision": lambda draws: float(np.mean([ranking.average_precision(draws) for ranking in rankings])),
         "log_loss": lambda draws: mean(losses, draws),

@@ -76,7 +76,7 @@ def all_scores(
         labels = targets.classes.tolist()
         result["classes"] = [{"class": c, **r} for c, r in zip(labels, of_classes(predictions), strict=True)]
         if len(labels) <= MOST_IN_MATRIX:
-            matrix = counts.matrix(predictions.confusion)
+            matrix = counts.matrix(predictions.counts)
             result["confusion_matrix"] = (matrix if part.weights is not None else matrix.astype(np.int64)).tolist()
     return result
 

@@ -109,7 +109,7 @@ class ClassPredictions:
 
     Attributes
     ----------
-    confusion : Confusion
+    counts : Confusion
         The pairs of true and predicted class on all ranks.
     """
 
@@ -131,7 +131,7 @@ class ClassPredictions:
         gathered = samples.world.gather_rows(np.concatenate(sums))
         all_pairs, weight = add_pairs(gathered[:, 0].astype(np.intp), gathered[:, 1]).T
         from_class, to_class = np.divmod(all_pairs.astype(np.intp), classes)
-        self.confusion = Confusion(classes, from_class, to_class, weight)
+        self.counts = Confusion(classes, from_class, to_class, weight)
 
     def score(self, code: int) -> npt.NDArray[np.floating]:
         """Return the score of a class for each sample, shape (n,); a larger score means a more likely class."""
