@@ -52,12 +52,6 @@ class Layout:
         """Return the number of samples of a step over all ranks; only the last step of an epoch may have fewer."""
         return min(self.batch_size, self.samples - step * self.batch_size)
 
-    def microbatch(self, step: int, shard: int) -> range:
-        """Return the microbatch of a shard in a step, as positions in the shard's order of this epoch."""
-        start = step * self.batch_size
-        end = min(start + self.batch_size, self.samples)
-        return range(-(-(start - shard) // self.shards), -(-(end - shard) // self.shards))
-
     @property
     def largest_microbatch(self) -> int:
         """The largest number of samples that one shard has in a step."""

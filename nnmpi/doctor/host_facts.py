@@ -66,10 +66,10 @@ def infiniband() -> list[str]:
     return []
 
 
-def shared_memory(path: str = MEMORY) -> dict[str, int] | None:
+def shared_memory() -> dict[str, int] | None:
     """Return the size and the free bytes of the file system for MPI's shared memory; None if there is none."""
     try:
-        status = os.statvfs(path)
+        status = os.statvfs(MEMORY)
     except OSError:
         return None
     return {"size": status.f_blocks * status.f_frsize, "free": status.f_bavail * status.f_frsize}
