@@ -18,7 +18,7 @@ from nnmpi.training.metrics import (
     ClassPredictions,
     LabelPredictions,
     NumberPredictions,
-    Samples,
+    PartSamples,
     counts,
     of_classes,
     of_labels,
@@ -37,7 +37,7 @@ def rank_samples(world, count, weights):
     held = held_shards(SHARDS, world.size, world.rank)
     rows = [shard_rows(np.arange(count), SHARDS, shard) for shard in held]
     mine = np.concatenate(rows)
-    return mine, Samples(world, [len(r) for r in rows], None if weights is None else weights[mine])
+    return mine, PartSamples(world, [len(r) for r in rows], None if weights is None else weights[mine])
 
 
 def of_ranks(size, names, make, count, weights=None):

@@ -12,7 +12,7 @@ from nnmpi.data.scaler import Scaler, moments
 from nnmpi.data.targets import Encoder, Targets
 from nnmpi.mpi.world import World
 from nnmpi.nn.network import Network
-from nnmpi.training.metrics.predictions import Samples
+from nnmpi.training.metrics.predictions import PartSamples
 from nnmpi.training.metrics.regression import r2_of
 
 Array = npt.NDArray[Any]
@@ -132,7 +132,7 @@ def _r2(squared: Array, part: Part, world: World, scaler: Scaler | None) -> floa
     assert numbers is not None
     if part.weights is not None:
         weighted = r2_of(
-            squared * (scaler.scale**2 if scaler else 1.0), Samples(world, part.sizes, part.weights), numbers
+            squared * (scaler.scale**2 if scaler else 1.0), PartSamples(world, part.sizes, part.weights), numbers
         )
         return weighted if math.isfinite(weighted) else None
     y = moments(lambda: (numbers[shard] for shard in part.shards()), world.gather_rows)

@@ -20,7 +20,7 @@ from nnmpi.training.read_together import read_together
 Array = npt.NDArray[Any]
 
 
-class Samples:
+class HeldSamples:
     """The rows that a rank holds, with their targets if they are `labelled`.
 
     Raises
@@ -93,7 +93,7 @@ def read_samples(
     targets: Targets,
     world: World,
     labelled: bool = True,
-) -> Samples:
+) -> HeldSamples:
     """Read the rows of each part that belong to this rank's shards, of `shards` in all. All ranks take part.
 
     Raises
@@ -108,4 +108,4 @@ def read_samples(
         with world.together():
             rows.check_finite()
     with world.together():
-        return Samples(rows, targets, labelled)
+        return HeldSamples(rows, targets, labelled)

@@ -16,8 +16,8 @@ from nnmpi.training.metrics import (
     ClassPredictions,
     LabelPredictions,
     NumberPredictions,
+    PartSamples,
     Predictions,
-    Samples,
     counts,
     of_classes,
     of_labels,
@@ -90,7 +90,7 @@ def predict_part(
     network: Network, part: Part, targets: Targets, world: World, target_scaler: Scaler | None
 ) -> Predictions:
     """Return the predictions for a part, with the true targets. All ranks take part."""
-    samples = Samples(world, part.sizes, part.weights)
+    samples = PartSamples(world, part.sizes, part.weights)
     outputs, codes = outputs_of(network, part, targets)
     if targets.task == "multilabel":
         return LabelPredictions(samples, part.y, codes, outputs)

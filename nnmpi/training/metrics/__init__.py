@@ -11,7 +11,7 @@ import numpy.typing as npt
 from nnmpi.training.metrics import counts, labels, ranking, regression
 from nnmpi.training.metrics.counts import Confusion, Function
 from nnmpi.training.metrics.labels import LabelPredictions
-from nnmpi.training.metrics.predictions import ClassPredictions, NumberPredictions, Samples, class_losses
+from nnmpi.training.metrics.predictions import ClassPredictions, NumberPredictions, PartSamples, class_losses
 
 __all__ = [
     "METRICS",
@@ -19,7 +19,7 @@ __all__ = [
     "LabelPredictions",
     "Metric",
     "NumberPredictions",
-    "Samples",
+    "PartSamples",
     "larger_is_better",
     "of_classes",
     "of_labels",

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from nnmpi.training.metrics import ranking
 from nnmpi.training.metrics.counts import Decisions, Function, ratio
-from nnmpi.training.metrics.predictions import Samples, label_losses
+from nnmpi.training.metrics.predictions import PartSamples, label_losses
 
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
@@ -37,7 +37,7 @@ class LabelPredictions:
     task: ClassVar[str] = "multilabel"
 
     def __init__(
-        self, samples: Samples, true: Booleans, predicted: Booleans, probabilities: npt.NDArray[np.floating]
+        self, samples: PartSamples, true: Booleans, predicted: Booleans, probabilities: npt.NDArray[np.floating]
     ) -> None:
         self.samples, self.true, self.probabilities = samples, true, probabilities
         self._cache: dict[Callable[..., float], Floats] = {}

@@ -46,7 +46,7 @@ def _losses(probability: Floats) -> Floats:
     return np.asarray(-np.log(np.clip(probability, EPSILON, 1 - EPSILON)))
 
 
-class Samples:
+class PartSamples:
     """The samples of a part that a rank holds, shard after shard. All ranks construct one together.
 
     Parameters
@@ -117,7 +117,7 @@ class ClassPredictions:
 
     def __init__(
         self,
-        samples: Samples,
+        samples: PartSamples,
         true: npt.NDArray[np.intp],
         predicted: npt.NDArray[np.intp],
         outputs: npt.NDArray[np.floating],
@@ -146,7 +146,7 @@ class NumberPredictions:
 
     task: ClassVar[str] = "regression"
 
-    samples: Samples
+    samples: PartSamples
     true: Floats
     predicted: Floats
 
