@@ -67,7 +67,7 @@ def codes_of(y: Labels, classes: Labels, where: str, rows: npt.NDArray[np.intp] 
     texts = y.dtype.kind == "U", classes.dtype.kind == "U"
     if texts[0] != texts[1] or not (is_whole(y) or y.dtype.kind in "bU"):
         raise InputError(
-            f"the model knows classes such as {shown(classes[0])}, but y of {where} holds {_type(y)}: "
+            f"the model knows classes such as {label_text(classes[0])}, but y of {where} holds {_type(y)}: "
             "store the labels in y as they were in training"
         )
     check_exact(y, where, "Store the labels as they were in training")
@@ -78,8 +78,8 @@ def codes_of(y: Labels, classes: Labels, where: str, rows: npt.NDArray[np.intp] 
     if len(unknown):
         i = unknown[0]
         raise InputError(
-            f"y of {where} holds the class {shown(labels[i])} in row {i if rows is None else rows[i]} (from 0), but "
-            f"the model knows {listed(classes)}: remove such rows, or train a model on data with that class"
+            f"y of {where} holds the class {label_text(labels[i])} in row {i if rows is None else rows[i]} (from 0), "
+            f"but the model knows {listed(classes)}: remove such rows, or train a model on data with that class"
         )
     return codes.astype(np.intp, copy=False)
 
@@ -102,7 +102,7 @@ def check_storable(classes: Labels, where: str) -> None:
         )
 
 
-def shown(label: Any) -> str:
+def label_text(label: Any) -> str:
     """Return a label for a message: shortened if it is long, quoted if it is empty or has spaces at an end."""
     text = str(label)
     if len(text) > LONGEST_SHOWN:
@@ -112,7 +112,7 @@ def shown(label: Any) -> str:
 
 def listed(classes: Labels) -> str:
     """Return the first ten labels for a message."""
-    text = ", ".join(shown(label) for label in classes[:10])
+    text = ", ".join(label_text(label) for label in classes[:10])
     return text + (f", … ({len(classes)} in all)" if len(classes) > 10 else "")
 
 

@@ -103,14 +103,14 @@ class Logs:
 
     Parameters
     ----------
-    say
+    print_note
         Called with a message for the user when a logger fails.
     """
 
     def __init__(
-        self, names: tuple[str, ...], directory: Path, description: dict[str, Any], say: Callable[[str], None]
+        self, names: tuple[str, ...], directory: Path, description: dict[str, Any], print_note: Callable[[str], None]
     ) -> None:
-        self._say, self._finished = say, False
+        self._print_note, self._finished = print_note, False
         self._loggers: dict[str, Logger] = {}
         for name in names:
             self._try(name, partial(self._open, name, directory, description))
@@ -139,7 +139,7 @@ class Logs:
                 call()
         except Exception as error:  # a library may raise anything
             self._loggers.pop(name, None)
-            self._say(f"note: --log {name} failed and is now off ({type(error).__name__}: {error})")
+            self._print_note(f"note: --log {name} failed and is now off ({type(error).__name__}: {error})")
 
 
 def _numbers(metrics: dict[str, Any]) -> dict[str, float]:

@@ -77,7 +77,7 @@ class Session:
         self.config, self.world = config, world
         self.requests = requests or Requests()
         self.writes_model = False
-        shards = resumed.about["shards"] if resumed else config.shards or default_shards(world.initial_size)
+        shards = resumed.metadata["shards"] if resumed else config.shards or default_shards(world.initial_size)
         self.task = task = prepare(config, world, shards, source)
         self.layout, architecture = task.layout, task.architecture
         self.progress = Progress()
@@ -164,8 +164,8 @@ class Session:
     def checkpoint(self, finished: bool = False) -> Checkpoint:
         """Return a checkpoint of the live arrays and progress; it holds no copies."""
         digests = ["data_digest", *(f"{part}_digest" for part in self.task.digests)]
-        about = {name: self.description[name] for name in ("settings", "samples", "shards", "bits", *digests)}
-        return Checkpoint(self.progress, self._state, {**about, "finished": finished})
+        metadata = {name: self.description[name] for name in ("settings", "samples", "shards", "bits", *digests)}
+        return Checkpoint(self.progress, self._state, {**metadata, "finished": finished})
 
     def model(self) -> Model:
         """Return the present network as a model, with all that is needed to use it."""

@@ -20,7 +20,7 @@ from nnmpi.memory import check_memory
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.losses import LOSSES
-from nnmpi.setting import shown
+from nnmpi.setting import flag_value
 from nnmpi.training.agreement import check_same_data
 from nnmpi.training.class_weights import class_weights
 from nnmpi.training.evaluation import CHUNK
@@ -196,7 +196,7 @@ def _architecture(
     numbers = 3 * architecture.parameters + 2 * CHUNK * sum(sizes)
     check_memory(
         numbers * np.dtype(config.dtype).itemsize,
-        f"--hidden {shown(config.hidden)} for --data {source.name}",
+        f"--hidden {flag_value(config.hidden)} for --data {source.name}",
     )
     return architecture
 
