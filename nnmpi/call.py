@@ -20,9 +20,9 @@ from nnmpi.errors import InputError
 from nnmpi.mpi.checks import check_same, training_threads
 from nnmpi.mpi.open_world import open_world
 from nnmpi.mpi.world import World
-from nnmpi.report.loggers import Logs, check_loggers
+from nnmpi.report.loggers import Logs
 from nnmpi.report.recording import Recording
-from nnmpi.report.write import check_report, write_report
+from nnmpi.report.write import check_extras, write_report
 from nnmpi.setting import flag_of, flag_value
 from nnmpi.trained import TrainedNetwork
 from nnmpi.training.evaluation import Scores
@@ -204,11 +204,7 @@ def _begin(
     """
     if config.output is None:
         return Session(config, world, source), None, None, []
-    with world.together():
-        if world.rank == 0:
-            check_loggers(config.log)
-            if config.report:
-                check_report()
+    check_extras(config, world)
     place = agree_on_place(config, world, None)
     resumed, notes = find_checkpoint(config, place.directory, world) if config.resume else (None, [])
     session = Session(config, world, source, resumed)

@@ -15,9 +15,9 @@ from nnmpi.faults.watchdog import Watchdog
 from nnmpi.mpi.checks import check_launcher, check_same, training_threads
 from nnmpi.mpi.world import World
 from nnmpi.reduction.choose import without_effect
-from nnmpi.report.loggers import Logs, check_loggers
+from nnmpi.report.loggers import Logs
 from nnmpi.report.recording import Recording
-from nnmpi.report.write import check_report, write_report
+from nnmpi.report.write import check_extras, write_report
 from nnmpi.training.events import CheckpointDue, EpochDone, Event, Finished
 from nnmpi.training.loop import train as train_session
 from nnmpi.training.output import Output
@@ -89,11 +89,7 @@ class _Run:
     def train(self) -> None:
         """Train from the current state of the run to its end, on the ranks that are left."""
         config, world = self._config, self._world
-        with world.together():
-            if world.rank == 0:
-                check_loggers(config.log)
-                if config.report:
-                    check_report()
+        check_extras(config, world)
         place = agree_on_place(config, world, self._place)
         self._place = place
         self._recording.begin()
