@@ -120,11 +120,9 @@ def check_data(checkpoint: Checkpoint, task: Task) -> None:
                 "or start a new run with another --output",
                 shared=True,
             )
-    before = checkpoint.metadata.get("data_digest")  # None in checkpoints of versions without digests
-    same = before in (None, task.data_digest)
-    same = (
-        same and checkpoint.metadata["samples"] == task.samples and checkpoint.metadata["shards"] == task.layout.shards
-    )
+    before = checkpoint.metadata
+    same = before.get("data_digest") in (None, task.data_digest)  # None in checkpoints of versions without digests
+    same = same and before["samples"] == task.samples and before["shards"] == task.layout.shards
     same = same and _fits_layout(checkpoint.progress, task.layout)
     for name, now in scaler_arrays(task).items():
         old = checkpoint.arrays.get(name)
