@@ -1,13 +1,19 @@
 """Arrays in memory, and the checks of X and y that are shared by all formats with arrays."""
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.data.npy import Header, read_rows, read_whole, reading
 from nnmpi.data.sources.source import FLOAT64, Indices, Source
 from nnmpi.errors import InputError
+
+# opens an array in a file; the file is then at its first number
+Opener = Callable[[], AbstractContextManager[tuple[IO[bytes], Header]]]
 
 
 class Layout(NamedTuple):
@@ -35,6 +41,38 @@ def arrays(
     checked = None if weights is None else checked_weights(name, np.asarray(weights), size, "sample_weight")
     stored = has_categories(y)
     return Source(name, read, size, features, targets, image, dtype, has_categories=stored, weights=checked)
+
+
+def stored_arrays(
+    name: str,
+    open_x: Opener,
+    open_y: Opener | None,
+    files: tuple[str, ...],
+    seek: bool,
+    x_key: str = "X",
+    y_key: str = "y",
+) -> Source:
+    """Return the source of an array of samples, and one of targets if any, in `files`; `seek` as in `read_rows`.
+
+    Error messages call the arrays `x_key` and `y_key`.
+    """
+    y = None
+    with reading(name):
+        with open_x() as (_, header):
+            size, features, image, dtype = layout_of(name, header.shape, header.dtype, x_key)
+        if open_y:
+            with open_y() as (file, y_header):
+                check_y(name, y_header.shape, y_header.dtype, size, y_key)
+                y = checked_y(name, read_whole(file, y_header), size, y_key)
+
+    def read(indices: Indices, out: npt.NDArray[Any]) -> None:
+        # not a memory map: every page read would count as the rank's memory until it is unmapped
+        with reading(name), open_x() as (file, header_now):
+            if header_now != header:
+                raise ValueError("the file has changed")
+            read_rows(file, header, indices, out, seek)
+
+    return Source(name, read, size, features, y, image, dtype, files)
 
 
 def has_categories(y: npt.ArrayLike | None) -> bool:
