@@ -31,6 +31,12 @@ def shard_rows(rows: Indices, shards: int, shard: int) -> Indices:
     return rows[start : start + size + (shard < remainder)]
 
 
+def slices_of(sizes: list[int]) -> list[slice]:
+    """Return the slice of each of several runs of rows of these sizes, one after the other."""
+    ends = np.cumsum(sizes).tolist()
+    return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+
+
 @dataclass(frozen=True)
 class Layout:
     """How an epoch of `samples` samples is cut into steps and microbatches.

@@ -10,7 +10,7 @@ from nnmpi.data.digest import digest
 from nnmpi.data.held import HeldRows, Indices
 from nnmpi.data.parts import Part, exponent, standardized_targets
 from nnmpi.data.scaler import AT_ONCE, Scaler
-from nnmpi.data.shards import held_shards
+from nnmpi.data.shards import held_shards, slices_of
 from nnmpi.data.sources import Source
 from nnmpi.data.table import Preparation
 from nnmpi.data.targets import Targets
@@ -63,8 +63,7 @@ class HeldSamples:
             If a standardized number does not fit `dtype`.
         """
         held = self._rows
-        ends = np.cumsum([sum(sizes) for sizes in held.sizes]).tolist()
-        slices = [slice(end - sum(sizes), end) for end, sizes in zip(ends, held.sizes, strict=True)]
+        slices = slices_of([sum(sizes) for sizes in held.sizes])
         source, rows, codes = held.source, held.indices, self._codes
         y = standardized_targets(source, rows, codes, target_scaler, dtype)
         x = held.standardize(scaler, slices[-1].start if keep_last else len(rows))

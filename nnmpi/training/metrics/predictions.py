@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.data.shards import slices_of
 from nnmpi.training.metrics.counts import Confusion, add_pairs
 
 if TYPE_CHECKING:
@@ -66,8 +67,7 @@ class PartSamples:
 
     def __init__(self, world: "World", sizes: list[int], weights: Floats | None = None) -> None:
         self.world, self.weights = world, weights
-        ends = np.cumsum(sizes).tolist()
-        self.shards = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+        self.shards = slices_of(sizes)
         self.count = world.sum_exactly(sum(sizes))
         ones = np.ones((sum(sizes), 1))
         self.total_weight = self.count if weights is None else float(self.total(ones)[0])
