@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.errors import InputError
+from nnmpi.text import listed
 
 Labels = npt.NDArray[Any]
 
@@ -77,9 +78,10 @@ def codes_of(y: Labels, classes: Labels, where: str, rows: npt.NDArray[np.intp] 
     unknown = np.flatnonzero((classes[codes] != same_type) | ~exact)
     if len(unknown):
         i = unknown[0]
+        known = listed([label_text(label) for label in classes], 10)
         raise InputError(
             f"y of {where} holds the class {label_text(labels[i])} in row {i if rows is None else rows[i]} (from 0), "
-            f"but the model knows {listed(classes)}: remove such rows, or train a model on data with that class"
+            f"but the model knows {known}: remove such rows, or train a model on data with that class"
         )
     return codes.astype(np.intp, copy=False)
 
@@ -108,12 +110,6 @@ def label_text(label: Any) -> str:
     if len(text) > LONGEST_SHOWN:
         return f"{text[:LONGEST_SHOWN]}… ({len(text)} characters)"
     return text if text and text == text.strip() else repr(text)
-
-
-def listed(classes: Labels) -> str:
-    """Return the first ten labels for a message."""
-    text = ", ".join(label_text(label) for label in classes[:10])
-    return text + (f", … ({len(classes)} in all)" if len(classes) > 10 else "")
 
 
 def _converted(labels: Labels, dtype: np.dtype[Any]) -> tuple[Labels, npt.NDArray[np.bool_]]:

@@ -1,11 +1,10 @@
 """The page that ``info`` prints: first the findings with their remedies, then the facts in short groups."""
 
-import textwrap
 import time
 from typing import Any
 
 from nnmpi.doctor.finding import Facts, Finding
-from nnmpi.text import counted, printable
+from nnmpi.text import counted, labelled, printable
 
 LABEL = 18  # columns
 HOSTS = 16  # hosts that are shown; --json has all
@@ -41,14 +40,7 @@ def _group(title: str, rows: Rows, width: int) -> str:
 
 
 def _wrapped(label: str, text: str, width: int) -> str:
-    return textwrap.fill(
-        printable(text),
-        max(width, 3 * LABEL),
-        initial_indent=f"{label} ".ljust(LABEL),
-        subsequent_indent=" " * LABEL,
-        break_on_hyphens=False,
-        break_long_words=False,  # so that a path can be copied
-    )
+    return labelled(f"{label} ", text, max(width, 3 * LABEL), LABEL)
 
 
 def job_rows(facts: Facts) -> Rows:

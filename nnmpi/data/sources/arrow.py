@@ -17,6 +17,7 @@ from nnmpi.data.sources.arrow_reader import Reader
 from nnmpi.data.sources.arrow_table import Table, decoded, is_empty, is_number, is_text, to_numpy
 from nnmpi.data.sources.source import FLOAT64, LARGE, Request, Source
 from nnmpi.errors import InputError
+from nnmpi.text import listed
 
 TARGETS = ("target", "y", "label", "class")  # names of the target column if --target is not given
 INDEX = ("", "Unnamed: 0")  # names of row-number columns that pandas and R write
@@ -40,7 +41,7 @@ def table_source(table: Table, request: Request) -> Source:
     for flag, names in zip(flags, (chosen.target, chosen.drop, chosen.categories, weight), strict=True):
         for name in names:
             if name not in types:
-                raise InputError(f"--data {table.name}: {flag} {name}: no such column; {listed(types)}")
+                raise InputError(f"--data {table.name}: {flag} {name}: no such column; {_columns_text(types)}")
     target = _target(table, request)
     if twice := [name for name in target if name in chosen.drop]:
         raise InputError(f"--data {table.name}: --target and --drop both name {twice[0]}: remove it from one of them")
@@ -82,10 +83,8 @@ def table_source(table: Table, request: Request) -> Source:
     )
 
 
-def listed(names: Any) -> str:
-    """Return the names of columns for a message."""
-    columns = list(names)
-    return f"its columns are {', '.join(columns[:20])}" + (f", … ({len(columns)} in all)" if len(columns) > 20 else "")
+def _columns_text(types: dict[str, pa.DataType]) -> str:
+    return f"its columns are {listed(list(types), 20)}"
 
 
 def _columns(table: Table, excluded: tuple[str, ...], categories: tuple[str, ...]) -> tuple[Column, ...]:
@@ -108,7 +107,7 @@ def _columns(table: Table, excluded: tuple[str, ...], categories: tuple[str, ...
                 f"leave it out with --drop {name}"
             )
     if not columns:
-        raise InputError(f"--data {table.name}: no column is left for the features; {listed(table.types)}")
+        raise InputError(f"--data {table.name}: no column is left for the features; {_columns_text(table.types)}")
     return tuple(columns)
 
 
@@ -119,7 +118,7 @@ def _check_known(table: Table, columns: tuple[Column, ...]) -> None:
         if dtype is None:
             raise InputError(
                 f"--data {table.name}: column {column.name}, which the model was trained on, is missing; "
-                f"{listed(table.types)}"
+                f"{_columns_text(table.types)}"
             )
         dates = pa.types.is_date(dtype) or pa.types.is_timestamp(dtype)
         fits = is_text(dtype) if column.kind == "text" else dates if column.part else is_number(dtype)
@@ -136,7 +135,7 @@ def _target(table: Table, request: Request) -> tuple[str, ...]:
     target = request.columns.target or tuple(name for name in TARGETS if name in table.types)[:1]
     if not target and request.targets:
         raise InputError(
-            f"--data {table.name}: which column is the target? Name it with --target; {listed(table.types)}"
+            f"--data {table.name}: which column is the target? Name it with --target; {_columns_text(table.types)}"
         )
     return target if request.targets or all(name in table.types for name in target) else ()
 
