@@ -79,8 +79,3 @@ def needed_shm(library: str, ranks: int) -> int:
     """Return the bytes of `MEMORY` that an MPI library needs for `ranks` ranks on a host."""
     all_ranks, per_rank = next((sizes for name, sizes in NEEDED.items() if library.startswith(name)), (0, 0))
     return all_ranks + per_rank * ranks if ranks > 1 else 0
-
-
-def memory() -> int:
-    """Return the bytes of physical memory."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
