@@ -7,22 +7,12 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from nnmpi.errors import InputError
 from nnmpi.report.run_files import number
 
 NEEDED = {"tensorboard": ("tensorboardX",), "mlflow": ("mlflow", "sqlalchemy", "alembic")}  # modules of each extra
-
-
-class Logger(Protocol):
-    """Logs the metrics of a run."""
-
-    def epoch(self, metrics: dict[str, Any]) -> None:
-        """Log the metrics of an epoch: one line of ``metrics.jsonl``."""
-
-    def close(self, finished: bool) -> None:
-        """Close the log. `finished` tells whether the run finished."""
 
 
 class TensorBoard:
@@ -81,6 +71,7 @@ class Mlflow:
         self._client.set_terminated(self._run, "FINISHED" if finished else "KILLED")
 
 
+Logger = TensorBoard | Mlflow
 LOGGERS: dict[str, Callable[[Path, dict[str, Any]], Logger]] = {"tensorboard": TensorBoard, "mlflow": Mlflow}
 
 
