@@ -20,10 +20,10 @@ from nnmpi.errors import InputError
 from nnmpi.mpi.checks import check_same, training_threads
 from nnmpi.mpi.open_world import open_world
 from nnmpi.mpi.world import World
-from nnmpi.report.loggers import Logs, check_loggers
+from nnmpi.report.loggers import Logs
 from nnmpi.report.recording import Recording
-from nnmpi.report.write import check_report, write_report
-from nnmpi.setting import flag_of, shown
+from nnmpi.report.write import check_extras, write_report
+from nnmpi.setting import flag_of, flag_value
 from nnmpi.trained import TrainedNetwork
 from nnmpi.training.evaluation import Scores
 from nnmpi.training.events import CheckpointDue, EpochDone, Finished
@@ -132,7 +132,7 @@ def train(
             for event in train_session(session):
                 with nullcontext() if config.output is None else world.together():
                     if files:
-                        files.take(event)
+                        files.write(event)
                     if files and isinstance(event, CheckpointDue) and event.stopping:
                         files.flush()  # raises the error for which the files ask for a stop
                     if logs and isinstance(event, EpochDone):
@@ -189,9 +189,9 @@ def _config(data: str, output: str | os.PathLike[str] | None, settings: dict[str
         if value == defaults[name]:
             continue
         if name in COMMAND_ONLY:
-            raise InputError(f"{flag_of(name)} {shown(value)} has no effect from Python: {COMMAND_ONLY[name]}")
+            raise InputError(f"{flag_of(name)} {flag_value(value)} has no effect from Python: {COMMAND_ONLY[name]}")
         if name in OF_OUTPUT and output is None and value != "never":
-            raise InputError(f"{flag_of(name)} {shown(value)} has no effect without a directory: add output=DIR")
+            raise InputError(f"{flag_of(name)} {flag_value(value)} has no effect without a directory: add output=DIR")
     return config
 
 
@@ -204,11 +204,7 @@ def _begin(
     """
     if config.output is None:
         return Session(config, world, source), None, None, []
-    with world.together():
-        if world.rank == 0:
-            check_loggers(config.log)
-            if config.report:
-                check_report()
+    check_extras(config, world)
     place = agree_on_place(config, world, None)
     resumed, notes = find_checkpoint(config, place.directory, world) if config.resume else (None, [])
     session = Session(config, world, source, resumed)
@@ -223,7 +219,7 @@ def _begin(
                 logs = Logs(config.log, place.directory, session.description, warnings.warn)
                 stack.callback(logs.close)
     if resumed and config.deterministic:
-        notes.append(changed_bits(resumed.about["bits"], session.description["bits"]))
+        notes.append(changed_bits(resumed.metadata["bits"], session.description["bits"]))
     for note in filter(None, notes):
         if verbose and world.rank == 0:
             print(note, flush=True)

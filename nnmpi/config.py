@@ -15,6 +15,7 @@ from nnmpi.setting import (
     are_different,
     converted,
     flag_of,
+    flag_value,
     is_compression,
     is_interval,
     number,
@@ -23,7 +24,6 @@ from nnmpi.setting import (
     parse_names,
     parse_sizes,
     setting,
-    shown,
     whole,
 )
 from nnmpi.settings_together import complete_settings
@@ -226,7 +226,7 @@ class Config:
                 valid = False
             if not valid:
                 allowed = ", ".join(choices) or meta["allowed"]
-                raise InputError(f"{flag_of(f.name)} is {shown(given)}; allowed are {allowed}")
+                raise InputError(f"{flag_of(f.name)} is {flag_value(given)}; allowed are {allowed}")
             object.__setattr__(self, f.name, value)  # frozen, but still under construction
         complete_settings(self)
 
@@ -238,7 +238,7 @@ class Config:
         """Return a line for each setting that a resumed run must keep, and that differs from `before`, as JSON."""
         now = self.as_json()
         return [
-            f"{flag_of(f.name)} was {shown(before.get(f.name))}, is {shown(now[f.name])}"
+            f"{flag_of(f.name)} was {flag_value(before.get(f.name))}, is {flag_value(now[f.name])}"
             for f in fields(self)
             if not f.metadata["free"] and now[f.name] != before.get(f.name)
         ]

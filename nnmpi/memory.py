@@ -35,12 +35,17 @@ class Room:
             self._memory.madvise(mmap.MADV_DONTNEED, start, len(self._memory) - start)
 
 
+def host_memory() -> int:
+    """Return the bytes of physical memory of this host."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def usable_memory() -> int:
     """Return the bytes of memory that the processes of this job may use together on this host.
 
     That is all its memory, or the memory limit of the cgroup: of a container, or of a job of Slurm.
     """
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = host_memory()
     return min(memory, memory_limit() or memory)
 
 

@@ -136,7 +136,7 @@ def number(low: float, high: float = math.inf, *, open_low: bool = False) -> tup
     return text, lambda v: (low < v if open_low else low <= v) and v < high
 
 
-def shown(value: Any) -> str:
+def flag_value(value: Any) -> str:
     """Return a setting as written on the command line."""
     if isinstance(value, tuple | list):
         return ",".join(map(_item, value)) or "none"

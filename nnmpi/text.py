@@ -1,5 +1,7 @@
 """Text from a file, a command line or another host, made safe to show."""
 
+import textwrap
+
 LONGEST = 2000  # characters of a message; a text from a file may have millions
 
 
@@ -19,6 +21,23 @@ def message(text: str) -> str:
     if len(text) > LONGEST:
         text = f"{text[: LONGEST - 500]} … {text[-500:]}"
     return printable(text)
+
+
+def labelled(label: str, text: str, width: int, indent: int) -> str:
+    """Return `text` behind its label, wrapped to `width` columns; all of it is indented by `indent` columns."""
+    return textwrap.fill(
+        printable(text),
+        width,
+        initial_indent=label.ljust(indent),
+        subsequent_indent=" " * indent,
+        break_on_hyphens=False,
+        break_long_words=False,  # so that a path can be copied
+    )
+
+
+def listed(texts: list[str], most: int) -> str:
+    """Return the first `most` texts, and how many there are if these are not all: ``a, b, … (12 in all)``."""
+    return ", ".join(texts[:most]) + (f", … ({len(texts)} in all)" if len(texts) > most else "")
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

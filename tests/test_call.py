@@ -139,7 +139,7 @@ def test_a_report_that_fails_costs_no_result(tmp_path: Path, monkeypatch: pytest
     def fail(directories: list[Path]) -> Path:
         raise ValueError("no fonts")
 
-    monkeypatch.setattr("nnmpi.call.check_report", lambda: None)
+    monkeypatch.setattr("nnmpi.report.write.check_report", lambda: None)
     monkeypatch.setattr("nnmpi.call.write_report", fail)
     with pytest.warns(UserWarning, match="no report was written .ValueError: no fonts."):
         result = nnmpi.train("iris", output=tmp_path / "run", report=True, **SMALL)

@@ -32,7 +32,7 @@ def write(directory: Path, checkpoint: Checkpoint) -> None:
 
 def same(a: Checkpoint | None, b: Checkpoint) -> bool:
     assert a is not None
-    return (a.progress, a.about) == (b.progress, b.about) and all(
+    return (a.progress, a.metadata) == (b.progress, b.metadata) and all(
         np.array_equal(a.arrays[name], b.arrays[name]) for name in {*a.arrays, *b.arrays}
     )
 
@@ -210,7 +210,7 @@ def test_a_second_checkpoint_of_one_update_waits_for_the_first(
     tmp_path: Path, disk: Disk, writer: CheckpointWriter
 ) -> None:
     second = checkpoint(1)
-    second.about["finished"] = True
+    second.metadata["finished"] = True
     threading.Timer(0.2, disk.may_finish.set).start()
     writer.save(second)
     assert disk.may_finish.is_set()

@@ -8,7 +8,7 @@ import pytest
 from nnmpi.config import Config
 from nnmpi.errors import InputError
 from nnmpi.nn.losses import LOSSES, OUTPUT_ACTIVATIONS
-from nnmpi.setting import flag_of, parse_batch_size, parse_columns, parse_names, parse_sizes, shown
+from nnmpi.setting import flag_of, flag_value, parse_batch_size, parse_columns, parse_names, parse_sizes
 
 NAN, INF = float("nan"), float("inf")
 
@@ -68,7 +68,7 @@ def test_out_of_bounds_is_refused_with_flag_value_and_what_is_allowed(name, valu
     with pytest.raises(InputError) as refused:
         Config(**{name: value})
     message = str(refused.value)
-    assert message.startswith(f"{flag_of(name)} is {shown(value)}; allowed are ")
+    assert message.startswith(f"{flag_of(name)} is {flag_value(value)}; allowed are ")
     assert len(message.partition("allowed are ")[2]) > 3
     assert "\n" not in message
 
@@ -195,7 +195,7 @@ def test_parse_names(text, names):
 @pytest.mark.parametrize(("name", "value"), [("hidden", ()), ("hidden", (3, 2)), ("augment", ("noise",))])
 def test_what_is_shown_can_be_read_again(name, value):
     parse = {f.name: f.metadata["parse"] for f in fields(Config)}[name]
-    assert parse(shown(value)) == value
+    assert parse(flag_value(value)) == value
 
 
 def test_flag_is_the_name_with_dashes():
@@ -221,4 +221,4 @@ def test_compressed_gradients_do_not_go_with_exact_ones(compress, name, value):
 @pytest.mark.parametrize("names", [("a",), ("a", "b"), ("a,b",), ('say "x"', "b"), ("none",), (), ("line\nbreak",)])
 def test_columns_are_shown_as_they_are_parsed(names: tuple[str, ...]) -> None:
     """A report prints columns in the command that repeats a run."""
-    assert parse_columns(shown(names)) == names
+    assert parse_columns(flag_value(names)) == names

@@ -10,7 +10,7 @@ import pytest
 
 from nnmpi.config import Config
 from nnmpi.errors import InputError
-from nnmpi.setting import flag_of, shown
+from nnmpi.setting import flag_of, flag_value
 
 WRONG = {bool: ["no", 1, 0.0, None], int: [True, 2.5, [3], "many"], float: [True, "1", [0.1], None, 1j, 10**400]}
 WRONG |= {str: [5, True, None, ["a"], b"a"], tuple: [5.5, True, (True,), [[1]], {"a": 1}, None, ("a", 1)]}
@@ -24,7 +24,7 @@ def test_another_type_is_refused_with_flag_value_and_what_is_allowed(field):
             continue
         with pytest.raises(InputError) as refused:
             Config(**{field.name: value})
-        assert str(refused.value).startswith(f"{flag_of(field.name)} is {shown(value)}; allowed are ")
+        assert str(refused.value).startswith(f"{flag_of(field.name)} is {flag_value(value)}; allowed are ")
         assert len(str(refused.value).partition("allowed are ")[2]) > 3
 
 

@@ -11,7 +11,7 @@ import pytest
 from jobs import CommandServer, variables
 
 from nnmpi.cli import cli
-from nnmpi.cli.groups import GROUPS, RARE
+from nnmpi.cli.sections import GROUPS, RARE
 from nnmpi.config import Config
 from nnmpi.setting import flag_of
 

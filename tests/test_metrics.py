@@ -18,7 +18,7 @@ from nnmpi.training.metrics import (
     ClassPredictions,
     LabelPredictions,
     NumberPredictions,
-    Samples,
+    PartSamples,
     counts,
     of_classes,
     of_labels,
@@ -37,7 +37,7 @@ def rank_samples(world, count, weights):
     held = held_shards(SHARDS, world.size, world.rank)
     rows_of_shards = [shard_rows(np.arange(count), SHARDS, shard) for shard in held]
     rows = np.concatenate(rows_of_shards)
-    return rows, Samples(world, [len(r) for r in rows_of_shards], None if weights is None else weights[rows])
+    return rows, PartSamples(world, [len(r) for r in rows_of_shards], None if weights is None else weights[rows])
 
 
 def scores_on_ranks(size, names, make, count, weights=None):
@@ -49,7 +49,7 @@ def scores_on_ranks(size, names, make, count, weights=None):
         scores = {name: score(name, predictions) for name in names}
         if isinstance(predictions, ClassPredictions):
             scores["classes"] = of_classes(predictions)
-            scores["matrix"] = counts.matrix(predictions.confusion).tolist()
+            scores["matrix"] = counts.matrix(predictions.counts).tolist()
         if isinstance(predictions, LabelPredictions):
             scores["labels"] = of_labels(predictions)
         return json.dumps(scores, allow_nan=False)

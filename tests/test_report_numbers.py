@@ -34,7 +34,7 @@ def test_areas_under_curves_with_weights_and_ties(seed: int) -> None:
     positive = random.random(200) < 0.3
     score = np.round(random.random(200) + 0.3 * positive, 1)  # many are equal
     weights = random.integers(0, 4, 200)
-    ranking = Ranking(positive, score)
+    ranking = Ranking(positive, score, np.ones(len(score)))
     assert ranking.roc_auc(weights) == pytest.approx(roc_auc_score(positive, score, sample_weight=weights), abs=1e-12)
     expected = average_precision_score(positive, score, sample_weight=weights)
     assert ranking.average_precision(weights) == pytest.approx(expected, abs=1e-12)
@@ -45,7 +45,7 @@ def test_areas_under_curves_with_weights_and_ties(seed: int) -> None:
 
 
 def test_one_class_alone_has_no_area() -> None:
-    assert np.isnan(Ranking(np.zeros(3, bool), np.arange(3.0)).roc_auc(np.ones(3)))
+    assert np.isnan(Ranking(np.zeros(3, bool), np.arange(3.0), np.ones(3)).roc_auc(np.ones(3)))
 
 
 def test_a_bootstrap_interval_is_as_wide_as_the_normal_one() -> None:

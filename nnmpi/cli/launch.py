@@ -37,7 +37,7 @@ from nnmpi.errors import InputError
 @click.option(
     "--dry-run", is_flag=True, help="Print the launcher's command, in one line for a shell, and do not run it."
 )
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND...")
+@on_ranks.command_argument
 @click.pass_context
 def launch(
     context: click.Context,

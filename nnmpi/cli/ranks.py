@@ -11,6 +11,8 @@ from nnmpi.errors import InputError
 if TYPE_CHECKING:
     from nnmpi.mpi.world import World
 
+# of commands that start another one; only flags before it are theirs
+command_argument = click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND...")
 COMMANDS = ("train", "lr-find", "evaluate", "predict", "info")
 
 

@@ -4,8 +4,37 @@ from typing import Any
 
 import click
 
-from nnmpi.cli.groups import GROUPS, RARE, group_of
 from nnmpi.commands.data_argument import DataCommand
+
+# the sections of the help of ``train`` and ``lr-find``: each flag is in one section, in this order
+GROUPS = {
+    "Sweep": ("lowest", "highest", "picture"),  # of lr-find
+    "Data": (
+        *("data", "target", "drop", "categories", "task", "test_fraction", "test_data", "validation_fraction"),
+        *("validation_data", "stratify", "class_weight", "sample_weight", "augment", "seed"),
+    ),
+    "Network": ("hidden", "activation", "output_activation", "loss", "dtype"),
+    "Optimization": (
+        *("epochs", "batch_size", "optimizer", "learning_rate", "momentum", "nesterov", "lr_schedule", "lr_decay"),
+        *("lr_step_epochs", "lr_step_factor", "warmup_epochs"),
+    ),
+    "Regularization": ("l2", "dropout", "early_stopping"),
+    "Evaluation": ("monitor", "report", "log"),
+    "Distributed": (
+        *("shards", "deterministic", "bucket_mb", "compress", "threads", "verify_replicas", "stall_timeout"),
+        "timeline",
+    ),
+    "Output": ("output", "overwrite", "resume", "checkpoint_every", "keep", "progress", "quiet", "json"),
+    "Command": ("config", "dry_run", "help", "help_all"),
+}
+
+# flags that only --help-all shows
+RARE = frozenset(
+    {
+        *("output_activation", "nesterov", "lr_decay", "lr_step_epochs", "lr_step_factor", "bucket_mb", "keep"),
+        *("verify_replicas", "stall_timeout", "timeline"),
+    }
+)
 
 ALL = "nnmpi.help_all"  # key in ``Context.meta``: true if the help shows rare flags, too
 
@@ -37,15 +66,20 @@ class SectionedCommand(DataCommand):
             if not isinstance(parameter, click.Option) or not record:
                 continue
             if name not in RARE or ctx.meta.get(ALL):
-                records[group_of(name)].append(record)
+                records[_group_of(name)].append(record)
         for group, rows in records.items():
             if rows:
                 with formatter.section(group):
                     formatter.write_dl(rows)
 
 
+def _group_of(name: str) -> str:
+    """Return the section of the flag of this parameter."""
+    return next((group for group, names in GROUPS.items() if name in names), "Other")
+
+
 def _position(parameter: click.Parameter) -> int:
-    names = GROUPS.get(group_of(_name(parameter)), ())
+    names = GROUPS.get(_group_of(_name(parameter)), ())
     return names.index(_name(parameter)) if _name(parameter) in names else len(names)
 
 

@@ -11,7 +11,7 @@ import click
 
 from nnmpi.config import Config
 from nnmpi.errors import InputError
-from nnmpi.setting import flag_of, shown
+from nnmpi.setting import flag_of, flag_value
 
 LARGEST_FILE = 1 << 24  # bytes
 NOT_REPEATED = ("output", "overwrite", "resume", "timeline")  # a repeated run must not touch the files of the first
@@ -47,7 +47,7 @@ def setting_flags(command: Callable[..., int]) -> Callable[..., int]:
             type_ = Parsed(meta["parse"], meta["allowed"])
         if isinstance(f.default, bool):
             flag, type_ = f"{flag}/--no-{flag[2:]}", bool
-        default = shown(f.default) if meta["parse"] else f.default
+        default = flag_value(f.default) if meta["parse"] else f.default
         show = default is not None
         command = click.option(flag, f.name, type=type_, default=default, show_default=show, help=meta["help"])(command)
     return click.option(

@@ -9,22 +9,18 @@ from nnmpi.cli.settings import Parsed, config_of
 from nnmpi.errors import InputError
 from nnmpi.launching.slurm import parse_time
 
+_positive = click.IntRange(min=1)
+
 
 @click.command(
     short_help="Write a Slurm job script for a training.",
     context_settings={"allow_interspersed_args": False},
     options_metavar="--nodes NODES [OPTIONS] --",
 )
-@click.option("--nodes", type=click.IntRange(min=1), required=True, help="Number of nodes.")
+@click.option("--nodes", type=_positive, required=True, help="Number of nodes.")
+@click.option("--ntasks-per-node", type=_positive, default=1, show_default=True, help="Number of ranks per node.")
 @click.option(
-    "--ntasks-per-node", type=click.IntRange(min=1), default=1, show_default=True, help="Number of ranks per node."
-)
-@click.option(
-    "--cpus-per-task",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Number of cores and BLAS threads per rank.",
+    "--cpus-per-task", type=_positive, default=1, show_default=True, help="Number of cores and BLAS threads per rank."
 )
 @click.option(
     "--time",
@@ -33,7 +29,7 @@ from nnmpi.launching.slurm import parse_time
 )
 @click.option(
     "--grace",
-    type=click.IntRange(min=1),
+    type=_positive,
     default=60,
     show_default=True,
     help="Seconds before the time limit at which the training writes a checkpoint and stops.",
@@ -48,7 +44,7 @@ from nnmpi.launching.slurm import parse_time
     show_default=True,
     help="MPI of the launcher; another one is refused. auto takes any.",
 )
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND...")
+@ranks.command_argument
 @click.pass_context
 def slurm(
     context: click.Context, /, time: int | None, job_name: str, mpi: str, command: tuple[str, ...], **options: Any

@@ -24,7 +24,7 @@ def convert(data: str, out: Path) -> None:
     InputError
         If the table cannot be read, or if `out` exists or cannot be written.
     """
-    pa = needed("pyarrow", "tables", data)
+    pa = needed("pyarrow", "tables", f"--data {data}:")
     from pyarrow import parquet
 
     from nnmpi.data.sources import csv

@@ -15,8 +15,7 @@ from nnmpi.config import Config
 from nnmpi.memory import usable_memory
 from nnmpi.mpi.checks import training_threads
 from nnmpi.mpi.world import World
-from nnmpi.report.loggers import check_loggers
-from nnmpi.report.write import check_report
+from nnmpi.report.write import check_extras
 from nnmpi.text import counted
 from nnmpi.training.place import agree_on_place
 
@@ -31,11 +30,7 @@ def dry_run(config: Config, world: World) -> None:
     InputError
         On all ranks, for the same reasons as in a training.
     """
-    with world.together():
-        if world.rank == 0:
-            check_loggers(config.log)
-            if config.report:
-                check_report()
+    check_extras(config, world)
     directory = agree_on_place(config, world, None).directory
     trial_config = replace(config, epochs=max(1, config.epochs), verify_replicas=False)
     began = time.perf_counter()

@@ -96,7 +96,8 @@ def info(world: World, output: str | None, machine_readable: bool, shm: dict[str
     prints = world.rank == 0 and (world.size > 1 or launched()[2] == 0)
     if prints:
         show(findings, facts, machine_readable)
-    status = int(world.broadcast_bytes(str(_status(findings)).encode() if world.rank == 0 else None))
+    has_problem = any(finding.severity == "problem" for finding in findings)
+    status = int(world.broadcast_bytes(b"%d" % has_problem if world.rank == 0 else None))
     if status and not prints:
         time.sleep(0.5 if world.size > 1 else 2)  # the launcher ends all ranks when the first one exits with an error
     if launched()[0]:
@@ -118,7 +119,3 @@ def show(findings: list[Finding], facts: Facts | None, machine_readable: bool) -
         print(json.dumps(as_json(findings, facts)), flush=True)
     else:
         print(page(findings, facts, shutil.get_terminal_size((100, 24)).columns), flush=True)
-
-
-def _status(findings: list[Finding]) -> int:
-    return int(any(finding.severity == "problem" for finding in findings))

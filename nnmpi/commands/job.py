@@ -60,7 +60,7 @@ def run(work: Callable[[World], int | None], refusal: CommandError | None = None
     except CommandError as error:
         status = error.status
         if not error.shared:
-            world.fail(f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {error}", status)
+            world.abort(f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {error}", status)
         if error.__cause__:  # a defect on this rank, the first one that has it
             traceback.print_exception(error.__cause__)
         name, _, rank = launched()
@@ -71,13 +71,13 @@ def run(work: Callable[[World], int | None], refusal: CommandError | None = None
             # the launcher ends all ranks when the first one exits: that must be the rank that prints
             time.sleep(2 if world.size == 1 else 0.5)
     except MemoryError as error:
-        world.fail(f"nnmpi: rank {world.rank} of {world.size} on {world.host}: not enough memory ({error})", 2)
+        world.abort(f"nnmpi: rank {world.rank} of {world.size} on {world.host}: not enough memory ({error})", 2)
     except BaseException as error:
         if isinstance(error, mpi.Exception):
             time.sleep(1)  # another rank may have died: a process that knows which one names it and ends this rank
         status = 130 if isinstance(error, KeyboardInterrupt) else 1
         text = f"nnmpi: rank {world.rank} of {world.size} on {world.host}: {type(error).__name__}: {error}"
-        world.fail(text if status == 130 else f"{traceback.format_exc()}{text}", status)
+        world.abort(text if status == 130 else f"{traceback.format_exc()}{text}", status)
     sys.stdout.flush()
     world.before_exit()
     if world.recovers:

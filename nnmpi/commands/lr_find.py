@@ -13,8 +13,8 @@ import numpy.typing as npt
 from nnmpi.commands.trial import open_session, steps
 from nnmpi.config import Config
 from nnmpi.errors import InputError, RunError
-from nnmpi.files.atomic import check_writable, whole_file
-from nnmpi.files.output_file import cannot_be_written
+from nnmpi.files.atomic import whole_file
+from nnmpi.files.output_file import check_file
 from nnmpi.mpi.world import World
 from nnmpi.text import printable
 from nnmpi.training.session import Session
@@ -99,10 +99,7 @@ def _check(picture: Path) -> None:
         raise InputError(f"--picture {picture}: allowed are files that end in .svg, .png or .pdf")
     if find_spec("matplotlib") is None:
         raise InputError("--picture needs Matplotlib: pip install 'nnmpi[plots]'")
-    try:
-        check_writable(picture)
-    except OSError as error:
-        raise cannot_be_written(f"--picture {picture}", error) from None
+    check_file(picture, f"--picture {picture}")
 
 
 def _draw(picture: Path, rates: npt.NDArray[np.float64], losses: list[float], suggestion: float | None) -> None:

@@ -51,7 +51,7 @@ class Screen:
         self._began = True
         self._display = Display(session, self._style(), self._terminal)
 
-    def take(self, event: Event) -> None:
+    def print_event(self, event: Event) -> None:
         """Print what an event reports."""
         if not self._display or not self._session:
             return
@@ -69,7 +69,7 @@ class Screen:
                 self._printed = True
                 self._finish(self._session, event)
 
-    def say(self, text: str) -> None:
+    def print_note(self, text: str) -> None:
         """Print a note or an error on standard error."""
         with self._display.cleared() if self._display else contextlib.nullcontext():
             print(message(f"nnmpi: {text}"), file=sys.stderr, flush=True)

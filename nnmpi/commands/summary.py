@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nnmpi.commands.progress import clock
-from nnmpi.text import counted, printable
+from nnmpi.text import counted, labelled, printable
 from nnmpi.training.session import Session
 
 LABEL = 10  # characters of the column of labels
@@ -57,19 +57,7 @@ def duration(seconds: float) -> str:
 
 def table(rows: dict[str, str], width: int) -> str:
     """Return lines of a label and a text each, wrapped to `width` columns."""
-    indent = " " * LABEL
-    return "\n".join(
-        textwrap.fill(
-            printable(text),
-            max(width, 2 * LABEL),
-            initial_indent=label.ljust(LABEL),
-            subsequent_indent=indent,
-            break_on_hyphens=False,
-            break_long_words=False,  # so that a path can be copied
-        )
-        for label, text in rows.items()
-        if text
-    )
+    return "\n".join(labelled(label, text, max(width, 2 * LABEL), LABEL) for label, text in rows.items() if text)
 
 
 def _targets(task: Any) -> str:

@@ -15,9 +15,9 @@ from nnmpi.faults.watchdog import Watchdog
 from nnmpi.mpi.checks import check_launcher, check_same, training_threads
 from nnmpi.mpi.world import World
 from nnmpi.reduction.choose import without_effect
-from nnmpi.report.loggers import Logs, check_loggers
+from nnmpi.report.loggers import Logs
 from nnmpi.report.recording import Recording
-from nnmpi.report.write import check_report, write_report
+from nnmpi.report.write import check_extras, write_report
 from nnmpi.training.events import CheckpointDue, EpochDone, Event, Finished
 from nnmpi.training.loop import train as train_session
 from nnmpi.training.output import Output
@@ -89,11 +89,7 @@ class _Run:
     def train(self) -> None:
         """Train from the current state of the run to its end, on the ranks that are left."""
         config, world = self._config, self._world
-        with world.together():
-            if world.rank == 0:
-                check_loggers(config.log)
-                if config.report:
-                    check_report()
+        check_extras(config, world)
         place = agree_on_place(config, world, self._place)
         self._place = place
         self._recording.begin()
@@ -117,7 +113,7 @@ class _Run:
                     self._screen.begin(session, place.directory, threads)
                     self._logs = Logs(config.log, place.directory, session.description, self._print_note)
                     stack.callback(self._logs.close)
-                    self._print_differences(session, resumed.about["bits"] if resumed else None)
+                    self._print_differences(session, resumed.metadata["bits"] if resumed else None)
                     if not survived:
                         self._print_note(session.task.source.note)
                         self._print_note(without_effect(config.compress, world))
@@ -145,22 +141,22 @@ class _Run:
             case EpochDone(metrics):
                 self._state.epochs.append(metrics)
                 if self._output:
-                    self._output.take(event)
+                    self._output.write(event)
                 if self._logs:
                     self._logs.epoch(metrics)
             case CheckpointDue(stopping):
                 if self._output:
-                    self._output.take(event)
+                    self._output.write(event)
                 if stopping:
                     raise self._stopped()
             case Finished():
                 with self._world.together():
                     if self._output:
-                        self._output.take(event)
+                        self._output.write(event)
                 if self._logs:
                     self._logs.finished()
         if self._output:
-            self._screen.take(event)
+            self._screen.print_event(event)
 
     def _print_differences(self, session: Session, bits: dict[str, object] | None) -> None:
         """Print notes about idle ranks, and about software that changed since the checkpoint with these `bits`."""
@@ -190,4 +186,4 @@ class _Run:
 
     def _print_note(self, text: str) -> None:
         if text and self._world.rank == 0:
-            self._screen.say(text)
+            self._screen.print_note(text)

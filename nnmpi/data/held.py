@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.data.scaler import AT_ONCE
-from nnmpi.data.shards import shard_rows
+from nnmpi.data.shards import shard_rows, slices_of
 from nnmpi.data.sources import Source
 from nnmpi.data.table import Encoding, Preparation
 from nnmpi.errors import InputError
@@ -59,8 +59,7 @@ class HeldRows:
 
     def bounds(self) -> list[list[slice]]:
         """Return the slice of rows of each shard held, for each part."""
-        sizes = [size for part in self.sizes for size in part]
-        slices = (slice(end - size, end) for end, size in zip(np.cumsum(sizes).tolist(), sizes, strict=True))
+        slices = iter(slices_of([size for part in self.sizes for size in part]))
         return [[next(slices) for _ in part] for part in self.sizes]
 
     def standardize(self, scaler: Preparation, count: int) -> Array:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.errors import InputError
+from nnmpi.text import listed
 
 Labels = npt.NDArray[Any]
 
@@ -67,7 +68,7 @@ def codes_of(y: Labels, classes: Labels, where: str, rows: npt.NDArray[np.intp] 
     texts = y.dtype.kind == "U", classes.dtype.kind == "U"
     if texts[0] != texts[1] or not (is_whole(y) or y.dtype.kind in "bU"):
         raise InputError(
-            f"the model knows classes such as {shown(classes[0])}, but y of {where} holds {_type(y)}: "
+            f"the model knows classes such as {label_text(classes[0])}, but y of {where} holds {_type(y)}: "
             "store the labels in y as they were in training"
         )
     check_exact(y, where, "Store the labels as they were in training")
@@ -77,9 +78,10 @@ def codes_of(y: Labels, classes: Labels, where: str, rows: npt.NDArray[np.intp] 
     unknown = np.flatnonzero((classes[codes] != same_type) | ~exact)
     if len(unknown):
         i = unknown[0]
+        known = listed([label_text(label) for label in classes], 10)
         raise InputError(
-            f"y of {where} holds the class {shown(labels[i])} in row {i if rows is None else rows[i]} (from 0), but "
-            f"the model knows {listed(classes)}: remove such rows, or train a model on data with that class"
+            f"y of {where} holds the class {label_text(labels[i])} in row {i if rows is None else rows[i]} (from 0), "
+            f"but the model knows {known}: remove such rows, or train a model on data with that class"
         )
     return codes.astype(np.intp, copy=False)
 
@@ -102,18 +104,12 @@ def check_storable(classes: Labels, where: str) -> None:
         )
 
 
-def shown(label: Any) -> str:
+def label_text(label: Any) -> str:
     """Return a label for a message: shortened if it is long, quoted if it is empty or has spaces at an end."""
     text = str(label)
     if len(text) > LONGEST_SHOWN:
         return f"{text[:LONGEST_SHOWN]}… ({len(text)} characters)"
     return text if text and text == text.strip() else repr(text)
-
-
-def listed(classes: Labels) -> str:
-    """Return the first ten labels for a message."""
-    text = ", ".join(shown(label) for label in classes[:10])
-    return text + (f", … ({len(classes)} in all)" if len(classes) > 10 else "")
 
 
 def _converted(labels: Labels, dtype: np.dtype[Any]) -> tuple[Labels, npt.NDArray[np.bool_]]:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.labels import ROWS_PER_CLASS, shown
+from nnmpi.data.labels import ROWS_PER_CLASS, label_text
 from nnmpi.errors import InputError
 
 
@@ -68,7 +68,7 @@ def as_booleans(
         row, column = invalid
         raise InputError(
             f"the model predicts labels, each 0 or 1, but y of {where} holds {y[row, column]} for the label "
-            f"{shown(labels[column])} in row {row if rows is None else rows[row]} (from 0)"
+            f"{label_text(labels[column])} in row {row if rows is None else rows[row]} (from 0)"
         )
     return y.astype(np.bool_)
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.data.sources.source import Indices, in_pieces
+from nnmpi.errors import InputError
 
 BYTES_AT_ONCE = 1 << 24
 LONGEST_HEADER = 10_000  # bytes of an array's header; NumPy has the same limit
@@ -26,6 +27,15 @@ DAMAGE = (
 )
 
 
+@contextlib.contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Report an error in `DAMAGE` as an `InputError` about the source `name`."""
+    try:
+        yield
+    except DAMAGE as error:
+        raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
+
+
 class Header(NamedTuple):
     """The header of an array."""
 
@@ -35,8 +45,8 @@ class Header(NamedTuple):
 
 
 @contextlib.contextmanager
-def opened(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[IO[bytes], Header]]:
-    """Open the array `name` of an archive; yield a file positioned at its first number, and the header.
+def opened(path: str, name: str) -> Iterator[tuple[IO[bytes], Header]]:
+    """Open the array `name` of the archive at `path`; yield a file positioned at its first number, and the header.
 
     All sizes are checked against the size of the file, so that a small file cannot claim much memory.
 
@@ -45,15 +55,15 @@ def opened(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[IO[bytes], Hea
     One of `DAMAGE`
         If the archive is damaged.
     """
-    info = archive.getinfo(f"{name}.npy")
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{name} has a compression method that NumPy does not use")
-    assert archive.filename
-    max_size = info.compress_size * (1 if info.compress_type == zipfile.ZIP_STORED else MOST_INFLATED)
-    if info.compress_size > os.path.getsize(archive.filename) or info.file_size > max_size:
-        raise ValueError(f"{name} claims to have {info.file_size} bytes, more than the file can hold")
-    with archive.open(info) as file:
-        yield file, read_header(file, name, info.file_size)
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(f"{name}.npy")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"{name} has a compression method that NumPy does not use")
+        max_size = info.compress_size * (1 if info.compress_type == zipfile.ZIP_STORED else MOST_INFLATED)
+        if info.compress_size > os.path.getsize(path) or info.file_size > max_size:
+            raise ValueError(f"{name} claims to have {info.file_size} bytes, more than the file can hold")
+        with archive.open(info) as file:
+            yield file, read_header(file, name, info.file_size)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from nnmpi.data.random_streams import Purpose, stream
 from nnmpi.data.scaler import Scaler
+from nnmpi.data.shards import slices_of
 from nnmpi.data.sources import Source
 from nnmpi.errors import InputError
 
@@ -157,8 +158,7 @@ class Part:
 
     def shards(self) -> list[slice]:
         """Return the slice of the samples of each shard held."""
-        ends = np.cumsum(self.sizes).tolist()
-        return [slice(end - size, end) for end, size in zip(ends, self.sizes, strict=True)]
+        return slices_of(self.sizes)
 
 
 def standardized_targets(

@@ -31,6 +31,12 @@ def shard_rows(rows: Indices, shards: int, shard: int) -> Indices:
     return rows[start : start + size + (shard < remainder)]
 
 
+def slices_of(sizes: list[int]) -> list[slice]:
+    """Return the slice of each of several runs of rows of these sizes, one after the other."""
+    ends = np.cumsum(sizes).tolist()
+    return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+
+
 @dataclass(frozen=True)
 class Layout:
     """How an epoch of `samples` samples is cut into steps and microbatches.
@@ -51,12 +57,6 @@ class Layout:
     def samples_of(self, step: int) -> int:
         """Return the number of samples of a step over all ranks; only the last step of an epoch may have fewer."""
         return min(self.batch_size, self.samples - step * self.batch_size)
-
-    def microbatch(self, step: int, shard: int) -> range:
-        """Return the microbatch of a shard in a step, as positions in the shard's order of this epoch."""
-        start = step * self.batch_size
-        end = min(start + self.batch_size, self.samples)
-        return range(-(-(start - shard) // self.shards), -(-(end - shard) // self.shards))
 
     @property
     def largest_microbatch(self) -> int:

@@ -9,6 +9,7 @@ categories: numbers, indicators of missing numbers, then one feature for each ca
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,15 @@ class Encoding:
         names += [f"missingindicator_{self.columns[i].label}" for i in self.indicators]
         return names + [f"{self.columns[i].label}_{c}" for i, values in self.categories.items() for c in values]
 
+    @cached_property
+    def _category_keys(self) -> list[tuple[int, Float64, npt.NDArray[np.intp]]]:
+        """For each category column: its position, the number that stands for each category, and their order."""
+        keys = {
+            i: np.array([number_of(v) if self.columns[i].kind == "text" else v for v in values], np.float64)
+            for i, values in self.categories.items()
+        }
+        return [(i, of_column, np.argsort(of_column)) for i, of_column in keys.items()]
+
     def transform(self, x: Array, out: Array) -> None:
         """Write the features of the rows `x`, shape (n, columns), to `out`, shape (n, features).
 
@@ -82,9 +92,7 @@ class Encoding:
                     rows[:, :count] = numbers
             rows[:, count:] = 0
             first = count
-            for i, values in self.categories.items():
-                keys = np.array([number_of(v) if self.columns[i].kind == "text" else v for v in values], np.float64)
-                order = np.argsort(keys)
+            for i, keys, order in self._category_keys:
                 if len(keys):
                     positions = np.minimum(np.searchsorted(keys, raw[:, i], sorter=order), len(keys) - 1)
                     known = np.flatnonzero(keys[order[positions]] == raw[:, i])

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.labels import ROWS_PER_CLASS, as_labels, check_exact, check_storable, codes_of, is_whole, shown
+from nnmpi.data.labels import ROWS_PER_CLASS, as_labels, check_exact, check_storable, codes_of, is_whole, label_text
 from nnmpi.data.multilabel import as_booleans, reason_for_labels
 from nnmpi.data.sources import Source
 from nnmpi.errors import InputError
@@ -154,7 +154,7 @@ def targets_of(source: Source, loss: str, task: str = "auto") -> tuple[Targets, 
         return Targets("numbers", None, outputs), "mse", f"target y: {reason}"
     if len(classes) < 2:
         raise InputError(
-            f"--data {source.name}: all samples are of one class, {shown(classes[0])}; at least 2 are needed"
+            f"--data {source.name}: all samples are of one class, {label_text(classes[0])}; at least 2 are needed"
         )
     check_storable(classes, f"--data {source.name}")
     reason = f"target y: {len(classes)} classes ({reason})"

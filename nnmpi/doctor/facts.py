@@ -16,6 +16,7 @@ from nnmpi.doctor.shared_output import shared_output
 from nnmpi.environment import blas, versions
 from nnmpi.errors import InputError
 from nnmpi.launching.find_mpiexec import find_launcher
+from nnmpi.memory import host_memory
 from nnmpi.mpi.alone import Alone
 from nnmpi.mpi.clocks import compare
 from nnmpi.mpi.cores import cores, cores_of, physical_core, preset_threads
@@ -155,7 +156,7 @@ def host_facts_of(world: World) -> dict[str, Any]:
         "host": world.host,
         "processor": host_facts.processor(),
         "cpus": os.cpu_count() or 1,
-        "memory": host_facts.memory(),
+        "memory": host_memory(),
         "system": f"{os.uname().sysname} {os.uname().release}",
         "interfaces": host_facts.interfaces(),
         "infiniband": host_facts.infiniband(),

@@ -66,10 +66,10 @@ def infiniband() -> list[str]:
     return []
 
 
-def shared_memory(path: str = MEMORY) -> dict[str, int] | None:
+def shared_memory() -> dict[str, int] | None:
     """Return the size and the free bytes of the file system for MPI's shared memory; None if there is none."""
     try:
-        status = os.statvfs(path)
+        status = os.statvfs(MEMORY)
     except OSError:
         return None
     return {"size": status.f_blocks * status.f_frsize, "free": status.f_bavail * status.f_frsize}
@@ -79,8 +79,3 @@ def needed_shm(library: str, ranks: int) -> int:
     """Return the bytes of `MEMORY` that an MPI library needs for `ranks` ranks on a host."""
     all_ranks, per_rank = next((sizes for name, sizes in NEEDED.items() if library.startswith(name)), (0, 0))
     return all_ranks + per_rank * ranks if ranks > 1 else 0
-
-
-def memory() -> int:
-    """Return the bytes of physical memory."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,11 +1,10 @@
 """The page that ``info`` prints: first the findings with their remedies, then the facts in short groups."""
 
-import textwrap
 import time
 from typing import Any
 
 from nnmpi.doctor.finding import Facts, Finding
-from nnmpi.text import counted, printable
+from nnmpi.text import counted, labelled, printable
 
 LABEL = 18  # columns
 HOSTS = 16  # hosts that are shown; --json has all
@@ -41,14 +40,7 @@ def _group(title: str, rows: Rows, width: int) -> str:
 
 
 def _wrapped(label: str, text: str, width: int) -> str:
-    return textwrap.fill(
-        printable(text),
-        max(width, 3 * LABEL),
-        initial_indent=f"{label} ".ljust(LABEL),
-        subsequent_indent=" " * LABEL,
-        break_on_hyphens=False,
-        break_long_words=False,  # so that a path can be copied
-    )
+    return labelled(f"{label} ", text, max(width, 3 * LABEL), LABEL)
 
 
 def job_rows(facts: Facts) -> Rows:
@@ -56,6 +48,7 @@ def job_rows(facts: Facts) -> Rows:
     job, ranks = facts["job"], facts["ranks"]
     hosts = [rank["host"] for rank in ranks]
     first = ranks[0]
+    coretype = f" (OPENBLAS_CORETYPE={first['openblas_coretype']})" if first["openblas_coretype"] else ""
     return [
         ("versions", ", ".join(f"{name} {version}" for name, version in first["versions"].items())),
         ("MPI library", _library(job)),
@@ -67,7 +60,7 @@ def job_rows(facts: Facts) -> Rows:
             "fault tolerance",
             "on: training continues without ranks that die" if job["recovers"] else "off: a lost rank ends the job",
         ),
-        ("BLAS", blas_library(first["blas"]) + _coretype(first)),
+        ("BLAS", blas_library(first["blas"]) + coretype),
         ("BLAS threads", f"{first['threads']} a rank ({_why_threads(first)}; --threads changes it)"),
         ("output", f"{facts['output']['directory']}{_shared(facts)}"),
         ("Slurm", _slurm(job["slurm"])),
@@ -104,10 +97,6 @@ def blas_library(blas: dict[str, Any]) -> str:
             "OpenBLAS or MKL may be faster (pip install numpy)"
         )
     return f"{blas['library']} {blas['version']}, kernel {blas['kernel']}"
-
-
-def _coretype(rank: dict[str, Any]) -> str:
-    return f" (OPENBLAS_CORETYPE={rank['openblas_coretype']})" if rank["openblas_coretype"] else ""
 
 
 def _why_threads(rank: dict[str, Any]) -> str:

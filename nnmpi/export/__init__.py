@@ -4,9 +4,9 @@ The file takes raw rows and predicts in the units of the targets. It includes th
 encoding of a table, and the scaler of the targets.
 """
 
-import importlib
 from pathlib import Path
 
+from nnmpi.data.sources.extras import needed
 from nnmpi.data.table import Encoding
 from nnmpi.errors import InputError
 from nnmpi.files.model import Model
@@ -41,14 +41,7 @@ def check_needed(path: Path, model: Model, check: bool = False) -> None:
     writing, checking, extra = FORMATS[path.suffix]
     for_tables = ("pandas",) if path.suffix != ".onnx" and isinstance(model.scaler, Encoding) else ()
     for module in (*writing, *for_tables, *(checking if check else ())):
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            purpose = f"--check of {path}" if module in checking else str(path)
-            raise InputError(
-                f"{purpose} needs {module.partition('.')[0]}, which cannot be imported ({error}): "
-                f"pip install 'nnmpi[{extra}]'"
-            ) from None
+        needed(module, extra, f"--check of {path}" if module in checking else str(path))
 
 
 def exported(model: Model, suffix: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from nnmpi.data.table import Encoding
 from nnmpi.files.model import Model
+from nnmpi.text import listed
 
 SHOWN = 20  # columns that a line names
 
@@ -15,9 +16,9 @@ def description(model: Model, suffix: str) -> list[str]:
     columns = list(dict.fromkeys((column.name, column.kind, bool(column.part)) for column in encoding.columns))
     dates = [name for name, _, is_date in columns if is_date]
     if suffix != ".onnx":
-        lines = [f"input: a pandas frame with the columns {_listed([name for name, _, _ in columns])}"]
+        lines = [f"input: a pandas frame with the columns {listed([name for name, _, _ in columns], SHOWN)}"]
         if dates:
-            lines.append(f"loading it needs nnmpi, for the dates in {_listed(dates)}")
+            lines.append(f"loading it needs nnmpi, for the dates in {listed(dates, SHOWN)}")
         return lines
     numbers = [name for name, kind, is_date in columns if kind != "text" and not is_date]
     texts = [name for name, kind, _ in columns if kind == "text"]
@@ -26,9 +27,6 @@ def description(model: Model, suffix: str) -> list[str]:
         "text, empty where missing": texts,
         "dates as int64 microseconds since 1970-01-01 00:00": dates,
     }
-    return [f"inputs, shape (rows, 1), {dtype}: {_listed(names)}" for dtype, names in names_by_type.items() if names]
-
-
-def _listed(names: list[str]) -> str:
-    more = f", … ({len(names)} in all)" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return [
+        f"inputs, shape (rows, 1), {dtype}: {listed(names, SHOWN)}" for dtype, names in names_by_type.items() if names
+    ]

@@ -59,11 +59,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint in memory; ``about`` holds the other metadata that a run needs to resume."""
+    """A checkpoint in memory; ``metadata`` is what a run needs to resume, besides progress and arrays."""
 
     progress: Progress
     arrays: Arrays
-    about: dict[str, Any]
+    metadata: dict[str, Any]
 
 
 def _digest(data: bytes) -> str:
@@ -86,7 +86,7 @@ class Unfinished:
                 digest.update(piece)
                 file.write(piece)
             self._file = stack.pop_all()
-        content = {"format": FORMAT, "progress": asdict(checkpoint.progress), "about": checkpoint.about}
+        content = {"format": FORMAT, "progress": asdict(checkpoint.progress), "about": checkpoint.metadata}
         self._text = json.dumps(content | {"sha256": digest.hexdigest()}, sort_keys=True)
 
     def finish(self) -> None:

@@ -16,14 +16,8 @@ EXAMPLES = {"Open MPI": "node01 slots=8", "MPICH": "node01:8", "Intel MPI": "nod
 HOST = re.compile(r"(?:(?P<user>[\w.+-]+)@)?(?P<name>\w[\w.-]*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[\w.:%-]*)")
 # the spellings of an option -> its name; Hydra's options come after "host:slots"
 OPEN_MPI_OPTIONS = {
-    **{
-        "slots": "slots",
-        "count": "slots",
-        "user": "user",
-        "username": "user",
-        "user-name": "user",
-        "user_name": "user",
-    },
+    **dict.fromkeys(("slots", "count"), "slots"),
+    **dict.fromkeys(("user", "username", "user-name", "user_name"), "user"),
     **dict.fromkeys(("max_slots", "max-slots", "slots_max", "slots-max"), "max_slots"),
     "port": "port",
 }

@@ -32,9 +32,8 @@ def physical_core(cpu: int) -> str:
 
 
 def available() -> int:
-    """Return the number of CPUs that this process may use at the same time; a quota is rounded down, but not to 0."""
-    limit = quota()
-    return min(len(cores()), max(1, int(limit.cpus))) if limit else len(cores())
+    """Return the number of CPUs that this process may use at the same time."""
+    return _within_quota(len(cores()))
 
 
 def available_to_ranks() -> int:
@@ -42,8 +41,12 @@ def available_to_ranks() -> int:
 
     A launcher binds ranks to cores, but not itself.
     """
+    return _within_quota(len(cores_of(os.getppid())))
+
+
+def _within_quota(count: int) -> int:
+    """Return `count` CPUs, or as many as the quota allows; it is rounded down, but not to 0."""
     limit = quota()
-    count = len(cores_of(os.getppid()))
     return min(count, max(1, int(limit.cpus))) if limit else count
 
 

@@ -157,7 +157,7 @@ class World:
         """Return the name and version of the MPI library in use."""
         return library(self.mpi)
 
-    def fail(self, message: str, status: int) -> None:
+    def abort(self, message: str, status: int) -> None:
         """Print `message` and end the job on all ranks at once. Any rank may call it at any time; never returns."""
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()

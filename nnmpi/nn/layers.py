@@ -67,8 +67,7 @@ class Dense:
         max_blocks: int = 1,
         dropout: float = 0.0,
     ) -> None:
-        self.parameters = parameters
-        self.fan_in, self.fan_out = parameters.shape[0] - 1, parameters.shape[1]
+        self.fan_out = parameters.shape[1]
         self._transposed = parameters.T  # (fan_out, 1 + fan_in)
         self._weight = parameters[1:]  # (fan_in, fan_out)
         self._is_last = activation is None

@@ -5,7 +5,7 @@ A piece of the step vector travels twice: first as a partial sum that grows from
 """
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,25 +16,6 @@ Message = npt.NDArray[Any]  # the buffer that MPI sends
 WIRE_FORMATS = ("fp16", "bf16")
 TARGET_EXPONENT = 15  # the largest number of a message is scaled to [2**14, 2**15): float16 ends below 2**16
 MAX_EXPONENT = 126  # scales are within 2**±126, so that a scale and its inverse are float32 numbers
-
-
-class Codec(Protocol):
-    """Writes the numbers of a piece into messages and reads them: first a partial sum, then the whole sum."""
-
-    def make_buffers(self, own: Array) -> tuple[Message, Message]:
-        """Return buffers for a partial sum and for the whole sum of a piece; `own` holds this rank's numbers."""
-
-    def put(self, own: Array, part: Message) -> None:
-        """Write this rank's numbers into `part`: the piece begins here."""
-
-    def add(self, own: Array, part: Message) -> None:
-        """Add this rank's numbers to `part`."""
-
-    def finish(self, own: Array, part: Message, whole: Message) -> None:
-        """Add `part` to this rank's numbers, which become the whole sum, and write that into `whole`."""
-
-    def take(self, whole: Message, own: Array) -> None:
-        """Replace this rank's numbers by the whole sum that has arrived in `whole`."""
 
 
 class Exact:
@@ -156,3 +137,6 @@ class Halved:
         bits[:] = message[2:]
         np.left_shift(bits, 16, bits)
         return numbers
+
+
+Codec = Exact | Halved

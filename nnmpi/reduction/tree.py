@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nnmpi.data.shards import held_shards
 from nnmpi.mpi.barrier import barrier
 from nnmpi.mpi.shared_memory import LINE, copies, share
 from nnmpi.mpi.world import World
@@ -56,9 +57,7 @@ class Deterministic:
 
     def __init__(self, world: World, shards: int, held: range, length: int, dtype: str) -> None:
         root = (0, shards)
-        holdings = [
-            subtrees(root, range(shards * r // world.size, shards * (r + 1) // world.size)) for r in range(world.size)
-        ]
+        holdings = [subtrees(root, held_shards(shards, world.size, rank)) for rank in range(world.size)]
         nodes = holdings[world.rank]
         self._alone = world.size == 1
         self.blocks: list[Block] = []

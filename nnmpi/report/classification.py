@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.report.intervals import Statistic, bootstrap, wilson
+from nnmpi.report.intervals import Statistic, bootstrap, mean_of, wilson
 from nnmpi.report.predictions import Predictions
 from nnmpi.report.ranking import Ranking
 from nnmpi.report.score import Score, scores_of
@@ -34,7 +34,7 @@ def scores(predictions: Predictions) -> list[Score]:
     statistics: dict[str, Statistic] = {
         "accuracy": lambda draws: counts.accuracy(confusion(draws)),
         "balanced_accuracy": lambda draws: counts.balanced_accuracy(confusion(draws)),
-        "f1_macro": lambda draws: _macro_f1(confusion(draws)),
+        "f1_macro": lambda draws: counts.macro(counts.f1, confusion(draws)),
         **_of_probabilities(predictions),
     }
     intervals = bootstrap({name: f for name, f in statistics.items() if table.get(name) is not None}, n)
@@ -101,15 +101,10 @@ def _of_probabilities(predictions: Predictions) -> dict[str, Statistic]:
     rankings = [Ranking(y == code, probabilities[:, code], weights) for code in codes if (y == code).any()]
     outputs = probabilities.astype(predictions.part.x.dtype)  # the network's precision limits how close to 1 they get
     losses = class_losses(outputs[:, 1:] if predictions.model.targets.kind == "binary" else outputs, y)
-
-    def log_loss(draws: Array) -> float:
-        w = draws * weights
-        return float(w @ losses / w.sum())
-
     return {
         "roc_auc": lambda draws: float(np.mean([ranking.roc_auc(draws) for ranking in rankings])),
         "average_precision": lambda draws: float(np.mean([ranking.average_precision(draws) for ranking in rankings])),
-        "log_loss": log_loss,
+        "log_loss": mean_of(losses, weights),
     }
 
 
@@ -124,7 +119,3 @@ def _confusion_of_draws(predictions: Predictions) -> Callable[[Array], Confusion
         return Confusion(k, true, predicted, weight_of_pair.astype(np.float64))
 
     return confusion
-
-
-def _macro_f1(confusion: Confusion) -> float:
-    return counts.macro(counts.f1(confusion), confusion)

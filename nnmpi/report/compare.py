@@ -12,7 +12,7 @@ from typing import Any
 
 from nnmpi.errors import InputError
 from nnmpi.report.run_files import RunFiles, lower_is_better
-from nnmpi.setting import shown
+from nnmpi.setting import flag_value
 
 # settings of files and output, which do not change the results
 ABOUT_FILES = ("output", "overwrite", "resume", "timeline", "report", "log", "config", "checkpoint_every", "keep")
@@ -41,7 +41,7 @@ class Comparison:
     def setting(self, run: RunFiles, name: str) -> str:
         """Return a setting of a run as the command line writes it; "" if the run does not have it."""
         values = values_of(run)
-        return shown(values[name]) if name in values else ""
+        return flag_value(values[name]) if name in values else ""
 
     def as_json(self) -> str:
         """Return the comparison as JSON text, without the settings and metrics that a run lacks."""

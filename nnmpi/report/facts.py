@@ -12,7 +12,7 @@ from nnmpi.config import Config
 from nnmpi.report.compare import ABOUT_FILES
 from nnmpi.report.predictions import Predictions
 from nnmpi.report.run_files import RunFiles
-from nnmpi.setting import flag_of, shown
+from nnmpi.setting import flag_of, flag_value
 
 Facts = list[tuple[str, str]]
 LONGEST = 600  # characters of a value, at most
@@ -20,7 +20,7 @@ LONGEST = 600  # characters of a value, at most
 
 def settings_facts(run: RunFiles) -> Facts:
     """Return the settings with their flags."""
-    return [(flag_of(name), _text(shown(value))) for name, value in run.settings.items()]
+    return [(flag_of(name), _text(flag_value(value))) for name, value in run.settings.items()]
 
 
 def run_facts(run: RunFiles) -> Facts:
@@ -50,7 +50,7 @@ def command_line(run: RunFiles) -> str:
         if isinstance(value, bool):
             words.append(flag_of(f.name) if value else f"--no-{flag_of(f.name)[2:]}")
         else:
-            words += [flag_of(f.name), shown(value)]
+            words += [flag_of(f.name), flag_value(value)]
     ranks = run.config.get("world_size")
     launcher = ["mpirun", "-n", str(ranks)] if isinstance(ranks, int) and ranks > 1 else []
     return shlex.join(launcher + words)

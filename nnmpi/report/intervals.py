@@ -17,6 +17,16 @@ WORK = 10**8  # samples × statistics × resamples, about; at least 100 resample
 SEED = 0
 
 
+def mean_of(values: Array, weights: Array) -> Callable[[Array], Any]:
+    """Return the weighted mean of `values`, shape (n,) or (n, outputs), as a function of the draws of each sample."""
+
+    def mean(draws: Array) -> Any:
+        w = draws * weights
+        return w @ values / w.sum()
+
+    return mean
+
+
 def wilson(correct: int, count: int) -> tuple[float, float]:
     """Return Wilson's interval for the share of `correct` among `count` samples (E. B. Wilson 1927)."""
     share = correct / count

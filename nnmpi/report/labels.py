@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.report.class_charts import MOST_CURVES, ranking_charts
-from nnmpi.report.intervals import Statistic, bootstrap, wilson
+from nnmpi.report.intervals import Statistic, bootstrap, mean_of, wilson
 from nnmpi.report.predictions import Predictions
 from nnmpi.report.ranking import Ranking
 from nnmpi.report.score import Score, scores_of
 from nnmpi.training.metrics import labels
-from nnmpi.training.metrics.labels import Decisions
+from nnmpi.training.metrics.counts import Decisions, f1
 from nnmpi.training.metrics.predictions import label_losses
 
 Array = npt.NDArray[Any]
@@ -53,21 +53,17 @@ def _statistics(predictions: Predictions) -> dict[str, Statistic]:
     rankings = [ranking for ranking, _ in present]
     mixed = [ranking for ranking, some_lack_it in present if some_lack_it]  # labels that not every sample has
 
-    def mean(values: Array, draws: Array) -> float:
-        w = draws * weights
-        return float(w @ values / w.sum())
-
     def decisions(draws: Array) -> Decisions:
         return Decisions(*((draws * weights) @ values for values in columns))
 
     return {
-        "accuracy": lambda draws: mean(wrong == 0, draws),
-        "hamming_loss": lambda draws: mean(wrong, draws),
-        "f1_macro": lambda draws: labels.macro(labels.f1, decisions(draws)),
-        "f1_micro": lambda draws: labels.micro(labels.f1, decisions(draws)),
+        "accuracy": mean_of(wrong == 0, weights),
+        "hamming_loss": mean_of(wrong, weights),
+        "f1_macro": lambda draws: labels.macro(f1, decisions(draws)),
+        "f1_micro": lambda draws: labels.micro(f1, decisions(draws)),
         "roc_auc": lambda draws: float(np.mean([ranking.roc_auc(draws) for ranking in mixed])),
         "average_precision": lambda draws: float(np.mean([ranking.average_precision(draws) for ranking in rankings])),
-        "log_loss": lambda draws: mean(losses, draws),
+        "log_loss": mean_of(losses, weights),
     }
 
 

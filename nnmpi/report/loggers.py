@@ -7,22 +7,12 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from nnmpi.errors import InputError
 from nnmpi.report.run_files import number
 
 NEEDED = {"tensorboard": ("tensorboardX",), "mlflow": ("mlflow", "sqlalchemy", "alembic")}  # modules of each extra
-
-
-class Logger(Protocol):
-    """Logs the metrics of a run."""
-
-    def epoch(self, metrics: dict[str, Any]) -> None:
-        """Log the metrics of an epoch: one line of ``metrics.jsonl``."""
-
-    def close(self, finished: bool) -> None:
-        """Close the log. `finished` tells whether the run finished."""
 
 
 class TensorBoard:
@@ -81,6 +71,7 @@ class Mlflow:
         self._client.set_terminated(self._run, "FINISHED" if finished else "KILLED")
 
 
+Logger = TensorBoard | Mlflow
 LOGGERS: dict[str, Callable[[Path, dict[str, Any]], Logger]] = {"tensorboard": TensorBoard, "mlflow": Mlflow}
 
 
@@ -103,14 +94,14 @@ class Logs:
 
     Parameters
     ----------
-    say
+    print_note
         Called with a message for the user when a logger fails.
     """
 
     def __init__(
-        self, names: tuple[str, ...], directory: Path, description: dict[str, Any], say: Callable[[str], None]
+        self, names: tuple[str, ...], directory: Path, description: dict[str, Any], print_note: Callable[[str], None]
     ) -> None:
-        self._say, self._finished = say, False
+        self._print_note, self._finished = print_note, False
         self._loggers: dict[str, Logger] = {}
         for name in names:
             self._try(name, partial(self._open, name, directory, description))
@@ -139,7 +130,7 @@ class Logs:
                 call()
         except Exception as error:  # a library may raise anything
             self._loggers.pop(name, None)
-            self._say(f"note: --log {name} failed and is now off ({type(error).__name__}: {error})")
+            self._print_note(f"note: --log {name} failed and is now off ({type(error).__name__}: {error})")
 
 
 def _numbers(metrics: dict[str, Any]) -> dict[str, float]:

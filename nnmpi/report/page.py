@@ -28,13 +28,6 @@ from nnmpi.text import score_text
 MOST_CLASSES = 200  # rows of the table of classes, at most
 MOST_METRICS = 6  # charts of a page of several runs, at most
 MOST_COLUMNS = 30  # bars of the chart of importance, at most
-STYLES = {  # CSS class of each group of times
-    "compute": "compute",
-    "reduction": "reduction",
-    "waiting": "waiting",
-    "I/O": "io",
-    "rest": "rest",
-}
 
 
 def run_page(directory: Path, world: World) -> str:
@@ -211,7 +204,7 @@ def _times(run: RunFiles, problems: list[str]) -> dict[str, Any]:
     for rank in rank_times(tracks):
         total = rank.total or math.inf
         groups = [
-            {"name": name, "seconds": seconds, "percent": 100 * seconds / total, "style": STYLES[name]}
+            {"name": name, "seconds": seconds, "percent": 100 * seconds / total, "style": name.lower().replace("/", "")}
             for name, seconds in rank.seconds.items()
         ]
         times.append({"name": rank.name, "groups": groups, "total": rank.total})

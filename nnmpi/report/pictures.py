@@ -46,7 +46,7 @@ def worst_mistakes(predictions: Predictions) -> list[Mistake]:
         scaled = (errors / predictions.model.target_scaler.scale).max(axis=1)
         worst = np.argsort(-scaled, kind="stable")[:MOST_ROWS]
         return [
-            Mistake(int(predictions.rows[i]), _numbers(y[i]), _numbers(predicted[i]), float(errors[i].max()))
+            Mistake(int(predictions.part.rows[i]), _numbers(y[i]), _numbers(predicted[i]), float(errors[i].max()))
             for i in worst
         ]
     if predictions.task == "multilabel":
@@ -71,7 +71,7 @@ def _worst(
     pictures = _pictures(predictions, wrong[order])
     y, predicted = predictions.y, predictions.predicted
     return [
-        Mistake(int(predictions.rows[i]), text_of(y[i]), text_of(predicted[i]), error, picture)
+        Mistake(int(predictions.part.rows[i]), text_of(y[i]), text_of(predicted[i]), error, picture)
         for i, error, picture in zip(wrong[order], errors[order].tolist(), pictures, strict=True)
     ]
 
@@ -85,7 +85,7 @@ def _pictures(predictions: Predictions, samples: npt.NDArray[np.intp]) -> list[s
     if source.image is None or not len(samples) or source.features > LARGEST:
         return [""] * len(samples)
     pixels = np.empty((len(samples), source.features))
-    source.read(predictions.rows[samples], pixels)
+    source.read(predictions.part.rows[samples], pixels)
     low, high = float(pixels.min()), float(pixels.max())
     grey = np.rint((pixels - low) * (255 / (high - low or 1))).astype(np.uint8)
     return [_png(image.reshape(source.image)) for image in grey]

@@ -27,8 +27,6 @@ class Predictions:
 
     Attributes
     ----------
-    rows : array of int, shape (n,)
-        The row of each sample in the source.
     part : Part
         The samples as the network takes them, scaled.
     y : array, shape (n,) or (n, outputs)
@@ -43,7 +41,6 @@ class Predictions:
 
     model: Model
     source: Source
-    rows: Array
     part: Part
     y: Array
     predicted: Array
@@ -103,7 +100,7 @@ def predict_test_part(directory: Path, world: World) -> Predictions:
         predicted = codes
         if model.architecture.output_activation != "identity":
             probabilities = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
-    return Predictions(model, source, part.rows, part, y, predicted, probabilities, table)
+    return Predictions(model, source, part, y, predicted, probabilities, table)
 
 
 def _evaluate(model: Model, part: Part, world: World) -> Scores:

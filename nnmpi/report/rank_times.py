@@ -8,22 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from nnmpi.report.run_files import RunFiles
+from nnmpi.report.trace import Slice
 
 LARGEST = 1 << 28  # bytes of a file
 LATEST = 1 << 55  # ns: a year
 MOST_SLICES = 40_000  # on a page, about; with more it shows the first and the last slices, and all phases
 GROUPS = {"compute": "compute", "communication": "reduction", "waiting": "waiting", "I/O": "I/O"}
 REST = "rest"  # time outside these groups: evaluation, start-up, Python between the calls
-
-
-@dataclass(frozen=True)
-class Slice:
-    """A time span in which a track did one thing, in ns since the start."""
-
-    name: str
-    category: str
-    start: int
-    end: int
 
 
 @dataclass(frozen=True)

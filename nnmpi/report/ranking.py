@@ -17,11 +17,10 @@ class Ranking:
     positive : array of bool, shape (n,)
     score : array, shape (n,)
         Higher for samples that are more likely positive.
-    weights : array, shape (n,), or None
-        None means weight 1 for each sample.
+    weights : array, shape (n,)
     """
 
-    def __init__(self, positive: Array, score: Array, weights: Array | None = None) -> None:
+    def __init__(self, positive: Array, score: Array, weights: Array) -> None:
         self._weights = weights
         self._order = np.argsort(-score, kind="stable")
         self._positive = positive[self._order]
@@ -53,6 +52,6 @@ class Ranking:
 
     def _sums(self, draws: Array) -> tuple[Array, Array]:
         """Return the weights of the positive and of the negative samples at or above each threshold."""
-        weights = (draws if self._weights is None else draws * self._weights)[self._order].astype(np.float64)
+        weights = (draws * self._weights)[self._order].astype(np.float64)
         hits, misses = np.cumsum(weights * self._positive)[self._ends], np.cumsum(weights * ~self._positive)[self._ends]
         return hits, misses

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from nnmpi import __version__
-from nnmpi.errors import CommandError, InputError, RunError
-from nnmpi.files.atomic import check_writable, write_whole
+from nnmpi.errors import CommandError, RunError
+from nnmpi.files.atomic import write_whole
+from nnmpi.files.output_file import check_file
 from nnmpi.mpi.clocks import ahead_of_rank_0
 from nnmpi.mpi.world import World
 from nnmpi.report.timeline import Timeline, clock
@@ -43,7 +44,7 @@ class Recording:
             return
         with self._world.together():
             if self._world.rank == 0:
-                _check_writable(self._path)
+                check_file(self._path, f"--timeline {self._path}")
         self._read_clock()
 
     def attach(self, session: Session, output: Output | None) -> None:
@@ -104,11 +105,3 @@ class Recording:
                         f"--timeline {self._path} can no longer be written ({error.strerror}); "
                         "all other results are complete"
                     ) from None
-
-
-def _check_writable(path: Path) -> None:
-    """Raise an error now if the file could not be written at the end."""
-    try:
-        check_writable(path)
-    except OSError as error:
-        raise InputError(f"--timeline {path}: cannot be written ({error.strerror}); choose another file") from None

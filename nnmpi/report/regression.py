@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.report.intervals import Statistic, bootstrap
+from nnmpi.report.intervals import Statistic, bootstrap, mean_of
 from nnmpi.report.predictions import Predictions
 from nnmpi.report.score import Score, scores_of
 from nnmpi.report.svg import BLUE, FAINT, INK, chart
@@ -47,14 +47,11 @@ def _statistics(y: Array, error: Array, weights: Array, unit: Array) -> dict[str
         spread = w @ y_squares - np.square(w @ y) / w.sum()
         return float(np.mean(1 - (w @ squares) / np.where(spread > 0, spread, np.nan)))
 
-    def mean(values: Array, draws: Array) -> Array:
-        w = draws * weights
-        return np.asarray(w @ values / w.sum())
-
+    mean_size, mean_square = mean_of(sizes, weights), mean_of(squares, weights)
     return {
         "r2": r2,
-        "mae": lambda draws: float((mean(sizes, draws) * unit).mean()),
-        "rmse": lambda draws: float((np.sqrt(mean(squares, draws)) * unit).mean()),
+        "mae": lambda draws: float((mean_size(draws) * unit).mean()),
+        "rmse": lambda draws: float((np.sqrt(mean_square(draws)) * unit).mean()),
         "median_absolute_error": lambda draws: float(
             np.mean(np.array([median(s, draws * weights) for s in sizes.T]) * unit)
         ),

@@ -28,13 +28,13 @@ class RankRows:
 
 @dataclass(frozen=True)
 class Slice:
-    """A time span in which a thread did one thing, in ns of the shared clock."""
+    """A time span in which a thread did one thing, in ns."""
 
     name: str
     category: str
     start: int
     end: int
-    arguments: dict[str, Any]
+    arguments: dict[str, Any] | None = None
 
 
 def aligned(rows: Rows, readings: list[tuple[int, int]]) -> Rows:
@@ -108,7 +108,7 @@ def _calls(rows: Rows, last: dict[int, int]) -> Iterator[Slice]:
             if end > arrived:
                 yield Slice(name, SLICES[name], arrived, end, {"collective": number})
         elif code not in PHASES:
-            yield Slice(name, SLICES[name], start, end, {})
+            yield Slice(name, SLICES[name], start, end)
 
 
 def _phases(rows: Rows) -> Iterator[Slice]:
@@ -118,7 +118,7 @@ def _phases(rows: Rows) -> Iterator[Slice]:
         return
     ends = [*begins[1:, 0].tolist(), int(rows[:, 1:3].max())]
     for (start, code), end in zip(begins.tolist(), ends, strict=True):
-        yield Slice(NAMES[code], "phase", start, end, {})
+        yield Slice(NAMES[code], "phase", start, end)
 
 
 def _steps(rows: Rows) -> Iterator[Slice]:
@@ -132,4 +132,4 @@ def _steps(rows: Rows) -> Iterator[Slice]:
         after = np.searchsorted(bounds, start, "right")
         limit = bounds[after] if after < len(bounds) else np.iinfo(np.int64).max
         end = latest[np.searchsorted(calls[:, 1], limit, "left") - 1]
-        yield Slice(f"step {number + 1}", "step", start, int(end), {})
+        yield Slice(f"step {number + 1}", "step", start, int(end))

@@ -3,13 +3,30 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+from nnmpi.config import Config
 from nnmpi.errors import InputError
 from nnmpi.files.atomic import check_replaceable, check_writable, write_whole
 from nnmpi.files.output_file import cannot_be_written
 from nnmpi.mpi.alone import Alone
 from nnmpi.mpi.world import World
+from nnmpi.report.loggers import check_loggers
 
 NEEDED = {"jinja2": "Jinja2", "matplotlib": "Matplotlib"}
+
+
+def check_extras(config: Config, world: World) -> None:
+    """Check before training begins that the libraries for ``--log`` and ``--report`` are there. All ranks take part.
+
+    Raises
+    ------
+    InputError
+        On all ranks, if a library is missing on rank 0.
+    """
+    with world.together():
+        if world.rank == 0:
+            check_loggers(config.log)
+            if config.report:
+                check_report()
 
 
 def check_report() -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.data.sources.arrays import check_largest_weight
 from nnmpi.data.targets import Targets
+from nnmpi.data.weights import check_largest_weight
 from nnmpi.errors import InputError
 from nnmpi.mpi.world import World
+from nnmpi.text import listed
 
 LARGEST_FILE = 1 << 24  # bytes
 
@@ -102,7 +103,7 @@ def _parse(content: bytes, path: str) -> dict[str, Any]:
 def _weights_of(weights: dict[str, Any], labels: list[str], path: str) -> Floats:
     unknown = [label for label in weights if label not in labels]
     if unknown:
-        known = ", ".join(labels[:10]) + (f", … ({len(labels)} in all)" if len(labels) > 10 else "")
+        known = listed(labels, 10)
         raise InputError(f"--class-weight {path}: there is no class {unknown[0]!r}; the classes are {known}")
     values = []
     for label in labels:

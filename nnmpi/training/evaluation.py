@@ -13,7 +13,7 @@ from nnmpi.data.targets import Encoder, Targets
 from nnmpi.errors import InputError
 from nnmpi.mpi.world import World
 from nnmpi.nn.network import Network
-from nnmpi.training.metrics.predictions import Samples
+from nnmpi.training.metrics.predictions import PartSamples
 from nnmpi.training.metrics.regression import r2_of
 
 Array = npt.NDArray[Any]
@@ -143,7 +143,8 @@ def _r2(squared: Array, part: Part, world: World, scaler: Scaler | None) -> floa
     numbers = part.numbers
     assert numbers is not None
     if part.weights is not None:
-        weighted = r2_of(squared, Samples(world, part.sizes, part.weights), numbers, scaler.scale if scaler else 1.0)
+        samples = PartSamples(world, part.sizes, part.weights)
+        weighted = r2_of(squared, samples, numbers, scaler.scale if scaler else 1.0)
         return weighted if math.isfinite(weighted) else None
     y = moments(lambda: (numbers[shard] for shard in part.shards()), world.gather_rows)
     if y.count < 2:

@@ -16,7 +16,7 @@ from nnmpi.files.model import Model, Recipe
 from nnmpi.mpi.world import World
 from nnmpi.training.agreement import check_same_data
 from nnmpi.training.gather_targets import gather_targets
-from nnmpi.training.samples import Samples, read_samples
+from nnmpi.training.samples import HeldSamples, read_samples
 
 
 def source_for(model: Model, data: str, targets: bool = True, trusted: bool = True) -> Source:
@@ -120,7 +120,7 @@ def _changed_text(data: str, part: str, change: str) -> str:
     )
 
 
-def samples_for(model: Model, source: Source, parts: list[Indices], world: World, labelled: bool = True) -> Samples:
+def samples_for(model: Model, source: Source, parts: list[Indices], world: World, labelled: bool = True) -> HeldSamples:
     """Read the rows of each part that belong to this rank's shards. All ranks take part."""
     dtype = model.architecture.dtype
     return read_samples(source, parts, default_shards(world.size), dtype, model.targets, world, labelled)

@@ -74,7 +74,7 @@ class Output:
                 self.model()
             self._opened = opened.pop_all()
 
-    def take(self, event: Event) -> None:
+    def write(self, event: Event) -> None:
         """Write the files that belong to an event."""
         match event:
             case EpochDone(metrics, is_best):

@@ -41,7 +41,7 @@ def find_checkpoint(config: Config, run: Path, world: World) -> tuple[Checkpoint
                 notes.append(f"no checkpoint in {directory}; starting from the beginning")
             else:
                 _check_metadata(checkpoint, directory)
-                differences = config.differences(checkpoint.about["settings"])
+                differences = config.differences(checkpoint.metadata["settings"])
                 if differences:
                     raise InputError(
                         f"--resume: the run in {directory.parent} had other settings: {'; '.join(differences)}. "
@@ -55,18 +55,18 @@ def _broadcast(checkpoint: Checkpoint | None, root: int, world: World) -> Checkp
     head = b""
     if world.rank == root and checkpoint:
         shapes = {name: (array.shape, array.dtype.str) for name, array in checkpoint.arrays.items()}
-        head = json.dumps([dataclasses.asdict(checkpoint.progress), checkpoint.about, shapes]).encode()
+        head = json.dumps([dataclasses.asdict(checkpoint.progress), checkpoint.metadata, shapes]).encode()
     head = world.broadcast_bytes(head if world.rank == root else None, root)
     if not head:
         return None
-    progress, about, shapes = json.loads(head)
+    progress, metadata, shapes = json.loads(head)
     if world.rank == root and checkpoint:
         arrays = {name: np.ascontiguousarray(array) for name, array in checkpoint.arrays.items()}
     else:
         arrays = {name: np.empty(shape, dtype) for name, (shape, dtype) in shapes.items()}
     for array in arrays.values():
         world.broadcast(array, root)
-    return Checkpoint(Progress(**progress), arrays, about)
+    return Checkpoint(Progress(**progress), arrays, metadata)
 
 
 @dataclass
@@ -91,12 +91,12 @@ class RunState:
         """
         own = self.checkpoint
         if own:
-            own.about["epoch"] = self.epochs[-1] if self.epochs else None
+            own.metadata["epoch"] = self.epochs[-1] if self.epochs else None
         position = (own.progress.epoch, own.progress.update) if own else (-1, -1)
         positions = [tuple(row) for row in world.gather_rows(np.array([position])).tolist()]
         if min(positions) < max(positions):
             self.checkpoint = _broadcast(own, positions.index(max(positions)), world)
-            last = self.checkpoint and self.checkpoint.about["epoch"]
+            last = self.checkpoint and self.checkpoint.metadata["epoch"]
             if last and last["epoch"] not in [metrics["epoch"] for metrics in self.epochs]:  # own times are kept
                 self.epochs.append(last)
         progress = self.checkpoint.progress if self.checkpoint else Progress()
@@ -114,22 +114,22 @@ def check_data(checkpoint: Checkpoint, task: Task) -> None:
         On all ranks, because the compared values are the same on all ranks.
     """
     for part, digest in task.digests.items():
-        if checkpoint.about.get(f"{part}_digest") not in (None, digest):
+        if checkpoint.metadata.get(f"{part}_digest") not in (None, digest):
             raise InputError(
                 f"--resume: the samples of --{part}-data have changed since the run was started. Restore the old ones, "
                 "or start a new run with another --output",
                 shared=True,
             )
     weights = None if task.class_weights is None else task.class_weights.tolist()
-    if checkpoint.about.get("class_weights", weights) != weights:  # earlier versions did not store them
+    if checkpoint.metadata.get("class_weights", weights) != weights:  # earlier versions did not store them
         raise InputError(
             "--resume: the weights in the file of --class-weight have changed since the run was started. Restore the "
             "old ones, or start a new run with another --output",
             shared=True,
         )
-    before = checkpoint.about.get("data_digest")  # None in checkpoints of versions without digests
-    same = before in (None, task.data_digest)
-    same = same and checkpoint.about["samples"] == task.samples and checkpoint.about["shards"] == task.layout.shards
+    before = checkpoint.metadata
+    same = before.get("data_digest") in (None, task.data_digest)  # None in checkpoints of versions without digests
+    same = same and before["samples"] == task.samples and before["shards"] == task.layout.shards
     same = same and _fits_layout(checkpoint.progress, task.layout)
     for name, now in scaler_arrays(task).items():
         old = checkpoint.arrays.get(name)
@@ -166,8 +166,8 @@ def restore(checkpoint: Checkpoint, state: dict[str, Array]) -> None:
 def _check_metadata(checkpoint: Checkpoint, directory: Path) -> None:
     """Refuse a checkpoint with valid checksums that another program or another version of nnmpi wrote."""
     types = {"settings": dict, "samples": dict, "shards": int, "bits": dict}
-    invalid = [name for name, expected in types.items() if type(checkpoint.about.get(name)) is not expected]
-    if invalid or checkpoint.about["shards"] < 1:
+    invalid = [name for name, expected in types.items() if type(checkpoint.metadata.get(name)) is not expected]
+    if invalid or checkpoint.metadata["shards"] < 1:
         raise InputError(
             f"--resume: the newest checkpoint in {directory} was not written by this version of nnmpi: invalid "
             f"{', '.join(invalid) or 'shards'}; remove it, or choose another --output"

@@ -10,7 +10,7 @@ from nnmpi.data.digest import digest
 from nnmpi.data.held import HeldRows, Indices
 from nnmpi.data.parts import Part, exponent, standardized_targets
 from nnmpi.data.scaler import AT_ONCE, Scaler
-from nnmpi.data.shards import held_shards
+from nnmpi.data.shards import held_shards, slices_of
 from nnmpi.data.sources import Source
 from nnmpi.data.table import Preparation
 from nnmpi.data.targets import Targets
@@ -20,7 +20,7 @@ from nnmpi.training.read_together import read_together
 Array = npt.NDArray[Any]
 
 
-class Samples:
+class HeldSamples:
     """The rows that a rank holds, with their targets if they are `labelled`.
 
     Raises
@@ -63,8 +63,7 @@ class Samples:
             If a standardized number does not fit `dtype`.
         """
         held = self._rows
-        ends = np.cumsum([sum(sizes) for sizes in held.sizes]).tolist()
-        slices = [slice(end - sum(sizes), end) for end, sizes in zip(ends, held.sizes, strict=True)]
+        slices = slices_of([sum(sizes) for sizes in held.sizes])
         source, rows, codes = held.source, held.indices, self._codes
         y = standardized_targets(source, rows, codes, target_scaler, dtype)
         x = held.standardize(scaler, slices[-1].start if keep_last else len(rows))
@@ -93,7 +92,7 @@ def read_samples(
     targets: Targets,
     world: World,
     labelled: bool = True,
-) -> Samples:
+) -> HeldSamples:
     """Read the rows of each part that belong to this rank's shards, of `shards` in all. All ranks take part.
 
     Raises
@@ -108,4 +107,4 @@ def read_samples(
         with world.together():
             rows.check_finite()
     with world.together():
-        return Samples(rows, targets, labelled)
+        return HeldSamples(rows, targets, labelled)

@@ -16,8 +16,8 @@ from nnmpi.training.metrics import (
     ClassPredictions,
     LabelPredictions,
     NumberPredictions,
+    PartSamples,
     Predictions,
-    Samples,
     counts,
     of_classes,
     of_labels,
@@ -76,7 +76,7 @@ def all_scores(
         labels = targets.classes.tolist()
         result["classes"] = [{"class": c, **r} for c, r in zip(labels, of_classes(predictions), strict=True)]
         if len(labels) <= MOST_IN_MATRIX:
-            matrix = counts.matrix(predictions.confusion)
+            matrix = counts.matrix(predictions.counts)
             result["confusion_matrix"] = (matrix if part.weights is not None else matrix.astype(np.int64)).tolist()
     return result
 
@@ -90,7 +90,7 @@ def predict_part(
     network: Network, part: Part, targets: Targets, world: World, target_scaler: Scaler | None
 ) -> Predictions:
     """Return the predictions for a part, with the true targets. All ranks take part."""
-    samples = Samples(world, part.sizes, part.weights)
+    samples = PartSamples(world, part.sizes, part.weights)
     outputs, codes = outputs_of(network, part, targets)
     if targets.task == "multilabel":
         return LabelPredictions(samples, part.y, codes, outputs)

@@ -30,7 +30,7 @@ from nnmpi.training.requests import Requests
 from nnmpi.training.resume import check_data, restore, scaler_arrays
 from nnmpi.training.run_description import describe
 from nnmpi.training.scoring import all_scores, metrics_of, predict_part
-from nnmpi.training.task import Task, prepare
+from nnmpi.training.task import prepare
 
 
 class Session:
@@ -48,8 +48,6 @@ class Session:
         The state to resume from: a checkpoint from the disk, or the state of survivors.
     requests
         Requests for a stop or a checkpoint, which the caller sets.
-    task
-        The prepared samples; None prepares them from `source`.
 
     Attributes
     ----------
@@ -75,13 +73,12 @@ class Session:
         source: Source | None = None,
         resumed: Checkpoint | None = None,
         requests: Requests | None = None,
-        task: Task | None = None,
     ) -> None:
         self.config, self.world = config, world
         self.requests = requests or Requests()
         self.writes_model = False
-        shards = resumed.about["shards"] if resumed else config.shards or default_shards(world.initial_size)
-        self.task = task = task or prepare(config, world, shards, source)
+        shards = resumed.metadata["shards"] if resumed else config.shards or default_shards(world.initial_size)
+        self.task = task = prepare(config, world, shards, source)
         self.layout, architecture = task.layout, task.architecture
         self.progress = Progress()
         self.monitor = config.monitor.removeprefix("validation_")
@@ -168,8 +165,8 @@ class Session:
         """Return a checkpoint of the live arrays and progress; it holds no copies."""
         names = ["settings", "samples", "shards", "bits", "class_weights", "data_digest"]
         names += [f"{part}_digest" for part in self.task.digests]
-        about = {name: self.description[name] for name in names}
-        return Checkpoint(self.progress, self._state, {**about, "finished": finished})
+        metadata = {name: self.description[name] for name in names}
+        return Checkpoint(self.progress, self._state, {**metadata, "finished": finished})
 
     def model(self) -> Model:
         """Return the present network as a model, with all that is needed to use it."""

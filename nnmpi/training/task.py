@@ -20,12 +20,12 @@ from nnmpi.memory import check_memory
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.losses import LOSSES
-from nnmpi.setting import shown
+from nnmpi.setting import flag_value
 from nnmpi.training.agreement import check_same_data
 from nnmpi.training.class_weights import class_weights
 from nnmpi.training.evaluation import CHUNK
 from nnmpi.training.gather_targets import gather_targets
-from nnmpi.training.samples import Samples, read_samples
+from nnmpi.training.samples import HeldSamples, read_samples
 from nnmpi.training.separate_sources import naming_flag_of, open_separate_sources
 
 FEW_SHARDS = 64  # allowed for any number of samples; some of them may be empty
@@ -84,11 +84,11 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
         augmentation = _augmentation(config, source, source.features)
         moves = augmentation is not None and augmentation.moves
     sizes = {name: len(part) for name, part in vars(parts).items()}
-    # the training part comes last: `Samples.parts` can keep the last one as stored
+    # the training part comes last: `HeldSamples.parts` can keep the last one as stored
     ordered_parts = parts.test, parts.validation, parts.training
     samples = read_samples(source, ordered_parts, layout.shards, config.dtype, targets, world)
     del parts, ordered_parts  # the row numbers of a large source take much memory
-    separate_samples: dict[str, Samples] = {}
+    separate_samples: dict[str, HeldSamples] = {}
     for name, other in separate_sources.items():
         with naming_flag_of(name):
             rows = [np.arange(other.size)]
@@ -196,7 +196,7 @@ def _architecture(
     numbers = 3 * architecture.parameters + 2 * CHUNK * sum(sizes)
     check_memory(
         numbers * np.dtype(config.dtype).itemsize,
-        f"--hidden {shown(config.hidden)} for --data {source.name}",
+        f"--hidden {flag_value(config.hidden)} for --data {source.name}",
     )
     return architecture
 

@@ -1,16 +1,22 @@
 """Arrays in memory, and the checks of X and y that are shared by all formats with arrays."""
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.data.npy import Header, read_rows, read_whole, reading
 from nnmpi.data.sources.source import FLOAT64, Indices, Source
+from nnmpi.data.weights import checked_weights
 from nnmpi.errors import InputError
 
 BOOLEANS = (bool, np.bool_)
 NUMBERS = (int, float, np.bool_, np.integer, np.floating)
+# opens an array in a file; the file is then at its first number
+Opener = Callable[[], AbstractContextManager[tuple[IO[bytes], Header]]]
 
 
 class Layout(NamedTuple):
@@ -38,6 +44,38 @@ def arrays(
     checked = None if weights is None else weights_of(name, weights, size)
     stored = has_categories(y)
     return Source(name, read, size, features, targets, image, dtype, has_categories=stored, weights=checked)
+
+
+def stored_arrays(
+    name: str,
+    open_x: Opener,
+    open_y: Opener | None,
+    files: tuple[str, ...],
+    seek: bool,
+    x_key: str = "X",
+    y_key: str = "y",
+) -> Source:
+    """Return the source of an array of samples, and one of targets if any, in `files`; `seek` as in `read_rows`.
+
+    Error messages call the arrays `x_key` and `y_key`.
+    """
+    y = None
+    with reading(name):
+        with open_x() as (_, header):
+            size, features, image, dtype = layout_of(name, header.shape, header.dtype, x_key)
+        if open_y:
+            with open_y() as (file, y_header):
+                check_y(name, y_header.shape, y_header.dtype, size, y_key)
+                y = checked_y(name, read_whole(file, y_header), size, y_key)
+
+    def read(indices: Indices, out: npt.NDArray[Any]) -> None:
+        # not a memory map: every page read would count as the rank's memory until it is unmapped
+        with reading(name), open_x() as (file, header_now):
+            if header_now != header:
+                raise ValueError("the file has changed")
+            read_rows(file, header, indices, out, seek)
+
+    return Source(name, read, size, features, y, image, dtype, files)
 
 
 def has_categories(y: Any) -> bool:
@@ -165,47 +203,6 @@ def _is_missing(value: Any) -> bool:
 def weights_of(name: str, weights: npt.ArrayLike, rows: int) -> npt.NDArray[np.float64]:
     """Return the argument ``sample_weight`` as `checked_weights`."""
     return checked_weights(name, as_array(weights, f"--data {name}: sample_weight"), rows, "sample_weight")
-
-
-def checked_weights(name: str, weights: npt.NDArray[Any], rows: int, key: str) -> npt.NDArray[np.float64]:
-    """Return the weights of `rows` samples as float64.
-
-    Raises
-    ------
-    InputError
-        If there is not one finite number of at least 0 for each sample, or all are 0.
-    """
-    where = f"--data {name}: the sample weights {key}"
-    if weights.dtype.kind not in "fiub" or weights.size != rows or weights.shape[0] != rows:
-        raise InputError(
-            f"{where} have shape {weights.shape}, type {weights.dtype}; each of the {rows} rows needs one number"
-        )
-    numbers = weights.reshape(rows).astype(np.float64)
-    bad = np.flatnonzero(~((numbers >= 0) & (numbers < np.inf)))
-    if len(bad):
-        raise InputError(
-            f"{where} hold {numbers[bad[0]]:g} in row {bad[0]} (from 0); allowed are finite numbers from 0"
-        )
-    check_largest_weight(numbers, where)
-    return numbers
-
-
-def check_largest_weight(weights: npt.NDArray[np.float64], what: str) -> None:
-    """Check that sums and products of weights stay in the range of float64. The error begins with `what`.
-
-    Raises
-    ------
-    InputError
-        If they do not, or if all weights are 0.
-    """
-    largest = weights.max(initial=0.0)
-    if largest == 0:
-        raise InputError(f"{what} are all 0; at least one must be larger")
-    if not 1e-100 <= largest <= 1e100:
-        raise InputError(
-            f"{what} are at most {largest:g}; the largest must be from 1e-100 to 1e+100: multiply all of them by one "
-            "number, which changes no result"
-        )
 
 
 def are_characters(strings: npt.NDArray[np.str_]) -> bool:

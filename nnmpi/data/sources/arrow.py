@@ -13,11 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nnmpi.data.columns import DATE_PARTS, Column
-from nnmpi.data.sources.arrays import checked_weights, checked_y
+from nnmpi.data.sources.arrays import checked_y
 from nnmpi.data.sources.arrow_reader import Reader
 from nnmpi.data.sources.arrow_table import Table, decoded, is_empty, is_number, is_text, to_numpy
 from nnmpi.data.sources.source import FLOAT64, LARGE, Columns, Request, Source
+from nnmpi.data.weights import checked_weights
 from nnmpi.errors import InputError
+from nnmpi.text import listed
 
 TARGETS = ("target", "y", "label", "class")  # names of the target column if --target is not given
 INDEX = ("", "Unnamed: 0")  # names of row-number columns that pandas and R write
@@ -44,10 +46,10 @@ def table_source(table: Table, request: Request) -> Source:
         for name in names:
             if name not in types and flag == "--target" and request.known is not None:
                 raise InputError(
-                    f"--data {table.name}: column {name}, the target of the training, is missing; {listed(types)}"
+                    f"--data {table.name}: column {name}, the target of the training, is missing; {_columns_text(types)}"
                 )
             if name not in types:
-                raise InputError(f"--data {table.name}: {flag} {name}: no such column; {listed(types)}")
+                raise InputError(f"--data {table.name}: {flag} {name}: no such column; {_columns_text(types)}")
     target = _target(table, request)
     if twice := [name for name in target if name in chosen.drop]:
         raise InputError(f"--data {table.name}: --target and --drop both name {twice[0]}: remove it from one of them")
@@ -99,10 +101,8 @@ def _named_as_in(types: dict[str, Any], columns: Columns) -> Columns:
     return replace(columns, target=target, drop=drop, categories=categories, weight=weight)
 
 
-def listed(names: Any) -> str:
-    """Return the names of columns for a message."""
-    columns = list(names)
-    return f"its columns are {', '.join(columns[:20])}" + (f", … ({len(columns)} in all)" if len(columns) > 20 else "")
+def _columns_text(types: dict[str, pa.DataType]) -> str:
+    return f"its columns are {listed(list(types), 20)}"
 
 
 def _columns(table: Table, excluded: tuple[str, ...], categories: tuple[str, ...]) -> tuple[Column, ...]:
@@ -125,7 +125,7 @@ def _columns(table: Table, excluded: tuple[str, ...], categories: tuple[str, ...
                 f"leave it out with --drop {name}"
             )
     if not columns:
-        raise InputError(f"--data {table.name}: no column is left for the features; {listed(table.types)}")
+        raise InputError(f"--data {table.name}: no column is left for the features; {_columns_text(table.types)}")
     return tuple(columns)
 
 
@@ -136,7 +136,7 @@ def _check_known(table: Table, columns: tuple[Column, ...]) -> None:
         if dtype is None:
             raise InputError(
                 f"--data {table.name}: column {column.name}, which the model was trained on, is missing; "
-                f"{listed(table.types)}"
+                f"{_columns_text(table.types)}"
             )
         dates = pa.types.is_date(dtype) or pa.types.is_timestamp(dtype)
         fits = is_text(dtype) if column.kind == "text" else dates if column.part else is_number(dtype)
@@ -154,7 +154,7 @@ def _target(table: Table, request: Request) -> tuple[str, ...]:
     if not target and request.targets:
         raise InputError(
             f"--data {table.name}: which column is the target? Name it with --target of train, or call it "
-            f"{', '.join(TARGETS[:-1])} or {TARGETS[-1]}; {listed(table.types)}"
+            f"{', '.join(TARGETS[:-1])} or {TARGETS[-1]}; {_columns_text(table.types)}"
         )
     return target if request.targets or all(name in table.types for name in target) else ()
 

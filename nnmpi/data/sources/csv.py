@@ -28,7 +28,7 @@ SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 
 def open_source(request: Request) -> Source:
     """Open the file, or all files of the directory in the order of their names."""
-    needed("pyarrow.csv", "tables", request.name)
+    needed("pyarrow.csv", "tables", f"--data {request.name}:")
     from nnmpi.data.sources.arrow import table_source
 
     return table_source(open_table(request), request)

@@ -1,4 +1,4 @@
-"""Imports of libraries that only some formats need."""
+"""Imports of libraries that only some files need."""
 
 import importlib
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from nnmpi.errors import InputError
 
 
-def needed(module: str, extra: str, name: str) -> Any:
-    """Import and return the `module` that the source `name` needs.
+def needed(module: str, extra: str, subject: str) -> Any:
+    """Import and return the `module` that `subject` needs.
 
     Raises
     ------
@@ -18,6 +18,6 @@ def needed(module: str, extra: str, name: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise InputError(
-            f"--data {name}: needs {module.partition('.')[0]}, which cannot be imported ({error}): "
+            f"{subject} needs {module.partition('.')[0]}, which cannot be imported ({error}): "
             f"pip install 'nnmpi[{extra}]'"
         ) from None

@@ -38,7 +38,7 @@ def frame_source(
     InputError
         If two columns have the same name, or one cannot be used.
     """
-    pa = needed("pyarrow", "tables", request.name)
+    pa = needed("pyarrow", "tables", f"--data {request.name}:")
     from nnmpi.data.sources.arrow import table_source
     from nnmpi.data.sources.arrow_table import Table
 

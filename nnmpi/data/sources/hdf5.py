@@ -45,7 +45,7 @@ def open_source(request: Request) -> Source:
 
 @contextlib.contextmanager
 def _opened(name: str, path: str) -> Iterator[Any]:
-    h5py = needed("h5py", "hdf5", name)
+    h5py = needed("h5py", "hdf5", f"--data {name}:")
     try:
         with h5py.File(path, "r") as file:
             yield file

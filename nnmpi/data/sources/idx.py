@@ -6,15 +6,15 @@ import math
 import os
 import struct
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from nnmpi.data.npy import DAMAGE, MOST_INFLATED, Header, first_line, read_rows, read_whole
-from nnmpi.data.sources.arrays import check_y, checked_y, layout_of
-from nnmpi.data.sources.source import Indices, Request, Source
+from nnmpi.data.npy import MOST_INFLATED, Header
+from nnmpi.data.sources.arrays import stored_arrays
+from nnmpi.data.sources.source import Request, Source
 from nnmpi.errors import InputError
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}  # type codes of the format
@@ -24,27 +24,9 @@ def open_source(request: Request) -> Source:
     """Open the images in the file, and the labels in the file with "labels" for "images" and "idx1" for "idx3"."""
     name = request.name
     labels = _labels_of(name, request.targets)
-    try:
-        with _opened(name) as (_, header):
-            size, features, image, dtype = layout_of(name, header.shape, header.dtype)
-        y = None
-        if labels:
-            with _opened(labels) as (file, y_header):
-                check_y(name, y_header.shape, y_header.dtype, size, f"{Path(labels).name}")
-                y = checked_y(name, read_whole(file, y_header), size, f"{Path(labels).name}")
-    except DAMAGE as error:
-        raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
-
-    def read(indices: Indices, out: npt.NDArray[Any]) -> None:
-        try:
-            with _opened(name) as (file, header_now):
-                if header_now != header:
-                    raise ValueError("the file has changed")
-                read_rows(file, header, indices, out, seek=not name.endswith(".gz"))
-        except DAMAGE as error:
-            raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
-
-    return Source(name, read, size, features, y, image, dtype, tuple(filter(None, (name, labels))))
+    open_y, y_key = (partial(_opened, labels), Path(labels).name) if labels else (None, "y")
+    files = tuple(filter(None, (name, labels)))
+    return stored_arrays(name, partial(_opened, name), open_y, files, seek=not name.endswith(".gz"), y_key=y_key)
 
 
 def _labels_of(name: str, targets: bool) -> str | None:

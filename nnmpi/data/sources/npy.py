@@ -1,15 +1,13 @@
 """``.npy`` files: ``X.npy`` with ``y.npy`` beside it; ``--data`` names ``X.npy`` or the directory."""
 
 import os
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy.typing as npt
-
-from nnmpi.data.npy import DAMAGE, first_line, opened_file, read_rows, read_whole
-from nnmpi.data.sources.arrays import check_y, checked_y, layout_of
+from nnmpi.data.npy import opened_file
+from nnmpi.data.sources.arrays import stored_arrays
 from nnmpi.data.sources.keys import KEYS, keys_of
-from nnmpi.data.sources.source import Indices, Request, Source
+from nnmpi.data.sources.source import Request, Source
 from nnmpi.errors import InputError
 
 
@@ -17,28 +15,8 @@ def open_source(request: Request) -> Source:
     """Open the features in the file, or in X.npy of a directory, and the targets in the file beside it."""
     name = request.name
     x_path, y_path = _paths(name, request.targets)
-    try:
-        with opened_file(x_path) as (_, header):
-            size, features, image, dtype = layout_of(name, header.shape, header.dtype)
-        y = None
-        if y_path:
-            with opened_file(y_path) as (file, y_header):
-                check_y(name, y_header.shape, y_header.dtype, size)
-                y = checked_y(name, read_whole(file, y_header), size)
-    except DAMAGE as error:
-        raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
-
-    def read(indices: Indices, out: npt.NDArray[Any]) -> None:
-        # not a memory map: every page read would count as the rank's memory until it is unmapped
-        try:
-            with opened_file(x_path) as (file, header_now):
-                if header_now != header:
-                    raise ValueError("the file has changed")
-                read_rows(file, header, indices, out, seek=True)
-        except DAMAGE as error:
-            raise InputError(f"--data {name}: cannot be read ({first_line(error)})") from None
-
-    return Source(name, read, size, features, y, image, dtype, tuple(filter(None, (x_path, y_path))))
+    open_y = partial(opened_file, y_path) if y_path else None
+    return stored_arrays(name, partial(opened_file, x_path), open_y, tuple(filter(None, (x_path, y_path))), seek=True)
 
 
 def _paths(name: str, targets: bool) -> tuple[str, str | None]:

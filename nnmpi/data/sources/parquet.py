@@ -18,7 +18,7 @@ BUFFER = 1 << 20  # bytes of a column read at once
 
 def open_source(request: Request) -> Source:
     """Open the file, or all files of the directory in the order of their names."""
-    needed("pyarrow.parquet", "tables", request.name)
+    needed("pyarrow.parquet", "tables", f"--data {request.name}:")
     from nnmpi.data.sources.arrow import table_source
 
     return table_source(open_table(request.name), request)

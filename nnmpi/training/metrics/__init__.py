@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nnmpi.training.metrics import counts, labels, ranking, regression
-from nnmpi.training.metrics.counts import Confusion
+from nnmpi.training.metrics.counts import Confusion, Function
 from nnmpi.training.metrics.labels import LabelPredictions
-from nnmpi.training.metrics.predictions import ClassPredictions, NumberPredictions, Samples, class_losses
+from nnmpi.training.metrics.predictions import ClassPredictions, NumberPredictions, PartSamples, class_losses
 
 __all__ = [
     "METRICS",
@@ -19,7 +19,7 @@ __all__ = [
     "LabelPredictions",
     "Metric",
     "NumberPredictions",
-    "Samples",
+    "PartSamples",
     "larger_is_better",
     "of_classes",
     "of_labels",
@@ -51,21 +51,22 @@ def larger_is_better(name: str) -> bool:
 
 def of_classes(p: ClassPredictions) -> list[dict[str, Any]]:
     """Return the samples, precision, recall and F1 of each class. All ranks take part."""
-    samples = p.confusion.actual if p.samples.weights is not None else p.confusion.actual.astype(np.int64)
-    columns = {"samples": samples, **{name: function(p.confusion) for name, function in PER_CLASS.items()}}
-    return [{name: _defined(values[code].item()) for name, values in columns.items()} for code in range(p.classes)]
+    return _rows(_per_class(p))
 
 
 def of_labels(p: LabelPredictions) -> list[dict[str, Any]]:
     """Return, for each label, the samples that have it, and its metrics. All ranks take part."""
-    actual = p.decisions.actual
-    columns: dict[str, Floats | npt.NDArray[np.int64]] = {
-        "samples": actual if p.samples.weights is not None else actual.astype(np.int64),
-        **{name: function(p.decisions) for name, function in PER_LABEL.items()},
-        "roc_auc": p.roc_auc,
-        "average_precision": p.average_precision,
-    }
-    return [{name: _defined(values[i].item()) for name, values in columns.items()} for i in range(p.labels)]
+    return _rows({**_per_class(p), "roc_auc": p.roc_auc, "average_precision": p.average_precision})
+
+
+def _per_class(p: ClassPredictions | LabelPredictions) -> dict[str, npt.NDArray[Any]]:
+    samples = p.counts.actual if p.samples.weights is not None else p.counts.actual.astype(np.int64)
+    return {"samples": samples, **{name: function(p.counts) for name, function in PER_CLASS.items()}}
+
+
+def _rows(columns: dict[str, npt.NDArray[Any]]) -> list[dict[str, Any]]:
+    rows = zip(*(values.tolist() for values in columns.values()), strict=True)
+    return [{name: _defined(value) for name, value in zip(columns, row, strict=True)} for row in rows]
 
 
 def _defined(value: float) -> float | None:
@@ -93,43 +94,39 @@ def _ranked(metric: Callable[..., float], p: ClassPredictions) -> float:
     """
     true, weights = p.samples.gather(p.true), p.samples.gather_weights()
     codes = [1] if p.classes == 2 else range(p.classes)
-    values = np.array([metric(true == code, p.samples.gather(p.score(code)), weights) for code in codes])
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else np.nan
+    values = [metric(true == code, p.samples.gather(p.score(code)), weights) for code in codes]
+    return counts.mean_defined(np.array(values))
 
 
 def _of_confusion(function: Callable[[Confusion], float], p: ClassPredictions) -> float:
-    return function(p.confusion)
+    return function(p.counts)
 
 
 def _averaged(
-    function: Callable[[Confusion], Floats], average: Callable[[Floats, Confusion], float], p: ClassPredictions
+    function: Function, average: Callable[[Function, Any], float], p: ClassPredictions | LabelPredictions
 ) -> float:
-    return average(function(p.confusion), p.confusion)
+    return average(function, p.counts)
 
 
-def _averaged_over_labels(
-    function: labels.Function, average: Callable[[labels.Function, labels.Decisions], float], p: LabelPredictions
-) -> float:
-    return average(function, p.decisions)
+PER_CLASS = {"precision": counts.precision, "recall": counts.recall, "f1": counts.f1}  # or label
 
 
-PER_CLASS = {"precision": counts.precision, "recall": counts.recall, "f1": counts.f1}
-AVERAGES = {"macro": counts.macro, "weighted": counts.weighted, "micro": counts.micro}
+def _averages(of: Any) -> dict[str, Metric]:
+    """Return precision, recall and F1 with the averages in a module."""
+    averages = {"macro": of.macro, "weighted": of.weighted, "micro": of.micro}
+    return {
+        f"{name}_{how}": Metric(partial(_averaged, function, average))
+        for name, function in PER_CLASS.items()
+        for how, average in averages.items()
+    }
 
-PER_LABEL = {"precision": labels.precision, "recall": labels.recall, "f1": labels.f1}
-AVERAGES_OVER_LABELS = {"macro": labels.macro, "weighted": labels.weighted, "micro": labels.micro}
 
 # task → name → metric
 METRICS: dict[str, dict[str, Metric]] = {
     "classification": {
         "accuracy": Metric(partial(_of_confusion, counts.accuracy)),
         "balanced_accuracy": Metric(partial(_of_confusion, counts.balanced_accuracy)),
-        **{
-            f"{name}_{how}": Metric(partial(_averaged, function, average))
-            for name, function in PER_CLASS.items()
-            for how, average in AVERAGES.items()
-        },
+        **_averages(counts),
         "log_loss": Metric(_log_loss, larger_is_better=False),
         "roc_auc": Metric(partial(_ranked, ranking.roc_auc)),
         "average_precision": Metric(partial(_ranked, ranking.average_precision)),
@@ -140,14 +137,10 @@ METRICS: dict[str, dict[str, Metric]] = {
     "multilabel": {
         "accuracy": Metric(labels.accuracy),
         "hamming_loss": Metric(labels.hamming_loss, larger_is_better=False),
-        **{
-            f"{name}_{how}": Metric(partial(_averaged_over_labels, function, average))
-            for name, function in PER_LABEL.items()
-            for how, average in AVERAGES_OVER_LABELS.items()
-        },
+        **_averages(labels),
         "log_loss": Metric(labels.log_loss, larger_is_better=False),
-        "roc_auc": Metric(lambda p: labels.mean_defined(p.roc_auc)),
-        "average_precision": Metric(lambda p: labels.mean_defined(p.average_precision)),
+        "roc_auc": Metric(lambda p: counts.mean_defined(p.roc_auc)),
+        "average_precision": Metric(lambda p: counts.mean_defined(p.average_precision)),
     },
     "regression": {
         "r2": Metric(regression.r2),

@@ -1,10 +1,11 @@
-"""Metrics computed from the confusion matrix; definitions and edge cases as in scikit-learn.
+"""Metrics computed from counts of classes or labels; definitions and edge cases as in scikit-learn.
 
 An undefined value is NaN: a class that is never predicted has no precision. An average counts it as 0.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +56,18 @@ class Confusion:
         return np.bincount(codes, weight, self.classes).astype(np.float64)  # bincount of nothing gives integers
 
 
+class Decisions(NamedTuple):
+    """The total weight of samples on all ranks, for each label of a multilabel target."""
+
+    correct: Floats  # samples that have the label and are predicted to have it
+    predictions: Floats  # samples that are predicted to have it
+    actual: Floats  # samples that have it
+
+
+Counts = Confusion | Decisions
+Function = Callable[[Any], Floats]  # `precision`, `recall` or `f1`
+
+
 def add_pairs(pairs: Indices, weights: Floats | None) -> Floats:
     """Return each pair that occurs, and the sum of its weights in order; shape (distinct pairs, 2)."""
     distinct, inverse = np.unique(pairs, return_inverse=True)
@@ -63,48 +76,46 @@ def add_pairs(pairs: Indices, weights: Floats | None) -> Floats:
 
 def accuracy(c: Confusion) -> float:
     """Return the share of the samples whose class is predicted correctly."""
-    return _ratio(c.correct.sum(), c.weight.sum())
+    return ratio(c.correct.sum(), c.weight.sum())
 
 
 def balanced_accuracy(c: Confusion) -> float:
     """Return the mean recall of the classes that have samples."""
-    recalls = recall(c)
-    defined = recalls[~np.isnan(recalls)]
-    return float(defined.mean()) if len(defined) else np.nan
+    return mean_defined(recall(c))
 
 
 def largest_class_share(c: Confusion) -> float:
     """Return the accuracy of always predicting the most frequent class."""
-    return _ratio(c.actual.max(), c.weight.sum())
+    return ratio(c.actual.max(), c.weight.sum())
 
 
-def precision(c: Confusion) -> Floats:
-    """Return the precision of each class: the share of the samples predicted as this class that belong to it."""
+def precision(c: Counts) -> Floats:
+    """Return the precision of each class or label: the share of the samples predicted to have it that have it."""
     return _divide(c.correct, c.predictions)
 
 
-def recall(c: Confusion) -> Floats:
-    """Return the recall of each class: the share of its samples that are predicted as this class."""
+def recall(c: Counts) -> Floats:
+    """Return the recall of each class or label: the share of the samples with it that are predicted to have it."""
     return _divide(c.correct, c.actual)
 
 
-def f1(c: Confusion) -> Floats:
-    """Return the F1 of each class, ``2 correct / (actual + predicted)``: the harmonic mean of precision and recall."""
+def f1(c: Counts) -> Floats:
+    """Return the F1 of each class or label: the harmonic mean ``2 correct / (actual + predictions)``."""
     return _divide(2 * c.correct, c.actual + c.predictions)
 
 
-def macro(values: Floats, c: Confusion) -> float:
+def macro(function: Function, c: Confusion) -> float:
     """Return the mean over the classes that occur."""
-    values = values[c.occurs]
+    values = function(c)[c.occurs]
     return np.nan if np.isnan(values).all() else float(np.nan_to_num(values).mean())
 
 
-def weighted(values: Floats, c: Confusion) -> float:
+def weighted(function: Function, c: Confusion) -> float:
     """Return the mean over all classes, weighted by their samples."""
-    return _ratio((np.nan_to_num(values) * c.actual).sum(), c.actual.sum())
+    return ratio((np.nan_to_num(function(c)) * c.actual).sum(), c.actual.sum())
 
 
-def micro(values: Floats, c: Confusion) -> float:
+def micro(function: Function, c: Confusion) -> float:
     """Return the accuracy: with one class per sample, micro-averaged precision, recall and F1 are all equal to it."""
     return accuracy(c)
 
@@ -116,7 +127,14 @@ def matrix(c: Confusion) -> npt.NDArray[Any]:
     return table
 
 
-def _ratio(part: float, whole: float) -> float:
+def mean_defined(values: Floats) -> float:
+    """Return the mean of the defined values; NaN if there is none."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else np.nan
+
+
+def ratio(part: float, whole: float) -> float:
+    """Return ``part / whole``; NaN if the whole is 0."""
     return float(part / whole) if whole else np.nan
 
 

@@ -5,24 +5,17 @@ and F1 count it as 0; the means of ROC AUC and average precision leave it out.
 """
 
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from nnmpi.training.metrics import ranking
-from nnmpi.training.metrics.predictions import Samples, label_losses
+from nnmpi.training.metrics.counts import Decisions, Function, ratio
+from nnmpi.training.metrics.predictions import PartSamples, label_losses
 
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
-
-
-class Decisions(NamedTuple):
-    """The total weight of samples on all ranks, for each label."""
-
-    correct: Floats  # samples that have the label and are predicted to have it
-    predictions: Floats  # samples that are predicted to have it
-    actual: Floats  # samples that have it
 
 
 class LabelPredictions:
@@ -36,7 +29,7 @@ class LabelPredictions:
 
     Attributes
     ----------
-    decisions : Decisions
+    counts : Decisions
     all_right, wrong : float
         The weight of the samples whose labels are all right; the weight of the wrong decisions.
     """
@@ -44,11 +37,11 @@ class LabelPredictions:
     task: ClassVar[str] = "multilabel"
 
     def __init__(
-        self, samples: Samples, true: Booleans, predicted: Booleans, probabilities: npt.NDArray[np.floating]
+        self, samples: PartSamples, true: Booleans, predicted: Booleans, probabilities: npt.NDArray[np.floating]
     ) -> None:
         self.samples, self.true, self.probabilities = samples, true, probabilities
         self._cache: dict[Callable[..., float], Floats] = {}
-        self.decisions = Decisions(*map(samples.total, (true & predicted, predicted, true)))
+        self.counts = Decisions(*map(samples.total, (true & predicted, predicted, true)))
         wrong = (true != predicted).sum(axis=1)
         self.all_right, self.wrong = samples.total(np.column_stack([wrong == 0, wrong])).tolist()
 
@@ -82,35 +75,17 @@ class LabelPredictions:
 
 def accuracy(p: LabelPredictions) -> float:
     """Return the share of the samples whose labels are all right."""
-    return _ratio(p.all_right, p.samples.total_weight)
+    return ratio(p.all_right, p.samples.total_weight)
 
 
 def hamming_loss(p: LabelPredictions) -> float:
     """Return the share of wrong decisions, over all samples and labels."""
-    return _ratio(p.wrong, p.samples.total_weight * p.labels)
+    return ratio(p.wrong, p.samples.total_weight * p.labels)
 
 
 def log_loss(p: LabelPredictions) -> float:
     """Return the mean of `label_losses`."""
     return float(p.samples.mean(label_losses(p.probabilities, p.true)[:, None])[0])
-
-
-def precision(d: Decisions) -> Floats:
-    """Return the precision of each label: the share of the samples predicted to have it that have it."""
-    return _divide(d.correct, d.predictions)
-
-
-def recall(d: Decisions) -> Floats:
-    """Return the recall of each label: the share of the samples with it that are predicted to have it."""
-    return _divide(d.correct, d.actual)
-
-
-def f1(d: Decisions) -> Floats:
-    """Return the F1 of each label: the harmonic mean ``2 correct / (actual + predictions)``."""
-    return _divide(2 * d.correct, d.actual + d.predictions)
-
-
-Function = Callable[[Decisions], Floats]  # one of the three above
 
 
 def macro(function: Function, d: Decisions) -> float:
@@ -126,19 +101,3 @@ def weighted(function: Function, d: Decisions) -> float:
 def micro(function: Function, d: Decisions) -> float:
     """Return the value for the decisions on all labels taken together; 0 if the denominator is 0."""
     return float(np.nan_to_num(function(Decisions(*(values.sum(keepdims=True) for values in d)))).item())
-
-
-def mean_defined(values: Floats) -> float:
-    """Return the mean of the defined values; NaN if there is none."""
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else np.nan
-
-
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else np.nan
-
-
-def _divide(part: Floats, whole: Floats) -> Floats:
-    quotient = np.full(len(part), np.nan)
-    np.divide(part, whole, out=quotient, where=whole != 0)
-    return quotient

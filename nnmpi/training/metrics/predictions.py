@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.data.shards import slices_of
 from nnmpi.training.metrics.counts import Confusion, add_pairs
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def _losses(probability: Floats) -> Floats:
     return np.asarray(-np.log(np.clip(probability, EPSILON, 1 - EPSILON)))
 
 
-class Samples:
+class PartSamples:
     """The samples of a part that a rank holds, shard after shard. All ranks construct one together.
 
     Parameters
@@ -66,8 +67,7 @@ class Samples:
 
     def __init__(self, world: "World", sizes: list[int], weights: Floats | None = None) -> None:
         self.world, self.weights = world, weights
-        ends = np.cumsum(sizes).tolist()
-        self.shards = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+        self.shards = slices_of(sizes)
         self.count = world.sum_exactly(sum(sizes))
         ones = np.ones((sum(sizes), 1))
         self.total_weight = self.count if weights is None else float(self.total(ones)[0])
@@ -109,7 +109,7 @@ class ClassPredictions:
 
     Attributes
     ----------
-    confusion : Confusion
+    counts : Confusion
         The pairs of true and predicted class on all ranks.
     """
 
@@ -117,7 +117,7 @@ class ClassPredictions:
 
     def __init__(
         self,
-        samples: Samples,
+        samples: PartSamples,
         true: npt.NDArray[np.intp],
         predicted: npt.NDArray[np.intp],
         outputs: npt.NDArray[np.floating],
@@ -131,7 +131,7 @@ class ClassPredictions:
         gathered = samples.world.gather_rows(np.concatenate(sums))
         all_pairs, weight = add_pairs(gathered[:, 0].astype(np.intp), gathered[:, 1]).T
         from_class, to_class = np.divmod(all_pairs.astype(np.intp), classes)
-        self.confusion = Confusion(classes, from_class, to_class, weight)
+        self.counts = Confusion(classes, from_class, to_class, weight)
 
     def score(self, code: int) -> npt.NDArray[np.floating]:
         """Return the score of a class for each sample, shape (n,); a larger score means a more likely class."""
@@ -149,7 +149,7 @@ class NumberPredictions:
 
     task: ClassVar[str] = "regression"
 
-    samples: Samples
+    samples: PartSamples
     true: Floats
     predicted: Floats
     unit: Floats | float = 1.0

@@ -6,7 +6,7 @@ With several outputs a metric is the mean over the outputs. An undefined value i
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.training.metrics.predictions import NumberPredictions, Samples
+from nnmpi.training.metrics.predictions import NumberPredictions, PartSamples
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,7 +32,7 @@ def r2(p: NumberPredictions) -> float:
     return r2_of(p.samples.total(np.square(p.errors)), p.samples, p.true, p.unit)
 
 
-def r2_of(squared: Floats, samples: Samples, true: Floats, unit: Floats | float) -> float:
+def r2_of(squared: Floats, samples: PartSamples, true: Floats, unit: Floats | float) -> float:
     """Return R² from the sum of the squared errors of each output, in multiples of `unit`. All ranks take part."""
     used = slice(None) if samples.weights is None else samples.weights > 0
     first = samples.world.gather_rows(true[used][:1])
