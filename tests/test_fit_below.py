@@ -4,6 +4,7 @@ import dataclasses
 import os
 import signal
 import socket
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -112,3 +113,26 @@ def test_no_rank_outlives_its_launcher(tmp_path: Path, monkeypatch: pytest.Monke
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     pytest.fail("ranks are left")
+
+
+def test_no_directory_is_left_if_the_parent_died_while_its_ranks_started(tmp_path: Path) -> None:
+    directories = [tmp_path / "memory", tmp_path / "disk"]
+    for directory in directories:
+        directory.mkdir()
+    with socket.socket(socket.AF_UNIX) as parent:
+        parent.bind(str(directories[0] / "socket"))
+    with pytest.raises(ConnectionRefusedError):
+        fit_below.main(str(directories[0] / "socket"), *map(str, directories))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_directory_is_left_if_the_launcher_cannot_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(rank_pool.os, "access", lambda *_: False)  # no /dev/shm
+    monkeypatch.setattr(rank_pool, "find_launcher", lambda: None)
+    monkeypatch.setattr(rank_pool, "module_command", lambda *_: Command((str(tmp_path / "missing"),), {}))
+    with pytest.raises(FileNotFoundError):
+        rank_pool.RankPool("module", 2)
+    assert list(tmp_path.iterdir()) == []

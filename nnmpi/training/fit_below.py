@@ -94,11 +94,11 @@ class Rank:
     def __init__(self, connection: socket.socket, arrays: ArrayFiles) -> None:
         self._connection, self._arrays = connection, arrays
         self._jobs: queue.Queue[tuple[dict[str, Any], Requests] | None] = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
 
     def work(self, world: World) -> None:
         """Run the jobs one after the other, together with the other ranks."""
         self._connection.sendall(world.rank.to_bytes(4, "little"))
-        threading.Thread(target=self._listen, daemon=True).start()
         while job := self._jobs.get():
             try:
                 self._fit(*job, world)
@@ -117,7 +117,7 @@ class Rank:
                 self._jobs.put((message, requests))
         requests.stop = True  # the parent process has ended
         self._jobs.put(None)
-        self._arrays.remove()
+        self._arrays.remove()  # now, because this rank may be killed before it ends
         time.sleep(END)
         os._exit(1)
 
@@ -151,10 +151,15 @@ class Rank:
 
 def main(address: str, *directories: str) -> None:
     """Run a rank: connect to the parent process and work until it ends."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(address)
-        with open_world() as world:
-            Rank(connection, ArrayFiles([Path(directory) for directory in directories])).work(world)
+    arrays = ArrayFiles([Path(directory) for directory in directories])
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(address)
+            rank = Rank(connection, arrays)
+            with open_world() as world:
+                rank.work(world)
+    finally:
+        arrays.remove()  # if the parent process was killed, also while this rank started, nobody else removes them
 
 
 if __name__ == "__main__":
