@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from nnmpi import __version__
-from nnmpi.errors import CommandError, InputError, RunError
+from nnmpi.config import Config
+from nnmpi.errors import CommandError, RunError
 from nnmpi.files.atomic import check_writable, write_whole
+from nnmpi.files.output_file import cannot_be_written, check_replaces_no_input
 from nnmpi.mpi.clocks import ahead_of_rank_0
 from nnmpi.mpi.world import World
 from nnmpi.report.timeline import Timeline, clock
@@ -17,9 +19,9 @@ from nnmpi.training.session import Session
 
 
 class Recording:
-    """Records a timeline and writes it to the file `path` when the run ends, also after an error that all ranks share.
+    """Records a timeline and writes it to the file ``--timeline`` when the run ends, also after a shared error.
 
-    Without a `path` nothing is recorded, and ``timeline`` is None. A recording survives the death of ranks: the
+    Without that setting nothing is recorded, and ``timeline`` is None. A recording survives the death of ranks: the
     survivors call `begin` again and keep their rows. The file has the rank numbers of the start of the run.
 
     Raises
@@ -30,9 +32,10 @@ class Recording:
         From the end of the context, on all ranks, if the file can no longer be written.
     """
 
-    def __init__(self, path: str | None, world: World) -> None:
-        self._path, self._world = Path(path or ""), world
-        self.timeline = Timeline(world.size) if path else None
+    def __init__(self, config: Config, world: World) -> None:
+        self._config, self._world = config, world
+        self._path = Path(config.timeline or "")
+        self.timeline = Timeline(world.size) if config.timeline else None
         self._readings: list[tuple[int, int, int]] = []  # time, how far ahead of rank 0's clock, initial rank of rank 0
         self._began = time.time()
         world.record(self.timeline)
@@ -43,8 +46,17 @@ class Recording:
             return
         with self._world.together():
             if self._world.rank == 0:
-                _check_writable(self._path)
+                self._check_writable()
         self._read_clock()
+
+    def _check_writable(self) -> None:
+        """Raise an error now if the file could not be written at the end, or must not be."""
+        config, name = self._config, f"--timeline {self._path}"
+        check_replaces_no_input(self._path, (config.data, config.test_data, config.validation_data), name)
+        try:
+            check_writable(self._path)
+        except OSError as error:
+            raise cannot_be_written(name, error) from None
 
     def attach(self, session: Session, output: Output | None) -> None:
         """Record the parts of a step, and the files that rank 0 writes, from now on."""
@@ -104,11 +116,3 @@ class Recording:
                         f"--timeline {self._path} can no longer be written ({error.strerror}); "
                         "all other results are complete"
                     ) from None
-
-
-def _check_writable(path: Path) -> None:
-    """Raise an error now if the file could not be written at the end."""
-    try:
-        check_writable(path)
-    except OSError as error:
-        raise InputError(f"--timeline {path}: cannot be written ({error.strerror}); choose another file") from None
