@@ -12,7 +12,7 @@ import pytest
 from jobs import CommandServer, needed, run
 from sklearn.datasets import load_iris
 
-from nnmpi.files.atomic import check_replaceable, whole_file
+from nnmpi.files.atomic import check_replaceable, check_writable, whole_file, write_whole
 
 
 def make_socket(path: Path) -> None:
@@ -101,6 +101,18 @@ def test_what_stands_in_the_place_of_the_new_file_is_kept(tmp_path: Path) -> Non
     with pytest.raises(OSError, match="FIFO"), whole_file(tmp_path / "a"):
         pass
     assert (tmp_path / ".a.new").is_fifo()
+
+
+@pytest.mark.parametrize("write", [whole_file, check_writable])
+def test_two_processes_never_write_one_file(tmp_path: Path, write: Callable[[Path], object]) -> None:
+    with whole_file(tmp_path / "a") as file:
+        file.write(b"first")
+        with pytest.raises(OSError, match="another process is writing a"):
+            write_whole(tmp_path / "a", b"second") if write is whole_file else write(tmp_path / "a")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"first"]
+    (tmp_path / ".a.new").write_text("of a process that was killed")
+    write_whole(tmp_path / "a", b"third")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"third"]
 
 
 def test_links_and_files_are_replaceable(tmp_path: Path) -> None:
