@@ -63,7 +63,8 @@ def main(arguments: list[str] | None = None) -> None:
         status = _refuse(error)
     except click.Abort:
         status = 130
-    if status == 0 and not {"train", "launch"}.intersection(arguments[:1]):  # a training is done: its files are written
+    # a training is done: its files are written
+    if status == 0 and ("--dry-run" in arguments or arguments[:1] not in (["train"], ["launch"])):
         status = status_of_output()
     sys.exit(status)
 
