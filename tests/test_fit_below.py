@@ -115,6 +115,26 @@ def test_no_rank_outlives_its_launcher(tmp_path: Path, monkeypatch: pytest.Monke
     pytest.fail("ranks are left")
 
 
+@pytest.mark.parametrize("end", ["all read", "something not read", "half a line"])
+def test_rank_ends_however_its_parent_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    statuses: list[int] = []
+    monkeypatch.setattr(fit_below, "END", 0.0)
+    monkeypatch.setattr(fit_below.os, "_exit", statuses.append)
+    (tmp_path / "memory").mkdir()
+    own, parent = socket.socketpair()
+    with own:
+        if end == "something not read":
+            own.sendall(b"a message of this rank")  # closing the other end now resets the connection
+        elif end == "half a line":
+            parent.sendall(b'{"arrays": ["x", ')
+        parent.close()
+        rank = fit_below.Rank(own, ArrayFiles([tmp_path / "memory"]))
+        rank.listen()
+    assert rank._jobs.get(timeout=1) is None
+    assert statuses == [1]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_directory_is_left_if_the_parent_died_while_its_ranks_started(tmp_path: Path) -> None:
     directories = [tmp_path / "memory", tmp_path / "disk"]
     for directory in directories:

@@ -3,6 +3,7 @@
 The ranks run ``python -m nnmpi.training.fit_below SOCKET DIRECTORY...``.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -94,7 +95,6 @@ class Rank:
     def __init__(self, connection: socket.socket, arrays: ArrayFiles) -> None:
         self._connection, self._arrays = connection, arrays
         self._jobs: queue.Queue[tuple[dict[str, Any], Requests] | None] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
 
     def work(self, world: World) -> None:
         """Run the jobs one after the other, together with the other ranks."""
@@ -105,16 +105,18 @@ class Rank:
             except Exception as error:  # of any kind: the parent process raises it
                 self._send({"error": f"{type(error).__name__}: {error} (on rank {world.rank} of {world.size})"})
 
-    def _listen(self) -> None:
-        """Read the messages of the parent process, also while a job runs."""
+    def listen(self) -> None:
+        """Read the messages of the parent process, also while a job runs; when it has ended, end this rank."""
         requests = Requests()
-        for line in self._connection.makefile("rb"):
-            message = json.loads(line)
-            if "stop" in message:
-                requests.stop = True
-            else:
-                requests = Requests()
-                self._jobs.put((message, requests))
+        # a process that is killed resets the connection if it has not read all, and may leave half a line
+        with contextlib.suppress(OSError, ValueError):
+            for line in self._connection.makefile("rb"):
+                message = json.loads(line)
+                if "stop" in message:
+                    requests.stop = True
+                else:
+                    requests = Requests()
+                    self._jobs.put((message, requests))
         requests.stop = True  # the parent process has ended
         self._jobs.put(None)
         self._arrays.remove()  # now, because this rank may be killed before it ends
@@ -156,6 +158,7 @@ def main(address: str, *directories: str) -> None:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(address)
             rank = Rank(connection, arrays)
+            threading.Thread(target=rank.listen, daemon=True).start()  # the parent may die while MPI starts
             with open_world() as world:
                 rank.work(world)
     finally:
