@@ -124,7 +124,7 @@ def train(
             config, source = _settings_and_source(data, y, sample_weight, output, settings)
         check_same(world, {"settings": json.dumps(config.as_json()).encode()})
         threads = training_threads(world, config.deterministic, config.threads)
-        recording = Recording(config.timeline, world)
+        recording = Recording(config, world)
         recording.begin()
         with threadpool_limits(threads, user_api="blas"), _quiet(), recording, ExitStack() as stack:
             session, files, logs, metrics = _begin(config, world, source, verbose, stack)

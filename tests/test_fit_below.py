@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -118,6 +119,49 @@ def test_no_rank_outlives_its_launcher(tmp_path: Path, monkeypatch: pytest.Monke
     pytest.fail("ranks are left")
 
 
+@pytest.mark.parametrize("end", ["all read", "something not read", "half a line"])
+def test_rank_ends_however_its_parent_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    statuses: list[int] = []
+    monkeypatch.setattr(fit_below, "END", 0.0)
+    monkeypatch.setattr(fit_below.os, "_exit", statuses.append)
+    (tmp_path / "memory").mkdir()
+    own, parent = socket.socketpair()
+    with own:
+        if end == "something not read":
+            own.sendall(b"a message of this rank")  # closing the other end now resets the connection
+        elif end == "half a line":
+            parent.sendall(b'{"arrays": ["x", ')
+        parent.close()
+        rank = fit_below.Rank(own, ArrayFiles([tmp_path / "memory"]))
+        rank.listen()
+    assert rank._jobs.get(timeout=1) is None
+    assert statuses == [1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_directory_is_left_if_the_parent_died_while_its_ranks_started(tmp_path: Path) -> None:
+    directories = [tmp_path / "memory", tmp_path / "disk"]
+    for directory in directories:
+        directory.mkdir()
+    with socket.socket(socket.AF_UNIX) as parent:
+        parent.bind(str(directories[0] / "socket"))
+    with pytest.raises(ConnectionRefusedError):
+        fit_below.main(str(directories[0] / "socket"), *map(str, directories))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_directory_is_left_if_the_launcher_cannot_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(rank_pool.os, "access", lambda *_: False)  # no /dev/shm
+    monkeypatch.setattr(rank_pool, "find_launcher", lambda: None)
+    monkeypatch.setattr(rank_pool, "module_command", lambda *_: Command((str(tmp_path / "missing"),), {}))
+    with pytest.raises(FileNotFoundError):
+        rank_pool.RankPool("module", 2)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_arrays_are_deleted_when_the_parent_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rank may end as soon as it learns that there are no more jobs, so it deletes the arrays first."""
     parent, connection = socket.socketpair()
@@ -131,18 +175,8 @@ def test_arrays_are_deleted_when_the_parent_has_ended(tmp_path: Path, monkeypatc
     monkeypatch.setattr(fit_below.os, "_exit", lambda status: None)
     with connection:
         parent.close()
-        rank._listen()
+        rank.listen()
     assert queued == [False]
-
-
-def test_arrays_are_deleted_when_the_parent_ends_before_ranks_connect(tmp_path: Path) -> None:
-    (tmp_path / "arrays").mkdir()
-    address = str(tmp_path / "socket")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(address)  # and closed: nothing accepts connections
-    with pytest.raises(ConnectionRefusedError):
-        fit_below.main(address, str(tmp_path / "arrays"))
-    assert not (tmp_path / "arrays").exists()
 
 
 class Pool:

@@ -72,6 +72,7 @@ BINDING = {
     "more ranks than cores": (Job(5, ("train",)), [], {}, True),
     "a core a rank in Slurm": (Job(64, ("train",)), [], SLURM | {"SLURM_CPUS_PER_TASK": "1"}, False),
     "several cores a rank in Slurm": (Job(8, ("train",)), [], SLURM | {"SLURM_CPUS_PER_TASK": "4"}, True),
+    "an empty variable": (Job(8, ("train",)), [], SLURM | {"SLURM_CPUS_PER_TASK": ""}, False),
     "hosts with as many slots as cores": (Job(8, ("train",), FILE), TWO, {}, False),
     "hosts with more slots than cores": (Job(16, ("train",), FILE), [Host("a", 16, "a slots=16")], {}, True),
     "more ranks than slots": (Job(9, ("train",), FILE), TWO, {}, True),

@@ -3,6 +3,7 @@
 MPI, scikit-learn and the modules that need them are imported only when a command runs: ``--help`` answers at once.
 """
 
+import signal
 import sys
 
 import click
@@ -53,6 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     guard_streams()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if the parent ignores it, the status of child processes is lost
     try:
         status = cli.main(arguments, prog_name="nnmpi", standalone_mode=False) or 0
     except click.exceptions.Exit as stop:
@@ -61,7 +63,8 @@ def main(arguments: list[str] | None = None) -> None:
         status = _refuse(error)
     except click.Abort:
         status = 130
-    if status == 0 and not {"train", "launch"}.intersection(arguments[:1]):  # a training is done: its files are written
+    # a training is done: its files are written
+    if status == 0 and ("--dry-run" in arguments or arguments[:1] not in (["train"], ["launch"])):
         status = status_of_output()
     sys.exit(status)
 

@@ -18,7 +18,7 @@ from nnmpi.environment import set_threads
 from nnmpi.errors import InputError
 from nnmpi.files.atomic import whole_file
 from nnmpi.files.model import Model, read_model
-from nnmpi.files.output_file import cannot_be_written, check_out
+from nnmpi.files.output_file import cannot_be_written, check_out, check_replaces_no_input
 from nnmpi.mpi.checks import blas_threads, check_launcher
 from nnmpi.mpi.world import World
 from nnmpi.nn.network import Network
@@ -78,6 +78,12 @@ def predict(path: Path, data: str | None, part_name: str | None, out: Path | Non
         if out and world.rank == 0:
             check_out(out, f"--out {out}")
     model = _open_model(path, world)
+    with world.together():
+        if out and world.rank == 0:
+            recipe = model.recipe
+            of_parts = (data or recipe.data, recipe.test_data, recipe.validation_data)
+            inputs = of_parts if part_name else (data,)
+            check_replaces_no_input(out, inputs, f"--out {out}")
     if part_name:
         source, part = part_of(model, part_name, data, world)
     else:

@@ -74,7 +74,7 @@ class _Run:
         self._state = RunState()
         self._requests = Requests()
         self._stop = StopRequest(self._requests)
-        self._recording = Recording(config.timeline, world)
+        self._recording = Recording(config, world)
         self._place: RunPlace | None = None
         self._session: Session | None = None
         self._output: Output | None = None

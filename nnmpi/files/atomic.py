@@ -7,6 +7,7 @@ that the user's umask allows.
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -54,9 +55,9 @@ def check_writable(path: Path) -> None:
     """
     check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
-    os.close(os.open(temporary, NEW, 0o666))
+    temporary, file = _new_file(path)
     temporary.unlink()
+    os.close(file)
 
 
 def remove_file(path: Path) -> None:
@@ -65,21 +66,47 @@ def remove_file(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _temporary(path: Path) -> Path:
-    """Return the temporary name for a new `path`; remove a file that a killed process has left there."""
+def lock(file: int) -> bool | None:
+    """Lock the open `file`: True on success, False if another process has the lock, None if locks do not work."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _new_file(path: Path) -> tuple[Path, int]:
+    """Create and lock a file with the temporary name for a new `path`; remove one that a killed process has left there.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be created, or if another process is writing `path`: its file is locked.
+    """
     temporary = path.with_name(f".{path.name}.new")
     check_replaceable(temporary)
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        if not temporary.is_symlink():
+            old = os.open(temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            locked = lock(old)
+            os.close(old)
+            if locked is False:
+                raise OSError(errno.EBUSY, f"another process is writing {path.name}", str(path))
     temporary.unlink(missing_ok=True)
-    return temporary
+    file = os.open(temporary, NEW, 0o666)
+    lock(file)
+    return temporary, file
 
 
 @contextlib.contextmanager
 def whole_file(path: Path, sync: bool = True) -> Iterator[IO[bytes]]:
     """Open a new file that replaces `path` when the block ends without an error; `sync` brings it to the disk first."""
     check_replaceable(path)
-    temporary = _temporary(path)
+    temporary, locked = _new_file(path)
     try:
-        with open(os.open(temporary, NEW, 0o666), "wb") as file:
+        with open(os.dup(locked), "wb") as file:
             yield file
             if sync:
                 file.flush()
@@ -88,6 +115,8 @@ def whole_file(path: Path, sync: bool = True) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        os.close(locked)
     if sync:
         directory = os.open(path.parent, os.O_RDONLY)
         try:

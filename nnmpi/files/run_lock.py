@@ -6,7 +6,6 @@ owner is alive: it updates the modification time of the file every few seconds.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import socket
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from nnmpi.errors import InputError, RunError
-from nnmpi.files.atomic import NEW
+from nnmpi.files.atomic import NEW, lock
 
 NAME = "run.lock"
 BEAT = 2.0  # seconds between two heartbeats
@@ -37,7 +36,7 @@ def check_unlocked(directory: Path, run_id: str | None = None) -> None:
     """
     with contextlib.suppress(FileNotFoundError), _opened(directory / NAME) as file:
         owner = _owner(file)
-        if (run_id is None or owner.get("run") != run_id) and _locked(file) is False:
+        if (run_id is None or owner.get("run") != run_id) and lock(file) is False:
             raise _in_use(directory, owner)
 
 
@@ -63,7 +62,7 @@ class RunLock:
             owner = {"run": run_id, "host": socket.gethostname(), "pid": os.getpid(), "boot": _boot()}
             owner["since"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             os.write(self._file, json.dumps(owner).encode())
-            _locked(self._file)
+            lock(self._file)
             self._take(temporary, run_id)
             self._end = threading.Event()
             self._thread = threading.Thread(target=self._beat, name="lock", daemon=True)
@@ -126,20 +125,9 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(file)
 
 
-def _locked(file: int) -> bool | None:
-    """Lock the open `file`: True on success, False if another process has the lock, None if locks do not work."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
-
-
 def _alive(path: Path, file: int, owner: dict[str, Any]) -> bool:
     """Return whether the owner of the lock file is alive; on another host, that may take `PATIENCE` seconds."""
-    locked = _locked(file)
+    locked = lock(file)
     if locked is not None and (not locked or owner.get("boot") == _boot()):
         return not locked
     last = os.fstat(file).st_mtime

@@ -78,9 +78,12 @@ def command(launcher: Launcher, job: Job, hosts: list[Host]) -> Command:
 
 
 def module_command(launcher: Launcher, ranks: int, module: str, *arguments: str) -> Command:
-    """Return a command that starts `ranks` ranks of a Python module on this host, with this Python."""
+    """Return a command that starts `ranks` ranks of a Python module on this host, with this Python.
+
+    It must run in an environment `without_allocation`.
+    """
     job = Job(ranks, (), fault_tolerance=False)
-    return _start(launcher, job, [], sys.executable, "-m", module, *arguments)
+    return _start(launcher, job, [Host("localhost", None, "localhost")], sys.executable, "-m", module, *arguments)
 
 
 def probe_command(launcher: Launcher, hostfile: Path, host: Host) -> Command:
@@ -101,7 +104,7 @@ def _open_mpi(launcher: Launcher, job: Job, hosts: list[Host]) -> tuple[list[str
     if _more_than_slots(job, hosts):
         flags += ["--map-by", ":OVERSUBSCRIBE"]
     # else it refuses, or binds several ranks to one core while others are free, or all threads of a rank to one core
-    if _more_than_cores(job, hosts) or int(os.environ.get("SLURM_CPUS_PER_TASK", "1")) > 1:
+    if _more_than_cores(job, hosts) or os.environ.get("SLURM_CPUS_PER_TASK", "1") not in ("", "1"):
         flags += ["--bind-to", "none"]
     # only train can continue without a rank, and info reports what train would get; other commands end at once
     survives = job.arguments[:1] in (("train",), ("info",)) if job.fault_tolerance is None else job.fault_tolerance
@@ -154,6 +157,12 @@ def _more_than_cores(job: Job, hosts: list[Host]) -> bool:
 
 def _allocated() -> bool:
     return any(name in os.environ for name in ALLOCATIONS)
+
+
+def without_allocation(variables: dict[str, str]) -> dict[str, str]:
+    """Return `variables` without those of batch systems: launchers would start the ranks on the hosts of the job."""
+    batch = ("SLURM_", "PBS_", "LSB_", "PE_HOSTFILE")
+    return {name: value for name, value in variables.items() if not name.startswith(batch)}
 
 
 def _ranks_per_host(ranks: int, hosts: list[Host]) -> int:

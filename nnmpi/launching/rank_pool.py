@@ -23,7 +23,7 @@ from typing import Any
 from nnmpi.errors import InputError, RunError
 from nnmpi.launching.array_files import ArrayFiles
 from nnmpi.launching.find_mpiexec import find_launcher
-from nnmpi.launching.mpiexec_command import module_command
+from nnmpi.launching.mpiexec_command import module_command, without_allocation
 from nnmpi.mpi.host import children
 
 START = 120.0  # seconds within which all ranks have to connect
@@ -49,27 +49,33 @@ class RankPool:
         self.closed = False
         self._sockets: list[socket.socket] = []
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        self.arrays = ArrayFiles([Path(tempfile.mkdtemp(prefix="nnmpi-", dir=place)) for place in (memory, None)])
-        address = self.arrays.directories[1] / "socket"
+        on_disk, in_memory = (Path(tempfile.mkdtemp(prefix="nnmpi-", dir=place)) for place in (None, memory))
+        self.arrays = ArrayFiles([in_memory, on_disk])
+        address = self.arrays.directories[0] / "socket"  # not in TMPDIR, whose name may be too long for a socket
         command = module_command(launcher, ranks, module, str(address), *map(str, self.arrays.directories))
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (as long as the pool)
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(address))
-            listener.listen(ranks)
-            listener.settimeout(0.2)
-            self._process = subprocess.Popen(
-                command.words,
-                env=command.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=self._errors,
-                stderr=self._errors,
-                start_new_session=True,  # Ctrl-C is for this process, which passes it on
-            )
-            try:
-                self._connect(listener, ranks)
-            except BaseException:
-                self.close()
-                raise
+        try:
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(str(address))
+                listener.listen(ranks)
+                listener.settimeout(0.2)
+                self._process = subprocess.Popen(
+                    command.words,
+                    env=without_allocation(command.environment),
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._errors,
+                    stderr=self._errors,
+                    start_new_session=True,  # Ctrl-C is for this process, which passes it on
+                )
+                try:
+                    self._connect(listener, ranks)
+                except BaseException:
+                    self.close()
+                    raise
+        except OSError:
+            self.arrays.remove()
+            self._errors.close()
+            raise
 
     def _connect(self, listener: socket.socket, ranks: int) -> None:
         """Wait until each rank has connected, and sort the connections by rank."""

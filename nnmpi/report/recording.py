@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from nnmpi import __version__
+from nnmpi.config import Config
 from nnmpi.errors import CommandError, RunError
 from nnmpi.files.atomic import write_whole
-from nnmpi.files.output_file import check_file
+from nnmpi.files.output_file import check_file, check_replaces_no_input
 from nnmpi.mpi.clocks import ahead_of_rank_0
 from nnmpi.mpi.world import World
 from nnmpi.report.timeline import Timeline, clock
@@ -18,9 +19,9 @@ from nnmpi.training.session import Session
 
 
 class Recording:
-    """Records a timeline and writes it to the file `path` when the run ends, also after an error that all ranks share.
+    """Records a timeline and writes it to the file ``--timeline`` when the run ends, also after a shared error.
 
-    Without a `path` nothing is recorded, and ``timeline`` is None. A recording survives the death of ranks: the
+    Without that setting nothing is recorded, and ``timeline`` is None. A recording survives the death of ranks: the
     survivors call `begin` again and keep their rows. The file has the rank numbers of the start of the run.
 
     Raises
@@ -31,9 +32,10 @@ class Recording:
         From the end of the context, on all ranks, if the file can no longer be written.
     """
 
-    def __init__(self, path: str | None, world: World) -> None:
-        self._path, self._world = Path(path or ""), world
-        self.timeline = Timeline(world.size) if path else None
+    def __init__(self, config: Config, world: World) -> None:
+        self._config, self._world = config, world
+        self._path = Path(config.timeline or "")
+        self.timeline = Timeline(world.size) if config.timeline else None
         self._readings: list[tuple[int, int, int]] = []  # time, how far ahead of rank 0's clock, initial rank of rank 0
         self._began = time.time()
         world.record(self.timeline)
@@ -44,8 +46,14 @@ class Recording:
             return
         with self._world.together():
             if self._world.rank == 0:
-                check_file(self._path, f"--timeline {self._path}")
+                self._check_file()
         self._read_clock()
+
+    def _check_file(self) -> None:
+        """Raise an error now if the file could not be written at the end, or must not be."""
+        config, name = self._config, f"--timeline {self._path}"
+        check_replaces_no_input(self._path, (config.data, config.test_data, config.validation_data), name)
+        check_file(self._path, name)
 
     def attach(self, session: Session, output: Output | None) -> None:
         """Record the parts of a step, and the files that rank 0 writes, from now on."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from nnmpi.config import Config
 from nnmpi.errors import InputError
 from nnmpi.files.atomic import check_replaceable, check_writable, write_whole
-from nnmpi.files.output_file import cannot_be_written
+from nnmpi.files.output_file import cannot_be_written, check_replaces_no_input
 from nnmpi.mpi.alone import Alone
 from nnmpi.mpi.world import World
 from nnmpi.report.loggers import check_loggers
@@ -55,6 +55,7 @@ def write_report(directories: list[Path], out: Path | None = None) -> Path:
     check_report()
     path = out or (directories[0] / "report.html" if len(directories) == 1 else Path("report.html"))
     name = f"--out {out}" if out else str(path)
+    check_replaces_no_input(path, (), name)
     try:
         (check_writable if out else check_replaceable)(path)  # never creates the directory of a run
     except OSError as error:

@@ -3,6 +3,7 @@
 The ranks run ``python -m nnmpi.training.fit_below SOCKET DIRECTORY...``.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -12,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def fit_below(
         "random": _random_state(random),
         "waits": bool(after_epoch),
     }
-    with closing(pool.run(job)) as messages:  # if a function fails, the ranks end
+    with contextlib.closing(pool.run(job)) as messages:  # if a function fails, the ranks end
         for message in messages:
             for name, value in message["state"].items():
                 setattr(state, name, value)
@@ -106,25 +106,26 @@ class Rank:
     def work(self, world: World) -> None:
         """Run the jobs one after the other, together with the other ranks."""
         self._connection.sendall(world.rank.to_bytes(4, "little"))
-        threading.Thread(target=self._listen, daemon=True).start()
         while job := self._jobs.get():
             try:
                 self._fit(*job, world)
             except Exception as error:  # of any kind: the parent process raises it
                 self._send({"error": f"{type(error).__name__}: {error} (on rank {world.rank} of {world.size})"})
 
-    def _listen(self) -> None:
-        """Read the messages of the parent process, also while a job runs."""
+    def listen(self) -> None:
+        """Read the messages of the parent process, also while a job runs; when it has ended, end this rank."""
         requests = Requests()
-        for line in self._connection.makefile("rb"):
-            message = json.loads(line)
-            if "stop" in message:
-                requests.stop = True
-            elif "end" in message:
-                self._ends.put(message["end"])
-            else:
-                requests = Requests()
-                self._jobs.put((message, requests))
+        # a process that is killed resets the connection if it has not read all, and may leave half a line
+        with contextlib.suppress(OSError, ValueError):
+            for line in self._connection.makefile("rb"):
+                message = json.loads(line)
+                if "stop" in message:
+                    requests.stop = True
+                elif "end" in message:
+                    self._ends.put(message["end"])
+                else:
+                    requests = Requests()
+                    self._jobs.put((message, requests))
         requests.stop = True  # the parent process has ended
         self._arrays.remove()  # before this process may end
         self._ends.put("stopped")
@@ -167,14 +168,15 @@ class Rank:
 def main(address: str, *directories: str) -> None:
     """Run a rank: connect to the parent process and work until it ends."""
     arrays = ArrayFiles([Path(directory) for directory in directories])
-    with socket.socket(socket.AF_UNIX) as connection:
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(address)
-        except OSError:  # the parent process has ended
-            arrays.remove()
-            raise
-        with open_world() as world:
-            Rank(connection, arrays).work(world)
+            rank = Rank(connection, arrays)
+            threading.Thread(target=rank.listen, daemon=True).start()  # the parent may die while MPI starts
+            with open_world() as world:
+                rank.work(world)
+    finally:
+        arrays.remove()  # if the parent process was killed, also while this rank started, nobody else removes them
 
 
 if __name__ == "__main__":

@@ -69,7 +69,16 @@ def test_other_commands_end_as_what_sigpipe_ended(command: str, directory: Path)
     assert done.returncode == (0 if command.startswith("train") else 141)
 
 
-@pytest.mark.parametrize("command", ["evaluate model", "predict model --data iris", "info"])
+RESULT_IS_THE_OUTPUT = [
+    "evaluate model",
+    "predict model --data iris",
+    "info",
+    "train --dry-run",
+    "launch -n 2 --dry-run info",
+]
+
+
+@pytest.mark.parametrize("command", RESULT_IS_THE_OUTPUT)
 def test_full_output_is_an_error_of_other_commands(command: str, directory: Path) -> None:
     done = shell(f"$N {command} > /dev/full", directory)
     assert done.returncode == 1

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from jobs import Environment, Job, check_all_ended, mark, needed, variables, wait_for_an_epoch
+from jobs import Environment, Job, check_all_ended, mark, needed, run, variables, wait_for_an_epoch
 
 pytestmark = pytest.mark.mpi
 
@@ -65,6 +65,12 @@ def test_training_without_a_launcher_outlives_its_shell(tmp_path: Path) -> None:
     finally:
         if Path(f"/proc/{training}").exists():
             os.kill(training, signal.SIGKILL)
+
+
+def test_exit_status_below_a_parent_that_ignores_its_children(mpi: Environment, tmp_path: Path) -> None:
+    code = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    command = [mpi.program("nnmpi"), "launch", "-n", "2", "--", "evaluate", "missing"]
+    assert run([sys.executable, "-c", code, *command], tmp_path, timeout=120).status == 2
 
 
 @pytest.mark.parametrize("reader", ["gone", "asleep", "there"])

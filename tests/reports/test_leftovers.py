@@ -89,6 +89,39 @@ def test_nnmpi_launch_ignores_what_is_left(mpi: Environment, case: str, tmp_path
     assert '"world_size": 2' in (tmp_path / "run/config.json").read_text()
 
 
+FIT = """
+from sklearn.datasets import load_iris
+from nnmpi import MLPClassifier
+X, y = load_iris(return_X_y=True)
+print(len(MLPClassifier(8, max_iter=2, tol=0, n_iter_no_change=9, n_jobs=2).fit(X, y).loss_curve_))
+"""
+HOSTS = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_JOBID": "7",
+    "SLURM_NODELIST": "node[01-02]",
+    "SLURM_JOB_NODELIST": "node[01-02]",
+    "SLURM_TASKS_PER_NODE": "1(x2)",
+    "SLURM_JOB_CPUS_PER_NODE": "1(x2)",
+    "SLURM_NNODES": "2",
+    "SLURM_CPUS_PER_TASK": "",
+    "PBS_JOBID": "9",
+    "PBS_ENVIRONMENT": "PBS_BATCH",
+    "PBS_NODEFILE": "hosts",
+}
+
+
+@pytest.mark.mpi
+@pytest.mark.in_turn
+def test_n_jobs_starts_its_ranks_on_this_host_whatever_was_allocated(mpi: Environment, tmp_path: Path) -> None:
+    scratch = tmp_path / ("scratch" * 15)  # longer than the name of a socket may be
+    scratch.mkdir()
+    (tmp_path / "hosts").write_text("node01\nnode02\n")
+    command = [mpi.program("python"), "-W", "ignore", "-c", FIT]
+    done = run(command, tmp_path, timeout=120, TMPDIR=str(scratch), **HOSTS).succeeded()
+    assert done.out == "2\n"
+    assert not list(scratch.glob("nnmpi-*"))
+
+
 @pytest.mark.parametrize("library", ["openmpi", "mpich"])
 def test_a_command_without_a_launcher_leaves_no_file(library: str, tmp_path: Path) -> None:
     scratch, work = tmp_path / "scratch", tmp_path / "work"

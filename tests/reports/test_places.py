@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from jobs import needed, variables
+from jobs import CommandServer, needed, variables
+from sklearn.datasets import load_iris
 
 
 def shell(script: str, cwd: Path, **extra: str) -> subprocess.CompletedProcess[str]:
@@ -49,3 +50,21 @@ def test_directory_without_permission(tmp_path: Path) -> None:
     done = shell("$N train --data iris --output locked/run", tmp_path)
     assert done.returncode == 2
     assert "Permission denied" in done.stderr
+
+
+TABLES = ["train {}.csv --target target", "train {} --target target", "train {}.parquet --target target"]
+
+
+@pytest.mark.parametrize("command", [*TABLES, "train parts --target target", "convert {}.csv c.parquet"])
+def test_table_whose_name_is_not_in_utf_8(nnmpi: CommandServer, tmp_path: Path, command: str) -> None:
+    name = os.fsdecode(b"b\xff")
+    table = load_iris(as_frame=True).frame
+    (tmp_path / name).mkdir()
+    (tmp_path / "parts").mkdir()
+    for path in (f"{name}.csv", f"{name}/a.csv", f"parts/{name}.csv"):
+        table.to_csv(tmp_path / path)
+    table.to_parquet(tmp_path / "table.parquet")
+    (tmp_path / "table.parquet").rename(tmp_path / f"{name}.parquet")
+    done = nnmpi(*command.format(name).split(), cwd=tmp_path)
+    assert (done.status, len(done.messages)) == (2, 1)
+    assert "its name is not in UTF-8" in done.messages[0]

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from jobs import CommandServer, needed, run
+from sklearn.datasets import load_iris
 
-from nnmpi.files.atomic import check_replaceable, whole_file
+from nnmpi.files.atomic import check_replaceable, check_writable, whole_file, write_whole
 
 
 def make_socket(path: Path) -> None:
@@ -102,6 +103,18 @@ def test_what_stands_in_the_place_of_the_new_file_is_kept(tmp_path: Path) -> Non
     assert (tmp_path / ".a.new").is_fifo()
 
 
+@pytest.mark.parametrize("write", [whole_file, check_writable])
+def test_two_processes_never_write_one_file(tmp_path: Path, write: Callable[[Path], object]) -> None:
+    with whole_file(tmp_path / "a") as file:
+        file.write(b"first")
+        with pytest.raises(OSError, match="another process is writing a"):
+            write_whole(tmp_path / "a", b"second") if write is whole_file else write(tmp_path / "a")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"first"]
+    (tmp_path / ".a.new").write_text("of a process that was killed")
+    write_whole(tmp_path / "a", b"third")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"third"]
+
+
 def test_links_and_files_are_replaceable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("file")
@@ -149,3 +162,35 @@ def test_report_of_a_run_whose_model_is_a_pipe(nnmpi: CommandServer, tmp_path: P
     (tmp_path / "run/model.safetensors").unlink()
     os.mkfifo(tmp_path / "run/model.safetensors")
     nnmpi("report", "run", cwd=tmp_path, timeout=60).succeeded()
+
+
+OVER_INPUTS = {
+    "predict model iris.csv --out iris.csv": "would replace the data in iris.csv",
+    "predict model link.csv --out iris.csv": "would replace the data in link.csv",
+    "predict model --data iris.csv --out ../{}/iris.csv": "would replace the data in iris.csv",
+    "predict model --part test --out iris.csv": "would replace the data in iris.csv",
+    "predict model parts --out parts/iris.csv": "would replace the data in parts",
+    "train iris.csv --target target --timeline iris.csv": "would replace the data in iris.csv",
+    "train digits --test-data iris.csv --timeline iris.csv": "would replace the data in iris.csv",
+    "train iris --output new --timeline model/config.json": "config.json is the name of a file of a run",
+    "report model --out model/model.safetensors": "model.safetensors is the name of a file of a run",
+}
+
+
+def test_an_output_never_replaces_an_input(nnmpi: CommandServer, tmp_path: Path) -> None:
+    table = load_iris(as_frame=True).frame
+    (tmp_path / "parts").mkdir()
+    for name in ("iris.csv", "parts/iris.csv"):
+        table.to_csv(tmp_path / name, index=False)
+    (tmp_path / "link.csv").symlink_to("iris.csv")
+    training = ("train", "iris.csv", "--target", "target", "--epochs", "1", "--output", "model")
+    nnmpi(*training, cwd=tmp_path).succeeded()
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    before = {path: path.read_bytes() for path in files}
+    for command, text in OVER_INPUTS.items():
+        done = nnmpi(*command.format(tmp_path.name).split(), cwd=tmp_path)
+        assert (done.status, done.out, len(done.messages)) == (2, "", 1), command
+        assert text in done.messages[0]
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    nnmpi("predict", "model", "iris.csv", "--out", "link.csv", cwd=tmp_path).succeeded()  # a link is replaced
+    assert (tmp_path / "iris.csv").read_bytes() == before[tmp_path / "iris.csv"]

@@ -14,7 +14,7 @@ import pytest
 from jobs import CommandServer, Environment, Job, needed, run, unchanged
 
 from nnmpi.errors import InputError, RunError
-from nnmpi.files import run_lock
+from nnmpi.files import atomic, run_lock
 from nnmpi.files.run_lock import NAME, RunLock
 
 ENDLESS = ("train", "--data", "iris", "--epochs", "1000000", "--checkpoint-every", "50steps", "--output", "run")
@@ -124,7 +124,7 @@ def test_lock_without_locks_of_the_file_system(tmp_path: Path, monkeypatch: pyte
     def unsupported(file: int, flags: int) -> None:
         raise OSError("not supported")
 
-    monkeypatch.setattr(run_lock.fcntl, "flock", unsupported)
+    monkeypatch.setattr(atomic.fcntl, "flock", unsupported)
     monkeypatch.setattr(run_lock, "BEAT", 0.05)
     first = RunLock(tmp_path, "first")
     with pytest.raises(InputError):

@@ -46,7 +46,8 @@ def table_source(table: Table, request: Request) -> Source:
         for name in names:
             if name not in types and flag == "--target" and request.known is not None:
                 raise InputError(
-                    f"--data {table.name}: column {name}, the target of the training, is missing; {_columns_text(types)}"
+                    f"--data {table.name}: column {name}, the target of the training, is missing; "
+                    + _columns_text(types)
                 )
             if name not in types:
                 raise InputError(f"--data {table.name}: {flag} {name}: no such column; {_columns_text(types)}")
