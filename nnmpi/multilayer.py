@@ -162,7 +162,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):  # type: ignore
             state = FitState(
                 architecture,
                 packed(architecture, self.coefs_, self.intercepts_),
-                seen=self.t_,
+                samples_seen=self.t_,
                 no_improvement=self._no_improvement_count,
                 loss_curve=list(self.loss_curve_),
             )

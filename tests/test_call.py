@@ -159,7 +159,8 @@ def test_every_setting_has_an_effect_or_is_refused() -> None:
     package = Path(nnmpi.__file__).parent
     folders = ("training", "reduction", "data", "faults", "nn")
     files = [path for folder in folders for path in (package / folder).rglob("*.py")]
-    text = "\n".join(path.read_text() for path in [*files, package / "settings_together.py", package / "call.py"])
+    files += [package / name for name in ("settings_together.py", "call.py", "report/recording.py")]
+    text = "\n".join(path.read_text() for path in files)
     unread = {field.name for field in fields(Config) if not re.search(rf"config\.{field.name}\b", text)}
     assert unread <= set(COMMAND_ONLY)
 

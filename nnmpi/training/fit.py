@@ -194,7 +194,7 @@ def fit(
                 state.end = "diverged"
             state.n_iter += 1
             state.updates = progress.update
-            state.seen += session.layout.samples
+            state.samples_seen += session.layout.samples
             diverged = state.end == "diverged"
             state.loss_curve.append(np.nan if diverged else progress.loss_sum / progress.weight_sum)
             if validation:
@@ -202,7 +202,7 @@ def fit(
             _note_improvement(state, settings.tol, validation is not None)
             progress.finish_epoch()
             if settings.solver == "sgd" and settings.learning_rate == "invscaling":
-                state.learning_rate = settings.learning_rate_init / (state.seen + 1) ** settings.power_t
+                state.learning_rate = settings.learning_rate_init / (state.samples_seen + 1) ** settings.power_t
             if state.no_improvement > settings.n_iter_no_change and not diverged:
                 if settings.solver == "sgd" and settings.learning_rate == "adaptive" and state.learning_rate > 1e-6:
                     state.learning_rate /= 5

@@ -83,7 +83,7 @@ class FitState:
     optimizer: Array = field(default_factory=lambda: np.zeros(0))
     learning_rate: float = 0.0
     updates: int = 0  # in the state of the optimizer
-    seen: int = 0  # samples so far, in all epochs
+    samples_seen: int = 0  # in all epochs
     no_improvement: int = 0
     loss_curve: list[float] = field(default_factory=list)
     validation_scores: list[float] = field(default_factory=list)
@@ -104,7 +104,7 @@ def attributes_of(state: FitState) -> dict[str, Any]:
         "_optimizer": Optimizer(state.optimizer.copy(), state.learning_rate, state.updates),
         "_no_improvement_count": state.no_improvement,
         "n_iter_": state.n_iter,
-        "t_": state.seen,
+        "t_": state.samples_seen,
         "loss_curve_": list(state.loss_curve),
         "loss_": state.loss_curve[-1] if state.loss_curve else np.nan,
         "best_loss_": None if by_score else state.best_loss,

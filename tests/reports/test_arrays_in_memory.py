@@ -35,11 +35,14 @@ REFUSED = {
     "masked weights": ({"sample_weight": masked(np.ones(60))}, "sample_weight has masked values"),
     "sparse X": ({"data": csr_matrix(X)}, "X is a sparse matrix: use its method toarray()"),
     "sparse array": ({"data": csc_array(X)}, "X is a sparse matrix"),
-    "NaN among texts": ({"y": [np.nan, *TEXTS[1:].tolist()]}, r"y holds values of different types \(float, str\)"),
-    "None among texts": ({"y": [None, *TEXTS[1:].tolist()]}, r"different types \(NoneType, str\).*without a value"),
+    "NaN among texts": ({"y": [np.nan, *TEXTS[1:].tolist()]}, "y is missing a value in row 0"),
+    "None among texts": ({"y": [None, *TEXTS[1:].tolist()]}, "y is missing a value in row 0"),
     "number among texts": ({"y": [1, *TEXTS[1:].tolist()]}, r"different types \(int, str\)"),
-    "missing in a column": ({"y": pd.Series([None, *TEXTS[1:]], dtype="string")}, r"different types \(NAType, str\)"),
-    "missing in a frame's target": ({"data": pd.DataFrame(X), "y": [None, *TEXTS[1:].tolist()]}, "different types"),
+    "missing in a column": ({"y": pd.Series([None, *TEXTS[1:]], dtype="string")}, "y is missing a value in row 0"),
+    "missing in a frame's target": (
+        {"data": pd.DataFrame(X), "y": [None, *TEXTS[1:].tolist()]},
+        "y is missing a value in row 0",
+    ),
     "durations": ({"y": objects(CODES.astype("m8[s]"))}, "must hold a class"),
 }
 

@@ -101,17 +101,27 @@ def as_array(values: npt.ArrayLike, what: str) -> npt.NDArray[Any]:
         array = array.astype(object)
     if array.dtype.kind != "O":
         return array
-    types = {type(value) for value in array.ravel().tolist()}
+    flat = array.ravel().tolist()
+    types = set(map(type, flat))
     alike = any(all(issubclass(t, kinds) for t in types) for kinds in (str, BOOLEANS, NUMBERS))
     if alike and np.timedelta64 not in types:  # which NumPy counts among the integers
         return np.array(array.tolist())
+    missing = next((i for i, value in enumerate(flat) if _is_missing(value)), None)
+    if missing is not None and array.ndim:
+        row = missing * len(array) // array.size
+        raise InputError(f"{what} is missing a value in row {row} (from 0): fill it in, or remove such rows")
     if len(types) > 1:
         names = ", ".join(sorted(t.__name__ for t in types))
         raise InputError(
-            f"{what} holds values of different types ({names}): make all of them numbers or all of them texts, and "
-            "remove rows without a value"
+            f"{what} holds values of different types ({names}): make all of them numbers or all of them texts"
         )
     return array
+
+
+def _is_missing(value: Any) -> bool:
+    return (
+        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+    )
 
 
 def lost_in_array(values: Any) -> str:
@@ -176,10 +186,6 @@ def checked_y(name: str, y: npt.NDArray[Any], rows: int, key: str = "y") -> npt.
     InputError
         If `y` cannot be their targets.
     """
-    if y.dtype.kind == "O" and y.shape[:1] == (rows,):
-        for row, value in enumerate(y.reshape(rows, -1).tolist()):
-            if any(map(_is_missing, value)):
-                raise InputError(f"--data {name}: {key} is missing in row {row} (from 0): remove such rows")
     y = y.reshape(check_y(name, y.shape, y.dtype, rows, key))
     if y.dtype.kind == "S":
         try:
@@ -192,12 +198,6 @@ def checked_y(name: str, y: npt.NDArray[Any], rows: int, key: str = "y") -> npt.
     if y.dtype.kind == "U" and not are_characters(y):
         raise InputError(f"--data {name}: {key} holds strings with invalid Unicode")
     return y
-
-
-def _is_missing(value: Any) -> bool:
-    return (
-        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
-    )
 
 
 def weights_of(name: str, weights: npt.ArrayLike, rows: int) -> npt.NDArray[np.float64]:
