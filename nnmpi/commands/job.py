@@ -106,5 +106,6 @@ def end_unstarted(error: CommandError) -> int:
     _, size, rank = launched()
     time.sleep(2 * (rank > 0))  # if all ranks fail, rank 0 prints the error and ends the others before they print
     last_words(f"nnmpi: rank {rank} of {size} on {socket.gethostname()}: {error}\n")
+    time.sleep(0.1)  # for Hydra to forward the message before it ends the job
     abort_by_pmi(error.status)
     return error.status

@@ -2,6 +2,7 @@
 """When a launcher dies, its ranks end. A process that has no launcher is not affected."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -96,3 +97,17 @@ def test_last_words_never_wait(reader: str) -> None:
     if reader != "gone":
         os.close(source)
     os.close(sink)
+
+
+def test_last_words_are_read_before_the_rank_ends() -> None:
+    """A launcher may end the job, and itself, as soon as the rank ends."""
+    source, sink = os.pipe()
+    code = "import nnmpi.mpi.last_words as m; m.PATIENCE = 60; m.last_words('why')"
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=sink)
+    os.close(sink)
+    assert select.select([source], [], [], 60)[0]
+    time.sleep(0.3)
+    assert process.poll() is None
+    assert os.read(source, 100) == b"why"
+    assert process.wait(60) == 0
+    os.close(source)
