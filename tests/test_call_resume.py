@@ -27,16 +27,16 @@ class Killed(Exception):
 def train_and_die(directory: Path, event_type: type, number: int, **settings: Any) -> None:
     """Train until event `number` of this type has been handled, then die."""
     events: list[Any] = []
-    take = Output.take
+    write = Output.write
 
-    def take_and_die(self: Output, event: Any) -> None:
-        take(self, event)
+    def write_and_die(self: Output, event: Any) -> None:
+        write(self, event)
         events.extend([event] if isinstance(event, event_type) else [])
         if len(events) == number:
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Output, "take", take_and_die)
+        patch.setattr(Output, "write", write_and_die)
         with pytest.raises(Killed):
             nnmpi.train("digits", output=directory, **settings)
 
@@ -109,14 +109,14 @@ def test_a_damaged_checkpoint_is_skipped_and_named(tmp_path: Path, capsys: pytes
 def test_checkpoints_are_written_and_kept_as_asked(
     every: str, keep: int, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take = Output.take
+    write = Output.write
 
-    def take_and_flush(self: Output, event: Any) -> None:
+    def write_and_flush(self: Output, event: Any) -> None:
         """Wait for each checkpoint: while one is being written, the next one may be left out."""
-        take(self, event)
+        write(self, event)
         self.flush()
 
-    monkeypatch.setattr(Output, "take", take_and_flush)
+    monkeypatch.setattr(Output, "write", write_and_flush)
     nnmpi.train("iris", output=tmp_path, checkpoint_every=every, keep=keep, hidden=(8,), epochs=5)
     assert len(list((tmp_path / "checkpoints").glob("*.json"))) == expected
 

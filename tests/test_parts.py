@@ -91,7 +91,7 @@ def test_parts_from_files_of_their_own(nnmpi: CommandServer, files: dict[str, Pa
     assert evaluated.out.splitlines()[0] == f"114 samples: the test part of {files['test']}"
     on_file = nnmpi("evaluate", str(output), str(files["test"])).succeeded()
     assert on_file.out.splitlines()[1:] == evaluated.out.splitlines()[1:]
-    out = tmp_path / "validation.npz"
+    out = tmp_path / "predictions.npz"
     nnmpi("predict", str(output), "--part", "validation", "--out", str(out)).succeeded()
     assert np.load(out)["row"].tolist() == list(range(114))
 
