@@ -5,14 +5,17 @@ A step computes gradients and adds up a vector of ``V`` bytes over ``H`` hosts w
 travels in a ring: ``2 (H-1)/H V`` bytes go into and out of each host (Patarasuk & Yuan 2009), divided among its ranks::
 
     between = 2 (H-1)/H V
-    work = compute + copy between / r + (barrier + local V, if r > 1)
+    work = compute + (barrier + local V, if r > 1)
+    copying = copy between / r
     wire = max(between / (efficiency B) - overlap compute, 0)
     hops = 2 (H-1) (hop + d)
-    step = (work + wire + hops) (1 + spread √(2 ln ranks))
+    step = (work + √(copying² + wire²) + hops) (1 + spread √(2 ln ranks))
 
-The last factor accounts for the slowest rank: the largest of ``n`` normally distributed times is about ``√(2 ln n)``
-standard deviations above their mean. If ranks share cores, as on a machine that emulates several hosts, their work
-takes ``max(1, ranks / cores)`` times as long. On a cluster each rank has a core.
+Some pieces of the vector are copied while others are on the wire: the longer of the two counts, and a part of the
+shorter one, which the square root approximates. The last factor accounts for the slowest rank: the largest of ``n``
+normally distributed times is about ``√(2 ln n)`` standard deviations above their mean. If ranks share cores, as on a
+machine that emulates several hosts, their work and copying take ``max(1, ranks / cores)`` times as long. On a cluster
+each rank has a core.
 """
 
 import math
@@ -53,7 +56,7 @@ class Model:
 
     hop: float  # time of a message to another host, without the link's delay
     efficiency: float  # fraction of a link's rate that is available for the vector
-    copy: float  # time of a core to move a byte into or out of a host and add it up
+    copy: float  # time in which a core moves a byte into or out of a host and adds it up
     barrier: float  # time of the barrier of the ranks of one host
     local: float  # time to add up a byte of a rank in shared memory
     overlap: float  # fraction of compute during which bytes travel
@@ -63,20 +66,19 @@ class Model:
         """Return the seconds of a step."""
         size = FLOAT * s.parameters
         between = 2 * (s.hosts - 1) / s.hosts * size
-        work = s.compute + self.copy * between / s.each
+        share = max(1.0, s.ranks / s.cores) if s.cores else 1.0
+        work, copying = s.compute * share, self.copy * between / s.each * share
         if s.each > 1:
-            work += self.barrier + self.local * size
-        if s.cores:
-            work *= max(1.0, s.ranks / s.cores)
+            work += (self.barrier + self.local * size) * share
         wire = max(between * 8 / (self.efficiency * s.bits_per_second) - self.overlap * s.compute, 0.0)
         hops = 2 * (s.hosts - 1) * (self.hop + s.delay)
-        return (work + wire + hops) * (1 + self.spread * math.sqrt(2 * math.log(s.ranks)))
+        return (work + math.hypot(copying, wire) + hops) * (1 + self.spread * math.sqrt(2 * math.log(s.ranks)))
 
 
 # initial value, lower and upper bound of each parameter
 BOUNDS = {
     "hop": (5e-5, 1e-6, 5e-3),
-    "efficiency": (0.9, 0.5, 1.0),
+    "efficiency": (0.9, 0.5, 0.956),  # at most 1448 bytes of data in a frame of 1514, the rest are headers
     "copy": (1e-9, 1e-11, 1e-7),
     "barrier": (1e-5, 1e-7, 5e-3),
     "local": (2e-10, 1e-12, 1e-8),

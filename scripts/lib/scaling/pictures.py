@@ -25,8 +25,8 @@ def check(rows: list[dict[str, Any]], path: Path) -> None:
     for fitted, label, face in ((True, "fitted to", "none"), (False, "not fitted to", "#0b6e4f")):
         points = [(row["predicted"] * 1e3, row["seconds"] * 1e3) for row in rows if row["fit"] is fitted]
         axes.scatter(*zip(*points, strict=True), facecolors=face, edgecolors="#0b6e4f", s=60, label=label, zorder=3)
-    ends = np.array(axes.get_xlim())
-    ends = np.array([max(ends[0], 1), ends[1]])
+    times = [row[name] * 1e3 for row in rows for name in ("predicted", "seconds")]
+    ends = np.array([min(times) * 0.8, max(times) * 1.25])
     axes.plot(ends, ends, color="black", lw=1)
     axes.fill_between(ends, ends * 0.85, ends * 1.15, color="#c9c9c9", alpha=0.5, label="within 15 %")
     axes.set(xscale="log", yscale="log", xlabel="predicted, ms a step", ylabel="measured, ms a step")
