@@ -5,6 +5,7 @@ import io
 import math
 import os
 import struct
+import threading
 import warnings
 import zipfile
 import zlib
@@ -20,6 +21,8 @@ from nnmpi.errors import InputError
 BYTES_AT_ONCE = 1 << 24
 LONGEST_HEADER = 10_000  # bytes of an array's header; NumPy has the same limit
 MOST_INFLATED = 1032  # the largest factor by which deflate compresses
+# Python's parser sometimes fails in threads (python/cpython#106905), and warnings are caught for all threads
+_PARSER = threading.Lock()
 # the errors that reading a damaged file may raise
 DAMAGE = (
     *(OSError, ValueError, OverflowError, EOFError, MemoryError, RuntimeError),
@@ -137,7 +140,7 @@ def _parse_header(file: IO[bytes]) -> Header:
     rest = io.BytesIO(size + file.read(length))
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:
-        with warnings.catch_warnings(action="ignore"):  # about unusual literals
+        with _PARSER, warnings.catch_warnings(action="ignore"):  # about unusual literals
             return Header(*read(rest))
     except Exception as error:  # Python's parser and NumPy's types raise many kinds of errors
         raise ValueError(f"an array header is damaged ({type(error).__name__}: {first_line(error)})") from None

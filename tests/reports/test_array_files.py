@@ -1,5 +1,7 @@
 """``.npz`` files as other programs write them: equal numbers are read equally, in any memory layout."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +135,23 @@ def test_training_and_refusal_on_ranks(mpi: Environment, tmp_path: Path, ranks: 
     assert done.status == 2
     assert len(done.messages) == 1
     assert "y.astype(str)" in done.messages[0]
+
+
+def test_threads_parse_headers_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's parser sometimes fails in threads (python/cpython#106905), and the file was called damaged."""
+    np.savez(tmp_path / "d.npz", X=X, y=Y)
+    parse = np.lib.format.read_array_header_1_0
+    parsing: list[int] = []
+    most: list[int] = []
+
+    def slow_parse(file):
+        parsing.append(0)
+        most.append(len(parsing))
+        time.sleep(0.01)
+        parsing.pop()
+        return parse(file)
+
+    monkeypatch.setattr(np.lib.format, "read_array_header_1_0", slow_parse)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: open_source(str(tmp_path / "d.npz")), range(8)))
+    assert set(most) == {1}
