@@ -90,7 +90,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):  # type: ignore
         return False
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool = False, shard: bool = False) -> None:
-        given = X, y
+        given = X, y  # for callbacks, as the caller gave them
         with self._rank_pool() as pool, open_world(self.comm) as world:
             shard = shard and world.size > 1
             with on_all_ranks(world):
@@ -114,8 +114,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):  # type: ignore
             if shard:
                 samples = sharded(samples, world)
             else:
-                labels = repr(np.asarray(getattr(self, "classes_", ())).tolist()).encode()  # y holds their codes
-                check_same("samples", [x, y, weights, np.frombuffer(labels, np.uint8)], world)
+                classes = repr(np.asarray(getattr(self, "classes_", ())).tolist()).encode()  # y holds their codes
+                check_same("samples", [x, y, weights, np.frombuffer(classes, np.uint8)], world)
             count = world.sum_exactly(len(samples.training)) if shard else len(samples.training)
             settings = settings_of(self, count, incremental, seed)
             check_same("parameters", [state.parameters, np.frombuffer(repr(settings).encode(), np.uint8)], world)

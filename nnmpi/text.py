@@ -1,4 +1,4 @@
-"""Text from a file, a command line or another host, made safe to show."""
+"""Texts for people: made safe to show, wrapped, cut short, counted, rounded."""
 
 import textwrap
 
@@ -24,7 +24,7 @@ def message(text: str) -> str:
 
 
 def labelled(label: str, text: str, width: int, indent: int) -> str:
-    """Return `text` behind its label, wrapped to `width` columns; all of it is indented by `indent` columns."""
+    """Return `label` and `text`, wrapped to `width` columns; each line of the text begins at column `indent`."""
     return textwrap.fill(
         printable(text),
         width,

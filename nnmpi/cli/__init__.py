@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
         status = _refuse(error)
     except click.Abort:
         status = 130
-    # a training is done: its files are written
+    # the result of a training is in its files; that of other commands is their output
     if status == 0 and ("--dry-run" in arguments or arguments[:1] not in (["train"], ["launch"])):
         status = status_of_output()
     sys.exit(status)

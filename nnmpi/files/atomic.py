@@ -106,7 +106,7 @@ def whole_file(path: Path, sync: bool = True) -> Iterator[IO[bytes]]:
     check_replaceable(path)
     temporary, locked = _new_file(path)
     try:
-        with open(os.dup(locked), "wb") as file:
+        with open(locked, "wb", closefd=False) as file:
             yield file
             if sync:
                 file.flush()

@@ -80,7 +80,7 @@ def command(launcher: Launcher, job: Job, hosts: list[Host]) -> Command:
 def module_command(launcher: Launcher, ranks: int, module: str, *arguments: str) -> Command:
     """Return a command that starts `ranks` ranks of a Python module on this host, with this Python.
 
-    It must run in an environment `without_allocation`.
+    Start it in an environment `without_allocation`, or the launcher may choose other hosts.
     """
     job = Job(ranks, (), fault_tolerance=False)
     return _start(launcher, job, [Host("localhost", None, "localhost")], sys.executable, "-m", module, *arguments)

@@ -116,7 +116,7 @@ def evaluate(
     count, weight, loss_weight, loss, correct_weight, *rest = np.add.reduce(world.gather_rows(sums), axis=0).tolist()
     all_bad_rows = world.gather_rows(np.array(bad_rows, np.int64).reshape(-1, 1))
     bad_row = int(all_bad_rows.min()) if len(all_bad_rows) else None
-    if count and not loss_weight:  # only the data of another file: `prepare` has checked the parts of a training
+    if count and not loss_weight:  # possible in other data only: `prepare` checks the parts of a training
         raise InputError(
             "all samples have weight 0 in the loss: their own weights, or those of their classes in the training "
             "(--class-weight), are 0; give data with other samples",

@@ -125,7 +125,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def lost_in_array(values: Any) -> str:
-    """Return what `values` are that an array cannot hold, and the remedy; "" for all else."""
+    """Return why an array cannot hold `values`, with the remedy; "" if it can."""
     if hasattr(values, "toarray"):
         return "is a sparse matrix: use its method toarray()"
     if np.ma.is_masked(values):
@@ -201,7 +201,7 @@ def checked_y(name: str, y: npt.NDArray[Any], rows: int, key: str = "y") -> npt.
 
 
 def weights_of(name: str, weights: npt.ArrayLike, rows: int) -> npt.NDArray[np.float64]:
-    """Return the argument ``sample_weight`` as `checked_weights`."""
+    """Check the argument ``sample_weight``; return it as float64."""
     return checked_weights(name, as_array(weights, f"--data {name}: sample_weight"), rows, "sample_weight")
 
 

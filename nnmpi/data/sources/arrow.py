@@ -44,13 +44,11 @@ def table_source(table: Table, request: Request) -> Source:
     flags = ("--target", "--drop", "--categories", "--sample-weight")
     for flag, names in zip(flags, (chosen.target, chosen.drop, chosen.categories, weight), strict=True):
         for name in names:
-            if name not in types and flag == "--target" and request.known is not None:
-                raise InputError(
-                    f"--data {table.name}: column {name}, the target of the training, is missing; "
-                    + _columns_text(types)
-                )
             if name not in types:
-                raise InputError(f"--data {table.name}: {flag} {name}: no such column; {_columns_text(types)}")
+                problem = f"{flag} {name}: no such column"
+                if flag == "--target" and request.known is not None:
+                    problem = f"column {name}, the target of the training, is missing"
+                raise InputError(f"--data {table.name}: {problem}; {_columns_text(types)}")
     target = _target(table, request)
     if twice := [name for name in target if name in chosen.drop]:
         raise InputError(f"--data {table.name}: --target and --drop both name {twice[0]}: remove it from one of them")
@@ -93,7 +91,7 @@ def table_source(table: Table, request: Request) -> Source:
 
 
 def _named_as_in(types: dict[str, Any], columns: Columns) -> Columns:
-    """Return `columns` with the names of the table, which may have spaces around them: flags cannot have these."""
+    """Return `columns` with the names as in the table: there they may have spaces around them, which flags drop."""
     exact = {name.strip(): name for name in types} | {name: name for name in types}
     target, drop, categories = (
         tuple(exact.get(name, name) for name in names) for names in (columns.target, columns.drop, columns.categories)

@@ -22,7 +22,7 @@ BYTES_PER_FIELD = 64  # of a block, for tables of many columns: longer than most
 LONGEST_LINE = 1 << 26  # characters of the line of column names
 LARGE = 1 << 30  # bytes from which on converting the file to Parquet pays off
 DELIMITERS = {".csv": ",;\t|", ".tsv": "\t,;|"}  # the first one that gives more than one column is used
-MAY_BE_THOUSANDS = r"^\s*[+-]?[1-9]\d{0,2},\d{3}\s*$"  # 1,234
+MAY_BE_THOUSANDS = r"^[^,]*$|^\s*[+-]?[1-9]\d{0,2},\d{3}\s*$"  # no comma, or 1,234
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 
 
@@ -97,24 +97,20 @@ def _check_decimal_commas(name: str, paths: list[str], columns: list[str], delim
     """Refuse `columns` of numbers whose commas may all separate thousands."""
     import pyarrow.compute as pc
 
+    unclear = columns
     for batch in _strings(paths, columns, delimiter, fields) if columns else ():
-        for column, values in zip(batch.schema.names, batch.columns, strict=True):
-            without = pc.invert(pc.match_substring(values, ","))
-            if (
-                column in columns
-                and not pc.all(pc.or_(without, pc.match_substring_regex(values, MAY_BE_THOUSANDS))).as_py()
-            ):
-                columns.remove(column)
-    if columns:
+        matches = {column: pc.match_substring_regex(batch.column(column), MAY_BE_THOUSANDS) for column in unclear}
+        unclear = [column for column in unclear if pc.all(matches[column], min_count=0).as_py()]
+    if unclear:
         raise InputError(
-            f"--data {name}: the commas in column {columns[0]} may be decimal commas or separate thousands, as in "
+            f"--data {name}: the commas in column {unclear[0]} may be decimal commas or separate thousands, as in "
             "1,234: write the numbers with a decimal point and without thousands separators, or separate the fields by "
             "semicolons if these are decimal commas"
         )
 
 
 def _strings(paths: list[str], columns: list[str], delimiter: str, fields: int) -> Iterator[Any]:
-    """Yield the `columns` of all files, whose rows have so many `fields`, as texts, block by block."""
+    """Yield the `columns` of all files, whose rows have `fields` fields, as texts, block by block."""
     import pyarrow as pa
     from pyarrow import csv
 

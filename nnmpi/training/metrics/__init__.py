@@ -111,9 +111,9 @@ def _averaged(
 PER_CLASS = {"precision": counts.precision, "recall": counts.recall, "f1": counts.f1}  # or label
 
 
-def _averages(of: Any) -> dict[str, Metric]:
-    """Return precision, recall and F1 with the averages in a module."""
-    averages = {"macro": of.macro, "weighted": of.weighted, "micro": of.micro}
+def _averages(module: Any) -> dict[str, Metric]:
+    """Return the averages of precision, recall and F1 over classes or labels, by the functions in `module`."""
+    averages = {"macro": module.macro, "weighted": module.weighted, "micro": module.micro}
     return {
         f"{name}_{how}": Metric(partial(_averaged, function, average))
         for name, function in PER_CLASS.items()
