@@ -23,8 +23,11 @@ def test_a_step_is_work_and_wire_and_hops() -> None:
     plain = replace(MODEL, overlap=0.0, spread=0.0)
     four = replace(ONE, hosts=4, delay=2e-4)
     between = 2 * 3 / 4 * 4_000_000
-    assert plain.step(four) == pytest.approx(0.01 + 1.5e-9 * between + between * 8 / 0.94e9 + 6 * 3e-4)
-    assert MODEL.step(four) == pytest.approx((plain.step(four) - 0.4 * 0.01) * (1 + 0.03 * math.sqrt(2 * math.log(4))))
+    copying, wire, hops = 1.5e-9 * between, between * 8 / 0.94e9, 6 * 3e-4
+    assert plain.step(four) == pytest.approx(0.01 + math.sqrt(copying**2 + wire**2) + hops)
+    overlapped = 0.01 + math.sqrt(copying**2 + (wire - 0.4 * 0.01) ** 2) + hops
+    assert replace(MODEL, spread=0.0).step(four) == pytest.approx(overlapped)
+    assert MODEL.step(four) == pytest.approx(overlapped * (1 + 0.03 * math.sqrt(2 * math.log(4))))
 
 
 def test_ranks_that_share_cores_take_turns() -> None:
