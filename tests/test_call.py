@@ -124,6 +124,7 @@ def test_settings_without_effect_are_refused(settings: dict[str, Any], words: st
     assert not os.listdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_report_logs_and_timeline_are_written(tmp_path: Path) -> None:
     for module in ("jinja2", "matplotlib", "tensorboardX"):
         pytest.importorskip(module)
@@ -165,6 +166,7 @@ def test_every_setting_has_an_effect_or_is_refused() -> None:
     assert unread <= set(COMMAND_ONLY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["", "from mpi4py import MPI; "])
 def test_starts_no_mpi_of_its_own(before: str) -> None:
     """If the program has started MPI, nnmpi uses it and leaves it running."""

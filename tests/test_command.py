@@ -180,6 +180,7 @@ def test_bad_input_is_refused_before_anything_starts(nnmpi: CommandServer, words
     assert all(word in line for word in BAD_INPUT[words]), line
 
 
+@pytest.mark.slow
 def test_launch_in_a_rank_is_refused(nnmpi: CommandServer, tmp_path: Path) -> None:
     done = nnmpi("launch", "-n", "2", "info", cwd=tmp_path, PMI_SIZE="2", PMI_RANK="0", PMI_PORT="localhost:1")
     assert done.status == 2

@@ -98,6 +98,7 @@ def test_binary_cross_entropy_has_one_output(train: Train) -> None:
     assert run.metrics[-1]["test_accuracy"] > 0.8
 
 
+@pytest.mark.slow
 def test_hidden_none_with_l2_is_logistic_regression(train: Train) -> None:
     flags = ("--hidden", "", "--epochs", "300", "--l2", "0.1", "--dtype", "float64", "--learning-rate", "0.5")
     run = train("--data", "breast_cancer", "--loss", "binary-cross-entropy", "--batch-size", "full", *flags)

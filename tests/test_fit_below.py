@@ -91,6 +91,7 @@ def test_too_many_ranks_for_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
         MLPClassifier(n_jobs=17).fit([[0.0], [1.0]], [0, 1])
 
 
+@pytest.mark.slow
 def test_no_rank_outlives_its_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ranks do not connect, the launcher does not end them, and all of them ignore SIGTERM."""
     launcher = ["sh", "-c", "trap '' TERM; sleep 600 & sleep 600 & sleep 600 & wait"]

@@ -212,6 +212,7 @@ def test_only_the_first_rank_shows_a_progress_bar(monkeypatch: pytest.MonkeyPatc
     assert [[recorder.hooks for recorder in of_rank] for of_rank in recorders] == [[hooks(4)] * 2, [[], hooks(4)]]
 
 
+@pytest.mark.slow
 def test_without_scikit_learns_callbacks_everything_else_works() -> None:
     script = (
         "import sys, warnings, sklearn.model_selection, sklearn.preprocessing; warnings.simplefilter('ignore')\n"

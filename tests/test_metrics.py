@@ -252,6 +252,7 @@ def test_metrics_of_labels_are_those_of_scikit_learn(case):
     check(scores, expected)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(labelled())
 def test_metrics_of_each_label_are_those_of_scikit_learn(case):
@@ -266,6 +267,7 @@ def test_metrics_of_each_label_are_those_of_scikit_learn(case):
             assert row[name] == (None if np.isnan(value) else pytest.approx(value, rel=1e-9, abs=1e-12)), name
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(labelled())
 def test_metrics_of_labels_have_the_same_bits_on_any_number_of_ranks(case):

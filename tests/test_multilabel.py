@@ -179,6 +179,7 @@ def test_columns_with_one_1_a_row_may_be_classes() -> None:
     assert ["exactly one 1 in each row" in reason for reason in reasons] == [True, False]
 
 
+@pytest.mark.slow
 def test_several_numbers_still_work_everywhere(nnmpi: CommandServer, files: Path, tmp_path: Path) -> None:
     data, directory = str(files / "table.csv"), tmp_path / "run"
     nnmpi("train", data, "--target", "x0,x1", "--epochs", "2", "--output", str(directory)).succeeded()

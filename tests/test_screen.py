@@ -16,6 +16,7 @@ from nnmpi.files.git_commit import git_commit
 TRAIN = ("train", "iris", "--epochs", "3", "--overwrite", "--output", "run")
 
 
+@pytest.mark.slow
 def test_start_and_end_are_said_and_the_last_line_is_the_score(nnmpi: CommandServer, tmp_path: Path) -> None:
     out = nnmpi(*TRAIN, "--early-stopping", "5", cwd=tmp_path).succeeded().out
     lines = out.splitlines()

@@ -40,6 +40,7 @@ def test_handlers_are_restored() -> None:
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
+@pytest.mark.slow
 def test_a_signal_that_reaches_another_thread_is_forwarded_all_the_same(tmp_path: Path) -> None:
     """After Ctrl-Z and fg, SIGCONT sometimes reached another thread, and the ranks stayed stopped."""
     done = run([sys.executable, program_path("forward_from_a_thread.py")], tmp_path, timeout=40).succeeded()

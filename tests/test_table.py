@@ -387,6 +387,7 @@ def test_commas_that_may_separate_thousands_are_refused(tmp_path, delimiter, val
         assert rows[:, 0].tolist() == numbers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delimiter", [",", "\t"])
 def test_lines_longer_than_a_block(tmp_path, monkeypatch, delimiter):
     monkeypatch.setattr("nnmpi.data.sources.csv.BLOCK", 256)

@@ -45,6 +45,7 @@ def test_a_launcher_of_another_mpi_is_refused(library: str, launcher: str, tmp_p
     assert "from different MPIs" in done.err
 
 
+@pytest.mark.slow
 def test_ranks_resume_and_fail_together(mpi: Environment, tmp_path: Path) -> None:
     command = [mpi.program("python"), program_path("resume_on_ranks.py")]
     done = run(mpi.mpiexec(2, *command), tmp_path, timeout=60).succeeded()

@@ -32,6 +32,7 @@ def examine(mpi: Environment, ranks: int, directory: Path, *before: str, **varia
     return run(command, directory, **mark(directory), **variables)
 
 
+@pytest.mark.slow
 def test_facts_of_two_ranks(mpi: Environment, tmp_path: Path) -> None:
     with unchanged(tmp_path):
         done = examine(mpi, 2, tmp_path)

@@ -53,6 +53,7 @@ def test_a_training_over_hosts_agrees_with_one_rank(
     assert [m["test_accuracy"] for m in done.metrics] == [m["test_accuracy"] for m in reference.metrics]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("compress", "largest_deviation"),
     [("fp16", 1e-2), *(pytest.param(*c, marks=slow) for c in (("bf16", 1e-1), ("powersgd:2", 2.0)))],
@@ -131,6 +132,7 @@ def check_survivors(death: str, compress: tuple[str, ...], train: Callable[..., 
     assert deviation(done, reference) <= (1e-2 if compress else 1e-9)
 
 
+@pytest.mark.slow
 def test_refused_on_all_numbers_of_ranks_in_one_line(mpi: Environment, tmp_path: Path) -> None:
     for flags in (("--compress", "fp16", "--deterministic"), ("--compress", "int8")):
         done = run(mpi.nnmpi(2, "train", *flags), tmp_path)
