@@ -1,9 +1,12 @@
 """The checks of `nnmpi info` on made-up facts: each finds its problem, and none finds one in healthy facts."""
 
+from types import SimpleNamespace
+
 import pytest
 from illnesses import ILLNESSES
 from made_up_facts import combined, healthy_facts, host, hosts, job, output, rank, ranks, world_of_one
 
+from nnmpi.doctor import reduction_times
 from nnmpi.doctor.checks import CHECKS, check
 from nnmpi.doctor.page import as_json, duration, page, size, spans
 
@@ -90,3 +93,17 @@ def test_numbers_for_people() -> None:
     assert [size(n) for n in (8, 64_000, 4_000_000, 32e9)] == ["8 B", "64 kB", "4 MB", "32 GB"]
     assert [duration(s) for s in (3.14e-6, 0.0025, 1.2)] == ["3.14 µs", "2.5 ms", "1.2 s"]
     assert spans([0, 1, 2, 5]) == "0-2, 5"
+
+
+@pytest.mark.parametrize(("latency", "bits_per_second", "sizes"), [(1e-5, 1e9, 3), (0.5, 1e9, 3), (1e-5, 1e6, 2)])
+def test_only_a_size_that_takes_seconds_is_not_measured(
+    monkeypatch: pytest.MonkeyPatch, latency: float, bits_per_second: float, sizes: int
+) -> None:
+    def native(world: object, layers: list[int], numbers: int, dtype: str, bucket: None) -> SimpleNamespace:
+        return SimpleNamespace(name="a sum", size=4 * numbers)
+
+    monkeypatch.setattr(reduction_times, "native", native)
+    monkeypatch.setattr(reduction_times, "_round", lambda r: int(1e9 * (latency + 8 * r.size / bits_per_second)))
+    measured = reduction_times.reduction_times(SimpleNamespace(size=2, largest=float))  # type: ignore[arg-type]
+    assert [time["bytes"] for time in measured["times"]] == [8, 64_000, 4_000_000][:sizes]
+    assert measured["name"] == "a sum"

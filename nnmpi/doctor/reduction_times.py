@@ -11,19 +11,20 @@ from nnmpi.reduction.protocol import Reduction
 SIZES = (8, 64_000, 4_000_000)  # bytes of float32
 SECONDS = 0.1  # for the measurement of one size; more if three rounds take longer
 MOST = 200  # rounds
-LONGEST = 1.0  # seconds; a size whose rounds would take longer is left out
+LONGEST = 2.0  # seconds; a size of which one round would take longer is left out
 
 
 def reduction_times(world: World) -> dict[str, Any]:
     """Return the name of the reduction, and for each size its bytes, seconds and rounds; all ranks take part.
 
-    The seconds are the median of the slowest rank. Sizes whose rounds would take more than `LONGEST` are left out.
+    The seconds are the median of the slowest rank. Sizes of which a round would take more than `LONGEST` are left out.
     """
     if world.size == 1:
         return {"name": "none (one rank)", "times": []}
-    name, times, expected = "", [], 0.0
+    name, times = "", []
+    fastest: list[float] = []  # seconds of the fastest round of each size
     for size in SIZES:
-        if expected > LONGEST:
+        if len(fastest) == 2 and (fastest[1] - fastest[0]) * SIZES[2] / SIZES[1] > LONGEST:
             break
         numbers = size // 4
         halves = [numbers // 2, numbers - numbers // 2]  # two layers: a reduction in buckets needs layers
@@ -31,9 +32,11 @@ def reduction_times(world: World) -> dict[str, Any]:
         _round(reduction)  # the first round also makes connections and touches memory
         one_round = world.largest(_round(reduction)) / 1e9
         rounds = min(MOST, max(3, int(SECONDS / max(one_round, 1e-6))))
-        seconds = world.largest(int(median(_round(reduction) for _ in range(rounds)))) / 1e9
+        nanoseconds = [_round(reduction) for _ in range(rounds)]
+        seconds = world.largest(int(median(nanoseconds))) / 1e9
         times.append({"bytes": size, "seconds": seconds, "rounds": rounds})
-        name, expected = reduction.name, seconds * 62.5
+        fastest.append(world.largest(min(nanoseconds)) / 1e9)
+        name = reduction.name
     return {"name": name, "times": times}
 
 
