@@ -158,6 +158,26 @@ def test_convert_writes_the_same_table(nnmpi: CommandServer, trained: Path, tmp_
     assert all((before[key] == after[key]).all() for key in before)
 
 
+@pytest.mark.parametrize(
+    ("data", "out", "words"),
+    [
+        ("flights.csv", "flights.tsv", "flights.tsv: allowed are files that end in .parquet"),
+        ("run", "new.parquet", "--data run: a directory must hold files of one of the formats"),
+        ("tables", "new.parquet", "--data tables: convert reads CSV and TSV files and directories of them"),
+        ("tables/t.parquet", "new.parquet", "t.parquet: convert reads CSV and TSV files"),
+        ("other.csv", "new.parquet", "--data other.csv: no such file"),
+    ],
+)
+def test_convert_reads_csv_and_writes_parquet(nnmpi, trained: Path, data: str, out: str, words: str) -> None:
+    (trained / "tables").mkdir(exist_ok=True)
+    FRAME.to_parquet(trained / "tables" / "t.parquet")
+    refused = call(nnmpi, "convert", data, out, cwd=trained)
+    assert refused.status == 2
+    assert len(refused.messages) == 1
+    assert words in refused.messages[0]
+    assert not (trained / out).exists()
+
+
 def test_without_pyarrow_its_extra_is_named(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.csv", None)
     with pytest.raises(InputError, match=r"needs pyarrow.*pip install 'nnmpi\[tables\]'"):
