@@ -178,6 +178,16 @@ def test_convert_reads_csv_and_writes_parquet(nnmpi, trained: Path, data: str, o
     assert not (trained / out).exists()
 
 
+def test_labels_stay_text_where_all_look_like_numbers(nnmpi: CommandServer, tmp_path: Path) -> None:
+    table = pd.DataFrame({"x": generator.normal(size=60), "y": ["012", "13", "12A"] * 20})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    table[table["y"] != "12A"].to_csv(tmp_path / "numbers.csv", index=False)
+    flags = "--epochs", "1", "--test-data", "numbers.csv", "--output", "run"
+    done = call(nnmpi, "train", "t.csv", *flags, cwd=tmp_path).succeeded()
+    scores = call(nnmpi, "evaluate", "run", "numbers.csv", cwd=tmp_path).succeeded().out.splitlines()[-1]
+    assert scores == done.out.splitlines()[-1]
+
+
 def test_without_pyarrow_its_extra_is_named(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.csv", None)
     with pytest.raises(InputError, match=r"needs pyarrow.*pip install 'nnmpi\[tables\]'"):

@@ -48,6 +48,7 @@ def open_table(request: Request) -> Any:
             raise InputError(f"--data {name}: {path} has other columns or another delimiter than {paths[0]}")
     parsers = parsers_of_kinds()
     texts = {column.name for column in request.known or () if column.kind == "text"}
+    texts.update(request.columns.target if request.columns.target_is_text else ())
     candidates = {column: ["text"] if column in texts else list(parsers) for column in header}
     if delimiter == ",":
         candidates = {
