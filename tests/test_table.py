@@ -365,6 +365,23 @@ def test_a_date_is_the_midnight_of_a_model_with_times(tmp_path):
         assert rows[0].tolist() == [2021, 2, 3, 2, 0, 0, 0]
 
 
+@pytest.mark.parametrize("write", [csv, parquet])
+def test_dates_may_all_be_missing_in_rows_of_a_model(tmp_path, write):
+    times = open_source(csv(pd.DataFrame({"t": ["2020-01-01 12:30:00"] * 4, "y": [0, 1] * 2}), tmp_path))
+    rows = np.empty((4, 7))
+    open_source(write(pd.DataFrame({"t": [None] * 4, "y": [0, 1] * 2}), tmp_path), known=times.columns).read(
+        np.arange(4), rows
+    )
+    assert np.isnan(rows).all()
+
+
+def test_a_column_named_like_a_part_of_a_date_is_refused(tmp_path):
+    frame = pd.DataFrame({"t.month": range(4), "t": ["2020-01-01"] * 4, "y": [0, 1] * 2})
+    with pytest.raises(InputError, match=r"t\.month has the name of the month of the dates in column t: rename one"):
+        open_source(csv(frame, tmp_path))
+    assert len(open_source(csv(frame, tmp_path), columns=Columns(drop=("t.month",))).columns) == 4
+
+
 @pytest.mark.parametrize(
     ("delimiter", "values", "numbers"),
     [
