@@ -341,6 +341,16 @@ def test_spellings_of_missing_are_missing(tmp_path):
     assert_array_equal(rows[:, 3], [1, 2, *[np.nan] * 7])
 
 
+def test_columns_without_values_are_no_features(tmp_path):
+    frame = pd.DataFrame({"x": range(3), "empty": [None] * 3, "spelled": ["?", " ", None], "y": [0, 1, 0]})
+    source = open_source(csv(frame, tmp_path))
+    assert [column.name for column in source.columns] == ["x"]
+    dates = open_source(csv(frame.assign(spelled="2020-01-01"), tmp_path)).columns
+    rows = np.empty((3, 5))
+    open_source(csv(frame, tmp_path), known=dates).read(np.arange(3), rows)
+    assert np.isnan(rows[:, 1:]).all()
+
+
 def test_dates_after_a_block_without_any(tmp_path, monkeypatch):
     monkeypatch.setattr("nnmpi.data.sources.csv.BLOCK", 256)
     frame = pd.DataFrame({"day": ["-"] * 1000 + ["2020-01-02"], "y": np.arange(1001) % 2})

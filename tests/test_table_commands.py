@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from jobs import CommandServer, Done, Environment, run
 from safetensors.numpy import load_file
@@ -156,6 +157,14 @@ def test_convert_writes_the_same_table(nnmpi: CommandServer, trained: Path, tmp_
     call(nnmpi, "train", tmp_path / "flights.parquet", *FLAGS, "--output", tmp_path / "run").succeeded()
     before, after = (load_file(path / "run" / "model.safetensors") for path in (trained, tmp_path))
     assert all((before[key] == after[key]).all() for key in before)
+
+
+def test_convert_writes_columns_without_values(nnmpi: CommandServer, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("x,empty,spelled,y\n1,,?,a\n2,,,\n")
+    call(nnmpi, "convert", "t.csv", "t.parquet", cwd=tmp_path).succeeded()
+    table = pq.read_table(tmp_path / "t.parquet")
+    assert [str(dtype) for dtype in table.schema.types] == ["int64", "null", "null", "string"]
+    assert table["y"].to_pylist() == ["a", None]
 
 
 @pytest.mark.parametrize(
