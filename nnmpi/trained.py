@@ -128,6 +128,11 @@ class TrainedNetwork:
         if samples.dtype.kind not in "fiubO":
             remedy = ": use X.astype(float)" if samples.dtype.kind in "SU" else ""
             raise ValueError(f"X must hold real numbers, and its type is {samples.dtype}{remedy}")
+        if samples.dtype.kind == "O":
+            try:
+                samples = samples.astype(np.float64)
+            except (TypeError, ValueError, OverflowError) as error:
+                raise ValueError(f"X must hold real numbers, none of them missing ({error})") from None
         return samples.reshape(len(samples), -1) if samples.ndim > 2 else samples
 
     def _outputs(self, X: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

@@ -341,6 +341,16 @@ def test_spellings_of_missing_are_missing(tmp_path):
     assert_array_equal(rows[:, 3], [1, 2, *[np.nan] * 7])
 
 
+def test_columns_without_values_are_no_features(tmp_path):
+    frame = pd.DataFrame({"x": range(3), "empty": [None] * 3, "spelled": ["?", " ", None], "y": [0, 1, 0]})
+    source = open_source(csv(frame, tmp_path))
+    assert [column.name for column in source.columns] == ["x"]
+    dates = open_source(csv(frame.assign(spelled="2020-01-01"), tmp_path)).columns
+    rows = np.empty((3, 5))
+    open_source(csv(frame, tmp_path), known=dates).read(np.arange(3), rows)
+    assert np.isnan(rows[:, 1:]).all()
+
+
 def test_dates_after_a_block_without_any(tmp_path, monkeypatch):
     monkeypatch.setattr("nnmpi.data.sources.csv.BLOCK", 256)
     frame = pd.DataFrame({"day": ["-"] * 1000 + ["2020-01-02"], "y": np.arange(1001) % 2})
@@ -363,6 +373,23 @@ def test_a_date_is_the_midnight_of_a_model_with_times(tmp_path):
         rows = np.empty((4, 7))
         open_source(write(days, tmp_path), known=times.columns).read(np.arange(4), rows)
         assert rows[0].tolist() == [2021, 2, 3, 2, 0, 0, 0]
+
+
+@pytest.mark.parametrize("write", [csv, parquet])
+def test_dates_may_all_be_missing_in_rows_of_a_model(tmp_path, write):
+    times = open_source(csv(pd.DataFrame({"t": ["2020-01-01 12:30:00"] * 4, "y": [0, 1] * 2}), tmp_path))
+    rows = np.empty((4, 7))
+    open_source(write(pd.DataFrame({"t": [None] * 4, "y": [0, 1] * 2}), tmp_path), known=times.columns).read(
+        np.arange(4), rows
+    )
+    assert np.isnan(rows).all()
+
+
+def test_a_column_named_like_a_part_of_a_date_is_refused(tmp_path):
+    frame = pd.DataFrame({"t.month": range(4), "t": ["2020-01-01"] * 4, "y": [0, 1] * 2})
+    with pytest.raises(InputError, match=r"t\.month has the name of the month of the dates in column t: rename one"):
+        open_source(csv(frame, tmp_path))
+    assert len(open_source(csv(frame, tmp_path), columns=Columns(drop=("t.month",))).columns) == 4
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from jobs import CommandServer, Done, Environment, run
 from safetensors.numpy import load_file
@@ -156,6 +157,44 @@ def test_convert_writes_the_same_table(nnmpi: CommandServer, trained: Path, tmp_
     call(nnmpi, "train", tmp_path / "flights.parquet", *FLAGS, "--output", tmp_path / "run").succeeded()
     before, after = (load_file(path / "run" / "model.safetensors") for path in (trained, tmp_path))
     assert all((before[key] == after[key]).all() for key in before)
+
+
+def test_convert_writes_columns_without_values(nnmpi: CommandServer, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("x,empty,spelled,y\n1,,?,a\n2,,,\n")
+    call(nnmpi, "convert", "t.csv", "t.parquet", cwd=tmp_path).succeeded()
+    table = pq.read_table(tmp_path / "t.parquet")
+    assert [str(dtype) for dtype in table.schema.types] == ["int64", "null", "null", "string"]
+    assert table["y"].to_pylist() == ["a", None]
+
+
+@pytest.mark.parametrize(
+    ("data", "out", "words"),
+    [
+        ("flights.csv", "flights.tsv", "flights.tsv: allowed are files that end in .parquet"),
+        ("run", "new.parquet", "--data run: a directory must hold files of one of the formats"),
+        ("tables", "new.parquet", "--data tables: convert reads CSV and TSV files and directories of them"),
+        ("tables/t.parquet", "new.parquet", "t.parquet: convert reads CSV and TSV files"),
+        ("other.csv", "new.parquet", "--data other.csv: no such file"),
+    ],
+)
+def test_convert_reads_csv_and_writes_parquet(nnmpi, trained: Path, data: str, out: str, words: str) -> None:
+    (trained / "tables").mkdir(exist_ok=True)
+    FRAME.to_parquet(trained / "tables" / "t.parquet")
+    refused = call(nnmpi, "convert", data, out, cwd=trained)
+    assert refused.status == 2
+    assert len(refused.messages) == 1
+    assert words in refused.messages[0]
+    assert not (trained / out).exists()
+
+
+def test_labels_stay_text_where_all_look_like_numbers(nnmpi: CommandServer, tmp_path: Path) -> None:
+    table = pd.DataFrame({"x": generator.normal(size=60), "y": ["012", "13", "12A"] * 20})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    table[table["y"] != "12A"].to_csv(tmp_path / "numbers.csv", index=False)
+    flags = "--epochs", "1", "--test-data", "numbers.csv", "--output", "run"
+    done = call(nnmpi, "train", "t.csv", *flags, cwd=tmp_path).succeeded()
+    scores = call(nnmpi, "evaluate", "run", "numbers.csv", cwd=tmp_path).succeeded().out.splitlines()[-1]
+    assert scores == done.out.splitlines()[-1]
 
 
 def test_without_pyarrow_its_extra_is_named(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

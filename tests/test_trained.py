@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from jobs import CommandServer, Run
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
@@ -42,6 +43,17 @@ def load(path: Path) -> "nnmpi.TrainedNetwork":
 def test_what_the_samples_lie_in_makes_no_difference(digits: Run, samples: object) -> None:
     model = load(digits.directory)
     np.testing.assert_array_equal(model.predict_proba(samples), model.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "value", [pd.NA, "x", pd.Timestamp("2020-01-01"), 10**400], ids=["NA", "text", "time", "large"]
+)
+def test_objects_that_are_no_numbers_are_refused(digits: Run, value: object) -> None:
+    samples = X[:2].astype(object)
+    np.testing.assert_array_equal(load(digits.directory).predict(samples), load(digits.directory).predict(X[:2]))
+    samples[1, 3] = value
+    with pytest.raises(ValueError, match="X must hold real numbers, none of them missing"):
+        load(digits.directory).predict(samples)
 
 
 def test_regression_predicts_in_the_units_of_the_targets(train) -> None:

@@ -29,7 +29,9 @@ def source_for(model: Model, data: str, targets: bool = True, trusted: bool = Tr
     """
     recipe, columns = model.recipe, Columns()
     if targets:
-        columns = Columns(recipe.target, weight=recipe.sample_weight, needs_weight=False)
+        classes = model.targets.classes
+        is_text = classes is not None and classes.dtype.kind == "U"
+        columns = Columns(recipe.target, weight=recipe.sample_weight, needs_weight=False, target_is_text=is_text)
     if isinstance(model.scaler, Encoding):
         source = open_source(data, targets, trusted, columns, model.scaler.columns)
         features = len(model.scaler.columns)

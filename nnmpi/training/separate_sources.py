@@ -34,7 +34,8 @@ def open_separate_sources(config: Config, source: Source, world: World) -> dict[
         for part, name in names.items():
             if name is not None:
                 with naming_flag_of(part):
-                    columns = Columns(source.target, weight=config.sample_weight)
+                    is_text = source.y is not None and source.y.dtype.kind == "U"
+                    columns = Columns(source.target, weight=config.sample_weight, target_is_text=is_text)
                     sources[part] = open_source(name, columns=columns, known=source.columns)
                 _check_fit(part, sources[part], source)
     for part, other in sources.items():

@@ -60,18 +60,7 @@ def open_source(
         If the source or file does not exist or cannot be used.
     """
     request = Request(name, targets, trusted, columns, known)
-    path = request.path
-    if path != name and _module_for(path) != "hdf5":
-        raise InputError(f"--data {name}: only HDF5 files have datasets that are named behind ::")
-    is_directory = os.path.isdir(path) and path not in SOURCES  # `./iris` is the directory, `iris` the built-in data
-    module = _module_for_directory(path) if is_directory else _module_for(path)
-    is_path = "/" in path or any(path.endswith(suffix) for suffix in SUFFIXES)
-    if is_path and not os.path.exists(path):
-        raise InputError(f"--data {name}: no such file")
-    if is_path and (module is None or not (os.path.isfile(path) or os.path.isdir(path))):  # a pipe may never end
-        raise InputError(f"--data {name}: not a file that ends in {_listed()}")
-    if module is None:
-        raise InputError(f"--data {name}: unknown; allowed are {sources_text()}")
+    module = module_of_source(request)
     if module not in TABLES and known is not None:
         check_plain(name, known)
     elif module not in TABLES and (columns.target or columns.drop or columns.categories):
@@ -83,6 +72,29 @@ def open_source(
             "of an .npz file"
         )
     return source
+
+
+def module_of_source(request: Request) -> str:
+    """Return the name of the module that opens the source.
+
+    Raises
+    ------
+    InputError
+        If the source or file does not exist, or is of no known format.
+    """
+    name, path = request.name, request.path
+    if path != name and _module_for(path) != "hdf5":
+        raise InputError(f"--data {name}: only HDF5 files have datasets that are named behind ::")
+    is_directory = os.path.isdir(path) and path not in SOURCES  # `./iris` is the directory, `iris` the built-in data
+    module = _module_for_directory(path) if is_directory else _module_for(path)
+    is_path = "/" in path or any(path.endswith(suffix) for suffix in SUFFIXES)
+    if is_path and not os.path.exists(path):
+        raise InputError(f"--data {name}: no such file")
+    if is_path and (module is None or not (os.path.isfile(path) or os.path.isdir(path))):  # a pipe may never end
+        raise InputError(f"--data {name}: not a file that ends in {_listed()}")
+    if module is None:
+        raise InputError(f"--data {name}: unknown; allowed are {sources_text()}")
+    return module
 
 
 def check_plain(name: str, columns: tuple[Column, ...]) -> None:

@@ -3,6 +3,7 @@
 It needs PyArrow. Importers check first that PyArrow is installed.
 """
 
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -125,6 +126,12 @@ def _columns(table: Table, excluded: tuple[str, ...], categories: tuple[str, ...
             )
     if not columns:
         raise InputError(f"--data {table.name}: no column is left for the features; {_columns_text(table.types)}")
+    labels = Counter(column.label for column in columns)
+    if twice := [column for column in columns if column.part and labels[column.label] > 1]:
+        raise InputError(
+            f"--data {table.name}: column {twice[0].label} has the name of the {twice[0].part} of the dates in column "
+            f"{twice[0].name}: rename one, or leave it out with --drop {twice[0].label}"
+        )
     return tuple(columns)
 
 

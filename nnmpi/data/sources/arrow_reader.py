@@ -80,6 +80,8 @@ class Reader:
         if column.kind == "text":
             return self._of_texts(values, column)
         values = decoded(values)
+        if values.null_count == len(values):  # such a column may have another type, which has no year
+            return np.full(len(values), np.nan)
         if column.part:
             values = part_of(values, column.part)
         if pa.types.is_float16(values.type):

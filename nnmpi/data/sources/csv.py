@@ -48,27 +48,22 @@ def open_table(request: Request) -> Any:
             raise InputError(f"--data {name}: {path} has other columns or another delimiter than {paths[0]}")
     parsers = parsers_of_kinds()
     texts = {column.name for column in request.known or () if column.kind == "text"}
+    texts.update(request.columns.target if request.columns.target_is_text else ())
     candidates = {column: ["text"] if column in texts else list(parsers) for column in header}
     if delimiter == ",":
         candidates = {
             column: [kind for kind in kinds if kind != "decimal comma"] for column, kinds in candidates.items()
         }
-    empty_columns = set(header)
     size = 0
     for batch in _strings(paths, header, delimiter, len(header)):
         size += len(batch)
         for column, values in zip(header, batch.columns, strict=True):
-            if values.null_count < len(values):
-                empty_columns.discard(column)
-                if len(candidates[column]) > 1:
-                    candidates[column] = kinds_of(values, candidates[column], parsers)
+            if values.null_count < len(values) and len(candidates[column]) > 1:
+                candidates[column] = kinds_of(values, candidates[column], parsers)
     kinds = {column: candidates[column][0] for column in header}
     if delimiter != ";":
         _check_decimal_commas(name, paths, [c for c in header if kinds[c] == "decimal comma"], delimiter, len(header))
-    types = {
-        column: pa.null() if column in empty_columns else parsers[kinds[column]](pa.nulls(0, pa.string())).type
-        for column in header
-    }
+    types = {column: parsers[kinds[column]](pa.nulls(0, pa.string())).type for column in header}
 
     def batches(columns: list[str], first: int, stop: int) -> Iterator[tuple[int, Any]]:
         row = 0

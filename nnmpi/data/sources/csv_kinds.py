@@ -17,6 +17,11 @@ MISSING = ("", "?", "-", ".", "None", "none", "Null", "na")  # missing in column
 def parsers_of_kinds() -> dict[str, Callable[[Any], Any]]:
     """Return a parser of texts for each kind of column, narrowest first. It raises ArrowInvalid for other texts."""
 
+    def nothing(strings: Any) -> Any:
+        if strings.null_count < len(strings):
+            raise pa.ArrowInvalid("holds a value")
+        return pa.nulls(len(strings))
+
     def number(strings: Any) -> Any:
         return strings.cast(pa.float64())
 
@@ -25,6 +30,7 @@ def parsers_of_kinds() -> dict[str, Callable[[Any], Any]]:
         return strings.cast(dtype)
 
     return {
+        "nothing": nothing,
         "whole number": lambda strings: whole(strings, pa.int64()),
         "large whole number": lambda strings: whole(strings, pa.uint64()),
         "number": number,

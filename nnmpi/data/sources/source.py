@@ -24,6 +24,7 @@ class Columns:
     categories: tuple[str, ...] = ()
     weight: str | None = None  # --sample-weight
     needs_weight: bool = True  # whether to refuse data without it
+    target_is_text: bool = False  # where a CSV file does not tell, as with the labels 12 and 13 of 12, 13 and 12A
 
 
 NO_COLUMNS = Columns()
