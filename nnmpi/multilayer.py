@@ -36,7 +36,7 @@ from nnmpi.training.fit_state import (
     failed,
     initial_parameters,
     packed,
-    print_epoch,
+    printer,
 )
 from nnmpi.training.fit_together import check_same, on_all_ranks, same_random_state, sharded, split_rows
 
@@ -121,7 +121,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):  # type: ignore
             check_same("parameters", [state.parameters, np.frombuffer(repr(settings).encode(), np.uint8)], world)
             with callbacks_called(self, state, world, *given, sample_weight, incremental) as after_epoch:
                 if self.verbose and world.rank == 0:
-                    after_epoch = [print_epoch, *after_epoch]
+                    after_epoch = [printer(settings, state), *after_epoch]
                 if pool:
                     fit_below(pool, settings, samples, state, random, after_epoch)
                 else:
