@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.multiclass import type_of_target
 
 from nnmpi.data.shards import default_shards, held_shards
 from nnmpi.mpi.world import World
@@ -82,6 +83,39 @@ def check_known(labels: Array, classes: Array, all_of_them: bool) -> None:
         )
     if not own <= known:
         raise ValueError(f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has {labels}.")
+
+
+def checked_labels(y: Any) -> Any:
+    """Return the labels `y`, shape (n,), or columns of 0 and of one other number that stands for 1, one for each label.
+
+    Raises
+    ------
+    ValueError
+        If several columns hold something else.
+    """
+    if y.ndim == 2 and y.shape[1] == 1:
+        return column_or_1d(y, warn=True)
+    if y.ndim == 2 and (type_of_target(y) != "multilabel-indicator" or len(np.unique(y[y.nonzero()])) > 1):
+        raise ValueError(
+            "y has several columns, which must hold 0 and 1, each column for one label that a sample may have; for "
+            "one label per sample y must have the shape (n,)"
+        )
+    return y
+
+
+def check_weights(weights: Any, training: Array, validation: Array | None, world: World | None) -> None:
+    """Check that neither part has only weights of 0. With a `world` all ranks take part, each with its own rows.
+
+    Raises
+    ------
+    ValueError
+        If one has.
+    """
+    for name, rows in (("training", training), ("validation", validation)):
+        if weights is not None and rows is not None:
+            count = np.count_nonzero(weights[rows])
+            if not (world.sum_exactly(count) if world else count):
+                raise ValueError(f"all weights of the {name} samples are 0: at least one must be larger")
 
 
 def weights_of_classes(
