@@ -38,7 +38,14 @@ from nnmpi.training.fit_state import (
     packed,
     printer,
 )
-from nnmpi.training.fit_together import check_same, on_all_ranks, same_random_state, sharded, split_rows
+from nnmpi.training.fit_together import (
+    check_same,
+    check_weights,
+    on_all_ranks,
+    same_random_state,
+    sharded,
+    split_rows,
+)
 
 Array = npt.NDArray[Any]
 
@@ -116,6 +123,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):  # type: ignore
             else:
                 classes = repr(np.asarray(getattr(self, "classes_", ())).tolist()).encode()  # y holds their codes
                 check_same("samples", [x, y, weights, np.frombuffer(classes, np.uint8)], world)
+            check_weights(weights, training, validation, world if shard else None)
             count = world.sum_exactly(len(samples.training)) if shard else len(samples.training)
             settings = settings_of(self, count, incremental, seed)
             check_same("parameters", [state.parameters, np.frombuffer(repr(settings).encode(), np.uint8)], world)

@@ -126,13 +126,17 @@ def weights_of_classes(
     Raises
     ------
     ValueError
-        If `class_weight` has a label that is not one of the classes.
+        If `class_weight` leaves out a class and has a label that is not one of the classes, or if a weight is not a
+        finite number of at least 0.
     """
     if class_weight != "balanced":
-        unknown = set(class_weight) - set(labels)
-        if unknown:
-            raise ValueError(f"class_weight has the labels {sorted(unknown)}, the classes are {labels}")
-        return np.array([float(class_weight.get(label, 1.0)) for label in labels])
+        unknown = [label for label in class_weight if label not in labels]
+        if unknown and any(label not in class_weight for label in labels):
+            raise ValueError(f"class_weight has the labels {unknown}, the classes are {labels}")
+        weights = np.array([float(class_weight.get(label, 1.0)) for label in labels])
+        if not (np.isfinite(weights) & (weights >= 0)).all():
+            raise ValueError(f"class_weight must have finite numbers of at least 0, got {class_weight}")
+        return weights
     counts = np.bincount(codes, minlength=len(labels))
     counts = world.gather_rows(counts[None]).sum(axis=0) if world else counts
     return np.asarray(counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1)))
@@ -190,7 +194,11 @@ def split_rows(
     rows = np.arange(count)
     if validation_fraction is None:
         return rows, None
-    training, validation = train_test_split(rows, random_state=random, test_size=validation_fraction, stratify=stratify)
+    training, validation = rows, rows[:0]
+    if validation_fraction > 0:
+        training, validation = train_test_split(
+            rows, random_state=random, test_size=validation_fraction, stratify=stratify
+        )
     if len(validation) < 2:
         raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
     return training, validation
