@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
@@ -15,7 +14,7 @@ from sklearn.utils.validation import validate_data
 from nnmpi.mlp_parameters import CONSTRAINTS, has_partial_fit
 from nnmpi.mpi.world import World
 from nnmpi.multilayer import MultilayerPerceptron
-from nnmpi.training.fit_together import all_labels, check_known, on_all_ranks, weights_of_classes
+from nnmpi.training.fit_together import all_labels, check_known, checked_labels, on_all_ranks, weights_of_classes
 
 Array = npt.NDArray[Any]
 
@@ -213,7 +212,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         X, y = validate_data(
             self, X, y, accept_sparse="csr", multi_output=True, dtype=(np.float64, np.float32), reset=reset
         )
-        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+        return X, checked_labels(y)
 
     def _encode(self, y: Array, incremental: bool, shard: bool, world: World) -> Array:
         fresh = not hasattr(self, "classes_") or not (self.warm_start or incremental)
@@ -228,7 +227,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
                 check_known(labels, self.classes_, self.warm_start)
             self._label_binarizer, self.classes_ = binarizer, binarizer.classes_
             if y.ndim > 1:
-                return np.asarray(binarizer.transform(y))
+                return np.asarray(binarizer.transform(y)) != 0
             codes = np.searchsorted(self.classes_, y.astype(self.classes_.dtype, copy=False))
             return codes if len(self.classes_) > 2 else codes[:, None]
 

@@ -43,20 +43,28 @@ CONSTRAINTS: dict[str, Any] = {
 }
 
 
-def check(solver: Any, hidden: list[int]) -> None:
-    """Check what scikit-learn's constraints cannot express.
+def check(estimator: Any) -> None:
+    """Check the parameters.
 
     Raises
     ------
     ValueError
-        If the solver is lbfgs, or a layer has no units.
+        If one is not allowed.
     """
-    if solver == "lbfgs":
+    if estimator.solver == "lbfgs":
         raise ValueError(
             "solver='lbfgs' is not available in nnmpi, which trains in steps over batches: allowed are 'adam' and 'sgd'"
         )
-    if any(size <= 0 for size in hidden):
-        raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+    estimator._validate_params()
+    hidden = hidden_sizes(estimator)
+    if not all(isinstance(size, Integral) and size > 0 for size in hidden):
+        raise ValueError(f"hidden_layer_sizes must be whole numbers > 0, got {hidden}.")
+
+
+def hidden_sizes(estimator: Any) -> list[int]:
+    """Return the units of each hidden layer."""
+    sizes = estimator.hidden_layer_sizes
+    return list(sizes if hasattr(sizes, "__iter__") else [sizes])
 
 
 def has_partial_fit(estimator: Any) -> bool:

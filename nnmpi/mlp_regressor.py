@@ -171,7 +171,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         return outputs[:, 0] if self.n_outputs_ == 1 else outputs
 
     def _validated(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
-        return validate_data(  # type: ignore[no-any-return]
+        X, y = validate_data(
             self,
             X,
             y,
@@ -181,9 +181,17 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
             dtype=(np.float64, np.float32),
             reset=reset,
         )
+        if hasattr(y, "tocsr") or y.dtype.kind not in "biuf":
+            raise ValueError(
+                f"y must be a dense array of numbers, got {type(y).__name__} of {y.dtype}: convert it, for example "
+                "with astype(float) or toarray()"
+            )
+        y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+        if self.loss == "poisson" and y.min() < 0:
+            raise ValueError(f"loss='poisson' needs y of at least 0, got {y.min()}")
+        return X, y
 
     def _encode(self, y: Array, incremental: bool, shard: bool, world: World) -> Array:
-        y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
         return y if y.ndim > 1 else y[:, None]
 
     def _output_layer(self, outputs: int) -> tuple[int, str, str]:

@@ -17,7 +17,7 @@ from nnmpi.files.model import write_model
 from nnmpi.launching.rank_pool import RankPool
 from nnmpi.launching.rank_pools import rank_pool
 from nnmpi.mlp_model import model_of
-from nnmpi.mlp_parameters import check, settings_of, warn_of_end
+from nnmpi.mlp_parameters import check, hidden_sizes, settings_of, warn_of_end
 from nnmpi.mpi.cores import available
 from nnmpi.mpi.launcher import may_have_others
 from nnmpi.mpi.open_world import open_world
@@ -36,9 +36,16 @@ from nnmpi.training.fit_state import (
     failed,
     initial_parameters,
     packed,
-    print_epoch,
+    printer,
 )
-from nnmpi.training.fit_together import check_same, on_all_ranks, same_random_state, sharded, split_rows
+from nnmpi.training.fit_together import (
+    check_same,
+    check_weights,
+    on_all_ranks,
+    same_random_state,
+    sharded,
+    split_rows,
+)
 
 Array = npt.NDArray[Any]
 
@@ -116,12 +123,13 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):  # type: ignore
             else:
                 classes = repr(np.asarray(getattr(self, "classes_", ())).tolist()).encode()  # y holds their codes
                 check_same("samples", [x, y, weights, np.frombuffer(classes, np.uint8)], world)
+            check_weights(weights, training, validation, world if shard else None)
             count = world.sum_exactly(len(samples.training)) if shard else len(samples.training)
             settings = settings_of(self, count, incremental, seed)
             check_same("parameters", [state.parameters, np.frombuffer(repr(settings).encode(), np.uint8)], world)
             with callbacks_called(self, state, world, *given, sample_weight, incremental) as after_epoch:
                 if self.verbose and world.rank == 0:
-                    after_epoch = [print_epoch, *after_epoch]
+                    after_epoch = [printer(settings, state), *after_epoch]
                 if pool:
                     fit_below(pool, settings, samples, state, random, after_epoch)
                 else:
@@ -140,14 +148,9 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):  # type: ignore
             yield pool
 
     def _check_parameters(self, incremental: bool) -> None:
-        check(self.solver, self._hidden())
-        self._validate_params()
+        check(self)
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-
-    def _hidden(self) -> list[int]:
-        sizes = self.hidden_layer_sizes
-        return list(sizes if hasattr(sizes, "__iter__") else [sizes])
 
     def _architecture(self, features: int, hidden: list[int], outputs: int, dtype: str) -> Architecture:
         _, output_activation, loss = self._output_layer(outputs)
@@ -157,7 +160,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):  # type: ignore
     def _fit_state(self, x: Array, y: Array, random: np.random.RandomState, first: bool, incremental: bool) -> FitState:
         """Return the state at the start of a fit: initial parameters as in scikit-learn, or those of the last fit."""
         self.n_outputs_, activation, _ = self._output_layer(y.shape[1] if y.ndim > 1 else 0)
-        architecture = self._architecture(x.shape[1], self._hidden(), self.n_outputs_, x.dtype.name)
+        architecture = self._architecture(x.shape[1], hidden_sizes(self), self.n_outputs_, x.dtype.name)
         if not first:
             state = FitState(
                 architecture,

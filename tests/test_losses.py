@@ -114,6 +114,14 @@ def test_output_activation_is_its_formula(name, formula):
     np.testing.assert_allclose(z, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("dtype", "smallest"), [(np.float32, -85), (np.float64, -700)])
+def test_small_probabilities_are_accurate(dtype, smallest):
+    z = np.linspace(smallest, 10, 100, dtype=dtype)
+    expected = expit(z.astype(float))
+    OUTPUT_ACTIVATIONS["sigmoid"](z, np.empty(0))
+    np.testing.assert_allclose(z, expected, rtol=1e-5 if dtype == np.float32 else 1e-13)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", ["softmax", "sigmoid"])
 def test_probabilities_of_huge_logits_are_finite(name, dtype):

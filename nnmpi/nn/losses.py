@@ -74,10 +74,19 @@ def softmax(z: Array, scratch: Array) -> None:
     np.divide(z, scratch, out=z)
 
 
+def logistic(z: Array) -> None:
+    """``1 / (1 + exp(-z))``, in place. Unlike `squash` it is accurate also where it is almost 0."""
+    np.maximum(z, -0.69 * np.finfo(z.dtype).maxexp, out=z)  # 0.69 < log(2): exp(-z) stays finite
+    np.negative(z, out=z)
+    np.exp(z, out=z)
+    np.add(z, 1, out=z)
+    np.reciprocal(z, out=z)
+
+
 # from logits to predictions, in place: name → function(z, scratch)
 OUTPUT_ACTIVATIONS: dict[str, Callable[[Array, Array], None]] = {
     "softmax": softmax,
-    "sigmoid": lambda z, scratch: squash(z),
+    "sigmoid": lambda z, scratch: logistic(z),
     "identity": lambda z, scratch: None,
 }
 

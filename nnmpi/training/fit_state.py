@@ -161,8 +161,26 @@ def dense(X: Any, dtype: str | None, empty: Callable[..., Array] = np.empty) -> 
     return x
 
 
-def print_epoch(state: FitState) -> None:
-    """Print the line that scikit-learn prints after an epoch."""
-    print(f"Iteration {len(state.loss_curve)}, loss = {state.loss_curve[-1]:.8f}", flush=True)
-    if state.best is not None:
-        print(f"Validation score: {state.validation_scores[-1]:f}", flush=True)
+def printer(settings: FitSettings, start: FitState) -> Callable[[FitState], None]:
+    """Return a function that prints the lines that scikit-learn prints after an epoch."""
+    adaptive = settings.solver == "sgd" and settings.learning_rate == "adaptive"
+    rate = start.learning_rate
+
+    def print_epoch(state: FitState) -> None:
+        nonlocal rate
+        lines = [f"Iteration {state.n_iter}, loss = {state.loss_curve[-1]:.8f}"]
+        if state.best is not None:
+            lines.append(f"Validation score: {state.validation_scores[-1]:f}")
+        lowered = adaptive and state.learning_rate != rate
+        if lowered or state.end == "converged":
+            what = "Training loss" if state.best is None else "Validation score"
+            then = "Learning rate too small. Stopping." if adaptive else "Stopping."
+            then = f"Setting learning rate to {state.learning_rate:f}" if lowered else then
+            lines.append(
+                f"{what} did not improve more than tol={settings.tol:f} for {settings.n_iter_no_change:.0f} "
+                f"consecutive epochs. {then}"
+            )
+        rate = state.learning_rate
+        print("\n".join(lines), flush=True)
+
+    return print_epoch

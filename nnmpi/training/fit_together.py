@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.multiclass import type_of_target
 
 from nnmpi.data.shards import default_shards, held_shards
 from nnmpi.mpi.world import World
@@ -84,6 +85,39 @@ def check_known(labels: Array, classes: Array, all_of_them: bool) -> None:
         raise ValueError(f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has {labels}.")
 
 
+def checked_labels(y: Any) -> Any:
+    """Return the labels `y`, shape (n,), or columns of 0 and of one other number that stands for 1, one for each label.
+
+    Raises
+    ------
+    ValueError
+        If several columns hold something else.
+    """
+    if y.ndim == 2 and y.shape[1] == 1:
+        return column_or_1d(y, warn=True)
+    if y.ndim == 2 and (type_of_target(y) != "multilabel-indicator" or len(np.unique(y[y.nonzero()])) > 1):
+        raise ValueError(
+            "y has several columns, which must hold 0 and 1, each column for one label that a sample may have; for "
+            "one label per sample y must have the shape (n,)"
+        )
+    return y
+
+
+def check_weights(weights: Any, training: Array, validation: Array | None, world: World | None) -> None:
+    """Check that neither part has only weights of 0. With a `world` all ranks take part, each with its own rows.
+
+    Raises
+    ------
+    ValueError
+        If one has.
+    """
+    for name, rows in (("training", training), ("validation", validation)):
+        if weights is not None and rows is not None:
+            count = np.count_nonzero(weights[rows])
+            if not (world.sum_exactly(count) if world else count):
+                raise ValueError(f"all weights of the {name} samples are 0: at least one must be larger")
+
+
 def weights_of_classes(
     class_weight: Any, labels: list[Any], codes: npt.NDArray[np.intp], world: World | None
 ) -> npt.NDArray[np.float64]:
@@ -92,13 +126,17 @@ def weights_of_classes(
     Raises
     ------
     ValueError
-        If `class_weight` has a label that is not one of the classes.
+        If `class_weight` leaves out a class and has a label that is not one of the classes, or if a weight is not a
+        finite number of at least 0.
     """
     if class_weight != "balanced":
-        unknown = set(class_weight) - set(labels)
-        if unknown:
-            raise ValueError(f"class_weight has the labels {sorted(unknown)}, the classes are {labels}")
-        return np.array([float(class_weight.get(label, 1.0)) for label in labels])
+        unknown = [label for label in class_weight if label not in labels]
+        if unknown and any(label not in class_weight for label in labels):
+            raise ValueError(f"class_weight has the labels {unknown}, the classes are {labels}")
+        weights = np.array([float(class_weight.get(label, 1.0)) for label in labels])
+        if not (np.isfinite(weights) & (weights >= 0)).all():
+            raise ValueError(f"class_weight must have finite numbers of at least 0, got {class_weight}")
+        return weights
     counts = np.bincount(codes, minlength=len(labels))
     counts = world.gather_rows(counts[None]).sum(axis=0) if world else counts
     return np.asarray(counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1)))
@@ -156,7 +194,11 @@ def split_rows(
     rows = np.arange(count)
     if validation_fraction is None:
         return rows, None
-    training, validation = train_test_split(rows, random_state=random, test_size=validation_fraction, stratify=stratify)
+    training, validation = rows, rows[:0]
+    if validation_fraction > 0:
+        training, validation = train_test_split(
+            rows, random_state=random, test_size=validation_fraction, stratify=stratify
+        )
     if len(validation) < 2:
         raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
     return training, validation
