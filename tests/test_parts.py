@@ -198,3 +198,16 @@ def test_parts_of_a_large_source_keep_the_order_of_its_rows(stratify: bool, monk
     assert sorted(np.concatenate(list(vars(parts).values())).tolist()) == ROWS.tolist()
     if stratify:
         assert [len(parts.test), Y[parts.test].sum()] == [114, 72]
+
+
+@pytest.mark.parametrize(
+    ("test_fraction", "validation_fraction", "empty"),
+    [(1e-9, 0.0, "test"), (0.2, 1e-9, "validation"), (1 - 1e-9, 0.0, "training")],
+)
+def test_an_empty_part_of_a_large_source_is_refused(
+    test_fraction: float, validation_fraction: float, empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row's part is drawn on its own, so a part with a small fraction may get no row."""
+    monkeypatch.setattr("nnmpi.data.sources.source.LARGE", 1)
+    with pytest.raises(InputError, match=f"-fraction .*: the {empty} part has none of the 569 samples"):
+        split(open_source("breast_cancer"), test_fraction, validation_fraction, 42, stratify=False)

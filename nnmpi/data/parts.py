@@ -40,11 +40,11 @@ def split(source: Source, test_fraction: float, validation_fraction: float, seed
         If a part would be empty, or a class too rare to be stratified.
     """
     y = _codes_to_stratify(source) if stratify else None
-    if source.is_large and y is None:
-        return _split_large(source, test_fraction, validation_fraction, seed)
-    rows = np.arange(source.size)
-    validation: Indices = rows[:0]
     try:
+        if source.is_large and y is None:
+            return _split_large(source, test_fraction, validation_fraction, seed)
+        rows = np.arange(source.size)
+        validation: Indices = rows[:0]
         training, test = _split_off(rows, test_fraction, seed, y) if test_fraction else (rows, rows[:0])
         if validation_fraction:
             training, validation = _split_off(training, validation_fraction, seed, None if y is None else y[training])
@@ -69,7 +69,11 @@ def _split_large(source: Source, test_fraction: float, validation_fraction: floa
         validation = ~test & (drawn < test_fraction + (1 - test_fraction) * validation_fraction)
         for rows, chosen in zip(rows_of, (~test & ~validation, validation, test), strict=True):
             rows.append((start + np.flatnonzero(chosen)).astype(dtype))
-    return Parts(*(np.concatenate(rows) for rows in rows_of))
+    parts = Parts(*(np.concatenate(rows) for rows in rows_of))
+    for (name, part), fraction in zip(vars(parts).items(), (1.0, validation_fraction, test_fraction), strict=True):
+        if fraction and not len(part):
+            raise ValueError(f"the {name} part has none of the {source.size} samples")
+    return parts
 
 
 def _codes_to_stratify(source: Source) -> Indices:
