@@ -49,11 +49,9 @@ def split(source: Source, test_fraction: float, validation_fraction: float, seed
         if validation_fraction:
             training, validation = _split_off(training, validation_fraction, seed, None if y is None else y[training])
     except ValueError as error:
-        raise InputError(
-            f"--data {source.name} cannot be split with --test-fraction {test_fraction}"
-            + (f" and --validation-fraction {validation_fraction}" if validation_fraction else "")
-            + f": {error}"
-        ) from None
+        fractions = {"--test-fraction": test_fraction, "--validation-fraction": validation_fraction}
+        flags = " and ".join(f"{flag} {fraction}" for flag, fraction in fractions.items() if fraction)
+        raise InputError(f"--data {source.name} cannot be split with {flags}: {error}") from None
     if source.is_large:
         training, validation, test = np.sort(training), np.sort(validation), np.sort(test)
     return Parts(training, validation, test)
