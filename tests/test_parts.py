@@ -182,11 +182,14 @@ def test_settings_that_do_not_go_together(settings: dict[str, object], words: st
     assert words in str(caught.value)
 
 
-def test_an_undefined_monitor_ends_in_a_line() -> None:
+@pytest.mark.parametrize("metric", ["roc_auc", "top_2_accuracy"])
+def test_an_undefined_monitor_ends_in_a_line_and_writes_nothing(metric: str, tmp_path: Path) -> None:
     y = np.zeros(len(X), np.intp)
     y[parts_of()["training"][:40]] = 1  # the validation part has no sample of class 1
-    with pytest.raises(InputError, match=r"validation_roc_auc is undefined on the validation part \(114 samples\)"):
-        nnmpi.train(X, y, early_stopping=2, monitor="validation_roc_auc", validation_fraction=0.25, epochs=2)
+    monitor, output = f"validation_{metric}", tmp_path / "run"
+    with pytest.raises(InputError, match=rf"{monitor} is undefined on the validation part \(114 samples\)"):
+        nnmpi.train(X, y, early_stopping=2, monitor=monitor, validation_fraction=0.25, epochs=2, output=output)
+    assert not output.exists()
 
 
 @pytest.mark.parametrize("stratify", [False, True])
@@ -198,3 +201,16 @@ def test_parts_of_a_large_source_keep_the_order_of_its_rows(stratify: bool, monk
     assert sorted(np.concatenate(list(vars(parts).values())).tolist()) == ROWS.tolist()
     if stratify:
         assert [len(parts.test), Y[parts.test].sum()] == [114, 72]
+
+
+@pytest.mark.parametrize(
+    ("test_fraction", "validation_fraction", "empty"),
+    [(1e-9, 0.0, "test"), (0.2, 1e-9, "validation"), (1 - 1e-9, 0.0, "training")],
+)
+def test_an_empty_part_of_a_large_source_is_refused(
+    test_fraction: float, validation_fraction: float, empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row's part is drawn on its own, so a part with a small fraction may get no row."""
+    monkeypatch.setattr("nnmpi.data.sources.source.LARGE", 1)
+    with pytest.raises(InputError, match=f"-fraction .*: the {empty} part has none of the 569 samples"):
+        split(open_source("breast_cancer"), test_fraction, validation_fraction, 42, stratify=False)

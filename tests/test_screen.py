@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from jobs import CommandServer, needed, run, unchanged
+from sklearn.datasets import load_iris
 
 from nnmpi import __version__
 from nnmpi.commands.lr_find import smoothed, suggested
@@ -137,6 +138,18 @@ def test_lr_find_suggests_a_rate_that_trains(nnmpi: CommandServer, tmp_path: Pat
     assert 0.003 < float(rate) < 0.3
     trained = nnmpi("train", "digits", "--epochs", "2", "--learning-rate", rate, "-q", cwd=tmp_path).succeeded().out
     assert float(trained.split()[2].rstrip(",")) > 0.85
+
+
+def test_lr_find_goes_on_after_first_batches_of_weight_0(nnmpi: CommandServer, tmp_path: Path) -> None:
+    X, y = load_iris(return_X_y=True)
+    weights = np.ones(len(y))
+    weights[np.arange(len(y)) % 5 < 4] = 0
+    np.savez(tmp_path / "iris.npz", X=X, y=y, sample_weight=weights)
+    flags = ("--batch-size", "1", "--highest", "0.01", "--hidden", "8")
+    out = nnmpi("lr-find", "iris.npz", *flags, cwd=tmp_path).succeeded().out
+    rows = [line.split() for line in out.splitlines()[1:-1]]
+    assert rows[-1][0] == "0.01"
+    assert all(float(loss) > 0.1 for _, loss in rows)
 
 
 @pytest.mark.slow

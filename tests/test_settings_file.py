@@ -94,3 +94,16 @@ def test_repeated_run_keeps_the_shards_of_the_first(nnmpi: CommandServer, tmp_pa
     (tmp_path / "config.json").write_text(json.dumps(config))
     nnmpi("train", "--config", "config.json", "--output", "second", cwd=tmp_path).succeeded()
     assert json.loads((tmp_path / "second/config.json").read_text())["shards"] == 16
+
+
+def test_config_json_of_a_run_resumes_it(nnmpi: CommandServer, tmp_path: Path) -> None:
+    """It names the shards that were the default of the run."""
+    train = ("train", "iris", "--hidden", "4", "--epochs")
+    nnmpi(*train, "2", "--output", "whole", cwd=tmp_path).succeeded()
+    nnmpi(*train, "1", "--output", "run", cwd=tmp_path).succeeded()
+    resume = ("--output", "run", "--resume", "--epochs", "2")
+    nnmpi("train", "--config", "run/config.json", *resume, cwd=tmp_path).succeeded()
+    assert (tmp_path / "run/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
+    done = nnmpi("train", "--config", "run/config.json", *resume, "--shards", "4", cwd=tmp_path)
+    assert done.status == 2
+    assert "--shards was 8, is 4" in done.messages[0]

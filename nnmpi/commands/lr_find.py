@@ -67,12 +67,15 @@ def _sweep(session: Session, step_seconds: Iterator[float]) -> list[float]:
     """Return the smoothed training loss of each step until it diverges; the same on all ranks."""
     progress = session.progress
     losses: list[float] = []
-    loss_before = weight_before = 0.0
+    loss = loss_before = weight_before = 0.0
     with contextlib.suppress(RunError):  # the loss became infinite, on all ranks
         for _ in itertools.islice(step_seconds, session.layout.steps):
             weight = progress.weight_sum - weight_before
-            # the weights of a batch may add up to 0
-            losses.append((progress.loss_sum - loss_before) / weight if weight else (losses or [0.0])[-1])
+            if weight:  # those of a batch may add up to 0: then the loss stays that of the batch before
+                loss = (progress.loss_sum - loss_before) / weight
+                if not weight_before:
+                    losses = [loss] * len(losses)
+            losses.append(loss)
             loss_before, weight_before = progress.loss_sum, progress.weight_sum
             if losses[-1] > DIVERGED * losses[0]:
                 break

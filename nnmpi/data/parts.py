@@ -40,20 +40,18 @@ def split(source: Source, test_fraction: float, validation_fraction: float, seed
         If a part would be empty, or a class too rare to be stratified.
     """
     y = _codes_to_stratify(source) if stratify else None
-    if source.is_large and y is None:
-        return _split_large(source, test_fraction, validation_fraction, seed)
-    rows = np.arange(source.size)
-    validation: Indices = rows[:0]
     try:
+        if source.is_large and y is None:
+            return _split_large(source, test_fraction, validation_fraction, seed)
+        rows = np.arange(source.size)
+        validation: Indices = rows[:0]
         training, test = _split_off(rows, test_fraction, seed, y) if test_fraction else (rows, rows[:0])
         if validation_fraction:
             training, validation = _split_off(training, validation_fraction, seed, None if y is None else y[training])
     except ValueError as error:
-        raise InputError(
-            f"--data {source.name} cannot be split with --test-fraction {test_fraction}"
-            + (f" and --validation-fraction {validation_fraction}" if validation_fraction else "")
-            + f": {error}"
-        ) from None
+        fractions = {"--test-fraction": test_fraction, "--validation-fraction": validation_fraction}
+        flags = " and ".join(f"{flag} {fraction}" for flag, fraction in fractions.items() if fraction)
+        raise InputError(f"--data {source.name} cannot be split with {flags}: {error}") from None
     if source.is_large:
         training, validation, test = np.sort(training), np.sort(validation), np.sort(test)
     return Parts(training, validation, test)
@@ -69,7 +67,11 @@ def _split_large(source: Source, test_fraction: float, validation_fraction: floa
         validation = ~test & (drawn < test_fraction + (1 - test_fraction) * validation_fraction)
         for rows, chosen in zip(rows_of, (~test & ~validation, validation, test), strict=True):
             rows.append((start + np.flatnonzero(chosen)).astype(dtype))
-    return Parts(*(np.concatenate(rows) for rows in rows_of))
+    parts = Parts(*(np.concatenate(rows) for rows in rows_of))
+    for (name, part), fraction in zip(vars(parts).items(), (1.0, validation_fraction, test_fraction), strict=True):
+        if fraction and not len(part):
+            raise ValueError(f"the {name} part has none of the {source.size} samples")
+    return parts
 
 
 def _codes_to_stratify(source: Source) -> Indices:

@@ -41,7 +41,9 @@ def find_checkpoint(config: Config, run: Path, world: World) -> tuple[Checkpoint
                 notes.append(f"no checkpoint in {directory}; starting from the beginning")
             else:
                 _check_metadata(checkpoint, directory)
-                differences = config.differences(checkpoint.metadata["settings"])
+                shards = checkpoint.metadata["shards"]  # those of the default, too, are kept
+                before = checkpoint.metadata["settings"] | {"shards": shards}
+                differences = dataclasses.replace(config, shards=config.shards or shards).differences(before)
                 if differences:
                     raise InputError(
                         f"--resume: the run in {directory.parent} had other settings: {'; '.join(differences)}. "

@@ -132,6 +132,11 @@ class Session:
         self._dropout = stream(config.seed, Purpose.DROPOUT)
         self._every, self._unit = parse_interval(config.checkpoint_every)
         self._epoch_began = time.perf_counter() - self.progress.seconds
+        if task.validation and self.monitor != "loss" and not resumed:  # refuse an undefined metric before training
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                scores = self.evaluate(task.validation)
+                if scores.bad_row is None:
+                    self.monitored(task.validation, scores)
 
     def _bind(self, inputs: list[Array], targets: list[Array], weights: list[Array] | None = None) -> Bound:
         destinations, ready = self.sums.destinations, self.reduction.ready
@@ -219,8 +224,8 @@ class Session:
         value = score(name, predict_part(self.evaluator, part, task.targets, self.world, task.target_scaler))
         if value is None:
             raise InputError(
-                f"--monitor validation_{name} is undefined on the validation part ({scores.samples} samples): enlarge "
-                "it, or use --monitor validation_loss",
+                f"--monitor validation_{name} is undefined on the validation part ({scores.samples} samples): use "
+                "--monitor validation_loss, or a larger part if this one lacks classes",
                 shared=True,
             )
         return value

@@ -120,7 +120,8 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
                 separate_parts[name] = other_samples.parts(scaler, target_scaler, architecture.dtype)[0]
     test, validation = separate_parts.get("test", test), separate_parts.get("validation", validation)
     weights = class_weights(config.class_weight, targets, training.y, world)
-    _check_weights({"training": training, "validation": validation, "test": test}, weights, world)
+    weighted_parts = {"training": training, "validation": validation, "test": test}
+    _check_weights(weighted_parts, weights, set(separate_sources), world)
     sizes |= {name: other.size for name, other in separate_sources.items()}
     return Task(
         source,
@@ -142,15 +143,26 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
     )
 
 
-def _check_weights(parts: dict[str, Part], weights_of_classes: npt.NDArray[np.float64] | None, world: World) -> None:
-    """Refuse a part whose samples all have weight 0. All ranks take part."""
+def _check_weights(
+    parts: dict[str, Part], weights_of_classes: npt.NDArray[np.float64] | None, separate: set[str], world: World
+) -> None:
+    """Refuse a part whose samples all have weight 0; the `separate` parts have own data. All ranks take part."""
     for name, part in parts.items():
         weights = part.loss_weights(weights_of_classes)
         if weights is not None:
             weights = weights.astype(part.x.dtype)  # as the loss takes them: some may vanish beside the largest
             count, total = world.gather_rows(np.array([[len(weights), np.count_nonzero(weights)]])).sum(axis=0)
             if count and not total:
-                raise InputError(f"all samples of the {name} part have weight 0", shared=True)
+                remedy = (
+                    f"give --{name}-data with other samples"
+                    if name in separate
+                    else "draw other parts with --seed or --test-fraction"
+                )
+                raise InputError(
+                    f"all samples of the {name} part have weight 0 in the loss: their own weights, or those of their "
+                    f"classes (--class-weight), are 0 or tiny beside the largest; change them, or {remedy}",
+                    shared=True,
+                )
 
 
 def _augmentation(config: Config, source: Source, features: int) -> Augmentation | None:
