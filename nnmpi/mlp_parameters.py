@@ -61,7 +61,7 @@ def check(estimator: Any) -> None:
         raise ValueError(f"hidden_layer_sizes must be whole numbers > 0, got {hidden}.")
 
 
-def hidden_sizes(estimator: Any) -> list[int]:
+def hidden_sizes(estimator: Any) -> list[Any]:
     """Return the units of each hidden layer."""
     sizes = estimator.hidden_layer_sizes
     return list(sizes if hasattr(sizes, "__iter__") else [sizes])
