@@ -227,7 +227,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
                 check_known(labels, self.classes_, self.warm_start)
             self._label_binarizer, self.classes_ = binarizer, binarizer.classes_
             if y.ndim > 1:
-                return np.asarray(binarizer.transform(y)) != 0
+                return np.asarray(binarizer.transform(y)).astype(bool)
             codes = np.searchsorted(self.classes_, y.astype(self.classes_.dtype, copy=False))
             return codes if len(self.classes_) > 2 else codes[:, None]
 

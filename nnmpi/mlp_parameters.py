@@ -57,11 +57,11 @@ def check(estimator: Any) -> None:
         )
     estimator._validate_params()
     hidden = hidden_sizes(estimator)
-    if not all(isinstance(size, Integral) and size > 0 for size in hidden):
+    if not all(isinstance(size, Integral) and int(size) > 0 for size in hidden):
         raise ValueError(f"hidden_layer_sizes must be whole numbers > 0, got {hidden}.")
 
 
-def hidden_sizes(estimator: Any) -> list[int]:
+def hidden_sizes(estimator: Any) -> list[Any]:
     """Return the units of each hidden layer."""
     sizes = estimator.hidden_layer_sizes
     return list(sizes if hasattr(sizes, "__iter__") else [sizes])

@@ -143,7 +143,7 @@ def test_dropout_and_the_deterministic_reduction() -> None:
         ({"dropout": 1}, "'dropout' parameter of MLPClassifier must be a float in the range \\[0.0, 1.0\\)"),
         ({"n_jobs": 0}, "'n_jobs' parameter"),
         ({"dtype": "float16"}, "'dtype' parameter"),
-        ({"hidden_layer_sizes": (3, 0)}, "hidden_layer_sizes must be > 0"),
+        ({"hidden_layer_sizes": (3, 0)}, "hidden_layer_sizes must be whole numbers > 0"),
     ],
 )
 def test_bad_parameters_are_refused(parameters: dict[str, Any], message: str) -> None:

@@ -113,7 +113,7 @@ def check_weights(weights: Any, training: Array, validation: Array | None, world
     """
     for name, rows in (("training", training), ("validation", validation)):
         if weights is not None and rows is not None:
-            count = np.count_nonzero(weights[rows])
+            count = int(np.count_nonzero(weights[rows]))
             if not (world.sum_exactly(count) if world else count):
                 raise ValueError(f"all weights of the {name} samples are 0: at least one must be larger")
 
