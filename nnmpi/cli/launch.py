@@ -74,6 +74,7 @@ def launch(
         return 0
     limit = None
     from nnmpi.commands.relay import relayed_output
+    from nnmpi.commands.streams import status_after
     from nnmpi.files.run_directory import choose_directory
     from nnmpi.launching.restarts import once, supervise
 
@@ -84,8 +85,9 @@ def launch(
             return 1
         limit = launched_time_limit(ranks)
     if config is None:
-        with relayed_output():
-            return once(launcher, job, hosts, limit)
+        with relayed_output() as outputs:
+            status = once(launcher, job, hosts, limit)
+        return status or (status_after(outputs[1].error) if 1 in outputs else 0)
     directory = choose_directory(config.output, config.data, config.resume, config.overwrite)
     if not config.output:  # decided once: a restart uses the directory of the first attempt
         job = replace(job, arguments=(command[0], "--output", str(directory), *command[1:]))
