@@ -54,7 +54,7 @@ def launch(
     The MPI launcher is the mpiexec beside nnmpi's Python, else the first one on PATH. For example:
     nnmpi launch -n 4 --restarts 3 -- train --data digits
     """
-    from nnmpi.launching.find_mpiexec import check_outermost, find_launcher
+    from nnmpi.launching.find_mpiexec import check_allocation, check_outermost, find_launcher
     from nnmpi.launching.hostfile import read_hostfile
     from nnmpi.launching.mpiexec_command import Job
     from nnmpi.launching.mpiexec_command import command as build
@@ -72,6 +72,8 @@ def launch(
     if dry_run:
         print(launcher_command)
         return 0
+    if not hosts:
+        check_allocation()
     limit = None
     from nnmpi.commands.relay import relayed_output
     from nnmpi.commands.streams import status_after

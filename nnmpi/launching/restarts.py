@@ -10,7 +10,7 @@ from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1
 
 from nnmpi.files.run_status import RunStatus, read_status, stamp
-from nnmpi.launching.find_mpiexec import Launcher
+from nnmpi.launching.find_mpiexec import UNSET_SLURM, Launcher
 from nnmpi.launching.forward_signals import SignalForwarder, start
 from nnmpi.launching.hostfile import Host, hostfile_in_memory
 from nnmpi.launching.mpiexec_command import Job, command, probe_command, ranks_left
@@ -132,6 +132,8 @@ def _why_no_restart(failures: list[Failure], restarts: int, hosts: list[Host], r
     if len(failures) > 1 and failures[-1].repeats(failures[-2]):
         return "this is the second failure at the same place, so it is not restarted again"
     if len(failures) > restarts:
+        if not failures[-1].run.begun and not hosts and "SLURM_JOB_ID" in os.environ:
+            return f"if Slurm job {os.environ['SLURM_JOB_ID']} has ended, {UNSET_SLURM}"
         return f"all --restarts {restarts} are used up" if restarts else "add --resume to continue, or --restarts"
     if hosts and not remaining:
         return "no host answers"
