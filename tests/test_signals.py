@@ -3,10 +3,11 @@
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from jobs import program_path, run
+from jobs import Job, program_path, run, wait_for_an_epoch
 
 from nnmpi.commands.signals import SIGNALS, StopRequest
 from nnmpi.training.requests import Requests
@@ -31,6 +32,22 @@ def test_second_interrupt_is_left_to_the_system() -> None:
     with StopRequest(Requests()):
         os.kill(os.getpid(), signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("command", ["train", "launch"])
+def test_an_interrupt_that_comes_twice_at_once_is_one(command: str, tmp_path: Path) -> None:
+    """``timeout -s INT`` sends the signal to its child, and then to the whole group."""
+    words = ("launch", "-n", "1", "--", "train") if command == "launch" else ("train",)
+    train = [sys.executable, "-m", "nnmpi", *words, "--epochs", "1000000", "--output", "run"]
+    with Job(train, tmp_path) as job:
+        wait_for_an_epoch(job, tmp_path / "run")
+        job.process.send_signal(signal.SIGINT)
+        time.sleep(0.005)
+        job.process.send_signal(signal.SIGINT)
+        done = job.wait()
+    assert done.status == 130
+    assert "add --resume to go on" in done.err
+    assert list((tmp_path / "run/checkpoints").glob("*.json"))
 
 
 def test_handlers_are_restored() -> None:

@@ -54,7 +54,7 @@ def launch(
     The MPI launcher is the mpiexec beside nnmpi's Python, else the first one on PATH. For example:
     nnmpi launch -n 4 --restarts 3 -- train --data digits
     """
-    from nnmpi.launching.find_mpiexec import check_outermost, find_launcher
+    from nnmpi.launching.find_mpiexec import check_allocation, check_outermost, find_launcher
     from nnmpi.launching.hostfile import read_hostfile
     from nnmpi.launching.mpiexec_command import Job
     from nnmpi.launching.mpiexec_command import command as build
@@ -72,8 +72,11 @@ def launch(
     if dry_run:
         print(launcher_command)
         return 0
+    if not hosts:
+        check_allocation()
     limit = None
     from nnmpi.commands.relay import relayed_output
+    from nnmpi.commands.streams import status_after
     from nnmpi.files.run_directory import choose_directory
     from nnmpi.launching.restarts import once, supervise
 
@@ -84,8 +87,9 @@ def launch(
             return 1
         limit = launched_time_limit(ranks)
     if config is None:
-        with relayed_output():
-            return once(launcher, job, hosts, limit)
+        with relayed_output() as outputs:
+            status = once(launcher, job, hosts, limit)
+        return status or (status_after(outputs[1].error) if 1 in outputs else 0)
     directory = choose_directory(config.output, config.data, config.resume, config.overwrite)
     if not config.output:  # decided once: a restart uses the directory of the first attempt
         job = replace(job, arguments=(command[0], "--output", str(directory), *command[1:]))

@@ -1,10 +1,12 @@
 """Signals from a terminal, a scheduler or a user that ask a run to stop."""
 
 import signal
+import time
 from types import FrameType
 from typing import Any
 
 from nnmpi.errors import CommandError
+from nnmpi.launching.forward_signals import ECHO
 from nnmpi.training.requests import Requests
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
@@ -22,7 +24,7 @@ class StopRequest:
     """A context in which SIGTERM, SIGINT, SIGUSR1 and SIGHUP request a stop instead of ending the process.
 
     ``number`` is the first signal that came, 0 before. SIGHUP, sent when a terminal is closed, stays ignored under
-    ``nohup``. A second SIGINT ends the process at once, even inside a library call.
+    ``nohup``. A second SIGINT ends the process at once, even inside a library call, unless it is an echo of the first.
     """
 
     def __init__(self, requests: Requests) -> None:
@@ -44,4 +46,6 @@ class StopRequest:
         self.number = self.number or number
         self._requests.stop = True
         if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            time.sleep(ECHO)
             signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -75,14 +75,18 @@ def guard_streams() -> None:
 
 
 def status_of_output() -> int:
-    """Return the exit status of a command whose result is its output: 0, or that of a Unix tool after a write error.
-
-    A reader that went away gets no message: it has read all it wanted.
-    """
+    """Return the exit status of a command whose result is what it printed."""
     if not isinstance(sys.stdout, io.TextIOWrapper):
         return 0
     sys.stdout.flush()
-    error = getattr(getattr(sys.stdout.buffer, "raw", None), "error", None)
+    return status_after(getattr(getattr(sys.stdout.buffer, "raw", None), "error", None))
+
+
+def status_after(error: OSError | None) -> int:
+    """Return the exit status of a Unix tool whose standard output had this write error; 0 without one.
+
+    A reader that went away gets no message: it has read all it wanted.
+    """
     if error is None:
         return 0
     if error.errno == errno.EPIPE:

@@ -12,6 +12,7 @@ from nnmpi.errors import InputError
 from nnmpi.mpi.launcher import launched
 from nnmpi.mpi.start import INSTALL_MPI
 
+UNSET_SLURM = "run `unset ${!SLURM_@}` in bash to start the ranks on this host"
 # patterns in the output of `mpiexec --version`, the more specific ones first
 VERSIONS = {
     "Open MPI": re.compile(r"\(Open MPI\) (\S+)"),
@@ -44,6 +45,26 @@ def check_outermost() -> None:
     name, _, rank = launched()
     if name not in (None, "Slurm") or rank > 0:
         raise InputError(f"nnmpi launch starts the ranks itself, but {name} started it: use only one of the two")
+
+
+def check_allocation() -> None:
+    """Refuse the variables of a Slurm job that has ended, as in the shell of salloc: launchers would use its hosts.
+
+    Raises
+    ------
+    InputError
+        If Slurm says that the job does not run. Without an answer of Slurm, nothing is refused.
+    """
+    job = os.environ.get("SLURM_JOB_ID")
+    if not job or "SLURM_JOB_NODELIST" not in os.environ:
+        return
+    words = ("squeue", "--noheader", "--jobs", job, "--format", "%T")
+    try:
+        answer = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, text=True)
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    if "Invalid job id" in answer.stderr or not (answer.returncode or answer.stdout.strip()):
+        raise InputError(f"the variables of Slurm job {job} are set, but it has ended: {UNSET_SLURM}")
 
 
 def find_launcher() -> Launcher:

@@ -17,6 +17,7 @@ from nnmpi.mpi.launcher import PROGRAMS
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGQUIT)
 PERIOD = 0.5  # seconds between two looks at the launcher
 GRACE = 10  # seconds for a launcher to end its ranks after it was told to
+ECHO = 0.1  # seconds: a signal may come twice, as `timeout` sends it to its child and then to the whole group
 
 
 class SignalForwarder:
@@ -32,6 +33,7 @@ class SignalForwarder:
 
     def __init__(self, gently: bool) -> None:
         self._stop_signal = 0
+        self._echo_until = 0.0
         self._gently = gently
         self._process: subprocess.Popen[bytes] | None = None
         self._old_handlers: dict[int, Any] = {}
@@ -88,9 +90,11 @@ class SignalForwarder:
             time.sleep(0.05)
 
     def _on_stop_signal(self, number: int, frame: FrameType | None) -> None:
-        first, self._stop_signal = not self._stop_signal, self._stop_signal or number
-        if first or number in (signal.SIGINT, signal.SIGQUIT):
-            self._forward(at_once=not first or number == signal.SIGQUIT)
+        if not self._stop_signal:
+            self._stop_signal, self._echo_until = number, time.monotonic() + ECHO
+            self._forward(at_once=number == signal.SIGQUIT)
+        elif number == signal.SIGQUIT or (number == signal.SIGINT and time.monotonic() > self._echo_until):
+            self._forward(at_once=True)
 
     def _forward(self, at_once: bool) -> None:
         if self._process and self._gently and not at_once:

