@@ -31,11 +31,11 @@ def source_for(model: Model, data: str, targets: bool = True, trusted: bool = Tr
     if targets:
         columns = Columns(recipe.target, weight=recipe.sample_weight, needs_weight=False)
     if isinstance(model.scaler, Encoding):
-        source = open_source(data, targets, trusted, columns, model.scaler.columns)
         features = len(model.scaler.columns)
+        source = open_source(data, targets, trusted, columns, model.scaler.columns, features)
     else:
-        source = open_source(data, targets, trusted, columns)
         features = model.architecture.sizes[0]
+        source = open_source(data, targets, trusted, columns, None, features, recipe.first_index)
         for column in source.columns or ():
             if column.kind != "number" or column.part:
                 raise InputError(

@@ -35,7 +35,13 @@ def open_separate_sources(config: Config, source: Source, world: World) -> dict[
             if name is not None:
                 with naming_flag_of(part):
                     columns = Columns(source.target, weight=config.sample_weight)
-                    sources[part] = open_source(name, columns=columns, known=source.columns)
+                    sources[part] = open_source(
+                        name,
+                        columns=columns,
+                        known=source.columns,
+                        features=source.features,
+                        first_index=source.first_index,
+                    )
                 _check_fit(part, sources[part], source)
     for part, other in sources.items():
         with naming_flag_of(part):

@@ -49,6 +49,8 @@ def open_source(
     trusted: bool = True,
     columns: Columns = NO_COLUMNS,
     known: tuple[Column, ...] | None = None,
+    features: int | None = None,
+    first_index: int | None = None,
 ) -> Source:
     """Open the source `name` (see ``--data``); the other parameters are those of `Request`.
 
@@ -59,7 +61,7 @@ def open_source(
     InputError
         If the source or file does not exist or cannot be used.
     """
-    request = Request(name, targets, trusted, columns, known)
+    request = Request(name, targets, trusted, columns, known, features, first_index)
     path = request.path
     if path != name and _module_for(path) != "hdf5":
         raise InputError(f"--data {name}: only HDF5 files have datasets that are named behind ::")
