@@ -24,14 +24,19 @@ def convert(data: str, out: Path) -> None:
     InputError
         If the table cannot be read, or if `out` exists or cannot be written.
     """
-    pa = needed("pyarrow", "tables", f"--data {data}:")
+    pa = needed("pyarrow", "tables", f"{data}:")
     from pyarrow import parquet
 
     from nnmpi.data.sources import csv
 
+    if out.suffix != ".parquet":
+        raise InputError(f"{out}: allowed is a file that ends in .parquet")
     if out.exists():
         raise InputError(f"{out} already exists; remove it, or choose another name")
-    table = csv.open_table(Request(data))
+    try:
+        table = csv.open_table(Request(data))
+    except InputError as error:
+        raise InputError(str(error).replace("--data ", "")) from None
     schema = pa.schema(list(table.types.items()))
     try:
         with whole_file(out, sync=False) as file, parquet.ParquetWriter(file, schema) as writer:

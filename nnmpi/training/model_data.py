@@ -116,7 +116,7 @@ def _errors_as_changes(digest: str | None, data: str, part: str) -> Iterator[Non
 def _changed_text(data: str, part: str, change: str) -> str:
     return (
         f"--data {data} is not what the model was trained on, so its {part} part is unknown: {change}. "
-        f"To score all its rows, give --data {data}"
+        f"Restore the old data; or use all rows of these: evaluate MODEL {data}, or predict MODEL {data} without --part"
     )
 
 
