@@ -167,26 +167,6 @@ def test_convert_writes_columns_without_values(nnmpi: CommandServer, tmp_path: P
     assert table["y"].to_pylist() == ["a", None]
 
 
-@pytest.mark.parametrize(
-    ("data", "out", "words"),
-    [
-        ("flights.csv", "flights.tsv", "flights.tsv: allowed are files that end in .parquet"),
-        ("run", "new.parquet", "--data run: a directory must hold files of one of the formats"),
-        ("tables", "new.parquet", "--data tables: convert reads CSV and TSV files and directories of them"),
-        ("tables/t.parquet", "new.parquet", "t.parquet: convert reads CSV and TSV files"),
-        ("other.csv", "new.parquet", "--data other.csv: no such file"),
-    ],
-)
-def test_convert_reads_csv_and_writes_parquet(nnmpi, trained: Path, data: str, out: str, words: str) -> None:
-    (trained / "tables").mkdir(exist_ok=True)
-    FRAME.to_parquet(trained / "tables" / "t.parquet")
-    refused = call(nnmpi, "convert", data, out, cwd=trained)
-    assert refused.status == 2
-    assert len(refused.messages) == 1
-    assert words in refused.messages[0]
-    assert not (trained / out).exists()
-
-
 def test_labels_stay_text_where_all_look_like_numbers(nnmpi: CommandServer, tmp_path: Path) -> None:
     table = pd.DataFrame({"x": generator.normal(size=60), "y": ["012", "13", "12A"] * 20})
     table.to_csv(tmp_path / "t.csv", index=False)

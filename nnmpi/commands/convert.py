@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nnmpi.data.sources import Request, module_of_source
+from nnmpi.data.sources import Request
 from nnmpi.data.sources.extras import needed
 from nnmpi.errors import InputError
 from nnmpi.files.atomic import whole_file
@@ -24,19 +24,19 @@ def convert(data: str, out: Path) -> None:
     InputError
         If `data` is not CSV or cannot be read, or if `out` exists, cannot be written or does not end in .parquet.
     """
-    request = Request(data)
-    if module_of_source(request) != "csv":
-        raise InputError(f"--data {data}: convert reads CSV and TSV files and directories of them")
-    if out.suffix != ".parquet":
-        raise InputError(f"{out}: allowed are files that end in .parquet")
-    pa = needed("pyarrow", "tables", f"--data {data}:")
+    pa = needed("pyarrow", "tables", f"{data}:")
     from pyarrow import parquet
 
     from nnmpi.data.sources import csv
 
+    if out.suffix != ".parquet":
+        raise InputError(f"{out}: allowed is a file that ends in .parquet")
     if out.exists():
         raise InputError(f"{out} already exists; remove it, or choose another name")
-    table = csv.open_table(request)
+    try:
+        table = csv.open_table(Request(data))
+    except InputError as error:
+        raise InputError(str(error).replace("--data ", "")) from None
     schema = pa.schema(list(table.types.items()))
     try:
         with whole_file(out, sync=False) as file, parquet.ParquetWriter(file, schema) as writer:

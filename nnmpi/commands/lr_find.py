@@ -16,7 +16,7 @@ from nnmpi.errors import InputError, RunError
 from nnmpi.files.atomic import whole_file
 from nnmpi.files.output_file import check_file
 from nnmpi.mpi.world import World
-from nnmpi.text import printable
+from nnmpi.text import counted, printable
 from nnmpi.training.session import Session
 
 MIN_STEPS = 20  # steps of a sweep
@@ -39,9 +39,12 @@ def lr_find(config: Config, world: World, lowest: float, highest: float, picture
     session = open_session(replace(config, epochs=1, verify_replicas=False, warmup_epochs=0.0), world)
     count = session.layout.steps
     if count < MIN_STEPS:
+        samples = session.layout.samples
+        largest = (samples - 1) // (MIN_STEPS - 1)  # the last batch may be smaller
+        remedy = f"lower --batch-size to {largest} or less" if samples >= MIN_STEPS else "give more samples"
         raise InputError(
-            f"one pass over the data has {count} steps of {session.layout.batch_size} samples, but lr-find needs at "
-            f"least {MIN_STEPS}: lower --batch-size",
+            f"one pass over the {counted(samples, 'training sample')} has {counted(count, 'step')} of --batch-size "
+            f"{session.layout.batch_size}, but lr-find needs at least {MIN_STEPS} steps: {remedy}",
             shared=True,
         )
     rates = np.geomspace(lowest, highest, count)

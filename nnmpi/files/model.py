@@ -48,6 +48,7 @@ class Recipe:
     test_data: str | None = None
     test_digest: str | None = None
     validation_data: str | None = None
+    first_index: int | None = None  # of the training data, if they are a libsvm file
 
 
 @dataclass(frozen=True)
@@ -220,6 +221,8 @@ def _class_weights(values: list[Any] | None, classes: int) -> npt.NDArray[np.flo
 def _recipe(fields: dict[str, Any]) -> Recipe:
     recipe = Recipe(**{**fields, "target": tuple(fields.get("target", ()))})
     if not all(type(name) is str for name in recipe.target):
+        raise ValueError(f"invalid {recipe}")
+    if recipe.first_index not in (None, 0, 1):
         raise ValueError(f"invalid {recipe}")
     types = [type(value) for value in (recipe.data, recipe.test_fraction, recipe.seed, recipe.stratify)]
     for digest in (recipe.data_digest, recipe.test_digest):

@@ -33,11 +33,11 @@ def source_for(model: Model, data: str, targets: bool = True, trusted: bool = Tr
         is_text = classes is not None and classes.dtype.kind == "U"
         columns = Columns(recipe.target, weight=recipe.sample_weight, needs_weight=False, target_is_text=is_text)
     if isinstance(model.scaler, Encoding):
-        source = open_source(data, targets, trusted, columns, model.scaler.columns)
         features = len(model.scaler.columns)
+        source = open_source(data, targets, trusted, columns, model.scaler.columns, features)
     else:
-        source = open_source(data, targets, trusted, columns)
         features = model.architecture.sizes[0]
+        source = open_source(data, targets, trusted, columns, None, features, recipe.first_index)
         for column in source.columns or ():
             if column.kind != "number" or column.part:
                 raise InputError(
@@ -118,7 +118,7 @@ def _errors_as_changes(digest: str | None, data: str, part: str) -> Iterator[Non
 def _changed_text(data: str, part: str, change: str) -> str:
     return (
         f"--data {data} is not what the model was trained on, so its {part} part is unknown: {change}. "
-        f"To score all its rows, give --data {data}"
+        f"Restore the old data; or use all rows of these: evaluate MODEL {data}, or predict MODEL {data} without --part"
     )
 
 

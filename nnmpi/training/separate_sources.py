@@ -36,7 +36,13 @@ def open_separate_sources(config: Config, source: Source, world: World) -> dict[
                 with naming_flag_of(part):
                     is_text = source.y is not None and source.y.dtype.kind == "U"
                     columns = Columns(source.target, weight=config.sample_weight, target_is_text=is_text)
-                    sources[part] = open_source(name, columns=columns, known=source.columns)
+                    sources[part] = open_source(
+                        name,
+                        columns=columns,
+                        known=source.columns,
+                        features=source.features,
+                        first_index=source.first_index,
+                    )
                 _check_fit(part, sources[part], source)
     for part, other in sources.items():
         with naming_flag_of(part):

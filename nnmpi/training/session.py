@@ -188,6 +188,7 @@ class Session:
             test_data=config.test_data,
             test_digest=task.digests.get("test"),
             validation_data=config.validation_data,
+            first_index=task.source.first_index,
         )
         scalers = task.scaler, task.target_scaler
         return Model(task.architecture, self.parameters, *scalers, task.targets, recipe, task.class_weights)

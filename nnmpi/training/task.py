@@ -216,9 +216,10 @@ def _architecture(
 def _layout(config: Config, source: Source, targets: Targets, parts: Parts, shards: int, world_size: int) -> Layout:
     rows, y = parts.training, source.y
     if targets.task == "classification" and y is not None and (y[rows] == y[rows[0]]).all():
+        fractions = {"--test-fraction": not config.test_data, "--validation-fraction": config.validation_fraction}
+        lower = " or ".join(flag for flag, is_used in fractions.items() if is_used)
         raise InputError(
-            f"--data {source.name}: the training part has samples of one class only; lower --test-fraction, "
-            "or use --stratify"
+            f"--data {source.name}: the training part has samples of one class only; lower {lower}, or use --stratify"
         )
     batch_size = len(rows) if config.batch_size == "full" else min(config.batch_size, len(rows))
     if world_size > shards:

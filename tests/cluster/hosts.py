@@ -215,6 +215,8 @@ class Cluster:
                     os.kill(pid, signal.SIGKILL)
             self.on_switch("ip", "link", "set", host.port, "up")
             self._queue(host, ("pfifo",), ("pfifo",))
+            # the kernel notices a little later that the link is up, and before refuses the port's state
+            wait_for(lambda host=host: " state UP " in self.on_switch("ip", "link", "show", host.port))
             self.on_switch("bridge", "link", "set", "dev", host.port, "state", "3")
 
     def _write_etc(self) -> None:

@@ -49,6 +49,8 @@ def open_source(
     trusted: bool = True,
     columns: Columns = NO_COLUMNS,
     known: tuple[Column, ...] | None = None,
+    features: int | None = None,
+    first_index: int | None = None,
 ) -> Source:
     """Open the source `name` (see ``--data``); the other parameters are those of `Request`.
 
@@ -59,30 +61,8 @@ def open_source(
     InputError
         If the source or file does not exist or cannot be used.
     """
-    request = Request(name, targets, trusted, columns, known)
-    module = module_of_source(request)
-    if module not in TABLES and known is not None:
-        check_plain(name, known)
-    elif module not in TABLES and (columns.target or columns.drop or columns.categories):
-        raise InputError(f"--data {name}: --target, --drop and --categories are for tables: CSV and Parquet files")
-    source: Source = importlib.import_module(f"{__name__}.{module}").open_source(request)
-    if columns.weight and columns.needs_weight and source.weights is None:
-        raise InputError(
-            f"--data {name}: --sample-weight {columns.weight}: not found; weights are a column of a table or an array "
-            "of an .npz file"
-        )
-    return source
-
-
-def module_of_source(request: Request) -> str:
-    """Return the name of the module that opens the source.
-
-    Raises
-    ------
-    InputError
-        If the source or file does not exist, or is of no known format.
-    """
-    name, path = request.name, request.path
+    request = Request(name, targets, trusted, columns, known, features, first_index)
+    path = request.path
     if path != name and _module_for(path) != "hdf5":
         raise InputError(f"--data {name}: only HDF5 files have datasets that are named behind ::")
     is_directory = os.path.isdir(path) and path not in SOURCES  # `./iris` is the directory, `iris` the built-in data
@@ -94,7 +74,17 @@ def module_of_source(request: Request) -> str:
         raise InputError(f"--data {name}: not a file that ends in {_listed()}")
     if module is None:
         raise InputError(f"--data {name}: unknown; allowed are {sources_text()}")
-    return module
+    if module not in TABLES and known is not None:
+        check_plain(name, known)
+    elif module not in TABLES and (columns.target or columns.drop or columns.categories):
+        raise InputError(f"--data {name}: --target, --drop and --categories are for tables: CSV and Parquet files")
+    source: Source = importlib.import_module(f"{__name__}.{module}").open_source(request)
+    if columns.weight and columns.needs_weight and source.weights is None:
+        raise InputError(
+            f"--data {name}: --sample-weight {columns.weight}: not found; weights are a column of a table or an array "
+            "of an .npz file"
+        )
+    return source
 
 
 def check_plain(name: str, columns: tuple[Column, ...]) -> None:

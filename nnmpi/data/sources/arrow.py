@@ -158,10 +158,9 @@ def _target(table: Table, request: Request) -> tuple[str, ...]:
     """Return the names of the target columns."""
     target = request.columns.target or tuple(name for name in TARGETS if name in table.types)[:1]
     if not target and request.targets:
-        raise InputError(
-            f"--data {table.name}: which column is the target? Name it with --target of train, or call it "
-            f"{', '.join(TARGETS[:-1])} or {TARGETS[-1]}; {_columns_text(table.types)}"
-        )
+        names = f"{', '.join(TARGETS[:-1])} or {TARGETS[-1]}"
+        remedy = f"Call it {names}" if request.features else f"Name it with --target of train, or call it {names}"
+        raise InputError(f"--data {table.name}: which column is the target? {remedy}; {_columns_text(table.types)}")
     return target if request.targets or all(name in table.types for name in target) else ()
 
 

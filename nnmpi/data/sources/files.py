@@ -12,14 +12,18 @@ def files_of(name: str, suffixes: tuple[str, ...]) -> list[str]:
     Raises
     ------
     InputError
-        If `name` is neither a file nor a directory, as reading a pipe may never end, or if PyArrow cannot open a file
-        because its name is not in UTF-8.
+        If `name` is neither such a file nor a directory with one, as reading a pipe may never end, or if PyArrow cannot
+        open a file because its name is not in UTF-8.
     """
-    if os.path.exists(name) and not (os.path.isfile(name) or os.path.isdir(name)):
-        raise InputError(f"--data {name}: not a file")
-    paths = [name]
+    if not os.path.exists(name):
+        raise InputError(f"--data {name}: no such file")
+    paths = [name] if os.path.isfile(name) and name.endswith(suffixes) else []
     if os.path.isdir(name):
         paths = sorted(str(path) for path in Path(name).iterdir() if path.name.endswith(suffixes) and path.is_file())
+    if not paths:
+        raise InputError(
+            f"--data {name}: neither a file that ends in {', '.join(suffixes)} nor a directory of such files"
+        )
     for path in paths:
         if any("\ud800" <= character <= "\udfff" for character in path):
             raise InputError(f"--data {path}: its name is not in UTF-8: rename the file")

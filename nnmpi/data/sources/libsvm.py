@@ -19,18 +19,67 @@ def open_source(request: Request) -> Source:
     from sklearn.datasets import load_svmlight_file  # takes a second and 90 MB, only for such files
 
     try:
-        x, y = load_svmlight_file(name)
+        x, y = load_svmlight_file(name, zero_based=True)
     except (*DAMAGE, TypeError, IndexError) as error:
         raise InputError(
             f"--data {name}: cannot be read ({first_line(error)}); each line must be: LABEL INDEX:VALUE INDEX:VALUE …"
         ) from None
-    size, features = x.shape
-    if not size or not features:
+    size = x.shape[0]
+    if not size:
         raise InputError(f"--data {name}: holds no samples")
+    first_index = _first_index(request, x.indices)
+    features = request.features or x.shape[1] - first_index
+    x = x[:, first_index:]
+    x.resize((size, features))  # zeros are left out, also those of the last features
 
     def read(indices: Indices, out: npt.NDArray[Any]) -> None:
         at_once = max(1, NUMBERS_AT_ONCE // features)
         for start in range(0, len(indices), at_once):
             x[indices[start : start + at_once]].toarray(out=out[start : start + at_once])
 
-    return Source(name, read, size, features, checked_y(name, np.asarray(y), size), files=(name,))
+    targets = checked_y(name, np.asarray(y), size)
+    return Source(name, read, size, features, targets, files=(name,), first_index=first_index)
+
+
+def _first_index(request: Request, indices: npt.NDArray[Any]) -> int:
+    """Return the index of the first feature: 0 if a line has index 0, else 1, as in scikit-learn.
+
+    Files leave zeros out, so a file without its first or last feature may count from 0 or from 1. Only training data
+    may be such a file: all other data must count as they do.
+
+    Raises
+    ------
+    InputError
+        If it is unknown whether the features count from 0 or 1, or the training data count another way or have fewer.
+    """
+    start, features, expected = f"--data {request.name}: ", request.features, request.first_index
+    if not len(indices):
+        return 0
+    first, last = min(int(indices.min()), 1), int(indices.max())
+    if features is None:
+        return first
+    from_0, from_1 = "0:0 behind the label of the first line", f"{features}:0 at the end of the first line"
+    if expected is None and first == 1 and last < features:
+        raise InputError(
+            f"{start}no line has index 0 or {features}, so its {features} features may count from 0 or from 1: write "
+            f"{from_0} if they count from 0, {from_1} if from 1"
+        )
+    if first == 1 and (expected == 0 or (expected == 1 and last < features)):
+        raise InputError(
+            f"{start}no line has index {features * expected}, so its {features} features may count from 0 or from 1; "
+            f"those of the training data count from {expected}. Write "
+            f"{from_1 if expected else from_0}; if these count from {1 - expected}, first "
+            f"{'raise' if expected else 'lower'} all indices by 1"
+        )
+    if first == 0 and expected == 1:
+        raise InputError(
+            f"{start}has index 0, but the features of the training data count from 1, as no line there has index 0: "
+            f"raise all indices by 1; or, if the training data count from 0, too, write {from_0} there and train again"
+        )
+    if last >= first + features:
+        raise InputError(
+            f"{start}has index {last}, but the {features} features of the training data end at index "
+            f"{first + features - 1}: remove the features behind it; or write {last}:0 at the end of the first line of "
+            "the training data, and train again"
+        )
+    return first

@@ -46,6 +46,8 @@ class Request:
         The roles of columns of a table.
     known : tuple of Column or None
         The columns that a model was trained on. If given, only these are read.
+    features, first_index : int or None
+        Those of the training data. Files that leave zeros out are read with them.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Request:
     trusted: bool = True
     columns: Columns = NO_COLUMNS
     known: tuple[Column, ...] | None = None
+    features: int | None = None
+    first_index: int | None = None
 
     @property
     def path(self) -> str:
@@ -92,6 +96,8 @@ class Source:
         Whether the targets are stored as categories, as in tables and pandas columns: their numbers are classes.
     weights : array, shape (size,), or None
         The weight of each sample; None means 1.
+    first_index : 0, 1 or None
+        For a libsvm file. The index of the first feature.
     read_y : function or None
         For a large table. Each rank then reads only a part of the targets, and ``y`` is None. Takes a first row and a
         stop row, returns the targets of these rows; see `nnmpi.training.gather_targets`.
@@ -115,6 +121,7 @@ class Source:
     target: tuple[str, ...] = ()
     has_categories: bool = False
     weights: npt.NDArray[np.float64] | None = None
+    first_index: int | None = None
     read_y: Callable[[int, int], npt.NDArray[Any]] | None = None
     bounds: tuple[int, ...] = ()
     blocks: Callable[[int, int], Iterator[tuple[int, npt.NDArray[Any]]]] | None = None
