@@ -208,8 +208,7 @@ class Session:
 
     def all_scores(self, part: Part, scores: Scores) -> dict[str, Any]:
         """Return `scores` with all metrics of a part. All ranks take part."""
-        task = self.task
-        return all_scores(scores, self.evaluator, part, task.targets, self.world, task.target_scaler)
+        return all_scores(scores, self.evaluator, part, self.task.targets, self.world, self.task.target_scaler)
 
     def monitored(self, part: Part, scores: Scores) -> float:
         """Return the value of the ``--monitor`` metric on the validation part. All ranks take part.
