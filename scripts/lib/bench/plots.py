@@ -119,36 +119,47 @@ def _shares(steps: dict[str, Any], path: Path) -> None:
 
 def _scaling(steps: dict[str, Any], ranks: dict[str, Any], path: Path) -> None:
     """Plot the efficiency from 1 to 2 ranks, and the time of a step over the number of ranks."""
-    figure, panels = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
-    left, right = panels
+    panels = [(_efficiency, steps), (_over_ranks, ranks)]
+    measured = [(plot, results) for plot, results in panels if results]
+    figure, axes = plt.subplots(
+        1, len(measured), figsize=(5.5 * len(measured), 4.6), layout="constrained", squeeze=False
+    )
+    for panel, (plot, results) in zip(axes[0], measured, strict=True):
+        plot(panel, results)
+        panel.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2 if plot is _efficiency else 1, frameon=False
+        )
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _efficiency(axes: Axes, steps: dict[str, Any]) -> None:
     names = list(steps)
     contestants = list(dict.fromkeys(c for network in steps.values() for c in network["weak scaling"]))
     height = 0.8 / max(1, len(contestants))
     for k, contestant in enumerate(contestants):
         values = [steps[name]["weak scaling"].get(contestant, {}).get("median", 0.0) for name in names]
         places = [i + (k - (len(contestants) - 1) / 2) * height for i in range(len(names))]
-        bars = left.barh(places, values, height * 0.92, color=COLOURS[contestant], label=contestant)
+        bars = axes.barh(places, values, height * 0.92, color=COLOURS[contestant], label=contestant)
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # the number covers the line at 1
-        left.bar_label(bars, [f"{value:.2f}" for value in values], padding=3, bbox=box)
-    left.axvline(1, color="black", lw=1, ls=":", zorder=0)
-    left.set(yticks=range(len(names)), xlim=(0, 1.25), xlabel="time of a step on 1 rank / on 2 ranks")
-    left.set_yticklabels(names)
-    left.invert_yaxis()
-    left.set_title("weak scaling, 1 to 2 ranks")
-    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
+        axes.bar_label(bars, [f"{value:.2f}" for value in values], padding=3, bbox=box)
+    axes.axvline(1, color="black", lw=1, ls=":", zorder=0)
+    axes.set(yticks=range(len(names)), xlim=(0, 1.25), xlabel="time of a step on 1 rank / on 2 ranks")
+    axes.set_yticklabels(names)
+    axes.invert_yaxis()
+    axes.set_title("weak scaling, 1 to 2 ranks")
+
+
+def _over_ranks(axes: Axes, ranks: dict[str, Any]) -> None:
     for (name, points), colour in zip(ranks.items(), (COLOURS["nnmpi"], COLOURS["JAX"]), strict=False):
         shown = [p for p in points if "median" in p["step"]]
-        right.plot([p["at"] for p in shown], [p["step"]["median"] for p in shown], "o-", color=colour, label=name)
+        axes.plot([p["at"] for p in shown], [p["step"]["median"] for p in shown], "o-", color=colour, label=name)
         limits = [p for p in points if "median" in p["limit"]]
-        right.plot([p["at"] for p in limits], [p["limit"]["median"] for p in limits], "|--", color=colour, ms=12)
-    right.set(yscale="log", xlabel="ranks", title="over ranks (dashed: limit)")
-    right.set_xticks([p["at"] for p in next(iter(ranks.values()), [])])
-    _time_axis(right)
-    right.grid(alpha=0.3)
-    if ranks:
-        right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1, frameon=False)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+        axes.plot([p["at"] for p in limits], [p["limit"]["median"] for p in limits], "|--", color=colour, ms=12)
+    axes.set(yscale="log", xlabel="ranks", title="over ranks (dashed: limit)")
+    axes.set_xticks([p["at"] for p in next(iter(ranks.values()))])
+    _time_axis(axes)
+    axes.grid(alpha=0.3)
 
 
 def _growth(growth: dict[str, Any], path: Path) -> None:

@@ -93,14 +93,14 @@ def _steps(steps: dict[str, Any]) -> list[str]:
         scaling.append([name, *(cell(figure, ratio) for figure in network["weak scaling"].values())])
         parts.append([name, *_parts(network)])
         used.append([name, *(network["settings"][peer]["used"] or "plain" for peer in peers)])
-    ddp = ["PyTorch DDP"] if "PyTorch DDP" in peers else []
+    scaled = list(next(iter(steps.values()))["weak scaling"])
     sections = [
         "### A step, 2 ranks on 2 cores",
         grid(["network (batch of a rank)", *OURS, *SHARES.values(), *together], two),
         "### A step, one process on one core",
         grid(["network (batch)", "nnmpi", *alone], one),
         "### Weak scaling from 1 to 2 ranks: time of a step on 1 rank / on 2",
-        grid(["network (batch of a rank)", "nnmpi", *ddp], scaling),
+        grid(["network (batch of a rank)", *scaled], scaling),
         "### Where the time of a step goes, 2 ranks",
         grid(["network (batch of a rank)", "matrix products", "reduction", "update", "the rest"], parts),
     ]
