@@ -14,7 +14,8 @@ from sklearn.utils.validation import validate_data
 from nnmpi.mlp_parameters import CONSTRAINTS, has_partial_fit
 from nnmpi.mpi.world import World
 from nnmpi.multilayer import MultilayerPerceptron
-from nnmpi.training.fit_together import all_labels, check_known, checked_labels, on_all_ranks, weights_of_classes
+from nnmpi.training.fit_targets import all_labels, check_known, checked_labels, weights_of_classes
+from nnmpi.training.fit_together import on_all_ranks
 
 Array = npt.NDArray[Any]
 

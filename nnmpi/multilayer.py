@@ -38,14 +38,8 @@ from nnmpi.training.fit_state import (
     packed,
     printer,
 )
-from nnmpi.training.fit_together import (
-    check_same,
-    check_weights,
-    on_all_ranks,
-    same_random_state,
-    sharded,
-    split_rows,
-)
+from nnmpi.training.fit_targets import check_weights
+from nnmpi.training.fit_together import check_same, on_all_ranks, same_random_state, sharded, split_rows
 
 Array = npt.NDArray[Any]
 

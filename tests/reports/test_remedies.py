@@ -27,7 +27,6 @@ REFUSED = {
     "convert empty e.parquet": "empty: neither a file that ends in .csv, .csv.gz, .tsv, .tsv.gz nor a directory of",
     "convert a.npz e.parquet": "nnmpi: a.npz: neither a file that ends in .csv",
     "convert tables e.parquet": "tables: neither a file that ends in .csv",
-    "convert a.csv e.tsv": "e.tsv: allowed is a file that ends in .parquet",
     "convert none.csv e.parquet": "nnmpi: none.csv: no such file",
     "convert a.csv e.txt": "e.txt: allowed is a file that ends in .parquet",
     "lr-find few.npz --batch-size 1": "give more samples",

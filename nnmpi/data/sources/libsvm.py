@@ -64,12 +64,15 @@ def _first_index(request: Request, indices: npt.NDArray[Any]) -> int:
             f"{start}no line has index 0 or {features}, so its {features} features may count from 0 or from 1: write "
             f"{from_0} if they count from 0, {from_1} if from 1"
         )
-    if first == 1 and (expected == 0 or (expected == 1 and last < features)):
+    if first == 1 and expected == 0:
         raise InputError(
-            f"{start}no line has index {features * expected}, so its {features} features may count from 0 or from 1; "
-            f"those of the training data count from {expected}. Write "
-            f"{from_1 if expected else from_0}; if these count from {1 - expected}, first "
-            f"{'raise' if expected else 'lower'} all indices by 1"
+            f"{start}no line has index 0, so its features may count from 1, and those of the training data count from "
+            f"0. Write {from_0}; if they count from 1, first lower all indices by 1"
+        )
+    if first == 1 and expected == 1 and last < features:
+        raise InputError(
+            f"{start}no line has index {features}, so its {features} features may count from 0, and those of the "
+            f"training data count from 1. Write {from_1}; if they count from 0, first raise all indices by 1"
         )
     if first == 0 and expected == 1:
         raise InputError(
