@@ -185,10 +185,26 @@ def test_several_numbers_still_work_everywhere(nnmpi: CommandServer, files: Path
     nnmpi("train", data, "--target", "x0,x1", "--epochs", "2", "--output", str(directory)).succeeded()
     table = json.loads(nnmpi("evaluate", str(directory), "--json").succeeded().out)
     assert table["r2"] is not None
-    nnmpi("predict", str(directory), data, "--out", str(tmp_path / "out.csv")).succeeded()
+    for out in ("out.csv", "out.npz"):
+        nnmpi("predict", str(directory), data, "--out", str(tmp_path / out)).succeeded()
     header, *rows = csv.reader((tmp_path / "out.csv").read_text().splitlines())
-    assert header == ["prediction_0", "prediction_1"]
-    assert len(rows) == 240
+    assert header == ["prediction_x0", "prediction_x1"]
+    stored = np.load(tmp_path / "out.npz")
+    assert stored["targets"].tolist() == ["x0", "x1"]
+    assert np.array_equal(np.array(rows, float), stored["prediction"])
+    assert stored["prediction"].shape == (240, 2)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_numbers_of_an_array_have_no_names(nnmpi: CommandServer, tmp_path: Path, outputs: int) -> None:
+    data, directory = str(tmp_path / "data.npz"), tmp_path / "run"
+    np.savez(data, X=X, y=X[:, :outputs] * 1.5)
+    nnmpi("train", data, "--epochs", "0", "--output", str(directory)).succeeded()
+    for out in ("out.csv", "out.npz"):
+        nnmpi("predict", str(directory), data, "--out", str(tmp_path / out)).succeeded()
+    header = (tmp_path / "out.csv").read_text().splitlines()[0]
+    assert header == ("prediction" if outputs == 1 else "prediction_0,prediction_1,prediction_2")
+    assert list(np.load(tmp_path / "out.npz")) == ["prediction"]
 
 
 @pytest.mark.slow

@@ -150,6 +150,8 @@ def _write(
     classes = model.targets.classes
     if model.targets.task == "regression":
         table: dict[str, npt.NDArray[Any]] = {"prediction": outputs if outputs.shape[1] > 1 else outputs[:, 0]}
+        if len(model.recipe.target) == outputs.shape[1] > 1:
+            table["targets"] = np.array(model.recipe.target)
     elif model.targets.task == "multilabel":
         table = {"prediction": codes.astype(np.uint8), "probability": outputs, "labels": np.array(model.targets.labels)}
     else:
@@ -181,7 +183,7 @@ def _write(
 def _write_csv(table: dict[str, npt.NDArray[Any]], file: TextIO) -> None:
     """Write one line per sample: its row number if known, the predictions, the probability of each class or label."""
     prediction = table["prediction"] if table["prediction"].ndim > 1 else table["prediction"][:, None]
-    names = table.get("labels", range(prediction.shape[1]))
+    names = table.get("labels", table.get("targets", range(prediction.shape[1])))
     header = ["prediction"] if prediction.shape[1] == 1 else [f"prediction_{name}" for name in names]
     columns = [prediction]
     if "row" in table:
