@@ -1,21 +1,27 @@
 """If files of a run cannot be opened, written or closed, no thread and no lock is left behind."""
 
 import errno
+import os
+import re
 import resource
+import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs import variables
+from jobs import CommandServer, variables
 
 import nnmpi
 from nnmpi.errors import InputError, RunError
+from nnmpi.files.checkpoint import Unfinished
 from nnmpi.files.checkpoint_writer import CheckpointWriter
 from nnmpi.files.run_log import RunLog
 from nnmpi.training import output
+from nnmpi.training.events import CheckpointDue, EpochDone, Event, Finished
 
 SMALL: dict[str, Any] = {"hidden": (8,), "epochs": 1}
 
@@ -53,6 +59,98 @@ def test_after_a_failure_nothing_stays_open(
     assert not open_threads()
     assert not (tmp_path / "run.lock").exists()
     nnmpi.train("iris", output=tmp_path, overwrite=True, **SMALL)
+
+
+def remove_lock(run: Path) -> None:
+    (run / "run.lock").unlink()
+
+
+def swap(run: Path) -> None:
+    run.rename(run.with_name("mine"))
+    run.with_name("other").rename(run)
+
+
+def replace_by_file(run: Path) -> None:
+    shutil.rmtree(run)
+    run.touch()
+
+
+@pytest.mark.parametrize("event", [EpochDone, CheckpointDue, Finished])
+@pytest.mark.parametrize(
+    ("happens", "message"),
+    [
+        (shutil.rmtree, "run was removed or renamed during the run"),
+        (lambda run: run.rename(run.with_name("elsewhere")), "run was removed or renamed during the run"),
+        (replace_by_file, "run was removed or renamed during the run"),
+        (swap, "another directory has taken the place"),
+        (remove_lock, "run.lock is gone"),
+    ],
+)
+def test_a_directory_that_goes_away_is_told_as_such(
+    happens: Callable[[Path], None],
+    message: str,
+    event: type[Event],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "other/checkpoints").mkdir(parents=True)
+    (tmp_path / "other/model.safetensors").write_bytes(b"another")
+    write = output.Output.write
+
+    def happens_before(self: output.Output, now: Event) -> None:
+        if isinstance(now, event):
+            monkeypatch.undo()
+            self.flush()  # nothing is under way
+            happens(tmp_path / "run")
+        write(self, now)
+
+    monkeypatch.setattr(output.Output, "write", happens_before)
+    with pytest.raises(RunError, match=message) as error:
+        nnmpi.train("iris", output=tmp_path / "run", hidden=(8,), epochs=2)
+    assert "room" not in str(error.value)
+    if happens == swap:
+        assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == ["checkpoints", "model.safetensors"]
+        assert (tmp_path / "run/model.safetensors").read_bytes() == b"another"
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "make room"),
+        (errno.EDQUOT, "quota"),
+        (errno.EROFS, "for writing"),
+        (errno.EACCES, "allow this user"),
+        (errno.EIO, "Input/output error)"),
+    ],
+)
+@pytest.mark.parametrize("owner", [Unfinished, RunLog])
+def test_the_remedy_fits_the_error(
+    owner: Any, number: int, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(owner, "finish" if owner is Unfinished else "epoch", broken)
+    with pytest.raises(RunError, match=re.escape(os.strerror(number))) as error:
+        nnmpi.train("iris", output=tmp_path, **SMALL)
+    assert remedy in str(error.value)
+    assert ("make room" in str(error.value)) == (number in (errno.ENOSPC, errno.EDQUOT))
+
+
+@pytest.mark.parametrize("flag", ["--output", "--timeline"])
+@pytest.mark.parametrize("name", ["link", "link/run/below", "file/run"])
+def test_what_cannot_be_a_directory_is_named(nnmpi: CommandServer, tmp_path: Path, flag: str, name: str) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "file").touch()
+    path = name if flag == "--output" else f"{name}/file.json"
+    output = () if flag == "--output" else ("--output", "run")
+    done = nnmpi("train", "iris", "--epochs", "1", flag, path, *output, cwd=tmp_path)
+    assert done.status == 2
+    reason = "file is a file, not a directory" if "file" in name else "link is a link to nowhere, which does not exist"
+    assert done.messages == [
+        f"nnmpi: {flag} {path}: cannot be written ({reason}); choose another{' file' if output else ''}"
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
 
 
 def test_python_ends_after_a_full_disk(tmp_path: Path) -> None:

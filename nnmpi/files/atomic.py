@@ -45,6 +45,23 @@ def check_replaceable(path: Path) -> None:
         raise OSError(errno.EEXIST, f"{path.name} is an open file of a process", str(path))
 
 
+def check_directory(path: Path) -> None:
+    """Refuse `path` if it cannot be a directory, because it or a parent is a file or a link to nothing.
+
+    Raises
+    ------
+    OSError
+        Its ``strerror`` says which.
+    """
+    for part in (path, *path.parents):
+        if part.is_dir():
+            return
+        if part.is_symlink() and not part.exists():
+            raise NotADirectoryError(errno.ENOTDIR, f"{part} is a link to {part.readlink()}, which does not exist")
+        if part.exists():
+            raise NotADirectoryError(errno.ENOTDIR, f"{part} is a file, not a directory")
+
+
 def check_writable(path: Path) -> None:
     """Check, before long work begins, that a file can be written to `path`; create its parent directories.
 
@@ -54,6 +71,7 @@ def check_writable(path: Path) -> None:
         If it cannot be written.
     """
     check_replaceable(path)
+    check_directory(path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, file = _new_file(path)
     temporary.unlink()

@@ -4,9 +4,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from nnmpi.errors import RunError
 from nnmpi.files.atomic import remove_file
 from nnmpi.files.checkpoint import Checkpoint, Unfinished
+from nnmpi.files.write_error import write_error
 
 
 class CheckpointWriter:
@@ -63,10 +63,8 @@ class CheckpointWriter:
         with self._wake:
             self._wake.wait_for(lambda: not (self._under_way or self._waiting))
         if isinstance(self.error, OSError):
-            raise RunError(
-                f"a checkpoint could not be written to {self._directory} ({self.error.strerror}); "
-                "earlier ones are kept: make room and continue with --resume"
-            )
+            what = f"a checkpoint could not be written to {self._directory}"
+            raise write_error(self._directory, self.error, what)
         if self.error:
             raise self.error
 

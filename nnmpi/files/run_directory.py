@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nnmpi.errors import InputError
-from nnmpi.files.atomic import check_replaceable
+from nnmpi.files.atomic import check_directory, check_replaceable
 from nnmpi.files.run_lock import RunLock, check_unlocked
 
 State = Literal["free", "finished", "unfinished", "other"]
@@ -69,10 +69,7 @@ def _check_usable(directory: Path, run_id: str | None = None) -> None:
             "remove the link, or choose another --output"
         )
     try:
-        if directory.exists() and not directory.is_dir():
-            raise NotADirectoryError(0, "it is a file, not a directory")
-        if checkpoints.exists() and not checkpoints.is_dir():
-            raise NotADirectoryError(0, "checkpoints is a file, not a directory")
+        check_directory(checkpoints)
         for name in FILES:
             check_replaceable(directory / name)
         check_unlocked(directory, run_id)

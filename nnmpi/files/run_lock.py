@@ -19,6 +19,7 @@ from typing import Any
 
 from nnmpi.errors import InputError, RunError
 from nnmpi.files.atomic import NEW, lock
+from nnmpi.files.write_error import removed
 
 NAME = "run.lock"
 BEAT = 2.0  # seconds between two heartbeats
@@ -55,7 +56,6 @@ class RunLock:
 
     def __init__(self, directory: Path, run_id: str) -> None:
         self._directory, self._path = directory, directory / NAME
-        self._lost = False
         temporary = directory / f".{NAME}.{uuid.uuid4().hex}"
         self._file = os.open(temporary, NEW, 0o666)
         try:
@@ -87,15 +87,24 @@ class RunLock:
                     return
 
     def check(self) -> None:
-        """Check that no other run has taken over the directory, as it may after this process was stopped for long.
+        """Check that the directory is still there and is still this run's.
 
         Raises
         ------
         RunError
-            If one has.
+            If it was removed or replaced, or if another run has taken it over, as it may after this process was stopped
+            for long.
         """
-        if self._lost:
+        if _is_at(self._file, self._path):
+            return
+        if not self._directory.is_dir():
+            raise removed(self._directory)
+        if self._path.exists():
             raise RunError(f"another run has taken over {self._directory}; this one was stopped for too long")
+        raise RunError(
+            f"{self._path} is gone: it was removed, or another directory has taken the place of {self._directory}. Put "
+            "the right directory back and continue with --resume, or start a new run"
+        )
 
     def release(self) -> None:
         """Release the lock."""
@@ -110,8 +119,6 @@ class RunLock:
         while not self._end.wait(BEAT):
             with contextlib.suppress(OSError):
                 os.utime(self._file)
-            with contextlib.suppress(OSError):
-                self._lost = self._lost or not _is_at(self._file, self._path)
 
 
 @contextlib.contextmanager
@@ -161,7 +168,7 @@ def _in_use(directory: Path, owner: dict[str, Any]) -> InputError:
 def _is_at(file: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(file), os.stat(path, follow_symlinks=False))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

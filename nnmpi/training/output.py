@@ -6,12 +6,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from nnmpi.errors import InputError, RunError
+from nnmpi.errors import InputError
 from nnmpi.files import checkpoint
 from nnmpi.files.checkpoint_writer import CheckpointWriter
 from nnmpi.files.model import write_model
 from nnmpi.files.run_directory import open_directory
 from nnmpi.files.run_log import RunLog
+from nnmpi.files.write_error import write_error
 from nnmpi.setting import parse_interval
 from nnmpi.training.events import CheckpointDue, EpochDone, Event, Finished
 from nnmpi.training.session import Session
@@ -85,7 +86,8 @@ class Output:
             case CheckpointDue(_, finished):
                 self._session.requests.checkpoint = False
                 if self.checkpoints:
-                    self.checkpoints.save(self._session.checkpoint(finished))
+                    with self._writing():
+                        self.checkpoints.save(self._session.checkpoint(finished))
                     self._start_timer()
             case Finished(_, all_scores):
                 self.flush()
@@ -104,10 +106,11 @@ class Output:
         Raises
         ------
         RunError
-            If a checkpoint could not be written.
+            If a checkpoint could not be written, or the directory is no longer this run's.
         """
         if self.checkpoints:
-            self.checkpoints.flush()
+            with self._writing():
+                self.checkpoints.flush()
 
     def close(self) -> None:
         """Close the files, end the thread that writes checkpoints, and release the lock, even if one of these fails.
@@ -138,8 +141,8 @@ class Output:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        self._lock.check()
         with self._errors():
+            self._lock.check()
             yield
 
     @contextmanager
@@ -147,4 +150,4 @@ class Output:
         try:
             yield
         except OSError as error:
-            raise RunError(f"{self.directory} can no longer be written ({error.strerror})") from None
+            raise write_error(self.directory, error, f"{self.directory} can no longer be written") from None
