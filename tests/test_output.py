@@ -153,6 +153,18 @@ def test_what_cannot_be_a_directory_is_named(nnmpi: CommandServer, tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
 
 
+@pytest.mark.parametrize("was_run", [True, False])
+def test_a_new_run_keeps_no_report_of_the_one_it_replaces(was_run: bool, tmp_path: Path) -> None:
+    if was_run:
+        nnmpi.train("iris", output=tmp_path, **SMALL)
+    (tmp_path / "tensorboard").mkdir()
+    names = ["notes.html", "report.html", "tensorboard/events.out.tfevents.1.host", "tensorboard/notes"]
+    for name in names:
+        (tmp_path / name).touch()
+    nnmpi.train("iris", output=tmp_path, overwrite=was_run, **SMALL)
+    assert [name for name in names if (tmp_path / name).exists()] == (names[::3] if was_run else names)
+
+
 def test_python_ends_after_a_full_disk(tmp_path: Path) -> None:
     def limit_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (16384, 16384))  # config.json fits, the model does not

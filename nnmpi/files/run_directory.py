@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nnmpi.errors import InputError
-from nnmpi.files.atomic import check_directory, check_replaceable
+from nnmpi.files.atomic import check_directory, check_replaceable, remove_file
+from nnmpi.files.checkpoint import remove_all
 from nnmpi.files.run_lock import RunLock, check_unlocked
 
 State = Literal["free", "finished", "unfinished", "other"]
@@ -59,6 +60,17 @@ def open_directory(directory: Path, run_id: str | None, keep: bool, overwrite: b
         lock.release()
         raise
     return lock
+
+
+def remove_results(directory: Path) -> None:
+    """Remove the files of an earlier run that a new one may not replace: checkpoints, report and TensorBoard events."""
+    is_run = _state(directory) in ("finished", "unfinished")
+    remove_all(directory / "checkpoints")
+    tensorboard = directory / "tensorboard"
+    events = [] if tensorboard.is_symlink() else tensorboard.glob("events.out.tfevents.*")
+    for path in (directory / "report.html", *events):
+        if is_run:  # else it belongs to another program
+            remove_file(path)
 
 
 def _check_usable(directory: Path, run_id: str | None = None) -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from nnmpi.errors import InputError
-from nnmpi.files import checkpoint
 from nnmpi.files.checkpoint_writer import CheckpointWriter
 from nnmpi.files.model import write_model
-from nnmpi.files.run_directory import open_directory
+from nnmpi.files.run_directory import open_directory, remove_results
 from nnmpi.files.run_log import RunLog
 from nnmpi.files.write_error import write_error
 from nnmpi.setting import parse_interval
@@ -58,7 +57,7 @@ class Output:
             opened.callback(self._lock.release)
             try:
                 if not keep:
-                    checkpoint.remove_all(checkpoints)
+                    remove_results(directory)
                 checkpoints.mkdir(exist_ok=True)
                 self.log = RunLog(directory, session.description, progress.epoch, history)
                 opened.callback(self.log.close)
