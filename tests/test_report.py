@@ -269,6 +269,9 @@ def test_a_damaged_or_unfinished_run_says_so(train: Train, nnmpi: CommandServer,
     assert nnmpi("report", str(run)).status == 2
     assert nnmpi("report", str(tmp_path / "gone")).status == 2
     assert not (tmp_path / "gone").exists()
+    for settings in ("null", "[]", "{}"):
+        (run / "config.json").write_text(f'{{"settings": {settings}, "finished": true}}')
+        assert nnmpi("report", str(run)).messages == [f"nnmpi: report {run}: config.json has no settings"]
     config = json.loads((source / "config.json").read_text())
     config["finished"] = False
     (run / "config.json").write_text(json.dumps(config))

@@ -95,7 +95,7 @@ def read_run(directory: Path) -> RunFiles:
         return RunFiles(directory, "damaged", "no config.json: not a run, or a run that stopped before its first step")
     except (OSError, ValueError, RecursionError) as error:
         return RunFiles(directory, "damaged", f"config.json cannot be read ({_reason(error)})")
-    if not isinstance(config.get("settings"), dict):
+    if not (isinstance(config.get("settings"), dict) and config["settings"]):
         return RunFiles(directory, "damaged", "config.json has no settings", config)
     try:
         epochs, bad = _epochs(_contents(directory / "metrics.jsonl", LARGEST_LOG))
