@@ -57,6 +57,7 @@ def test_sums_are_those_of_the_paper() -> None:
     vectors = results[0][0]
     for others, _ in results:
         assert all(a.tobytes() == b.tobytes() for a, b in zip(others, vectors, strict=True))
+    assert results[0][1].name == "PowerSGD of rank 3 for 2 of 3 layers"
     starts = [fresh for *_, fresh in results[0][1]._layers]
     errors = [[np.zeros((rows - 1, columns)) for rows, columns in SHAPES[:2]] for _ in range(SIZE)]
     right = [start.copy() for start in starts]

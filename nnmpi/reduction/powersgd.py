@@ -48,7 +48,6 @@ class PowerSGD:
 
     def __init__(self, world: World, shapes: list[tuple[int, int]], dtype: str, rank: int, seed: int) -> None:
         check_same(world, {"BLAS kernels or threads, but --compress powersgd needs the same": repr(blas()).encode()})
-        self.name = f"PowerSGD of rank {rank}"
         self.blocks = [Block(0)]
         length = sum(rows * columns for rows, columns in shapes) + TAIL
         self.vectors: list[Array] = [np.zeros(length, dtype)]
@@ -70,6 +69,7 @@ class PowerSGD:
                 large.append((matrix, ps, qs))
                 ps, qs = ps + fan_in * rank, qs + columns * rank
             start = end
+        self.name = f"PowerSGD of rank {rank} for {len(large)} of {len(shapes)} layers"
         self._weight = Native(world, TAIL, dtype)
         self._first, self._second = Native(world, ps, dtype), Native(world, qs, dtype)
         self._tail = vector[-TAIL:]
