@@ -65,6 +65,14 @@ def test_what_is_not_finite_stays_so(form: str) -> None:
     np.testing.assert_array_equal(round_trip(np.zeros(3, np.float32), form), np.zeros(3))
 
 
+@pytest.mark.parametrize("largest", [1e39, 5e42, 1e45, 1e60, 1e300])
+@pytest.mark.parametrize("form", DIGITS)
+def test_what_is_too_large_for_float32_is_not_finite(form: str, largest: float) -> None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        received = round_trip(np.array([1, -largest]), form)
+    assert not np.isfinite(received[1])
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("form", DIGITS)
 def test_sums_are_made_in_full_precision_and_rounded_for_the_way(form: str, dtype: str) -> None:

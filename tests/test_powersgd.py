@@ -57,6 +57,7 @@ def test_sums_are_those_of_the_paper() -> None:
     vectors = results[0][0]
     for others, _ in results:
         assert all(a.tobytes() == b.tobytes() for a, b in zip(others, vectors, strict=True))
+    assert results[0][1].name == "PowerSGD of rank 3 for 2 of 3 layers"
     starts = [fresh for *_, fresh in results[0][1]._layers]
     errors = [[np.zeros((rows - 1, columns)) for rows, columns in SHAPES[:2]] for _ in range(SIZE)]
     right = [start.copy() for start in starts]
@@ -107,6 +108,66 @@ def test_a_gradient_of_zeros_does_not_silence_the_layer_for_ever() -> None:
         return float(np.abs(vector[30:-4] - 2).max())
 
     assert on_ranks(2, work)[0] < 1e-4  # a matrix of ones has rank 1
+
+
+def sums_of_rank_3(scale: float, dtype: str, gradient: float | None = None) -> list[float]:
+    """Return the relative error of the sums after each of 4 steps; the gradients have rank 2, so they should be exact.
+
+    `gradient` replaces a number of rank 1 in the last step.
+    """
+
+    def work(world: World) -> list[float]:
+        reduction = PowerSGD(with_allreduce(world), SHAPES[:1], dtype, RANK, 5)
+        (vector,), errors = reduction.vectors, []
+        for step in range(4):
+            generator = np.random.default_rng(step)
+            matrix = generator.standard_normal((40, 2)) @ generator.standard_normal((2, 30)) * scale
+            vector[30:-4] = matrix.ravel()
+            if gradient is not None and step == 3 and world.rank == 1:
+                vector[30] = gradient
+            vector[-4:] = [0, 8, 0, 0]
+            with np.errstate(invalid="ignore"):
+                reduction.reduce()
+            error = vector[30:-4].astype(np.float64) / scale - 2 * matrix.ravel() / scale
+            errors.append(float(np.linalg.norm(error) / np.linalg.norm(2 * matrix / scale)))
+        return errors
+
+    return on_ranks(2, work)[0]
+
+
+@pytest.mark.parametrize(
+    ("scale", "dtype"),
+    [(s, "float32") for s in (1e-36, 1e-22, 1e-12, 1e10, 1e19, 1e36)] + [(s, "float64") for s in (1e-300, 1e300)],
+)
+def test_gradients_may_be_as_large_or_small_as_the_numbers_allow(scale: float, dtype: str) -> None:
+    assert max(sums_of_rank_3(scale, dtype)) < (1e-3 if dtype == "float32" else 1e-11)
+
+
+@pytest.mark.parametrize("gradient", [np.inf, -np.inf, np.nan])
+def test_what_is_not_finite_becomes_nan(gradient: float) -> None:
+    assert np.isnan(sums_of_rank_3(1, "float32", gradient)[-1])
+
+
+def test_what_is_kept_waits_while_all_weights_are_zero() -> None:
+    """The update divides sums by their weight; 0 counts as 1, with which the kept part is far too large."""
+
+    def work(world: World) -> tuple[np.ndarray, np.ndarray]:
+        results = []
+        for weights in ([32, 32, 32], [32, 0, 0, 32, 0, 32]):
+            reduction = PowerSGD(with_allreduce(world), SHAPES[:1], "float64", 1, 5)
+            (vector,) = reduction.vectors
+            for step, weight in enumerate(weights):
+                vector[:-4] = np.random.default_rng([world.rank, sum(weights[:step])]).standard_normal(41 * 30)
+                vector[:-4] *= weight > 0
+                vector[-4:] = [0, weight, 0, 0]
+                reduction.reduce()
+                if not weight:
+                    assert not vector[:-4].any()
+            results.append(vector.copy())
+        return results[0], results[1]
+
+    plain, with_zeros = on_ranks(2, work)[0]
+    np.testing.assert_array_equal(with_zeros, plain)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -49,7 +49,7 @@ class Network:
 
         comm = SimpleNamespace(Send_init=send, Recv_init=receive)
         mpi = SimpleNamespace(BYTE=None, Request=SimpleNamespace(Testsome=self.test_some))
-        return SimpleNamespace(rank=rank, comm=comm, mpi=mpi)
+        return SimpleNamespace(rank=rank, comm=comm, mpi=mpi, persistent=[])
 
     def test_some(self, requests: list[Any]) -> list[int]:
         self.deliver()

@@ -52,16 +52,17 @@ def test_the_first_index_of_an_array(array: str, first: str) -> None:
     assert first_index(array) == first
 
 
-def test_words_are_quoted_for_bash_and_get_the_index() -> None:
+@pytest.mark.parametrize("array", ["", "5-7"])
+def test_words_are_quoted_for_bash_and_in_an_array_get_the_index(array: str) -> None:
     words = ["a b", "it's", "$HOME", "", "`id`", 'run-%a "x".csv', "%a", "\\", "*"]
     shown = subprocess.run(
-        ["bash", "-c", f"printf '%s\\n' {quoted(*words)}"],
+        ["bash", "-c", f"printf '%s\\n' {quoted(*words, array=array)}"],
         env={"SLURM_ARRAY_TASK_ID": "7"},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert shown.stdout.splitlines() == [word.replace("%a", "7") for word in words]
+    assert shown.stdout.splitlines() == [word.replace("%a", "7") if array else word for word in words]
 
 
 REFUSED = {
@@ -69,6 +70,10 @@ REFUSED = {
     "name with a space": ({"name": "a b"}, "--job-name is 'a b'; allowed are letters, digits"),
     "partition with a quote": ({"partition": "gpu'"}, "--partition is"),
     "array with a command": ({"array": "1-5;id"}, "--array is"),
+    "array without indices": ({"array": "abc"}, "--array is 'abc'; allowed are indices such as 1-5"),
+    "array in Python": ({"array": "range(5)"}, "--array is"),
+    "array with two limits": ({"array": "1-5%2%3"}, "--array is"),
+    "array without an end": ({"array": "1-"}, "--array is"),
     "letters of other alphabets": ({"name": "\u0142"}, "--job-name is"),
     "grace that takes half of the time": ({"seconds": 120}, "--time is 120 s and --grace 60 s"),
 }
@@ -240,6 +245,14 @@ COMMANDS = {
         ("--nodes", "1", "--array", "1-3", "--", "train", "--seed", "%a", "--output", "seeds"),
         ('train --seed "$SLURM_ARRAY_TASK_ID" --resume', 'output=seeds/"$SLURM_ARRAY_TASK_ID"'),
     ),
+    "an array whose directories have the index": (
+        ("--nodes", "1", "--array", "1-3", "--", "train", "--seed", "%a", "--output=seed-%a"),
+        ('train --seed "$SLURM_ARRAY_TASK_ID" --resume', 'output=seed-"$SLURM_ARRAY_TASK_ID"\n'),
+    ),
+    "a column that looks like an index": (
+        ("--nodes", "1", "--", "train", "wine.csv", "--target", "%alcohol", "--output", "%ab"),
+        ("train wine.csv --target %alcohol --resume", "output=%ab\n"),
+    ),
 }
 
 
@@ -258,6 +271,7 @@ BAD = {
     "bad settings": (("--nodes", "1", "--", "train", "--epochs", "-1"), "--epochs"),
     "another MPI": (("--nodes", "1", "--mpi", "intelmpi", "--", "train"), "--mpi intelmpi: the launcher at hand is"),
     "no time": (("--nodes", "1", "--time", "soon", "--", "train"), "--time"),
+    "an index without an array": (("--nodes", "1", "--", "train", "--seed", "%a"), "--seed"),
     "no nodes": (("--nodes", "0", "--", "train"), "--nodes"),
 }
 

@@ -181,6 +181,16 @@ def test_hosts_that_do_not_answer_are_left_out(play: Play, capsys: pytest.Captur
     assert "no answer from b; restart 1 of 3" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("hosts", "lost"), [("a b", "no answer from b; "), ("a", ""), ("a c", "")])
+def test_a_job_that_cannot_begin_is_told_where_to_look(
+    play: Play, hosts: str, lost: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    play.dead = "b"
+    assert play("exit 255", restarts=0, hosts=hosts) == 255
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.endswith(f"(exit status of the launcher: 255); {lost}nnmpi launch … -- info looks for the cause")
+
+
 def test_without_any_host_it_ends(play: Play, capsys: pytest.CaptureFixture[str]) -> None:
     play.dead = "slots"
     assert play(f"{BEGIN}; exit 1", hosts="a b") == 1

@@ -36,7 +36,7 @@ _positive = click.IntRange(min=1)
 )
 @click.option("--partition", default="", help="Partition to run in.  [default: Slurm's own]")
 @click.option("--job-name", default="nnmpi", show_default=True, help="Name of the job, and of its output file.")
-@click.option("--array", default="", help="Job array, one job per index, such as 1-5; %a in COMMAND is the index.")
+@click.option("--array", default="", help="Job array, one job per index, such as 1-5, which replaces %a in COMMAND.")
 @click.option(
     "--mpi",
     type=click.Choice(("auto", "openmpi", "mpich", "intelmpi")),
@@ -59,6 +59,7 @@ def slurm(
     if command[0] != "train":
         raise InputError(f"slurm {command[0]}: a job script can only run train")
     job = SlurmJob(name=job_name, seconds=time, **options)
-    _, settings = ranks.parse(context, tuple(word.replace(ARRAY_INDEX, first_index(job.array)) for word in command))
+    first = first_index(job.array) if job.array else ARRAY_INDEX
+    _, settings = ranks.parse(context, tuple(word.replace(ARRAY_INDEX, first) for word in command))
     write_script(job, mpi, config_of(settings), command)
     return 0

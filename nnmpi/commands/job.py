@@ -83,6 +83,7 @@ def run(work: Callable[[World], int | None], refusal: CommandError | None = None
     if world.recovers:
         _leave(world, status)
     if not alone:
+        world.free_requests()
         mpi.Finalize()
     return status
 

@@ -8,7 +8,7 @@ from nnmpi.errors import InputError
 from nnmpi.files.run_directory import default_directory
 from nnmpi.launching.find_mpiexec import find_launcher
 from nnmpi.launching.mpiexec_command import program
-from nnmpi.launching.slurm import SlurmJob, quoted, script
+from nnmpi.launching.slurm import ARRAY_INDEX, SlurmJob, quoted, script
 
 MPIS = {"openmpi": "Open MPI", "mpich": "MPICH", "intelmpi": "Intel MPI"}
 
@@ -31,27 +31,32 @@ def write_script(job: SlurmJob, mpi: str, config: Config, command: tuple[str, ..
     own = Path(launcher.path).parent == Path(program()[0]).parent
     modules = "" if own else os.environ.get("LOADEDMODULES", "").replace(":", " ")
 
-    train = quoted(*_without_output(command))
+    words, output = _split(command)
+    train = quoted(*words, array=job.array)
     if not config.resume:
         train += " --resume"
     if config.threads is None and not config.deterministic:  # --deterministic: one thread, bits depend on it
         train += ' --threads "$SLURM_CPUS_PER_TASK"'
     # the directory stays the same when the job is queued again, and no other job uses it
-    output = quoted(f"{config.output or default_directory(config.data)}") + (
-        '/"$SLURM_ARRAY_TASK_ID"' if job.array else ""
-    )
-    if config.output is None:
-        output = quoted(f"{default_directory(config.data)}-") + '"$SLURM_JOB_ID"'
-    print(script(job, quoted(*program(), "launch"), train, output, modules), end="")
+    output = output or config.output
+    if output is None:
+        directory = quoted(f"{default_directory(config.data)}-") + '"$SLURM_JOB_ID"'
+    else:
+        directory = quoted(output, array=job.array)
+        if job.array and ARRAY_INDEX not in output:
+            directory += '/"$SLURM_ARRAY_TASK_ID"'
+    print(script(job, quoted(*program(), "launch"), train, directory, modules), end="")
 
 
-def _without_output(words: tuple[str, ...]) -> list[str]:
-    """Return the words without ``--output DIR`` and ``--output=DIR``."""
-    kept = []
+def _split(words: tuple[str, ...]) -> tuple[list[str], str | None]:
+    """Return the words without ``--output DIR`` and ``--output=DIR``, and the last such DIR."""
+    kept, output = [], None
     remaining = iter(words)
     for word in remaining:
         if word == "--output":
-            next(remaining)
-        elif not word.startswith("--output="):
+            output = next(remaining)
+        elif word.startswith("--output="):
+            output = word.partition("=")[2]
+        else:
             kept.append(word)
-    return kept
+    return kept, output

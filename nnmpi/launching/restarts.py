@@ -92,9 +92,10 @@ def supervise(launcher: Launcher, job: Job, hosts: list[Host], restarts: int, di
             if not (status or run.begun):
                 problem = f"the training wrote nothing to {directory}: rank 0 must see the same directory as this host"
             answering = hosts
-            if len(failures) < restarts and len({host.name for host in hosts}) > 1:
+            if (len(failures) < restarts or not run.begun) and len({host.name for host in hosts}) > 1:
                 answering = _answering_hosts(launcher, hosts, signals)
             lost = tuple(dict.fromkeys(host.name for host in remaining if host not in answering))
+            problem += f"; no answer from {', '.join(lost)}" if lost else ""
             failures.append(Failure(status or 1, run, lost))
             remaining = answering
             if signals.stop_signal():
@@ -105,8 +106,6 @@ def supervise(launcher: Launcher, job: Job, hosts: list[Host], restarts: int, di
                 return status or 1
 
             pause = min(2 ** (len(failures) - 1), LONGEST_PAUSE)
-            if lost:
-                problem += f"; no answer from {', '.join(lost)}"
             _print_note(f"{problem}; restart {len(failures)} of {restarts} in {pause} s")
             signals.sleep(pause)
             if signals.stop_signal():
@@ -134,7 +133,10 @@ def _why_no_restart(failures: list[Failure], restarts: int, hosts: list[Host], r
     if len(failures) > restarts:
         if not failures[-1].run.begun and not hosts and "SLURM_JOB_ID" in os.environ:
             return f"if Slurm job {os.environ['SLURM_JOB_ID']} has ended, {UNSET_SLURM}"
-        return f"all --restarts {restarts} are used up" if restarts else "add --resume to continue, or --restarts"
+        if restarts:
+            return f"all --restarts {restarts} are used up"
+        begun = failures[-1].run.begun
+        return "add --resume to continue, or --restarts" if begun else "nnmpi launch … -- info looks for the cause"
     if hosts and not remaining:
         return "no host answers"
     return ""

@@ -9,6 +9,7 @@ from nnmpi.errors import InputError
 UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 # Slurm replaces %a in file names by the job's array index; the script does the same in the command.
 ARRAY_INDEX = "%a"
+INDICES = r"\d+(?:-\d+(?::\d+)?)?"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ class SlurmJob:
     array: str
 
     def __post_init__(self) -> None:
-        for flag, value in (("--job-name", self.name), ("--partition", self.partition), ("--array", self.array)):
+        if self.array and not re.fullmatch(rf"{INDICES}(,{INDICES})*(%\d+)?", self.array, re.ASCII):
+            raise InputError(f"--array is {self.array!r}; allowed are indices such as 1-5, 1,3,7 or 0-20:5%2")
+        for flag, value in (("--job-name", self.name), ("--partition", self.partition)):
             if not re.fullmatch(r"[\w.,:%+-]*", value, re.ASCII):
                 raise InputError(f"{flag} is {value!r}; allowed are letters, digits and . , : % + - _")
         if self.seconds is not None and self.seconds <= 2 * self.grace:
@@ -80,8 +83,10 @@ def first_index(array: str) -> str:
     return re.split(r"\D", array, maxsplit=1)[0]
 
 
-def quoted(*words: str) -> str:
-    """Quote words for bash; `ARRAY_INDEX` in them becomes the index of the job."""
+def quoted(*words: str, array: str = "") -> str:
+    """Quote words for bash; if the job is an `array`, `ARRAY_INDEX` in them becomes its index."""
+    if not array:
+        return shlex.join(words)
     return " ".join(
         '"$SLURM_ARRAY_TASK_ID"'.join(shlex.quote(part) if part else "" for part in word.split(ARRAY_INDEX)) or "''"
         for word in words

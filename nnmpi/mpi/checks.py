@@ -5,12 +5,12 @@ import hashlib
 from nnmpi.errors import InputError
 from nnmpi.mpi.cores import available, cpu_group, preset_threads
 from nnmpi.mpi.host import kernel
-from nnmpi.mpi.launcher import allocated_tasks, launched
+from nnmpi.mpi.launcher import allocated_tasks, launched, without_mpi
 from nnmpi.mpi.world import World
 
 
 def check_launcher(world: World, training: bool = True) -> None:
-    """Refuse to run if MPI sees fewer ranks than the launcher started, or if srun did not start Slurm's tasks.
+    """Refuse to run if MPI sees fewer ranks than a launcher started, or if srun did not start Slurm's tasks.
 
     If each process is a world of its own, launcher and MPI library are from different MPIs. Slurm also sets its
     variables in a batch script. There a single process may use a model, but a `training` on one rank is not intended.
@@ -27,6 +27,13 @@ def check_launcher(world: World, training: bool = True) -> None:
             f"are from different MPIs. The library is {world.library()}; use its own launcher, with Slurm the right "
             "srun --mpi=… (nnmpi info shows both)"
             + ("; if srun did not start this process, unset SLURM_STEP_ID" if name == "Slurm" else ""),
+            shared=True,
+        )
+    name, size = without_mpi()
+    if training and world.initial_size == 1 < size:
+        raise InputError(
+            f"{name} started {size} processes without MPI, so each would train alone: start them with nnmpi launch "
+            f"-n {size} -- train …",
             shared=True,
         )
     tasks = allocated_tasks()

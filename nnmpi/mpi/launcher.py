@@ -43,6 +43,17 @@ def allocated_tasks() -> int:
     return (_integer("SLURM_NTASKS") or 0) if in_job and launched()[0] is None else 0
 
 
+def without_mpi() -> tuple[str, int]:
+    """Return the launcher of this process that starts no MPI, and the number of its processes; ("", 1) if none does."""
+    for name, mark, size in (
+        ("torchrun", "TORCHELASTIC_RUN_ID", "WORLD_SIZE"),
+        ("horovodrun", "HOROVOD_RANK", "HOROVOD_SIZE"),
+    ):
+        if mark in os.environ and launched()[0] is None:
+            return name, _integer(size) or 1
+    return "", 1
+
+
 def launcher_processes() -> list[int]:
     """Return the launcher processes on this host that started this process, the nearest first.
 

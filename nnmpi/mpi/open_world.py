@@ -32,9 +32,11 @@ def open_world(comm: Any = None) -> Iterator[World]:
     if comm is None and launched()[0]:
         check_launcher(World(mpi))
     own = (comm or mpi.COMM_WORLD).Dup()
+    world = World(mpi, own)
     try:
-        yield World(mpi, own)
+        yield world
     finally:
+        world.free_requests()
         own.Free()
 
 

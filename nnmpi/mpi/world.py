@@ -35,6 +35,8 @@ class World:
         The hosts and processes of the ranks, including lost ones.
     before_exit : function()
         Is called before this process ends on purpose.
+    persistent : list
+        The persistent requests of MPI, for `free_requests`.
     """
 
     def __init__(self, mpi: Any, comm: Any = None) -> None:
@@ -47,6 +49,7 @@ class World:
         self.initial_ranks = list(range(self.size))
         self.recovers = comm is None and fault_tolerant(mpi)  # a caller's communicator is not ours to shrink
         self.before_exit: Callable[[], None] = lambda: None
+        self.persistent: list[Any] = []
         self.addresses = Addresses(self)
         self.position = Position()
         self._bind()
@@ -55,10 +58,16 @@ class World:
         """Replace the communicator by `comm`, which holds some ranks of this world."""
         kept = comm.group.Translate_ranks(list(range(comm.size)), self.comm.group)
         self.initial_ranks = [self.initial_ranks[rank] for rank in kept]
+        self.persistent.clear()  # after a failure Open MPI may still need them
         self.comm, self.rank, self.size = comm, comm.Get_rank(), comm.Get_size()
         self.position.collectives = len(self.lost) << 40  # the same on all ranks again, and never used before
         self._bind()
         self.position.enter("recovery")
+
+    def free_requests(self) -> None:
+        """Free the persistent requests, before the communicator or MPI ends: MPICH prints a line for each one left."""
+        while self.persistent:
+            self.persistent.pop().Free()
 
     @property
     def lost(self) -> list[int]:

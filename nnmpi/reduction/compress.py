@@ -15,6 +15,7 @@ from nnmpi.nn.arrays import Array
 Message = npt.NDArray[Any]  # the buffer that MPI sends
 WIRE_FORMATS = ("fp16", "bf16")
 TARGET_EXPONENT = 15  # the largest number of a message is scaled to [2**14, 2**15): float16 ends below 2**16
+LARGEST = float(np.finfo(np.float32).max)
 MAX_EXPONENT = 126  # scales are within 2**±126, so that a scale and its inverse are float32 numbers
 
 
@@ -87,11 +88,12 @@ class Halved:
         own[:] = self._read(whole)
 
     def _to_fp16(self, numbers: Array, message: Message) -> None:
-        """Round to float16 as NumPy does, in half the time. If a number is not finite, all are read as NaN."""
+        """Round to float16 as NumPy does, in half the time. If a number is no finite float32, all are read as NaN."""
         largest = max(float(numbers.max()), -float(numbers.min()))
-        exponent = TARGET_EXPONENT - math.frexp(largest)[1] if 0 < largest < math.inf else 0
+        fits = largest <= LARGEST
+        exponent = TARGET_EXPONENT - math.frexp(largest)[1] if fits else 0
         scale = 2.0 ** max(-MAX_EXPONENT, min(MAX_EXPONENT, exponent))
-        message[:2].view(np.float32)[0] = 1 / scale if largest < math.inf else math.nan
+        message[:2].view(np.float32)[0] = 1 / scale if fits else math.nan
         scaled, scratch = self._numbers[: numbers.size], self._scratch[: numbers.size]
         bits = scaled.view(np.uint32)
         np.multiply(numbers, scale, scaled)

@@ -48,7 +48,6 @@ class PowerSGD:
 
     def __init__(self, world: World, shapes: list[tuple[int, int]], dtype: str, rank: int, seed: int) -> None:
         check_same(world, {"BLAS kernels or threads, but --compress powersgd needs the same": repr(blas()).encode()})
-        self.name = f"PowerSGD of rank {rank}"
         self.blocks = [Block(0)]
         length = sum(rows * columns for rows, columns in shapes) + TAIL
         self.vectors: list[Array] = [np.zeros(length, dtype)]
@@ -70,6 +69,7 @@ class PowerSGD:
                 large.append((matrix, ps, qs))
                 ps, qs = ps + fan_in * rank, qs + columns * rank
             start = end
+        self.name = f"PowerSGD of rank {rank} for {len(large)} of {len(shapes)} layers"
         self._weight = Native(world, TAIL, dtype)
         self._first, self._second = Native(world, ps, dtype), Native(world, qs, dtype)
         self._tail = vector[-TAIL:]
@@ -91,13 +91,15 @@ class PowerSGD:
         self._weight.reduce()
         self._tail[:] = self._weight.vectors[0]
         weight = float(self._tail[1])
-        factor = weight / self._weight_before if self._weight_before and weight else 1.0
+        if not weight:  # all gradients are zero; what is kept waits for a step whose update divides it
+            return
+        factor = weight / self._weight_before if self._weight_before else 1.0
         for matrix, kept, left, right, _ in self._layers:
             if factor != 1.0:
                 np.multiply(kept, factor, kept)
             np.add(matrix, kept, matrix)
             np.dot(matrix, right, left)
-        self._weight_before = weight or self._weight_before
+        self._weight_before = weight
         buffer = self._first.vectors[0]
         for numbers, place in self._exact:
             buffer[place] = numbers
@@ -112,9 +114,22 @@ class PowerSGD:
         self._second.reduce()
         for matrix, _, left, right, fresh in self._layers:
             np.dot(left, right.T, matrix)
-            for column in range(right.shape[1]):
-                if not right[:, column].any():  # a zero column would stay zero for ever
-                    right[:, column] = fresh[:, column]
+            for column, replacement in zip(right.T, fresh.T, strict=True):
+                if not divide_by_largest(column):  # a zero column would stay zero for ever
+                    column[:] = replacement
+
+
+def divide_by_largest(column: Array) -> bool:
+    """Divide a column by its largest number, whatever its sign; return False if there are only zeros.
+
+    PowerSGD needs only the directions of columns. The squares and products of very large or small ones would overflow
+    or vanish.
+    """
+    largest = max(column.max(), -column.min())
+    if largest == 0:
+        return False
+    np.divide(column, largest, column)
+    return True
 
 
 def orthonormalize(columns: Array, scratch: Array) -> None:
@@ -125,6 +140,7 @@ def orthonormalize(columns: Array, scratch: Array) -> None:
     """
     for i in range(columns.shape[1]):
         column = columns[:, i]
+        divide_by_largest(column)
         np.multiply(column, column, scratch)
         before = float(scratch.sum()) ** 0.5
         for _ in range(2):
@@ -134,7 +150,7 @@ def orthonormalize(columns: Array, scratch: Array) -> None:
                 np.subtract(column, scratch, column)
         np.multiply(column, column, scratch)
         after = float(scratch.sum()) ** 0.5
-        if after > 100 * np.finfo(columns.dtype).eps * before:
-            np.divide(column, after, column)
-        else:
+        if after <= 100 * np.finfo(columns.dtype).eps * before:
             column[:] = 0
+        else:  # also if the norm is NaN, so that the loss becomes NaN
+            np.divide(column, after, column)

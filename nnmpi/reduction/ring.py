@@ -47,6 +47,7 @@ class Ring:
     ) -> None:
         self._size, position = len(ranks), ranks.index(world.rank)
         self._next, self._before = ranks[(position + 1) % self._size], ranks[position - 1]
+        self._kept = world.persistent
         self._comm, self._byte, self._testsome = world.comm, world.mpi.BYTE, world.mpi.Request.Testsome
         self._own, self._codecs = own, codecs
         buffers = [codec.make_buffers(numbers) for codec, numbers in zip(codecs, own, strict=True)]
@@ -140,6 +141,7 @@ class Ring:
         key = make.__name__, piece, round_
         if key not in self._persistent:
             self._persistent[key] = make([message, self._byte], other, 2 * piece + round_)
+            self._kept.append(self._persistent[key])
         self._persistent[key].Start()
         self._requests.append(self._persistent[key])
 

@@ -82,7 +82,7 @@ def test_half_precision_halves_the_traffic(
 
 def test_a_low_rank_takes_a_tenth_of_the_traffic(cluster: Cluster, tmp_path: Path) -> None:
     done, traffic = trained_and_traffic([1, 1, 1, 1], needed("openmpi"), cluster, tmp_path, "--compress", "powersgd:4")
-    assert done.config["reduction"] == "PowerSGD of rank 4"
+    assert done.config["reduction"] == "PowerSGD of rank 4 for 3 of 3 layers"
     assert max(traffic) < 0.15
 
 

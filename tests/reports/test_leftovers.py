@@ -80,6 +80,22 @@ def test_models_are_used_and_jobs_launched_in_an_allocation(nnmpi: CommandServer
         nnmpi("launch", "-n", "2", "--dry-run", "info", cwd=tmp_path, **ALLOCATED[case]).succeeded()
 
 
+WITHOUT_MPI = {
+    "torchrun": {"TORCHELASTIC_RUN_ID": "none", "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "4"},
+    "horovodrun": {"HOROVOD_RANK": "0", "HOROVOD_SIZE": "4"},
+}
+
+
+@pytest.mark.parametrize("launcher", WITHOUT_MPI)
+def test_processes_of_other_launchers_do_not_train_alone(nnmpi: CommandServer, launcher: str, tmp_path: Path) -> None:
+    done = nnmpi(*TRAIN, cwd=tmp_path, **WITHOUT_MPI[launcher])
+    assert done.status == 2
+    (message,) = done.messages
+    assert message.startswith(f"nnmpi: {launcher} started 4 processes without MPI")
+    assert "nnmpi launch -n 4 -- train" in message
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.mpi
 @pytest.mark.parametrize("case", [name for name in LEFT_OVER if not name.startswith("srun")])
 @pytest.mark.in_turn
