@@ -14,6 +14,7 @@ from nnmpi.data.table import Encoding
 from nnmpi.files.atomic import write_whole
 from nnmpi.files.model import Model, read_model, write_model
 from nnmpi.nn.predict import CHUNK, check_finite, in_float64
+from nnmpi.setting import naming_keywords
 
 
 class TrainedNetwork:
@@ -111,6 +112,7 @@ class TrainedNetwork:
         check_needed(Path(path), self._model)
         write_whole(Path(path), exported(self._model, Path(path).suffix))
 
+    @naming_keywords()
     def _rows(self, X: Any) -> npt.NDArray[Any]:
         """Return the samples of `X` as numbers, shape (n, n_features)."""
         encoding = self._model.scaler if isinstance(self._model.scaler, Encoding) else None

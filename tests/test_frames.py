@@ -32,6 +32,16 @@ def frame(**columns: Any) -> pd.DataFrame:
     return pd.DataFrame({"x": X, **columns, "t": LABELS})
 
 
+# ------------------------------------------------------------------------------------------------------------- targets
+
+
+@pytest.mark.parametrize("name", ["target", "y", "label", "class"])
+def test_all_columns_are_features_if_the_targets_are_given(name: str) -> None:
+    """Without targets of their own, a column of such a name holds the targets."""
+    features = frame().drop(columns="t").assign(**{name: CODES})
+    assert nnmpi.train(features, LABELS, hidden=(4,), epochs=1).model.columns == ("x", name)
+
+
 # ------------------------------------------------------------------------------------------------------------- decimals
 
 
@@ -170,7 +180,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("values", "dtype"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_converted_is_named(values: Any, dtype: str) -> None:
-    with pytest.raises(InputError, match=rf"column a of type {dtype} cannot be used .*numbers or all texts.*--drop a"):
+    with pytest.raises(InputError, match=rf"column a of type {dtype} cannot be used .*numbers or all texts.*drop a"):
         train(frame(a=values))
     model = train(frame(a=values), drop="a").model
     assert model.predict(frame(a=values)).shape == (ROWS,)

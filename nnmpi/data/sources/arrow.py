@@ -28,8 +28,8 @@ INDEX_LEVEL = "__index_level_"  # begins the names of row-number columns that pa
 SMALL = (pa.bool_(), pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.float16(), pa.float32())  # exact in float32
 
 
-def table_source(table: Table, request: Request) -> Source:
-    """Return the source of a table: each row is a sample.
+def table_source(table: Table, request: Request, has_target: bool = True) -> Source:
+    """Return the source of a table: each row is a sample. Without `has_target` no column is taken as the target.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def table_source(table: Table, request: Request) -> Source:
                 if flag == "--target" and request.known is not None:
                     problem = f"column {name}, the target of the training, is missing"
                 raise InputError(f"--data {table.name}: {problem}; {_columns_text(types)}")
-    target = _target(table, request)
+    target = _target(table, request) if has_target else ()
     if twice := [name for name in target if name in chosen.drop]:
         raise InputError(f"--data {table.name}: --target and --drop both name {twice[0]}: remove it from one of them")
     if twice := [name for name in weight if name in target]:
