@@ -13,7 +13,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from nnmpi.config import Config
-from nnmpi.data.sources import Columns, Request, Source
+from nnmpi.data.sources import NO_COLUMNS, Columns, Request, Source
 from nnmpi.data.sources.arrays import arrays
 from nnmpi.data.sources.frames import frame_source, is_frame
 from nnmpi.errors import InputError
@@ -23,7 +23,7 @@ from nnmpi.mpi.world import World
 from nnmpi.report.loggers import Logs
 from nnmpi.report.recording import Recording
 from nnmpi.report.write import check_extras, write_report
-from nnmpi.setting import flag_of, flag_value
+from nnmpi.setting import flag_of, flag_value, naming_keywords
 from nnmpi.trained import TrainedNetwork
 from nnmpi.training.evaluation import Scores
 from nnmpi.training.events import CheckpointDue, EpochDone, Finished
@@ -34,6 +34,7 @@ from nnmpi.training.resume import find_checkpoint
 from nnmpi.training.run_description import changed_bits
 from nnmpi.training.session import Session
 
+SETTINGS = {field.name: field.default for field in fields(Config)}  # the default of each
 IN_MEMORY = "arrays"  # the name in place of --data if the samples are arrays or a frame
 # what only the command does, and what to use instead
 COMMAND_ONLY = {
@@ -113,13 +114,13 @@ def train(
     Raises
     ------
     InputError
-        If a setting or the data cannot be used; the message names the flag.
+        If a setting or the data cannot be used; the message names the keyword.
     RunError
         If the loss becomes NaN or infinite, or `output` can no longer be written.
     TypeError
         If a setting is unknown, or `y` is missing; on several ranks it is a RunError.
     """
-    with open_world(comm) as world:
+    with naming_keywords(SETTINGS), open_world(comm) as world:
         with world.together():
             config, source = _settings_and_source(data, y, sample_weight, output, settings)
         check_same(world, {"settings": json.dumps(config.as_json()).encode()})
@@ -164,29 +165,32 @@ def _settings_and_source(
         weights = sample_weight
     else:
         raise TypeError("train(path, sample_weight=…): name the column or array with the weights")
+    if y is not None and not in_memory:
+        raise TypeError("train(path, y): y is for an array or a frame; name the column with the targets: target=…")
     config = _config(IN_MEMORY if in_memory else os.fspath(data), output, settings)
+    columns = Columns(config.target, config.drop, config.categories, config.sample_weight)
     if is_frame(data):
-        columns = Columns(config.target, config.drop, config.categories, config.sample_weight)
         return config, frame_source(data, Request(IN_MEMORY, columns=columns), y, weights)
     if not in_memory:
         return config, None
     if y is None:
         raise TypeError("train(X, y): the targets y are missing")
+    if columns != NO_COLUMNS:
+        raise InputError("--target, --drop, --categories and --sample-weight name columns, which only frames have")
     return config, arrays(data, y, IN_MEMORY, weights)
 
 
 def _config(data: str, output: str | os.PathLike[str] | None, settings: dict[str, Any]) -> Config:
     """Return the settings as a `Config`. Those that would have no effect are refused."""
-    defaults = {field.name: field.default for field in fields(Config)}
     for name in settings:
-        if name not in defaults:
+        if name not in SETTINGS:
             if name in COMMAND_ONLY:
                 raise TypeError(f"train() has no setting {name!r}: {COMMAND_ONLY[name]}")
-            near = difflib.get_close_matches(name, defaults, 1)
+            near = difflib.get_close_matches(name, SETTINGS, 1)
             raise TypeError(f"train() has no setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
     config = Config(data=data, output=output, **settings)  # type: ignore[arg-type]  # it converts paths
     for name, value in vars(config).items():
-        if value == defaults[name]:
+        if value == SETTINGS[name]:
             continue
         if name in COMMAND_ONLY:
             raise InputError(f"{flag_of(name)} {flag_value(value)} has no effect from Python: {COMMAND_ONLY[name]}")

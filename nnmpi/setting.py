@@ -1,14 +1,17 @@
 """A setting of a run: its flag, its allowed values, and the functions that parse, convert and show it."""
 
+import contextlib
 import csv
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import field
 from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
+
+from nnmpi.errors import CommandError
 
 Check = Callable[[Any], bool]
 
@@ -16,6 +19,21 @@ Check = Callable[[Any], bool]
 def flag_of(name: str) -> str:
     """``batch_size`` → ``--batch-size``."""
     return "--" + name.replace("_", "-")
+
+
+@contextlib.contextmanager
+def naming_keywords(settings: Collection[str] = ()) -> Iterator[None]:
+    """Let errors name data without ``--data``, and keywords of Python in place of the flags of these `settings`."""
+
+    def keyword(flag: re.Match[str]) -> str:
+        name = flag[1].replace("-", "_")
+        return name if name in settings else flag[0]
+
+    try:
+        yield
+    except CommandError as error:
+        error.args = (re.sub(r"(?<![\w-])--([a-z0-9-]+)", keyword, str(error).replace("--data ", "")),)
+        raise
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from nnmpi.data.table import Encoding
 from nnmpi.files.atomic import write_whole
 from nnmpi.files.model import Model, read_model, write_model
 from nnmpi.nn.predict import CHUNK, check_finite, in_float64
+from nnmpi.setting import naming_keywords
 
 
 class TrainedNetwork:
@@ -46,7 +47,6 @@ class TrainedNetwork:
         if isinstance(model.scaler, Encoding):
             self.columns = tuple(dict.fromkeys(column.name for column in model.scaler.columns))
             self.n_features = len(model.scaler.columns)
-        self._network = in_float64(model.architecture, model.parameters, CHUNK)
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return the predicted classes, shape (n,), or numbers in the units of the targets, shape (n,) or (n, outputs).
@@ -112,6 +112,7 @@ class TrainedNetwork:
         check_needed(Path(path), self._model)
         write_whole(Path(path), exported(self._model, Path(path).suffix))
 
+    @naming_keywords()
     def _rows(self, X: Any) -> npt.NDArray[Any]:
         """Return the samples of `X` as numbers, shape (n, n_features)."""
         encoding = self._model.scaler if isinstance(self._model.scaler, Encoding) else None
@@ -140,6 +141,8 @@ class TrainedNetwork:
         samples = self._rows(X)
         if samples.ndim != 2 or samples.shape[1] != self.n_features:
             raise ValueError(f"X has shape {samples.shape}; this network takes (samples, {self.n_features})")
+        # one for each call: its arrays are views of each other, which copies, pickles and threads would not respect
+        network = in_float64(self.architecture, self.parameters, min(CHUNK, len(samples)))
         shape = len(samples), self.architecture.sizes[-1]
         logits, outputs = np.empty(shape), np.empty(shape)
         x = np.ones((CHUNK, 1 + self.architecture.sizes[0]), self.parameters.dtype)  # column 0 feeds the bias
@@ -157,9 +160,9 @@ class TrainedNetwork:
                         f"X[{start + row}, {feature}] is {value}, which is not finite in {rows.dtype} after scaling"
                     )
                 inputs = rows.T.astype(np.float64)
-                (z,) = self._network.forward(self._network.bind([inputs]))
+                (z,) = network.forward(network.bind([inputs]))
                 logits[start : start + len(raw)] = z.T
-                self._network.activate(z)
+                network.activate(z)
                 outputs[start : start + len(raw)] = z.T
         check_finite(outputs)
         return logits, outputs

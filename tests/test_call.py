@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from jobs import read_metrics, variables
 from sklearn.datasets import load_iris
 from threadpoolctl import threadpool_info
 
 import nnmpi
-from nnmpi.call import COMMAND_ONLY
+from nnmpi.call import COMMAND_ONLY, SETTINGS
 from nnmpi.config import Config
-from nnmpi.errors import InputError
+from nnmpi.errors import InputError, RunError
+from nnmpi.setting import naming_keywords
 
 X, y = load_iris(return_X_y=True)
 SMALL = {"hidden": (8,), "epochs": 2}
@@ -99,7 +101,7 @@ def test_settings_may_be_written_as_on_the_command_line() -> None:
 def test_mistakes_are_named() -> None:
     with pytest.raises(TypeError, match="did you mean 'epochs'"):
         nnmpi.train("iris", epoch=3)
-    with pytest.raises(InputError, match="--learning-rate is -1"):
+    with pytest.raises(InputError, match=r"^learning_rate is -1"):
         nnmpi.train("iris", learning_rate=-1)
     with pytest.raises(TypeError, match="targets y are missing"):
         nnmpi.train(X)
@@ -110,18 +112,53 @@ def test_mistakes_are_named() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"report": True}, "--report True has no effect without a directory"),
-        ({"log": ("tensorboard",)}, "--log tensorboard has no effect without a directory"),
-        ({"stall_timeout": 5}, "--stall-timeout 5.0 has no effect from Python: only the command"),
-        ({"resume": True}, "--resume True has no effect without a directory: add output=DIR"),
-        ({"keep": 3}, "--keep 3 has no effect without a directory"),
-        ({"checkpoint_every": "1epochs"}, "--checkpoint-every 1epochs has no effect without a directory"),
+        ({"report": True}, "^report True has no effect without a directory"),
+        ({"log": ("tensorboard",)}, "^log tensorboard has no effect without a directory"),
+        ({"stall_timeout": 5}, "^stall_timeout 5.0 has no effect from Python: only the command"),
+        ({"resume": True}, "^resume True has no effect without a directory: add output=DIR"),
+        ({"keep": 3}, "^keep 3 has no effect without a directory"),
+        ({"checkpoint_every": "1epochs"}, "^checkpoint_every 1epochs has no effect without a directory"),
     ],
 )
 def test_settings_without_effect_are_refused(settings: dict[str, Any], words: str, tmp_path: Path) -> None:
     with chdir(tmp_path), pytest.raises(InputError, match=words):
         nnmpi.train("iris", **SMALL, **settings)
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name != "data"])
+def test_errors_name_keywords(name: str) -> None:
+    with pytest.raises(InputError, match=f"^{name} is .*; allowed are (?!.*--)"), naming_keywords(SETTINGS):
+        Config(**{name: object()})
+
+
+def test_errors_name_data_and_keywords(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^no.csv: no such file$"):
+        nnmpi.train("no.csv")
+    with pytest.raises(InputError, match=r"^early_stopping 2 needs a validation part: give validation_fraction \(it "):
+        nnmpi.train("iris", early_stopping=2, validation_fraction=0.0)
+    with pytest.raises(RunError, match=r": lower learning_rate \(it is 1e\+30\), or add warmup_epochs"):
+        nnmpi.train("iris", learning_rate=1e30)
+    model = nnmpi.train(pd.DataFrame({"a": [1, 2] * 20, "y": [0, 1] * 20}), epochs=1).model
+    with pytest.raises(InputError, match=r"^X: column a, which the model was trained on, is missing"):
+        model.predict(pd.DataFrame({"b": [1]}))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "words"),
+    [
+        (("iris", y), {}, "y is for an array or a frame"),
+        ((X, y), {"target": "a"}, "target, drop, categories and sample_weight name columns"),
+        ((X, y), {"drop": "a"}, "name columns, which only frames have"),
+        ((X, y), {"categories": "a"}, "name columns, which only frames have"),
+        ((X, y), {"sample_weight": "a"}, "name columns, which only frames have"),
+        ((pd.DataFrame(X), y), {"target": "0"}, "both y and target give the targets"),
+    ],
+    ids=["y of a path", "target", "drop", "categories", "sample_weight", "target and y"],
+)
+def test_arguments_without_effect_are_refused(arguments: tuple[Any, ...], settings: dict[str, Any], words: str) -> None:
+    with pytest.raises((InputError, TypeError), match=words):
+        nnmpi.train(*arguments, **settings, epochs=1)
 
 
 @pytest.mark.slow

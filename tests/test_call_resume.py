@@ -89,7 +89,7 @@ def test_resumes_a_run_of_the_command(train: Any, nnmpi: CommandServer, tmp_path
 
 def test_resume_refuses_other_settings_and_other_data(tmp_path: Path) -> None:
     nnmpi.train(X, y, output=tmp_path, **SMALL)
-    with pytest.raises(InputError, match="had other settings: --hidden was 8, is 9"):
+    with pytest.raises(InputError, match="had other settings: hidden was 8, is 9"):
         nnmpi.train(X, y, output=tmp_path, resume=True, **SMALL | {"hidden": 9})
     with pytest.raises(InputError, match="is not what the run was trained on"):
         nnmpi.train(2 * X, y, output=tmp_path, resume=True, **SMALL)

@@ -1,5 +1,6 @@
 """Frames of pandas and Polars: each column trains like the same values in a plain column, or is refused in one line."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,31 @@ def train(data: Any, **settings: Any) -> Result:
 
 def frame(**columns: Any) -> pd.DataFrame:
     return pd.DataFrame({"x": X, **columns, "t": LABELS})
+
+
+# ------------------------------------------------------------------------------------------------------------- targets
+
+
+@pytest.mark.parametrize("name", ["target", "y", "label", "class"])
+def test_all_columns_are_features_if_the_targets_are_given(name: str) -> None:
+    """Without targets of their own, a column of such a name holds the targets."""
+    features = frame().drop(columns="t").assign(**{name: CODES})
+    assert nnmpi.train(features, LABELS, hidden=(4,), epochs=1).model.columns == ("x", name)
+
+
+# ------------------------------------------------------------------------------------------------------------- decimals
+
+
+@pytest.mark.parametrize("digits", [1, 3, 9, 18])
+def test_decimals_are_the_nearest_numbers(digits: int) -> None:
+    numbers = [Decimal(n).scaleb(-min(digits, 3)) for n in range(3000, 5000)] + [Decimal(n) for n in range(1000)]
+    decimals = pa.array(numbers, pa.decimal128(38, digits))
+    table = pa.table({"x": decimals, "t": decimals, "w": decimals})
+    source = frame_source(table, Request("arrays", columns=Columns(("t",), categories=("x",), weight="w")))
+    rows = np.empty((source.size, 1))
+    source.read(np.arange(source.size), rows)
+    for values in (rows[:, 0], source.y, source.weights):
+        np.testing.assert_array_equal(values, np.array(numbers, float))
 
 
 # ----------------------------------------------------------------------------------------------------------- categories
@@ -154,7 +180,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("values", "dtype"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_converted_is_named(values: Any, dtype: str) -> None:
-    with pytest.raises(InputError, match=rf"column a of type {dtype} cannot be used .*numbers or all texts.*--drop a"):
+    with pytest.raises(InputError, match=rf"column a of type {dtype} cannot be used .*numbers or all texts.*drop a"):
         train(frame(a=values))
     model = train(frame(a=values), drop="a").model
     assert model.predict(frame(a=values)).shape == (ROWS,)

@@ -28,5 +28,5 @@ def test_the_smaller_of_host_and_cgroup_counts(
 
 def test_a_training_that_a_container_would_kill_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "memory_limit", lambda: 10**7)
-    with pytest.raises(InputError, match=r"--data random:100000x200x2 needs .*the memory limit of this job"):
+    with pytest.raises(InputError, match=r"^random:100000x200x2 needs .*the memory limit of this job"):
         nnmpi.train("random:100000x200x2")

@@ -233,13 +233,13 @@ def test_a_report_shows_each_label(nnmpi: CommandServer, files: Path, run: Run, 
 BAD = {
     "NaN": (np.where(Y == 0, np.nan, 1.0), {}, r"y of row 0 \(from 0\) is .*nan"),
     "a 2": (np.where(np.arange(240)[:, None] == 7, 2, Y), {"task": "multilabel"}, "holds 2 in row 7, column 0"),
-    "a half": (Y * 0.5, {"loss": "binary-cross-entropy"}, "holds 0.5 in row .* --task regression without --loss"),
-    "one column": (Y[:, 0], {"task": "multilabel"}, "needs two or more columns .* --task classification"),
+    "a half": (Y * 0.5, {"loss": "binary-cross-entropy"}, "holds 0.5 in row .* task regression without loss"),
+    "one column": (Y[:, 0], {"task": "multilabel"}, "needs two or more columns .* task classification"),
     "strings": (Y[:, 0].astype(str), {"task": "multilabel"}, "needs two or more columns"),
-    "class weights": (Y, {"class_weight": "balanced"}, "--class-weight balanced is for classes"),
-    "stratify": (Y, {"stratify": True}, "--stratify keeps the shares of classes, .* multilabel targets: leave it out"),
+    "class weights": (Y, {"class_weight": "balanced"}, "class_weight balanced is for classes"),
+    "stratify": (Y, {"stratify": True}, "stratify keeps the shares of classes, .* multilabel targets: leave it out"),
     "softmax": (Y, {"output_activation": "softmax"}, "softmax does not go with the loss binary-cross-entropy"),
-    "classes": (Y, {"task": "classification"}, "--task multilabel for columns of 0 and 1"),
+    "classes": (Y, {"task": "classification"}, "task multilabel for columns of 0 and 1"),
     "monitor": (Y, {"monitor": "validation_r2", "early_stopping": 1}, "allowed are .*hamming_loss"),
 }
 

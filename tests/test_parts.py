@@ -168,8 +168,8 @@ def test_scores_in_config_are_those_of_scikit_learn(train: Train) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"monitor": "validation_roc_auc"}, "--monitor validation_roc_auc needs a validation part"),
-        ({"early_stopping": 3, "validation_fraction": 0}, "--early-stopping 3 needs a validation part"),
+        ({"monitor": "validation_roc_auc"}, "monitor validation_roc_auc needs a validation part"),
+        ({"early_stopping": 3, "validation_fraction": 0}, "early_stopping 3 needs a validation part"),
         ({"monitor": "validation_mae", "early_stopping": 2}, "does not go with the targets"),
         ({"monitor": "roc_auc", "early_stopping": 2}, "allowed are validation_ with loss or the name of a metric"),
         ({"monitor": "validation_auc", "early_stopping": 2}, "validation_ followed by one of loss, accuracy"),

@@ -59,7 +59,7 @@ def test_steps_are_those_of_numpy(shards, batch_size, deterministic):
 def test_more_shards_than_samples_and_steps_that_fill_the_memory_are_refused():
     """For each step, memory holds where each shard's samples begin."""
     settings = {"epochs": 1, "hidden": (2,)}
-    with pytest.raises(InputError, match=r"--shards 1000000 for 120 training samples; allowed are up to 120"):
+    with pytest.raises(InputError, match=r"^shards 1000000 for 120 training samples; allowed are up to 120"):
         nnmpi.train("iris", shards=10**6, **settings)
-    with pytest.raises(InputError, match=r"--shards 300000 with --batch-size 1 needs at least .* GB per rank"):
+    with pytest.raises(InputError, match=r"^shards 300000 with batch_size 1 needs at least .* GB per rank"):
         nnmpi.train("random:400000x1x2", shards=300_000, batch_size=1, **settings)

@@ -331,14 +331,14 @@ def test_a_kind_holds_for_the_whole_file(tmp_path, monkeypatch, values, kind):
 
 
 def test_spellings_of_missing_are_missing(tmp_path):
-    missing = ["", " ", " NA ", "None", "?", "-", "."]
-    frame = pd.DataFrame({"x": [*missing, "1", " 2"], "day": [" 2020-01-01", "2020-01-02 ", *missing], "y": range(9)})
+    missing = ["", " ", " NA ", "None", "?", "-", ".", "NaT"]
+    frame = pd.DataFrame({"x": [*missing, "1", " 2"], "day": [" 2020-01-01", "2020-01-02 ", *missing], "y": range(10)})
     source = open_source(csv(frame, tmp_path))
-    rows = np.empty((9, 5))
-    source.read(np.arange(9), rows)
+    rows = np.empty((10, 5))
+    source.read(np.arange(10), rows)
     assert [column.label for column in source.columns] == ["x", "day.year", "day.month", "day.day", "day.weekday"]
-    assert_array_equal(rows[:, 0], [*[np.nan] * 7, 1, 2])
-    assert_array_equal(rows[:, 3], [1, 2, *[np.nan] * 7])
+    assert_array_equal(rows[:, 0], [*[np.nan] * 8, 1, 2])
+    assert_array_equal(rows[:, 3], [1, 2, *[np.nan] * 8])
 
 
 def test_columns_without_values_are_no_features(tmp_path):

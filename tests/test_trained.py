@@ -1,7 +1,11 @@
 """A trained network, which needs only NumPy, agrees with the commands for samples of every type."""
 
+import copy
+import pickle
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +16,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
 import nnmpi
 from nnmpi.errors import InputError
-from nnmpi.nn.network import Network
+from nnmpi.nn.network import Bound, Network
 
 X, y = load_digits(return_X_y=True)
 
@@ -83,6 +87,40 @@ def test_each_chunk_goes_forward_once(digits: Run, method: str, monkeypatch: pyt
     monkeypatch.setattr(Network, "forward", lambda self, batch: sizes.extend(batch.sizes) or forward(self, batch))
     getattr(load(digits.directory), method)(X)
     assert sum(sizes) == len(X)
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))],
+    ids=["copy", "deepcopy", "pickle"],
+)
+def test_copies_predict_the_same(digits: Run, copied: Callable[[object], "nnmpi.TrainedNetwork"]) -> None:
+    model = load(digits.directory)
+    expected = model.predict_proba(X)  # a used network is copied
+    np.testing.assert_array_equal(copied(model).predict_proba(X), expected)
+    np.testing.assert_array_equal(copied(model).predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+def test_predictions_in_another_thread_do_not_interfere(
+    digits: Run, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load(digits.directory)
+    expected = getattr(model, method)(X)
+    forward, inside = Network.forward, threading.Event()
+
+    def interrupted(network: Network, batch: Bound) -> object:
+        logits = forward(network, batch)
+        if not inside.is_set():
+            inside.set()
+            other = threading.Thread(target=model.predict, args=(X[::-1],))
+            other.start()
+            other.join()
+            inside.clear()
+        return logits
+
+    monkeypatch.setattr(Network, "forward", interrupted)
+    np.testing.assert_array_equal(getattr(model, method)(X), expected)
 
 
 def test_saved_copy_has_the_same_bytes(digits: Run, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def test_parts_without_weight_are_refused() -> None:
         nnmpi.train(x, y, sample_weight=np.zeros(len(x)))
     weights = np.ones(len(x))
     weights[train_test_split(np.arange(len(x)), test_size=0.2, random_state=42)[1]] = 0
-    with pytest.raises(InputError, match=r"of the test part have weight 0.* or draw other parts with --seed"):
+    with pytest.raises(InputError, match=r"of the test part have weight 0.* or draw other parts with seed"):
         nnmpi.train(x, y, sample_weight=weights)
 
 
@@ -217,14 +217,14 @@ def test_separate_data_without_weight_are_refused_by_their_flag(tmp_path: Path) 
     x, y, _ = two_classes(200, share=0.5)
     np.savez(tmp_path / "zero.npz", X=x[y == 0], y=y[y == 0])
     (tmp_path / "w.json").write_text('{"0": 0}')
-    with pytest.raises(InputError, match=r"of the test part have weight 0 .*, or give --test-data with other samples"):
+    with pytest.raises(InputError, match=r"of the test part have weight 0 .*, or give test_data with other samples"):
         nnmpi.train(x, y, test_data=tmp_path / "zero.npz", class_weight=tmp_path / "w.json")
 
 
 def test_a_part_that_cannot_be_split_off_is_blamed_alone(tmp_path: Path) -> None:
     x, y, _ = two_classes(20, share=0.5)
     np.savez(tmp_path / "test.npz", X=x, y=y)
-    with pytest.raises(InputError, match=r"cannot be split with --validation-fraction 0\.99: "):
+    with pytest.raises(InputError, match=r"cannot be split with validation_fraction 0\.99: "):
         nnmpi.train(x, y, test_data=tmp_path / "test.npz", validation_fraction=0.99)
 
 

@@ -93,7 +93,7 @@ def _parse_line(line: str, mpi: str) -> Host:
     ValueError
         If the line is not valid. The text of the error is advice, or empty.
     """
-    if re.search(r"\w\[[\d,-]+\]|,", line):
+    if re.search(r"\w\[[\d,-]+\]|^\S*,", line):
         raise ValueError("write one host per line, as 'scontrol show hostnames' does")
     first, *rest = re.sub(r"\s*=\s*", "=", line).split()
     spellings = OPEN_MPI_OPTIONS if mpi == "Open MPI" else HYDRA_OPTIONS

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from nnmpi.errors import InputError
 from nnmpi.mpi.alone import Alone
 from nnmpi.mpi.checks import check_launcher
 from nnmpi.mpi.launcher import launched, may_have_others
@@ -23,7 +24,8 @@ def open_world(comm: Any = None) -> Iterator[World]:
     Raises
     ------
     InputError
-        If a launcher started this process, and no MPI library can be loaded, or it is of another MPI.
+        If a launcher started this process, and no MPI library can be loaded, or it is of another MPI; or if `comm` is
+        no communicator that this rank is in.
     """
     if comm is None and not _has_started() and not may_have_others():
         yield World(Alone())
@@ -31,7 +33,14 @@ def open_world(comm: Any = None) -> Iterator[World]:
     mpi = _start()
     if comm is None and launched()[0]:
         check_launcher(World(mpi))
-    own = (comm or mpi.COMM_WORLD).Dup()
+    if comm is None:
+        comm = mpi.COMM_WORLD
+    elif not (comm and isinstance(comm, mpi.Intracomm)):
+        raise InputError(
+            f"comm is {comm!r}; allowed are intracommunicators of mpi4py. Ranks outside of a communicator have "
+            "MPI.COMM_NULL in its place: call this on its own ranks only"
+        )
+    own = comm.Dup()
     world = World(mpi, own)
     try:
         yield world

@@ -4,6 +4,7 @@ import numpy as np
 from mpi4py import MPI
 
 import nnmpi
+from nnmpi.errors import InputError
 
 SMALL = {"hidden": (8,), "epochs": 2, "deterministic": True}
 world = MPI.COMM_WORLD
@@ -23,6 +24,14 @@ part = world.Split(color=world.rank % 2)
 on_part = nnmpi.train("iris", comm=part, **SMALL)
 assert np.array_equal(on_part.model.parameters, first.model.parameters)
 part.Free()
+
+outside = world.Split(color=MPI.UNDEFINED if world.rank else 0)  # rank 0 alone; the other ranks have MPI.COMM_NULL
+message = ""
+try:
+    nnmpi.train("iris", comm=outside, **SMALL)
+except InputError as error:
+    message = str(error)
+assert ("MPI.COMM_NULL" in message) == (world.rank > 0)
 
 assert not MPI.Is_finalized()
 print("equal", flush=True)

@@ -76,7 +76,7 @@ def test_rows_of_zeros_have_all_features(tmp_path):
 def test_test_data_must_count_as_the_training_data(tmp_path):
     data = write(tmp_path / "a.svm", X, 1)
     other = write(tmp_path / "b.svm", X, 0)
-    with pytest.raises(InputError, match=r"^--test-data \S+b.svm: has index 0, but"):
+    with pytest.raises(InputError, match=r"^test_data \S+b.svm: has index 0, but"):
         nnmpi.train(data, test_data=other, epochs=1)
 
 

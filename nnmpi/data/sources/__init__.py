@@ -7,7 +7,7 @@ from nnmpi.data.columns import Column
 from nnmpi.data.sources.source import NO_COLUMNS, Columns, Request, Source
 from nnmpi.errors import InputError
 
-__all__ = ["SOURCES", "Columns", "Request", "Source", "open_source", "sources_text"]
+__all__ = ["NO_COLUMNS", "SOURCES", "Columns", "Request", "Source", "open_source", "sources_text"]
 
 # form of --data (a name, a prefix that ends in a colon, or a file suffix) → the module that opens it
 SOURCES = {

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from nnmpi.data.columns import DATE_PARTS, Column
 from nnmpi.data.sources.arrays import checked_y
 from nnmpi.data.sources.arrow_reader import Reader
-from nnmpi.data.sources.arrow_table import Table, decoded, is_empty, is_number, is_text, to_numpy
+from nnmpi.data.sources.arrow_table import Table, decoded, in_float64, is_empty, is_number, is_text, to_numpy
 from nnmpi.data.sources.source import FLOAT64, LARGE, Columns, Request, Source
 from nnmpi.data.weights import checked_weights
 from nnmpi.errors import InputError
@@ -28,8 +28,8 @@ INDEX_LEVEL = "__index_level_"  # begins the names of row-number columns that pa
 SMALL = (pa.bool_(), pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.float16(), pa.float32())  # exact in float32
 
 
-def table_source(table: Table, request: Request) -> Source:
-    """Return the source of a table: each row is a sample.
+def table_source(table: Table, request: Request, has_target: bool = True) -> Source:
+    """Return the source of a table: each row is a sample. Without `has_target` no column is taken as the target.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def table_source(table: Table, request: Request) -> Source:
                 if flag == "--target" and request.known is not None:
                     problem = f"column {name}, the target of the training, is missing"
                 raise InputError(f"--data {table.name}: {problem}; {_columns_text(types)}")
-    target = _target(table, request)
+    target = _target(table, request) if has_target else ()
     if twice := [name for name in target if name in chosen.drop]:
         raise InputError(f"--data {table.name}: --target and --drop both name {twice[0]}: remove it from one of them")
     if twice := [name for name in weight if name in target]:
@@ -194,7 +194,7 @@ def _read_weights(table: Table, name: str) -> npt.NDArray[np.float64]:
             f"--data {table.name}: --sample-weight {name} holds {table.types[name]}: weights must be numbers"
         )
     batches = [decoded(batch.column(0)) for _, batch in table.batches([name], 0, table.size)]
-    weights = np.concatenate([to_numpy(values.cast(pa.float64(), safe=False), np.nan) for values in batches])
+    weights = np.concatenate([to_numpy(in_float64(values), np.nan) for values in batches])
     return checked_weights(table.name, weights, table.size, name)
 
 
@@ -204,7 +204,7 @@ def _as_labels(table: Table, name: str, values: pa.Array) -> npt.NDArray[Any]:
     if not is_number(values.type) or pa.types.is_time(values.type) or pa.types.is_duration(values.type):
         raise InputError(f"--data {table.name}: --target {name} holds {values.type}: it must hold classes or numbers")
     if pa.types.is_decimal(values.type):
-        values = values.cast(pa.float64())
+        values = in_float64(values)
     if pa.types.is_boolean(values.type):
         return to_numpy(values.cast(pa.uint8())).astype(np.bool_)
     return to_numpy(values)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from nnmpi.data.columns import Column, number_of
 from nnmpi.data.npy import first_line
-from nnmpi.data.sources.arrow_table import Table, decoded, from_numpy, taken, to_numpy
+from nnmpi.data.sources.arrow_table import Table, decoded, from_numpy, in_float64, taken, to_numpy
 from nnmpi.data.sources.source import Indices
 from nnmpi.errors import InputError
 
@@ -84,11 +84,9 @@ class Reader:
             return np.full(len(values), np.nan)
         if column.part:
             values = part_of(values, column.part)
-        if pa.types.is_float16(values.type):
-            values = values.cast(pa.float32())
         if pa.types.is_time(values.type) or pa.types.is_duration(values.type):
             values = microseconds_of(values)
-        numbers = to_numpy(values.cast(pa.float64(), safe=False), np.nan)
+        numbers = to_numpy(in_float64(values), np.nan)
         return np.where(np.isnan(numbers), np.nan, numbers)  # all NaNs get the same bits
 
     def _of_texts(self, values: pa.Array, column: Column) -> npt.NDArray[np.float64]:

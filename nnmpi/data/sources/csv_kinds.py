@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-MISSING = ("", "?", "-", ".", "None", "none", "Null", "na")  # missing in columns of numbers and dates, besides Arrow's
+# missing in columns of numbers and dates, besides Arrow's
+MISSING = ("", "?", "-", ".", "None", "none", "Null", "na", "NaT")
 
 
 def parsers_of_kinds() -> dict[str, Callable[[Any], Any]]:

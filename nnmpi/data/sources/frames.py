@@ -38,6 +38,8 @@ def frame_source(
     InputError
         If two columns have the same name, or one cannot be used.
     """
+    if y is not None and request.columns.target:
+        raise InputError(f"--data {request.name}: both y and --target give the targets: leave out one of them")
     pa = needed("pyarrow", "tables", f"--data {request.name}:")
     from nnmpi.data.sources.arrow import table_source
     from nnmpi.data.sources.arrow_table import Table
@@ -61,7 +63,7 @@ def frame_source(
             row += len(batch)
 
     table = Table(request.name, len(data), dict(zip(names, data.schema.types, strict=True)), batches)
-    source = table_source(table, request if y is None else dataclasses.replace(request, targets=False))
+    source = table_source(table, request, has_target=y is None)
     if weights is not None:
         source = dataclasses.replace(source, weights=weights_of(request.name, weights, source.size))
     if y is None:
