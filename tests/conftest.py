@@ -25,7 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Set signal handlers and the Hypothesis profiles: no test has a deadline; test_fuzz_*.py use the profile "fuzz".
 
     Programs that tests start inherit ignored signals (nohup and ``&`` ignore some), but not handlers. So ignored
-    signals get a handler that does nothing. Without --fuzz-examples, a fuzz test tries 60 inputs, the same each time.
+    signals get a handler that does nothing. Without --fuzz-examples, a fuzz test tries 40 inputs, the same each time.
     """
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) == signal.SIG_IGN:
@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     examples = config.getoption("--fuzz-examples")
     settings.register_profile(
         "fuzz",
-        max_examples=examples or 60,
+        max_examples=examples or 40,
         derandomize=not examples,
         database=None,
         deadline=None,

@@ -10,7 +10,7 @@ from nnmpi.launching.hostfile import read_hostfile
 
 HOSTFILES = {
     "Open MPI": ("# mine\n\na\nb slots=8  # two\nu@c slots = 4 max_slots=8\n", [("a", None), ("b", 8), ("u@c", 4)]),
-    "MPICH": ("a\nb:8\n c:2 user=u # three", [("a", None), ("b", 8), ("c", 2)]),
+    "MPICH": ("a\nb:8 binding=user:0,1\n c:2 user=u # three", [("a", None), ("b", 8), ("c", 2)]),
     "Intel MPI": ("a\nb:8", [("a", None), ("b", None)]),
 }
 

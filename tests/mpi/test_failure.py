@@ -45,6 +45,7 @@ def training(mpi: Environment, ranks: int, directory: Path) -> Iterator[Job]:
 
 @pytest.mark.parametrize("rank", [0, 2])
 @pytest.mark.slow
+@pytest.mark.in_turn
 def test_killed_rank_ends_the_job(mpi: Environment, rank: int, tmp_path: Path) -> None:
     check_killed(mpi, 3, rank, tmp_path)
 
@@ -188,6 +189,7 @@ def test_divergence_keeps_the_last_good_model(nnmpi: CommandServer, when: str, t
 
 @pytest.mark.parametrize("when", DIVERGING)
 @pytest.mark.slow
+@pytest.mark.in_turn
 def test_divergence_on_three_ranks(mpi: Environment, when: str, tmp_path: Path) -> None:
     flags, good_epochs = DIVERGING[when]
     done = run(mpi.nnmpi(3, "train", "--epochs", "5", *flags, "--output", "run"), tmp_path)

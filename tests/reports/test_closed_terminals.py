@@ -91,6 +91,7 @@ def state(pid: int) -> str:
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("tostop", ["tostop", "-tostop"])
+@pytest.mark.in_turn
 def test_ctrl_z_and_fg_in_a_shell(mpi: Environment, tostop: str, tmp_path: Path) -> None:
     """With tostop, the terminal stops background processes that write to it; the launcher is one of them."""
     pid, terminal = pty.fork()

@@ -34,6 +34,17 @@ def start(mpi: Environment, ranks: int, directory: Path) -> Job:
     return job
 
 
+def stop(pid: int) -> None:
+    """Stop a process and wait until all its threads stand still: one inside a system call first finishes the call."""
+    os.kill(pid, signal.SIGSTOP)
+    end = time.monotonic() + 60
+    while any(
+        stat.read_text().rpartition(")")[2].split()[0] != "T" for stat in Path(f"/proc/{pid}/task").glob("*/stat")
+    ):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 @pytest.mark.mpi
 @pytest.mark.parametrize("ranks", [1, 3])
 @pytest.mark.parametrize("flags", [(), ("--overwrite",), ("--resume",)])
@@ -42,7 +53,7 @@ def test_second_run_is_refused_and_changes_nothing(
 ) -> None:
     with start(needed("openmpi"), ranks, tmp_path) as job:
         pid = job.process.pid if ranks == 1 else job.rank_pid(0)
-        os.kill(pid, signal.SIGSTOP)  # so that it changes no files itself
+        stop(pid)  # so that it changes no files itself
         with unchanged(tmp_path):
             second = nnmpi(*ENDLESS, "--seed", "3", *flags, cwd=tmp_path)
         os.kill(pid, signal.SIGCONT)

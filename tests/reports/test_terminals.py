@@ -30,11 +30,12 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize(
-    "arguments",
-    ["train --help", "--help", "info", "evaluate run-λ", "predict run-λ --data λ.npz", "train --data λ.npz --epochs 1"],
-)
+PREDICT = "predict run-λ --data λ.npz"
+SHOWN = ["train --help", "--help", "info", "evaluate run-λ", PREDICT, "train --data λ.npz --epochs 1"]
+CASES = [*((arguments, "ascii") for arguments in SHOWN), *((PREDICT, name) for name in ENCODINGS if name != "ascii")]
+
+
+@pytest.mark.parametrize(("arguments", "encoding"), [*CASES, ("train --help", "latin-1")])
 def test_every_encoding_shows_something(directory: Path, arguments: str, encoding: str) -> None:
     program = needed("openmpi").program("nnmpi")
     done = run([program, *arguments.split()], directory, PYTHONIOENCODING=encoding)
