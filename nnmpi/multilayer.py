@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from nnmpi.arrays import Array
 from nnmpi.files.model import write_model
 from nnmpi.launching.rank_pool import RankPool
 from nnmpi.launching.rank_pools import rank_pool
@@ -40,8 +40,6 @@ from nnmpi.training.fit_state import (
 )
 from nnmpi.training.fit_targets import check_weights
 from nnmpi.training.fit_together import check_same, on_all_ranks, same_random_state, sharded, split_rows
-
-Array = npt.NDArray[Any]
 
 NNMPI_NAMES = {"logistic": "sigmoid"}  # activations that have another name in nnmpi
 NOT_FINITE = (

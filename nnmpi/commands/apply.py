@@ -6,11 +6,11 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array, Indices
 from nnmpi.commands.score_table import print_scores
 from nnmpi.data.parts import Part
 from nnmpi.data.sources import Source
@@ -121,7 +121,7 @@ def _all_samples(model: Model, data: str, world: World, labelled: bool) -> tuple
         return source, samples.parts(model.scaler, target_scaler, model.architecture.dtype)[0]
 
 
-def _outputs(model: Model, part: Part, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _outputs(model: Model, part: Part, name: str) -> tuple[Array, Array]:
     """Return the outputs, shape (n, outputs), and the predicted codes (`Targets.decided`) of this rank's samples.
 
     The outputs of a regression are in the units of the targets.
@@ -141,15 +141,15 @@ def _outputs(model: Model, part: Part, name: str) -> tuple[npt.NDArray[Any], npt
 
 def _write(
     model: Model,
-    outputs: npt.NDArray[Any],
-    codes: npt.NDArray[Any],
-    rows: npt.NDArray[np.intp] | None,
+    outputs: Array,
+    codes: Array,
+    rows: Indices | None,
     out: Path | None,
 ) -> None:
     """Write the predictions to `out`, or print them; `rows` are their row numbers in the data, None if all."""
     classes = model.targets.classes
     if model.targets.task == "regression":
-        table: dict[str, npt.NDArray[Any]] = {"prediction": outputs if outputs.shape[1] > 1 else outputs[:, 0]}
+        table: dict[str, Array] = {"prediction": outputs if outputs.shape[1] > 1 else outputs[:, 0]}
     elif model.targets.task == "multilabel":
         table = {"prediction": codes.astype(np.uint8), "probability": outputs, "labels": np.array(model.targets.labels)}
     else:
@@ -178,7 +178,7 @@ def _write(
     print(f"{len(outputs)} predictions written to {printable(str(out))}")
 
 
-def _write_csv(table: dict[str, npt.NDArray[Any]], file: TextIO) -> None:
+def _write_csv(table: dict[str, Array], file: TextIO) -> None:
     """Write one line per sample: its row number if known, the predictions, the probability of each class or label."""
     prediction = table["prediction"] if table["prediction"].ndim > 1 else table["prediction"][:, None]
     names = table.get("labels", range(prediction.shape[1]))

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Indices
 from nnmpi.data.sources import Source
 from nnmpi.data.table import Encoding
 from nnmpi.errors import InputError, RunError
@@ -77,7 +77,7 @@ def _check(model: Model, content: bytes, out: Path, data: str | None) -> None:
     print(f"{result} of {printable(source.name)}; allowed is {ALLOWED}")
 
 
-def _raw_rows(model: Model, source: Source, rows: npt.NDArray[np.intp]) -> Iterator[tuple[npt.NDArray[np.intp], Raw]]:
+def _raw_rows(model: Model, source: Source, rows: Indices) -> Iterator[tuple[Indices, Raw]]:
     """Yield blocks of `rows` as the user has them, before scaling and encoding, with their positions in `rows`."""
     ascending = np.argsort(rows, kind="stable")
     for start in range(0, len(rows), ROWS):

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from nnmpi.arrays import Array
 from nnmpi.nn.architecture import Architecture
-from nnmpi.nn.arrays import Array
 from nnmpi.nn.network import Network
 
 CHUNK = 256  # samples that go forward at once

@@ -4,15 +4,14 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.patches import Rectangle
 
+from nnmpi.arrays import Array
 from nnmpi.report.classification import calibration, confusion_matrix, short
 from nnmpi.report.predictions import Predictions
 from nnmpi.report.ranking import Ranking
 from nnmpi.report.svg import BLUE, DASHES, INK, SERIES, VERMILLION, WHITE, chart
 
-Array = npt.NDArray[Any]
 MOST_CURVES = 6  # classes in one chart, at most
 MOST_IN_MATRIX = 40  # classes; with more there is no matrix chart
 MOST_NUMBERS = 20  # classes of a matrix whose cells show numbers, at most

@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.report.intervals import Statistic, bootstrap, mean_of, wilson
 from nnmpi.report.predictions import Predictions
 from nnmpi.report.ranking import Ranking
@@ -15,7 +14,6 @@ from nnmpi.training.metrics import counts
 from nnmpi.training.metrics.counts import Confusion
 from nnmpi.training.metrics.predictions import class_losses
 
-Array = npt.NDArray[Any]
 BINS = 10
 MOST_CONFUSIONS = 20
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from nnmpi.arrays import Array
+
 Statistic = Callable[[Array], float]  # a score as a function of the number of draws of each sample
 
 LEVEL = 0.95

@@ -1,10 +1,8 @@
 """The scores and charts of a multilabel model: a sample may have several labels."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.report.class_charts import MOST_CURVES, ranking_charts
 from nnmpi.report.intervals import Statistic, bootstrap, mean_of, wilson
 from nnmpi.report.predictions import Predictions
@@ -13,8 +11,6 @@ from nnmpi.report.score import Score, scores_of
 from nnmpi.training.metrics import labels
 from nnmpi.training.metrics.counts import Decisions, f1
 from nnmpi.training.metrics.predictions import label_losses
-
-Array = npt.NDArray[Any]
 
 
 def scores(predictions: Predictions) -> list[Score]:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.data.parts import Part
 from nnmpi.data.sources import Source
 from nnmpi.errors import InputError
@@ -17,8 +17,6 @@ from nnmpi.nn.network import Network
 from nnmpi.training.evaluation import CHUNK, Scores, evaluate
 from nnmpi.training.model_data import part_of
 from nnmpi.training.scoring import all_scores, outputs_of
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,10 @@
 """Samples sorted once by a score, for the areas under their curves in many resamples."""
 
 import math
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from nnmpi.arrays import Array
 
 
 class Ranking:

@@ -3,15 +3,14 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.report.intervals import Statistic, bootstrap, mean_of
 from nnmpi.report.predictions import Predictions
 from nnmpi.report.score import Score, scores_of
 from nnmpi.report.svg import BLUE, FAINT, INK, chart
 from nnmpi.training.metrics.regression import median
 
-Array = npt.NDArray[Any]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 MOST_DOTS = 800
 SEED = 0

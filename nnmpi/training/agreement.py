@@ -5,11 +5,10 @@ import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.data.digest import digest_of_bits
 from nnmpi.data.sources import Source
 from nnmpi.errors import InputError
@@ -86,7 +85,7 @@ def _contents(source: Source) -> bytes:
     return digest_of_bits(_blocks(source))
 
 
-def _blocks(source: Source) -> Iterator[npt.NDArray[Any]]:
+def _blocks(source: Source) -> Iterator[Array]:
     """Yield all samples, targets and weights of a source without files, in blocks."""
     rows = max(1, AT_ONCE // source.features)
     x = np.empty((rows, source.features), source.dtype)

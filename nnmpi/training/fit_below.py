@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.launching.array_files import ArrayFiles
 from nnmpi.launching.rank_pool import RankPool
 from nnmpi.mpi.open_world import open_world
@@ -134,7 +134,7 @@ class Rank:
         os._exit(1)
 
     def _fit(self, job: dict[str, Any], requests: Requests, world: World) -> None:
-        arrays: dict[str, npt.NDArray[Any] | None] = dict.fromkeys((*STATE_ARRAYS, *SAMPLE_ARRAYS))
+        arrays: dict[str, Array | None] = dict.fromkeys((*STATE_ARRAYS, *SAMPLE_ARRAYS))
         for name in job["arrays"]:
             arrays[name] = self._arrays.get(name, copy=name in STATE_ARRAYS)
         architecture = Architecture(**{**job["architecture"], "sizes": tuple(job["architecture"]["sizes"])})

@@ -6,15 +6,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
+from nnmpi.arrays import Array
 from nnmpi.data.shards import default_shards, held_shards
 from nnmpi.mpi.world import World
 from nnmpi.training.fit_state import Samples
-
-Array = npt.NDArray[Any]
 
 
 @contextmanager

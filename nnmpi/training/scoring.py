@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.data.parts import Part
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.targets import Targets
@@ -108,7 +108,7 @@ def predict_part(
     return ClassPredictions(samples, part.y, codes, outputs, len(targets.classes), sums_to_one)
 
 
-def outputs_of(network: Network, part: Part, targets: Targets) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def outputs_of(network: Network, part: Part, targets: Targets) -> tuple[Array, Array]:
     """Return the outputs, shape (n, outputs), and the predicted codes (`Targets.decided`) of this rank's samples.
 
     They are computed in the dtype of the network.

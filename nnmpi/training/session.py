@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from nnmpi.arrays import Array
 from nnmpi.config import Config
 from nnmpi.data.batches import Batches
 from nnmpi.data.parts import Part
@@ -16,7 +17,6 @@ from nnmpi.files.checkpoint import Checkpoint, Progress
 from nnmpi.files.model import Model, Recipe
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import glorot_uniform
-from nnmpi.nn.arrays import Array
 from nnmpi.nn.network import Bound, Network
 from nnmpi.nn.optimizers import OPTIMIZERS
 from nnmpi.nn.schedules import Schedule

@@ -5,13 +5,11 @@ It needs PyArrow. Importers check first that PyArrow is installed.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from nnmpi.data.sources.source import Indices
+from nnmpi.arrays import Array, Indices
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def taken(values: pa.Array, rows: pa.Array) -> pa.Array:
     return (values.cast(pa.large_string()) if pa.types.is_string_view(values.type) else values).take(rows)
 
 
-def to_numpy(values: pa.Array, missing: float = 0) -> npt.NDArray[Any]:
+def to_numpy(values: pa.Array, missing: float = 0) -> Array:
     """Return numbers as an array. PyArrow's own ``to_numpy`` imports pandas if it is installed, which takes 40 MB."""
     names = {"halffloat": "float16", "float": "float32", "double": "float64"}
     dtype = np.dtype(names.get(str(values.type), str(values.type)))

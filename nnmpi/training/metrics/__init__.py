@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.training.metrics import counts, labels, ranking, regression
 from nnmpi.training.metrics.counts import Confusion, Function
 from nnmpi.training.metrics.labels import LabelPredictions
@@ -25,8 +25,6 @@ __all__ = [
     "of_labels",
     "score",
 ]
-
-Floats = npt.NDArray[np.float64]
 
 
 class Metric(NamedTuple):
@@ -59,12 +57,12 @@ def of_labels(p: LabelPredictions) -> list[dict[str, Any]]:
     return _rows({**_per_class(p), "roc_auc": p.roc_auc, "average_precision": p.average_precision})
 
 
-def _per_class(p: ClassPredictions | LabelPredictions) -> dict[str, npt.NDArray[Any]]:
+def _per_class(p: ClassPredictions | LabelPredictions) -> dict[str, Array]:
     samples = p.counts.actual if p.samples.weights is not None else p.counts.actual.astype(np.int64)
     return {"samples": samples, **{name: function(p.counts) for name, function in PER_CLASS.items()}}
 
 
-def _rows(columns: dict[str, npt.NDArray[Any]]) -> list[dict[str, Any]]:
+def _rows(columns: dict[str, Array]) -> list[dict[str, Any]]:
     rows = zip(*(values.tolist() for values in columns.values()), strict=True)
     return [{name: _defined(value) for name, value in zip(columns, row, strict=True)} for row in rows]
 
