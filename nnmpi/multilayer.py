@@ -93,7 +93,9 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):  # type: ignore
         with self._rank_pool() as pool, open_world(self.comm) as world:
             shard = shard and world.size > 1
             with on_all_ranks(world):
-                self._check_parameters(incremental)
+                check(self)
+                if incremental and self.early_stopping:
+                    raise ValueError("partial_fit does not support early_stopping=True")
                 first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
                 X, y = self._validated(X, y, reset=first)
                 if sample_weight is not None:
@@ -138,11 +140,6 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):  # type: ignore
             return
         with rank_pool(MODULE, int(ranks)) as pool:
             yield pool
-
-    def _check_parameters(self, incremental: bool) -> None:
-        check(self)
-        if incremental and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
 
     def _architecture(self, features: int, hidden: list[int], outputs: int, dtype: str) -> Architecture:
         _, output_activation, loss = self._output_layer(outputs)

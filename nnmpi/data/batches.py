@@ -136,7 +136,8 @@ class Batches(Generic[Batch]):
         self._encoder.encode(self._codes[:n], self._current.plan)
         if self._weights is not None:
             self._weights.take(rows, out=self._weight_window[:n], mode="clip")
-            self._current.weights = self._weigh(self._current.bounds)
+            window, steps = self._weight_window, map(self._blocks, self._current.bounds)
+            self._current.weights = [[float(window[a:b].sum(dtype=np.float64)) for a, b in blocks] for blocks in steps]
         if self._augmentation:
             self._augment(self._augmentation)
 
@@ -154,11 +155,6 @@ class Batches(Generic[Batch]):
     def _blocks(self, bounds: list[int]) -> list[tuple[int, int]]:
         """Return the start and end of each block of a step, from the bounds of its microbatches."""
         return list(pairwise(bounds)) if self._by_shard else [(bounds[0], bounds[-1])]
-
-    def _weigh(self, bounds: list[list[int]]) -> list[list[float]]:
-        """Return the sum of the weights of each block of each step in the window."""
-        window = self._weight_window
-        return [[float(window[a:b].sum(dtype=np.float64)) for a, b in self._blocks(of_step)] for of_step in bounds]
 
     def _augment(self, augmentation: Augmentation) -> None:
         microbatches = []

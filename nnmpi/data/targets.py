@@ -140,7 +140,11 @@ def targets_of(source: Source, loss: str, task: str = "auto") -> tuple[Targets, 
     """
     assert source.y is not None
     y = source.y.reshape(-1) if source.y.shape[1:] == (1,) else source.y
-    _check_finite(y, source.name)
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        row, *_ = np.argwhere(~np.isfinite(y))[0]
+        raise InputError(
+            f"--data {source.name}: y of row {row} (from 0) is {y[row]}; remove such rows, or fill them in"
+        )
     if why := reason_for_labels(y, source.name, loss, task):
         outputs = y.shape[1]
         names = source.target if len(source.target) == outputs else tuple(map(str, range(outputs)))
@@ -200,9 +204,3 @@ def _classes(y: Array, source: Source, loss: str, task: str) -> tuple[Array | No
     return None, (
         f"numbers ({len(labels)} different whole numbers in {len(y)} rows; --task classification takes them as classes)"
     )
-
-
-def _check_finite(y: Array, name: str) -> None:
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        row, *_ = np.argwhere(~np.isfinite(y))[0]
-        raise InputError(f"--data {name}: y of row {row} (from 0) is {y[row]}; remove such rows, or fill them in")

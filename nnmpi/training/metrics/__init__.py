@@ -9,7 +9,7 @@ import numpy as np
 
 from nnmpi.arrays import Array
 from nnmpi.training.metrics import counts, labels, ranking, regression
-from nnmpi.training.metrics.counts import Confusion, Function
+from nnmpi.training.metrics.counts import Function
 from nnmpi.training.metrics.labels import LabelPredictions
 from nnmpi.training.metrics.predictions import ClassPredictions, NumberPredictions, PartSamples, class_losses
 
@@ -96,10 +96,6 @@ def _ranked(metric: Callable[..., float], p: ClassPredictions) -> float:
     return counts.mean_defined(np.array(values))
 
 
-def _of_confusion(function: Callable[[Confusion], float], p: ClassPredictions) -> float:
-    return function(p.counts)
-
-
 def _averaged(
     function: Function, average: Callable[[Function, Any], float], p: ClassPredictions | LabelPredictions
 ) -> float:
@@ -122,15 +118,15 @@ def _averages(module: Any) -> dict[str, Metric]:
 # task → name → metric
 METRICS: dict[str, dict[str, Metric]] = {
     "classification": {
-        "accuracy": Metric(partial(_of_confusion, counts.accuracy)),
-        "balanced_accuracy": Metric(partial(_of_confusion, counts.balanced_accuracy)),
+        "accuracy": Metric(lambda p: counts.accuracy(p.counts)),
+        "balanced_accuracy": Metric(lambda p: counts.balanced_accuracy(p.counts)),
         **_averages(counts),
         "log_loss": Metric(_log_loss, larger_is_better=False),
         "roc_auc": Metric(partial(_ranked, ranking.roc_auc)),
         "average_precision": Metric(partial(_ranked, ranking.average_precision)),
         "top_2_accuracy": Metric(partial(_top, 2)),
         "top_5_accuracy": Metric(partial(_top, 5)),
-        "largest_class_share": Metric(partial(_of_confusion, counts.largest_class_share)),
+        "largest_class_share": Metric(lambda p: counts.largest_class_share(p.counts)),
     },
     "multilabel": {
         "accuracy": Metric(labels.accuracy),
