@@ -9,8 +9,8 @@ from matplotlib.patches import Rectangle
 from nnmpi.arrays import Array
 from nnmpi.report.classification import calibration, confusion_matrix, short
 from nnmpi.report.predictions import Predictions
-from nnmpi.report.ranking import Ranking
 from nnmpi.report.svg import BLUE, DASHES, INK, SERIES, VERMILLION, WHITE, chart
+from nnmpi.training.metrics.ranking import Ranking
 
 MOST_CURVES = 6  # classes in one chart, at most
 MOST_IN_MATRIX = 40  # classes; with more there is no matrix chart

@@ -8,11 +8,11 @@ import numpy as np
 from nnmpi.arrays import Array
 from nnmpi.report.intervals import Statistic, bootstrap, mean_of, wilson
 from nnmpi.report.predictions import Predictions
-from nnmpi.report.ranking import Ranking
 from nnmpi.report.score import Score, scores_of
 from nnmpi.training.metrics import counts
 from nnmpi.training.metrics.counts import Confusion
 from nnmpi.training.metrics.predictions import class_losses
+from nnmpi.training.metrics.ranking import Ranking
 
 BINS = 10
 MOST_CONFUSIONS = 20

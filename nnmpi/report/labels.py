@@ -6,11 +6,11 @@ from nnmpi.arrays import Array
 from nnmpi.report.class_charts import MOST_CURVES, ranking_charts
 from nnmpi.report.intervals import Statistic, bootstrap, mean_of, wilson
 from nnmpi.report.predictions import Predictions
-from nnmpi.report.ranking import Ranking
 from nnmpi.report.score import Score, scores_of
 from nnmpi.training.metrics import labels
 from nnmpi.training.metrics.counts import Decisions, f1
 from nnmpi.training.metrics.predictions import label_losses
+from nnmpi.training.metrics.ranking import Ranking
 
 
 def scores(predictions: Predictions) -> list[Score]:
