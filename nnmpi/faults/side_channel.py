@@ -130,13 +130,7 @@ def unpack(key: bytes, packet: bytes) -> tuple[Kind, Report] | None:
 
 
 def _own_address(others: list[str]) -> str:
-    """Return the address of the network interface that leads to the other hosts.
-
-    Raises
-    ------
-    OSError
-        If there is none.
-    """
+    """Return the address of the network interface that leads to the other hosts; raise an OSError if there is none."""
     targets = []
     for name in others[:2]:  # not all: to look up an unknown name may take seconds
         with contextlib.suppress(OSError):

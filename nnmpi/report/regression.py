@@ -77,19 +77,17 @@ def charts(predictions: Predictions) -> list[str]:
         low, high = float(min(y.min(), predicted.min())), float(max(y.max(), predicted.max()))
         scatter.axes.plot([low, high], [low, high], color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
         _dots(scatter.axes, predicted, y)
-        scatter.axes.set_xlabel("predicted")
-        scatter.axes.set_ylabel("actual")
+        scatter.axes.set(xlabel="predicted", ylabel="actual")
     with chart("residuals") as residual_plot:
         residual_plot.axes.axhline(0, color=INK, linewidth=0.8)
         _dots(residual_plot.axes, predicted, y - predicted)
-        residual_plot.axes.set_xlabel("predicted")
-        residual_plot.axes.set_ylabel("actual − predicted")
+        residual_plot.axes.set(xlabel="predicted", ylabel="actual − predicted")
     with chart("histogram of residuals") as histogram:
         weights = np.repeat(predictions.weights, predictions.y.shape[1])
         histogram.axes.hist(residuals, bins=40, color=BLUE, weights=weights)
         histogram.axes.axvline(0, color=FAINT, linewidth=0.8)
-        histogram.axes.set_xlabel("actual − predicted")
-        histogram.axes.set_ylabel("samples" if predictions.part.weights is None else "weight of the samples")
+        counted = "samples" if predictions.part.weights is None else "weight of the samples"
+        histogram.axes.set(xlabel="actual − predicted", ylabel=counted)
     return [scatter.svg, residual_plot.svg, histogram.svg]
 
 

@@ -22,10 +22,10 @@ from nnmpi.nn.network import Bound, Network
 from nnmpi.nn.optimizers import SGD, Adam
 from nnmpi.reduction.choose import choose_for
 from nnmpi.reduction.step_vector import Sums
+from nnmpi.training.events import Requests
 from nnmpi.training.fit_state import FitSettings, FitState, Samples
 from nnmpi.training.fit_validation import Validation
 from nnmpi.training.loop import steps
-from nnmpi.training.requests import Requests
 
 
 class FitProgress(Progress):

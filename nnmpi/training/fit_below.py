@@ -24,9 +24,9 @@ from nnmpi.launching.rank_pool import RankPool
 from nnmpi.mpi.open_world import open_world
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
+from nnmpi.training.events import Requests
 from nnmpi.training.fit import fit, limited_threads
 from nnmpi.training.fit_state import FitSettings, FitState, Samples
-from nnmpi.training.requests import Requests
 
 MODULE = "nnmpi.training.fit_below"
 END = 20.0  # seconds that a rank may take to end after its parent process has ended

@@ -64,13 +64,7 @@ def _broadcast(
 
 
 def _blocks(source: Source, first: int, stop: int) -> Iterator[tuple[int, Array]]:
-    """Yield all rows from `first` to `stop`, as ``source.blocks`` does.
-
-    Raises
-    ------
-    InputError
-        If there are fewer.
-    """
+    """Yield all rows from `first` to `stop`, as ``source.blocks`` does; refuse a source that has fewer."""
     assert source.blocks
     for start, block in source.blocks(first, stop):
         yield start, block

@@ -25,8 +25,8 @@ from nnmpi.reduction.step_vector import Sums
 from nnmpi.setting import parse_interval
 from nnmpi.training.divergence import diverged
 from nnmpi.training.evaluation import CHUNK, Scores, evaluate
+from nnmpi.training.events import Requests
 from nnmpi.training.metrics import larger_is_better, score
-from nnmpi.training.requests import Requests
 from nnmpi.training.resume import check_data, restore, scaler_arrays
 from nnmpi.training.run_description import describe
 from nnmpi.training.scoring import all_scores, metrics_of, predict_part

@@ -43,12 +43,7 @@ def _first_index(request: Request, indices: Array) -> int:
     """Return the index of the first feature: 0 if a line has index 0, else 1, as in scikit-learn.
 
     Files leave zeros out, so a file without its first or last feature may count from 0 or from 1. Only training data
-    may be such a file: all other data must count as they do.
-
-    Raises
-    ------
-    InputError
-        If it is unknown whether the features count from 0 or 1, or the training data count another way or have fewer.
+    may be such a file: all other data must count as they do, and have no more features.
     """
     start, features, expected = f"--data {request.name}: ", request.features, request.first_index
     if not len(indices):
