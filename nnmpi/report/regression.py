@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 
 from nnmpi.arrays import Array
-from nnmpi.report.intervals import Statistic, bootstrap, mean_of
 from nnmpi.report.predictions import Predictions
-from nnmpi.report.score import Score, scores_of
+from nnmpi.report.score import Score, Statistic, mean_of, scores_of
 from nnmpi.report.svg import BLUE, FAINT, INK, chart
 from nnmpi.training.metrics.regression import median
 
@@ -23,14 +22,13 @@ def scores(predictions: Predictions) -> list[Score]:
     unit = predictions.model.target_scaler.scale
     centred = y - y.mean(axis=0)
     statistics = _statistics(centred, predictions.predicted - y, weights, unit)
-    defined = {name: f for name, f in statistics.items() if predictions.table.get(name) is not None}
     mean = weights @ y / weights.sum()
     medians = np.array([median(column, weights) for column in y.T])
     once = np.ones(len(y))
     baselines = {name: f(once) for name, f in _statistics(centred, y - mean, weights, unit).items()} | {"r2": 0.0}
     for name in ("mae", "median_absolute_error"):
         baselines[name] = _statistics(centred, y - medians, weights, unit)[name](once)
-    return scores_of(predictions, bootstrap(defined, len(y)), baselines)
+    return scores_of(predictions, statistics, baselines)
 
 
 def _statistics(y: Array, error: Array, weights: Array, unit: Array) -> dict[str, Statistic]:
