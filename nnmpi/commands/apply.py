@@ -22,10 +22,10 @@ from nnmpi.files.output_file import cannot_be_written, check_out, check_replaces
 from nnmpi.mpi.checks import blas_threads, check_launcher
 from nnmpi.mpi.world import World
 from nnmpi.nn.network import Network
-from nnmpi.nn.predict import in_float64
+from nnmpi.nn.predict import CHUNK, in_float64
 from nnmpi.text import printable
 from nnmpi.training.agreement import check_same_data, check_same_model
-from nnmpi.training.evaluation import CHUNK, evaluate
+from nnmpi.training.evaluation import evaluate
 from nnmpi.training.gather_targets import gather_targets
 from nnmpi.training.model_data import part_of, samples_for, source_for
 from nnmpi.training.scoring import all_scores, outputs_of

@@ -19,9 +19,8 @@ from nnmpi.files.output_file import cannot_be_written, check_out
 from nnmpi.mpi.alone import Alone
 from nnmpi.mpi.launcher import launched
 from nnmpi.mpi.world import World
-from nnmpi.nn.predict import in_float64
+from nnmpi.nn.predict import CHUNK, in_float64
 from nnmpi.text import counted, printable
-from nnmpi.training.evaluation import CHUNK
 from nnmpi.training.model_data import part_of
 from nnmpi.training.scoring import outputs_of
 

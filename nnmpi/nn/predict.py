@@ -9,7 +9,7 @@ from nnmpi.arrays import Array
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.network import Network
 
-CHUNK = 256  # samples that go forward at once
+CHUNK = 256  # samples in one forward pass; the same on every rank, so that the bits are the same
 
 
 def in_float64(architecture: Architecture, parameters: Array, max_block: int) -> Network:

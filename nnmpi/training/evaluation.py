@@ -12,10 +12,9 @@ from nnmpi.data.targets import Encoder, Targets
 from nnmpi.errors import InputError
 from nnmpi.mpi.world import World
 from nnmpi.nn.network import Network
+from nnmpi.nn.predict import CHUNK
 from nnmpi.training.metrics.predictions import PartSamples
 from nnmpi.training.metrics.regression import r2_of
-
-CHUNK = 256  # samples in one forward pass; the same on every rank, so that the bits are the same
 
 
 @dataclass(frozen=True)

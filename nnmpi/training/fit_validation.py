@@ -7,7 +7,7 @@ from nnmpi.data.shards import held_shards
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.network import Network
-from nnmpi.training.evaluation import CHUNK
+from nnmpi.nn.predict import CHUNK
 from nnmpi.training.fit_state import Samples
 
 

@@ -10,19 +10,11 @@ from nnmpi.data.scaler import Scaler
 from nnmpi.data.targets import Targets
 from nnmpi.mpi.world import World
 from nnmpi.nn.network import Network
-from nnmpi.training.evaluation import CHUNK, Scores
-from nnmpi.training.metrics import (
-    METRICS,
-    ClassPredictions,
-    LabelPredictions,
-    NumberPredictions,
-    PartSamples,
-    Predictions,
-    counts,
-    of_classes,
-    of_labels,
-    score,
-)
+from nnmpi.nn.predict import CHUNK
+from nnmpi.training.evaluation import Scores
+from nnmpi.training.metrics import METRICS, Predictions, counts, of_classes, of_labels, score
+from nnmpi.training.metrics.labels import LabelPredictions
+from nnmpi.training.metrics.predictions import ClassPredictions, NumberPredictions, PartSamples
 
 MOST_IN_MATRIX = 100  # classes; with more there is no confusion matrix
 

@@ -19,12 +19,13 @@ from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import glorot_uniform
 from nnmpi.nn.network import Bound, Network
 from nnmpi.nn.optimizers import OPTIMIZERS
+from nnmpi.nn.predict import CHUNK
 from nnmpi.nn.schedules import Schedule
 from nnmpi.reduction.choose import choose
 from nnmpi.reduction.step_vector import Sums
 from nnmpi.setting import parse_interval
 from nnmpi.training.divergence import diverged
-from nnmpi.training.evaluation import CHUNK, Scores, evaluate
+from nnmpi.training.evaluation import Scores, evaluate
 from nnmpi.training.events import Requests
 from nnmpi.training.metrics import larger_is_better, score
 from nnmpi.training.resume import check_data, restore, scaler_arrays

@@ -19,10 +19,10 @@ from nnmpi.memory import check_memory
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.losses import LOSSES
+from nnmpi.nn.predict import CHUNK
 from nnmpi.setting import flag_value
 from nnmpi.training.agreement import check_same_data
 from nnmpi.training.class_weights import class_weights
-from nnmpi.training.evaluation import CHUNK
 from nnmpi.training.gather_targets import gather_targets
 from nnmpi.training.samples import HeldSamples, read_samples
 from nnmpi.training.separate_sources import naming_flag_of, open_separate_sources

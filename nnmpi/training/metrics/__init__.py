@@ -11,20 +11,7 @@ from nnmpi.arrays import Array
 from nnmpi.training.metrics import counts, labels, ranking, regression
 from nnmpi.training.metrics.counts import Function
 from nnmpi.training.metrics.labels import LabelPredictions
-from nnmpi.training.metrics.predictions import ClassPredictions, NumberPredictions, PartSamples, class_losses
-
-__all__ = [
-    "METRICS",
-    "ClassPredictions",
-    "LabelPredictions",
-    "Metric",
-    "NumberPredictions",
-    "PartSamples",
-    "larger_is_better",
-    "of_classes",
-    "of_labels",
-    "score",
-]
+from nnmpi.training.metrics.predictions import ClassPredictions, NumberPredictions, class_losses
 
 
 class Metric(NamedTuple):
