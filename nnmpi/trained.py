@@ -47,7 +47,7 @@ class TrainedNetwork:
         if isinstance(model.scaler, Encoding):
             self.columns = tuple(dict.fromkeys(column.name for column in model.scaler.columns))
             self.n_features = len(model.scaler.columns)
-        self._network = in_float64(model.architecture, model.parameters, CHUNK)
+        self._network = in_float64(model.architecture, model.parameters)
 
     def predict(self, X: npt.ArrayLike) -> Array:
         """Return the predicted classes, shape (n,), or numbers in the units of the targets, shape (n,) or (n, outputs).

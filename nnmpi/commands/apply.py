@@ -126,7 +126,7 @@ def _outputs(model: Model, part: Part, name: str) -> tuple[Array, Array]:
 
     The outputs of a regression are in the units of the targets.
     """
-    outputs, codes = outputs_of(in_float64(model.architecture, model.parameters, CHUNK), part, model.targets)
+    outputs, codes = outputs_of(in_float64(model.architecture, model.parameters), part, model.targets)
     if model.target_scaler:
         with np.errstate(over="ignore"):
             outputs = outputs * model.target_scaler.scale + model.target_scaler.mean

@@ -19,7 +19,7 @@ from nnmpi.files.output_file import cannot_be_written, check_out
 from nnmpi.mpi.alone import Alone
 from nnmpi.mpi.launcher import launched
 from nnmpi.mpi.world import World
-from nnmpi.nn.predict import CHUNK, in_float64
+from nnmpi.nn.predict import in_float64
 from nnmpi.text import counted, printable
 from nnmpi.training.model_data import part_of
 from nnmpi.training.scoring import outputs_of
@@ -63,7 +63,7 @@ def export_model(path: Path, out: Path, check: bool, data: str | None, overwrite
 
 def _check(model: Model, content: bytes, out: Path, data: str | None) -> None:
     source, part = part_of(model, "test", data, World(Alone()))
-    outputs, codes = outputs_of(in_float64(model.architecture, model.parameters, CHUNK), part, model.targets)
+    outputs, codes = outputs_of(in_float64(model.architecture, model.parameters), part, model.targets)
     predict = runner(content, out.suffix, model)
     largest = 0.0
     for positions, raw in _raw_rows(model, source, part.rows):

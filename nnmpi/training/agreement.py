@@ -13,6 +13,7 @@ from nnmpi.data.digest import digest_of_bits
 from nnmpi.data.sources import Source
 from nnmpi.errors import InputError
 from nnmpi.files.model import Model, contents_of
+from nnmpi.mpi.checks import differing_ranks
 from nnmpi.mpi.world import World
 
 LARGE = 1 << 26  # bytes; of a file of this size or more only samples are compared
@@ -65,8 +66,7 @@ def check_same_model(path: Path, model: Model, world: World) -> None:
 
 
 def _check_same(world: World, digest: bytes, message: str) -> None:
-    digests = world.gather_bytes(digest)
-    others = [str(rank) for rank, digest in enumerate(digests) if digest != digests[0]]
+    others = [str(rank) for rank in differing_ranks(world, digest)]
     if others:
         ranks = f"rank {others[0]} sees" if len(others) == 1 else f"ranks {', '.join(others)} see"
         raise InputError(message.format(ranks=ranks), shared=True)
