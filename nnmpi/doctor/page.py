@@ -21,17 +21,15 @@ def page(findings: list[Finding], facts: Facts | None, width: int) -> str:
         more = len(facts["hosts"]) - HOSTS
         if more > 0:
             groups["hosts"] = [("more", f"{counted(more, 'host')}; --json shows all")]
-        blocks += [_group(title, rows, width) for title, rows in groups.items()]
+        for title, facts_rows in groups.items():
+            lines = [_wrapped(f"  {label}", text, width) for label, text in facts_rows if text]
+            blocks.append("\n".join([printable(title), *lines]))
     return "\n\n".join(blocks)
 
 
 def as_json(findings: list[Finding], facts: Facts | None) -> dict[str, Any]:
     """Return the findings and facts for ``--json``."""
     return {"findings": [vars(finding) for finding in findings], **(facts or {})}
-
-
-def _group(title: str, rows: Rows, width: int) -> str:
-    return "\n".join([printable(title), *(_wrapped(f"  {label}", text, width) for label, text in rows if text)])
 
 
 def _wrapped(label: str, text: str, width: int) -> str:

@@ -1,6 +1,6 @@
 """Sources from Arrow tables: the code that CSV files, Parquet files and frames share.
 
-It needs PyArrow. Importers check first that PyArrow is installed.
+Like the modules arrow_reader, arrow_table and csv_kinds it needs PyArrow. Importers check first that this is installed.
 """
 
 from collections import Counter

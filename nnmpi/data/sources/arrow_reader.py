@@ -1,8 +1,6 @@
 """Reads rows of an Arrow table as numbers: dates become their parts, each text the number that stands for it.
 
 Times of the day and durations become microseconds, so that their unit makes no difference.
-
-It needs PyArrow. Importers check first that PyArrow is installed.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,4 @@
-"""A table in blocks of Arrow memory, and the conversion of Arrow's types and values to NumPy's.
-
-It needs PyArrow. Importers check first that PyArrow is installed.
-"""
+"""A table in blocks of Arrow memory, and the conversion of Arrow's types and values to NumPy's."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
