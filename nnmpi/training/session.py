@@ -233,8 +233,7 @@ class Session:
 
     def stops_early(self) -> bool:
         """Return whether the monitored metric has not improved for ``--early-stopping`` epochs."""
-        patience, progress = self.config.early_stopping, self.progress
-        return bool(patience) and progress.epoch - progress.best_epoch >= patience
+        return 0 < self.config.early_stopping <= self.progress.epoch - self.progress.best_epoch
 
     def keep_if_best(self, value: float) -> bool:
         """Keep a copy of the parameters if `value`, the monitored metric, is the best so far; return whether it is."""
