@@ -127,7 +127,8 @@ def train(
         threads = training_threads(world, config.deterministic, config.threads)
         recording = Recording(config, world)
         recording.begin()
-        with threadpool_limits(threads, user_api="blas"), _quiet(), recording, ExitStack() as stack:
+        quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # the loss is checked in each step
+        with threadpool_limits(threads, user_api="blas"), quiet, recording, ExitStack() as stack:
             session, files, logs, metrics = _begin(config, world, source, verbose, stack)
             recording.attach(session, files)
             for event in train_session(session):
@@ -236,11 +237,6 @@ def _report(files: Output) -> None:
         write_report([files.directory])
     except Exception as error:  # any error of a library
         warnings.warn(f"no report was written ({type(error).__name__}: {error})", stacklevel=3)
-
-
-def _quiet() -> np.errstate:
-    """Return a context without NumPy's floating-point warnings: the loss is checked in each step."""
-    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 def _line(metrics: dict[str, Any]) -> str:

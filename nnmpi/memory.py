@@ -3,11 +3,11 @@
 import contextlib
 import mmap
 import os
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.cgroup import memory_limit
 from nnmpi.errors import InputError
 
@@ -24,7 +24,7 @@ class Room:
             with contextlib.suppress(OSError):  # the kernel has no huge pages
                 self._memory.madvise(mmap.MADV_HUGEPAGE)
 
-    def array(self, shape: tuple[int, ...], dtype: npt.DTypeLike, start: int = 0) -> npt.NDArray[Any]:
+    def array(self, shape: tuple[int, ...], dtype: npt.DTypeLike, start: int = 0) -> Array:
         """Return the memory from byte `start` on as an array."""
         return np.ndarray(shape, dtype, self._memory, start)
 

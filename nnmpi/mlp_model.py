@@ -1,21 +1,18 @@
 """A fitted estimator as the model that goes into a file for `nnmpi.load` and the commands."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.data.labels import as_labels, is_whole
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.targets import Targets
 from nnmpi.files.model import Model, Recipe
 from nnmpi.nn.architecture import Architecture
-from nnmpi.nn.arrays import Array
 
 LOSS_NAMES = {"half-squared-error": "mse"}  # losses that have another name in a model file
 
 
-def model_of(architecture: Architecture, parameters: Array, classes: npt.NDArray[Any] | None) -> Model:
+def model_of(architecture: Architecture, parameters: Array, classes: Array | None) -> Model:
     """Return the model of a network for these classes or labels, or for numbers if None. Samples are not scaled.
 
     Raises

@@ -3,18 +3,16 @@
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
+from nnmpi.arrays import Array
 from nnmpi.mlp_parameters import CONSTRAINTS, has_partial_fit
 from nnmpi.mpi.world import World
 from nnmpi.multilayer import MultilayerPerceptron
-
-Array = npt.NDArray[Any]
 
 
 class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from nnmpi.arrays import Array
 from nnmpi.files.model import write_model
 from nnmpi.launching.rank_pool import RankPool
 from nnmpi.launching.rank_pools import rank_pool
@@ -40,8 +40,6 @@ from nnmpi.training.fit_state import (
 )
 from nnmpi.training.fit_targets import check_weights
 from nnmpi.training.fit_together import check_same, on_all_ranks, same_random_state, sharded, split_rows
-
-Array = npt.NDArray[Any]
 
 NNMPI_NAMES = {"logistic": "sigmoid"}  # activations that have another name in nnmpi
 NOT_FINITE = (
@@ -95,7 +93,9 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):  # type: ignore
         with self._rank_pool() as pool, open_world(self.comm) as world:
             shard = shard and world.size > 1
             with on_all_ranks(world):
-                self._check_parameters(incremental)
+                check(self)
+                if incremental and self.early_stopping:
+                    raise ValueError("partial_fit does not support early_stopping=True")
                 first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
                 X, y = self._validated(X, y, reset=first)
                 if sample_weight is not None:
@@ -140,11 +140,6 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator):  # type: ignore
             return
         with rank_pool(MODULE, int(ranks)) as pool:
             yield pool
-
-    def _check_parameters(self, incremental: bool) -> None:
-        check(self)
-        if incremental and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
 
     def _architecture(self, features: int, hidden: list[int], outputs: int, dtype: str) -> Architecture:
         _, output_activation, loss = self._output_layer(outputs)

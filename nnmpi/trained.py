@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.data.sources import Request, check_plain
 from nnmpi.data.sources.arrays import lost_in_array
 from nnmpi.data.sources.frames import frame_source, is_frame
@@ -48,7 +49,7 @@ class TrainedNetwork:
             self.columns = tuple(dict.fromkeys(column.name for column in model.scaler.columns))
             self.n_features = len(model.scaler.columns)
 
-    def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
+    def predict(self, X: npt.ArrayLike) -> Array:
         """Return the predicted classes, shape (n,), or numbers in the units of the targets, shape (n,) or (n, outputs).
 
         For labels: 1 if the probability is above ½, else 0; shape (n, labels).
@@ -76,7 +77,7 @@ class TrainedNetwork:
         check_finite(numbers)
         return numbers if numbers.shape[1] > 1 else numbers[:, 0]
 
-    def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.floating]:
+    def predict_proba(self, X: npt.ArrayLike) -> Array:
         """Return the probability of each class, in the order of `classes`, or of each label; shape (n, classes).
 
         Raises
@@ -113,7 +114,7 @@ class TrainedNetwork:
         write_whole(Path(path), exported(self._model, Path(path).suffix))
 
     @naming_keywords()
-    def _rows(self, X: Any) -> npt.NDArray[Any]:
+    def _rows(self, X: Any) -> Array:
         """Return the samples of `X` as numbers, shape (n, n_features)."""
         encoding = self._model.scaler if isinstance(self._model.scaler, Encoding) else None
         if encoding and is_frame(X):
@@ -136,13 +137,13 @@ class TrainedNetwork:
                 raise ValueError(f"X must hold real numbers, none of them missing ({error})") from None
         return samples.reshape(len(samples), -1) if samples.ndim > 2 else samples
 
-    def _outputs(self, X: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def _outputs(self, X: npt.ArrayLike) -> tuple[Array, Array]:
         """Return the logits and the outputs of all samples, shape (n, outputs) each."""
         samples = self._rows(X)
         if samples.ndim != 2 or samples.shape[1] != self.n_features:
             raise ValueError(f"X has shape {samples.shape}; this network takes (samples, {self.n_features})")
         # one for each call: its arrays are views of each other, which copies, pickles and threads would not respect
-        network = in_float64(self.architecture, self.parameters, min(CHUNK, len(samples)))
+        network = in_float64(self.architecture, self.parameters)
         shape = len(samples), self.architecture.sizes[-1]
         logits, outputs = np.empty(shape), np.empty(shape)
         x = np.ones((CHUNK, 1 + self.architecture.sizes[0]), self.parameters.dtype)  # column 0 feeds the bias

@@ -13,7 +13,8 @@ from nnmpi.data.sources import Source
 from nnmpi.data.targets import targets_of
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.network import Network, decide, decide_labels
-from nnmpi.training.evaluation import CHUNK, Scores, evaluate
+from nnmpi.nn.predict import CHUNK
+from nnmpi.training.evaluation import Scores, evaluate
 from nnmpi.training.scoring import outputs_of
 
 FEATURES = 5

@@ -26,8 +26,8 @@ from nnmpi.mpi.checks import training_threads
 from nnmpi.mpi.host import children, process
 from nnmpi.nn.architecture import Architecture
 from nnmpi.training import fit_below
+from nnmpi.training.events import Requests
 from nnmpi.training.fit_state import FitSettings
-from nnmpi.training.requests import Requests
 
 
 def threads() -> set[int]:

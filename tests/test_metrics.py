@@ -13,17 +13,9 @@ from hypothesis.extra.numpy import arrays
 from ranks import on_ranks
 
 from nnmpi.data.shards import held_shards, shard_rows
-from nnmpi.training.metrics import (
-    METRICS,
-    ClassPredictions,
-    LabelPredictions,
-    NumberPredictions,
-    PartSamples,
-    counts,
-    of_classes,
-    of_labels,
-    score,
-)
+from nnmpi.training.metrics import METRICS, counts, of_classes, of_labels, score
+from nnmpi.training.metrics.labels import LabelPredictions
+from nnmpi.training.metrics.predictions import ClassPredictions, NumberPredictions, PartSamples
 
 CLASSIFICATION = list(METRICS["classification"])
 MULTILABEL = list(METRICS["multilabel"])

@@ -132,7 +132,7 @@ def test_only_processes_that_were_ranks_are_seen_and_killed() -> None:
         assert entry
         start = entry[1]
         processes = {1: (machine(), sleeping.pid, start), 2: (machine(), sleeping.pid, start - 1), 3: ("far", 1, 0)}
-        world.addresses._processes = processes
+        world.addresses._processes, world.addresses._machine = processes, machine()
         assert Addresses.alive(world.addresses, [1, 2, 3], 0.01) == [1]
         Addresses.kill(world.addresses, [2, 3])
         assert Addresses.alive(world.addresses, [1], 0.01) == [1]

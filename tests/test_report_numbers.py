@@ -13,13 +13,13 @@ from nnmpi.mpi.alone import Alone
 from nnmpi.mpi.world import World
 from nnmpi.report.classification import calibration_error
 from nnmpi.report.importance import features_of_columns, permutation_importance
-from nnmpi.report.intervals import bootstrap, wilson
 from nnmpi.report.pictures import worst_mistakes
 from nnmpi.report.predictions import predict_test_part
 from nnmpi.report.rank_times import drawing, rank_times, read_timeline
-from nnmpi.report.ranking import Ranking
 from nnmpi.report.regression import error_quantiles
 from nnmpi.report.results import scores_of_task
+from nnmpi.report.score import bootstrap, wilson
+from nnmpi.training.metrics.ranking import Ranking
 
 
 @pytest.mark.parametrize(("correct", "count"), [(0, 5), (5, 5), (353, 360), (1, 2), (600, 1000)])

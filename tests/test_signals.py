@@ -10,7 +10,7 @@ import pytest
 from jobs import Job, program_path, run, wait_for_an_epoch
 
 from nnmpi.commands.signals import SIGNALS, StopRequest
-from nnmpi.training.requests import Requests
+from nnmpi.training.events import Requests
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -30,7 +30,7 @@ class Recorder:
         self.signals: list[int] = []
         monkeypatch.setattr("nnmpi.faults.watchdog.last_words", self.lines.append)
         monkeypatch.setattr(os, "kill", lambda _, number: self.signals.append(number))
-        monkeypatch.setattr(sidechannel, "machine", lambda: "here")
+        monkeypatch.setattr("nnmpi.mpi.addresses.machine", lambda: "here")
         monkeypatch.setattr(Watchdog, "_leave", lambda watchdog: self.leave(watchdog))
 
     def leave(self, watchdog: Any) -> None:
@@ -143,7 +143,7 @@ def test_recoverable_job_ends_where_the_missing_may_only_be_cut_off(
     job: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hosts = threading.local()
-    monkeypatch.setattr(sidechannel, "machine", lambda: hosts.name)
+    monkeypatch.setattr("nnmpi.mpi.addresses.machine", lambda: hosts.name)
     monkeypatch.setattr(sidechannel, "_own_address", lambda others: "127.0.0.1")
 
     def rank(world: World) -> None:

@@ -28,6 +28,9 @@ GROUPS = {
     "Command": ("config", "dry_run", "help", "help_all"),
 }
 
+SECTIONS = {name: group for group, names in GROUPS.items() for name in names}  # the section of each flag
+POSITIONS = {name: position for position, name in enumerate(SECTIONS)}
+
 # flags that only --help-all shows
 RARE = frozenset(
     {
@@ -60,27 +63,17 @@ class SectionedCommand(DataCommand):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one section for each group of flags."""
         records: dict[str, list[tuple[str, str]]] = {group: [] for group in (*GROUPS, "Other")}
-        for parameter in sorted(self.get_params(ctx), key=_position):
+        for parameter in sorted(self.get_params(ctx), key=lambda p: POSITIONS.get(_name(p), len(POSITIONS))):
             name = _name(parameter)
             record = parameter.get_help_record(ctx)
             if not isinstance(parameter, click.Option) or not record:
                 continue
             if name not in RARE or ctx.meta.get(ALL):
-                records[_group_of(name)].append(record)
+                records[SECTIONS.get(name, "Other")].append(record)
         for group, rows in records.items():
             if rows:
                 with formatter.section(group):
                     formatter.write_dl(rows)
-
-
-def _group_of(name: str) -> str:
-    """Return the section of the flag of this parameter."""
-    return next((group for group, names in GROUPS.items() if name in names), "Other")
-
-
-def _position(parameter: click.Parameter) -> int:
-    names = GROUPS.get(_group_of(_name(parameter)), ())
-    return names.index(_name(parameter)) if _name(parameter) in names else len(names)
 
 
 def _name(parameter: click.Parameter) -> str:

@@ -6,11 +6,11 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array, Indices
 from nnmpi.commands.score_table import print_scores
 from nnmpi.data.parts import Part
 from nnmpi.data.sources import Source
@@ -22,10 +22,10 @@ from nnmpi.files.output_file import cannot_be_written, check_out, check_replaces
 from nnmpi.mpi.checks import blas_threads, check_launcher
 from nnmpi.mpi.world import World
 from nnmpi.nn.network import Network
-from nnmpi.nn.predict import in_float64
+from nnmpi.nn.predict import CHUNK, in_float64
 from nnmpi.text import printable
 from nnmpi.training.agreement import check_same_data, check_same_model
-from nnmpi.training.evaluation import CHUNK, evaluate
+from nnmpi.training.evaluation import evaluate
 from nnmpi.training.gather_targets import gather_targets
 from nnmpi.training.model_data import part_of, samples_for, source_for
 from nnmpi.training.scoring import all_scores, outputs_of
@@ -121,12 +121,12 @@ def _all_samples(model: Model, data: str, world: World, labelled: bool) -> tuple
         return source, samples.parts(model.scaler, target_scaler, model.architecture.dtype)[0]
 
 
-def _outputs(model: Model, part: Part, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _outputs(model: Model, part: Part, name: str) -> tuple[Array, Array]:
     """Return the outputs, shape (n, outputs), and the predicted codes (`Targets.decided`) of this rank's samples.
 
     The outputs of a regression are in the units of the targets.
     """
-    outputs, codes = outputs_of(in_float64(model.architecture, model.parameters, CHUNK), part, model.targets)
+    outputs, codes = outputs_of(in_float64(model.architecture, model.parameters), part, model.targets)
     if model.target_scaler:
         with np.errstate(over="ignore"):
             outputs = outputs * model.target_scaler.scale + model.target_scaler.mean
@@ -141,15 +141,15 @@ def _outputs(model: Model, part: Part, name: str) -> tuple[npt.NDArray[Any], npt
 
 def _write(
     model: Model,
-    outputs: npt.NDArray[Any],
-    codes: npt.NDArray[Any],
-    rows: npt.NDArray[np.intp] | None,
+    outputs: Array,
+    codes: Array,
+    rows: Indices | None,
     out: Path | None,
 ) -> None:
     """Write the predictions to `out`, or print them; `rows` are their row numbers in the data, None if all."""
     classes = model.targets.classes
     if model.targets.task == "regression":
-        table: dict[str, npt.NDArray[Any]] = {"prediction": outputs if outputs.shape[1] > 1 else outputs[:, 0]}
+        table: dict[str, Array] = {"prediction": outputs if outputs.shape[1] > 1 else outputs[:, 0]}
         if len(model.recipe.target) == outputs.shape[1] > 1:
             table["targets"] = np.array(model.recipe.target)
     elif model.targets.task == "multilabel":
@@ -180,7 +180,7 @@ def _write(
     print(f"{len(outputs)} predictions written to {printable(str(out))}")
 
 
-def _write_csv(table: dict[str, npt.NDArray[Any]], file: TextIO) -> None:
+def _write_csv(table: dict[str, Array], file: TextIO) -> None:
     """Write one line per sample: its row number if known, the predictions, the probability of each class or label."""
     prediction = table["prediction"] if table["prediction"].ndim > 1 else table["prediction"][:, None]
     names = table.get("labels", table.get("targets", range(prediction.shape[1])))

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Indices
 from nnmpi.data.sources import Source
 from nnmpi.data.table import Encoding
 from nnmpi.errors import InputError, RunError
@@ -21,7 +21,6 @@ from nnmpi.mpi.launcher import launched
 from nnmpi.mpi.world import World
 from nnmpi.nn.predict import in_float64
 from nnmpi.text import counted, printable
-from nnmpi.training.evaluation import CHUNK
 from nnmpi.training.model_data import part_of
 from nnmpi.training.scoring import outputs_of
 
@@ -64,7 +63,7 @@ def export_model(path: Path, out: Path, check: bool, data: str | None, overwrite
 
 def _check(model: Model, content: bytes, out: Path, data: str | None) -> None:
     source, part = part_of(model, "test", data, World(Alone()))
-    outputs, codes = outputs_of(in_float64(model.architecture, model.parameters, CHUNK), part, model.targets)
+    outputs, codes = outputs_of(in_float64(model.architecture, model.parameters), part, model.targets)
     predict = runner(content, out.suffix, model)
     largest = 0.0
     for positions, raw in _raw_rows(model, source, part.rows):
@@ -77,7 +76,7 @@ def _check(model: Model, content: bytes, out: Path, data: str | None) -> None:
     print(f"{result} of {printable(source.name)}; allowed is {ALLOWED}")
 
 
-def _raw_rows(model: Model, source: Source, rows: npt.NDArray[np.intp]) -> Iterator[tuple[npt.NDArray[np.intp], Raw]]:
+def _raw_rows(model: Model, source: Source, rows: Indices) -> Iterator[tuple[Indices, Raw]]:
     """Yield blocks of `rows` as the user has them, before scaling and encoding, with their positions in `rows`."""
     ascending = np.argsort(rows, kind="stable")
     for start in range(0, len(rows), ROWS):

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Floats
 from nnmpi.commands.trial import open_session, steps
 from nnmpi.config import Config
 from nnmpi.errors import InputError, RunError
@@ -94,7 +94,7 @@ def smoothed(losses: list[float], width: int) -> list[float]:
     return list(np.convolve(padded, np.full(2 * half + 1, 1 / (2 * half + 1)), mode="valid").tolist())
 
 
-def suggested(rates: npt.NDArray[np.float64], losses: list[float]) -> float | None:
+def suggested(rates: Floats, losses: list[float]) -> float | None:
     """Return a tenth of the learning rate with the lowest loss, or None if the loss never falls."""
     lowest = int(np.argmin(losses)) if losses else 0
     return float(rates[lowest] / 10) if lowest > 1 else None
@@ -108,7 +108,7 @@ def _check(picture: Path) -> None:
     check_file(picture, f"--picture {picture}")
 
 
-def _draw(picture: Path, rates: npt.NDArray[np.float64], losses: list[float], suggestion: float | None) -> None:
+def _draw(picture: Path, rates: Floats, losses: list[float], suggestion: float | None) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")

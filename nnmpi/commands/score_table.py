@@ -74,16 +74,14 @@ def _classes(classes: list[dict[str, Any]], heading: str, counted: str) -> Table
         table.add_column(Text(name), justify="right", no_wrap=True, min_width=9)
     for row in rows:
         label = Text(f"  {printable(_short(str(row[key])))}")
-        table.add_row(label, _count(row["samples"]), *(_number(row[name]) for name in names))
+        samples = row["samples"]  # or their weight
+        count = f"{samples:,}" if isinstance(samples, int) else f"{samples:,.1f}"
+        table.add_row(label, count, *(_number(row[name]) for name in names))
     return table
 
 
 def _short(label: str) -> str:
     return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 3]}..."
-
-
-def _count(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
 
 
 def _number(value: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from nnmpi.errors import CommandError
 from nnmpi.launching.forward_signals import ECHO
-from nnmpi.training.requests import Requests
+from nnmpi.training.events import Requests
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 

@@ -18,11 +18,10 @@ from nnmpi.reduction.choose import without_effect
 from nnmpi.report.loggers import Logs
 from nnmpi.report.recording import Recording
 from nnmpi.report.write import check_extras, write_report
-from nnmpi.training.events import CheckpointDue, EpochDone, Event, Finished
+from nnmpi.training.events import CheckpointDue, EpochDone, Event, Finished, Requests
 from nnmpi.training.loop import train as train_session
 from nnmpi.training.output import Output
 from nnmpi.training.place import RunPlace, agree_on_place
-from nnmpi.training.requests import Requests
 from nnmpi.training.resume import RunState, find_checkpoint
 from nnmpi.training.run_description import changed_bits, code
 from nnmpi.training.session import Session

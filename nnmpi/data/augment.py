@@ -1,15 +1,13 @@
 """Augmentation: small random changes of the training samples, drawn again each time a sample is used."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array, Floats
 from nnmpi.data.random_streams import Purpose, stream
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.table import Preparation
-
-Array = npt.NDArray[np.floating]
 
 SHIFT = 1  # pixels
 ROTATION = 10  # degrees
@@ -34,7 +32,7 @@ class Microbatch(NamedTuple):
     step: int
     shard: int
     x: Array
-    images: npt.NDArray[Any] | None
+    images: Array | None
 
 
 class Augmentation:
@@ -81,7 +79,7 @@ class Augmentation:
                 np.multiply(noise, NOISE, out=noise)
                 np.add(m.x, noise, out=m.x, casting="same_kind")
 
-    def moved_once(self, images: npt.NDArray[Any], shard: int) -> npt.NDArray[Any]:
+    def moved_once(self, images: Array, shard: int) -> Array:
         """Return the images of a shard, each moved by its own random draw, to fit the scaler to augmented samples.
 
         Without this, a pixel that is nearly always empty has a tiny scale, and a value that is moved there becomes
@@ -120,7 +118,7 @@ class ImageMotion:
         self._images = np.empty(n * pixels)
         self._moved = np.empty(n * pixels)
 
-    def __call__(self, stored: npt.NDArray[Any], generator: np.random.Generator) -> npt.NDArray[np.float64]:
+    def __call__(self, stored: Array, generator: np.random.Generator) -> Floats:
         """Return the images `stored`, shape (n, pixels), of any number type, moved; valid until the next call."""
         n, pixels = stored.shape
         uniform = self._uniform[: 3 * n].reshape(3, n, 1)

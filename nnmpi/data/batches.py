@@ -3,18 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array, Floats, Indices
 from nnmpi.data.augment import Augmentation, Microbatch
 from nnmpi.data.parts import Part
-from nnmpi.data.shards import EpochOrder, Indices, Layout
+from nnmpi.data.shards import EpochOrder, Layout
 from nnmpi.data.table import Preparation
 from nnmpi.data.targets import Encoder, Plan, Targets
 
-Array = npt.NDArray[np.floating]
 Batch = TypeVar("Batch")
 
 WINDOW_BYTES = 1 << 17  # of samples gathered at once; they stay in a core's cache until they are used
@@ -56,7 +55,7 @@ class Batches(Generic[Batch]):
         scaler: Preparation,
         by_shard: bool,
         bind: Callable[..., Batch],
-        weights: npt.NDArray[np.float64] | None = None,
+        weights: Floats | None = None,
         draw: Callable[[int], Indices] | None = None,
     ) -> None:
         self._by_shard, self._bind = by_shard, bind
@@ -73,7 +72,7 @@ class Batches(Generic[Batch]):
         capacity = steps * largest
         self._steps = steps
         self._window: Array = np.empty((capacity, x.shape[1]), x.dtype)
-        self._stored: npt.NDArray[Any] | None = None  # stored samples, gathered before they go into the window
+        self._stored: Array | None = None  # stored samples, gathered before they go into the window
         if part.stored is not None:
             self._window[:, 0] = 1
             stored_rows = capacity if augmentation else min(capacity, WINDOW_BYTES // max(1, part.stored[:1].nbytes))
@@ -137,7 +136,8 @@ class Batches(Generic[Batch]):
         self._encoder.encode(self._codes[:n], self._current.plan)
         if self._weights is not None:
             self._weights.take(rows, out=self._weight_window[:n], mode="clip")
-            self._current.weights = self._weigh(self._current.bounds)
+            window, steps = self._weight_window, map(self._blocks, self._current.bounds)
+            self._current.weights = [[float(window[a:b].sum(dtype=np.float64)) for a, b in blocks] for blocks in steps]
         if self._augmentation:
             self._augment(self._augmentation)
 
@@ -155,11 +155,6 @@ class Batches(Generic[Batch]):
     def _blocks(self, bounds: list[int]) -> list[tuple[int, int]]:
         """Return the start and end of each block of a step, from the bounds of its microbatches."""
         return list(pairwise(bounds)) if self._by_shard else [(bounds[0], bounds[-1])]
-
-    def _weigh(self, bounds: list[list[int]]) -> list[list[float]]:
-        """Return the sum of the weights of each block of each step in the window."""
-        window = self._weight_window
-        return [[float(window[a:b].sum(dtype=np.float64)) for a, b in self._blocks(of_step)] for of_step in bounds]
 
     def _augment(self, augmentation: Augmentation) -> None:
         microbatches = []

@@ -7,12 +7,12 @@ Each row has a hash that includes its row number, and the hashes are added modul
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from nnmpi.arrays import Array
+
 Hashes = npt.NDArray[np.uint64]
 
 AT_ONCE = 1 << 15  # numbers hashed at once; they fit a core's cache
@@ -21,7 +21,7 @@ FACTOR = float.fromhex("0x1.00000d5a3c96fp0")  # its last bits are not all zero;
 
 def digest(
     shards: list[tuple[Array, Array, Array]],
-    classes: npt.NDArray[Any] | None,
+    classes: Array | None,
     gather: Callable[[Hashes], Hashes],
 ) -> str:
     """Return the digest of all samples, in hexadecimal. All ranks take part.

@@ -1,20 +1,17 @@
 """The rows that a rank holds: read once, then standardized in place."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.arrays import Array, Indices
 from nnmpi.data.scaler import AT_ONCE
 from nnmpi.data.shards import shard_rows, slices_of
 from nnmpi.data.sources import Source
 from nnmpi.data.table import Encoding, Preparation
 from nnmpi.errors import InputError
 from nnmpi.memory import Room, check_memory
-
-Indices = npt.NDArray[np.intp]
-Array = npt.NDArray[Any]
 
 
 class HeldRows:

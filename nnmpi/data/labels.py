@@ -4,12 +4,10 @@ import json
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array, Booleans, Indices
 from nnmpi.errors import InputError
 from nnmpi.text import listed
-
-Labels = npt.NDArray[Any]
 
 ROWS_PER_CLASS = 5  # whole numbers are classes from this average on, and numbers to predict below it
 LARGEST_ARRAY = 1 << 26  # bytes of the array of all class labels; each label takes the space of the longest
@@ -17,7 +15,7 @@ LARGEST_TEXT = 1 << 25  # bytes of the labels as JSON in a model file; safetenso
 LONGEST_SHOWN = 60  # characters of a label in a message
 
 
-def is_whole(y: Labels) -> bool:
+def is_whole(y: Array) -> bool:
     """Whether all values of `y` are whole numbers that fit 64 bits, also if they are stored as floats."""
     if y.dtype.kind in "iu":
         return True
@@ -27,7 +25,7 @@ def is_whole(y: Labels) -> bool:
     return bool((numbers == np.floor(numbers)).all() and (numbers >= -(2.0**63)).all() and (numbers < 2.0**63).all())
 
 
-def check_exact(y: Labels, where: str, remedy: str, rows_per_class: int = 0) -> None:
+def check_exact(y: Array, where: str, remedy: str, rows_per_class: int = 0) -> None:
     """Refuse whole numbers in floating point that are so large that different labels may have become equal.
 
     Raises
@@ -47,7 +45,7 @@ def check_exact(y: Labels, where: str, remedy: str, rows_per_class: int = 0) -> 
         )
 
 
-def as_labels(y: Labels) -> Labels:
+def as_labels(y: Array) -> Array:
     """Return `y` as labels: booleans and strings unchanged, whole numbers as int64, or uint64 if they need it."""
     if y.dtype.kind == "u" and y.dtype.itemsize == 8 and y.size and y.max() > np.iinfo(np.int64).max:
         return y.astype(np.uint64)
@@ -56,7 +54,7 @@ def as_labels(y: Labels) -> Labels:
     return y.astype(y.dtype.newbyteorder("="), copy=False)
 
 
-def codes_of(y: Labels, classes: Labels, where: str, rows: npt.NDArray[np.intp] | None = None) -> npt.NDArray[np.intp]:
+def codes_of(y: Array, classes: Array, where: str, rows: Indices | None = None) -> Indices:
     """Return the class code of each label in `y`: its position in the sorted `classes`.
 
     Raises
@@ -67,8 +65,9 @@ def codes_of(y: Labels, classes: Labels, where: str, rows: npt.NDArray[np.intp] 
     """
     texts = y.dtype.kind == "U", classes.dtype.kind == "U"
     if texts[0] != texts[1] or not (is_whole(y) or y.dtype.kind in "bU"):
+        contents = {"U": "strings", "b": "booleans", "f": "numbers"}.get(y.dtype.kind, "whole numbers")
         raise InputError(
-            f"the model knows classes such as {label_text(classes[0])}, but y of {where} holds {_type(y)}: "
+            f"the model knows classes such as {label_text(classes[0])}, but y of {where} holds {contents}: "
             "store the labels in y as they were in training"
         )
     check_exact(y, where, "Store the labels as they were in training")
@@ -86,7 +85,7 @@ def codes_of(y: Labels, classes: Labels, where: str, rows: npt.NDArray[np.intp] 
     return codes.astype(np.intp, copy=False)
 
 
-def check_storable(classes: Labels, where: str) -> None:
+def check_storable(classes: Array, where: str) -> None:
     """Refuse class labels that are too long for a model file.
 
     Raises
@@ -112,7 +111,7 @@ def label_text(label: Any) -> str:
     return text if text and text == text.strip() else repr(text)
 
 
-def _converted(labels: Labels, dtype: np.dtype[Any]) -> tuple[Labels, npt.NDArray[np.bool_]]:
+def _converted(labels: Array, dtype: np.dtype[Any]) -> tuple[Array, Booleans]:
     """Return `labels` in another type, and which of them this leaves unchanged.
 
     Comparing int64 and uint64 directly may go through float64, which is not exact.
@@ -121,7 +120,3 @@ def _converted(labels: Labels, dtype: np.dtype[Any]) -> tuple[Labels, npt.NDArra
         return labels, np.ones(labels.shape, np.bool_)
     converted = labels.astype(dtype)
     return converted, (converted.astype(labels.dtype) == labels) & ((converted < 0) == (labels < 0))
-
-
-def _type(y: Labels) -> str:
-    return {"U": "strings", "b": "booleans", "f": "numbers"}.get(y.dtype.kind, "whole numbers")

@@ -1,15 +1,13 @@
 """Multilabel targets: columns of 0 and 1. A sample may have several labels."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array, Booleans, Indices
 from nnmpi.data.labels import ROWS_PER_CLASS, label_text
 from nnmpi.errors import InputError
 
 
-def reason_for_labels(y: npt.NDArray[Any], name: str, loss: str, task: str) -> str:
+def reason_for_labels(y: Array, name: str, loss: str, task: str) -> str:
     """Return why `y` is read as labels, or "" if it is not.
 
     Raises
@@ -47,9 +45,7 @@ def reason_for_labels(y: npt.NDArray[Any], name: str, loss: str, task: str) -> s
     return f"{contents}; --task regression takes them as numbers"
 
 
-def as_booleans(
-    y: npt.NDArray[Any], labels: tuple[str, ...], where: str, rows: npt.NDArray[np.intp] | None
-) -> npt.NDArray[np.bool_]:
+def as_booleans(y: Array, labels: tuple[str, ...], where: str, rows: Indices | None) -> Booleans:
     """Return `y`, shape (n, labels), as booleans.
 
     Raises
@@ -73,7 +69,7 @@ def as_booleans(
     return y.astype(np.bool_)
 
 
-def _first_invalid(y: npt.NDArray[Any]) -> tuple[int, int] | None:
+def _first_invalid(y: Array) -> tuple[int, int] | None:
     """Return row and column of the first value in `y`, shape (n, outputs), that is neither 0 nor 1, or None."""
     if y.dtype.kind == "b":
         return None

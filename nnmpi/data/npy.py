@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from nnmpi.data.sources.source import Indices, in_pieces
+from nnmpi.arrays import Array, Indices
+from nnmpi.data.sources.source import in_pieces
 from nnmpi.errors import InputError
 
 BYTES_AT_ONCE = 1 << 24
@@ -85,12 +85,12 @@ def read_header(file: IO[bytes], name: str, size: int) -> Header:
     return header
 
 
-def read_whole(file: IO[bytes], header: Header) -> npt.NDArray[Any]:
+def read_whole(file: IO[bytes], header: Header) -> Array:
     """Read the whole array that begins at the position of `file`."""
     return np.ndarray(header.shape, header.dtype, file.read(), order="F" if header.fortran_order else "C")
 
 
-def read_rows(file: IO[bytes], header: Header, indices: Indices, out: npt.NDArray[Any], seek: bool) -> None:
+def read_rows(file: IO[bytes], header: Header, indices: Indices, out: Array, seek: bool) -> None:
     """Read the rows `indices` of the array that begins at the position of `file` into `out`, shape (n, features).
 
     The array is read in pieces. With `seek`, a piece is read only from its first to its last row in `indices`.
@@ -113,7 +113,7 @@ def _read_pieces(
     features: int,
     pieces: list[tuple[int, int, Indices]],
     indices: Indices,
-    out: npt.NDArray[Any],
+    out: Array,
     seek: bool,
 ) -> None:
     width = features * dtype.itemsize

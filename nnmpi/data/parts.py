@@ -2,11 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.arrays import Array, Floats, Indices
 from nnmpi.data.random_streams import Purpose, stream
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.shards import slices_of
@@ -14,9 +14,6 @@ from nnmpi.data.sources import Source
 from nnmpi.errors import InputError
 
 ROWS_AT_ONCE = 1 << 16  # whose parts are drawn from one random stream; never change it: it decides what a seed means
-
-Indices = npt.NDArray[np.intp]
-Array = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ def _codes_to_stratify(source: Source) -> Indices:
     return codes.reshape(-1)
 
 
-def _split_off(rows: Indices, fraction: float, seed: int, y: npt.NDArray[Any] | None) -> tuple[Indices, Indices]:
+def _split_off(rows: Indices, fraction: float, seed: int, y: Array | None) -> tuple[Indices, Indices]:
     """Split off a random `fraction` of `rows` as ``train_test_split`` does, stratified by `y` if it is given.
 
     Return the remaining rows and the fraction. The case without `y` is written out here, because importing scikit-learn
@@ -105,7 +102,7 @@ def _split_off(rows: Indices, fraction: float, seed: int, y: npt.NDArray[Any] | 
     return rows[drawn[count:]], rows[drawn[:count]]
 
 
-def exponent(weights: npt.NDArray[np.float64] | None) -> int:
+def exponent(weights: Floats | None) -> int:
     """Return the power of two that divides all weights of the loss; the largest is then from 0.5 to 1."""
     return 0 if weights is None else math.frexp(weights.max(initial=0.0))[1]
 
@@ -136,21 +133,21 @@ class Part:
     """
 
     x: Array
-    y: npt.NDArray[Any]
+    y: Array
     sizes: list[int]
     rows: Indices
-    numbers: npt.NDArray[np.float64] | None = None
-    stored: npt.NDArray[Any] | None = None
-    weights: npt.NDArray[np.float64] | None = None
+    numbers: Floats | None = None
+    stored: Array | None = None
+    weights: Floats | None = None
     weight_exponent: int = 0
 
-    def loss_weights(self, class_weights: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64] | None:
+    def loss_weights(self, class_weights: Floats | None) -> Floats | None:
         """Return the weight of each sample in the loss: its own weight times that of its class; None means 1.
 
         All weights of the loss are divided by one power of two, which keeps them and their sums in the range of
         float32. This changes no result: the loss and the gradient are divided by the sum of the weights.
         """
-        weights: npt.NDArray[np.float64] | None = None
+        weights: Floats | None = None
         if class_weights is not None:
             weights = np.ldexp(class_weights, -exponent(class_weights))[self.y]
         if self.weights is not None:
@@ -164,8 +161,8 @@ class Part:
 
 
 def standardized_targets(
-    source: Source, rows: Indices, codes: npt.NDArray[Any], scaler: Scaler | None, dtype: npt.DTypeLike
-) -> npt.NDArray[Any]:
+    source: Source, rows: Indices, codes: Array, scaler: Scaler | None, dtype: npt.DTypeLike
+) -> Array:
     """Return class codes and labels unchanged, or numbers, shape (n, outputs), standardized and rounded to `dtype`.
 
     Raises

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+from nnmpi.arrays import Array, Booleans, Floats
 
 AT_ONCE = 1 << 15  # numbers converted to float64 at once; they fit a core's cache
 LARGEST_EXPONENT = 400  # up to this |exponent| squares, also of small deviations, neither overflow nor underflow
@@ -18,10 +16,10 @@ LARGEST_EXPONENT = 400  # up to this |exponent| squares, also of small deviation
 class Scaler:
     """Standardizes features or numeric targets, each with its own mean and scale: ``(x - mean) / scale``."""
 
-    mean: Float64
-    scale: Float64
+    mean: Floats
+    scale: Floats
 
-    def standardize(self, numbers: Float64) -> None:
+    def standardize(self, numbers: Floats) -> None:
         """Standardize `numbers`, shape (n, features), in place."""
         with np.errstate(over="ignore", invalid="ignore"):
             np.subtract(numbers, self.mean, out=numbers)
@@ -44,26 +42,26 @@ class Moments:
     """Statistics of each feature over all ranks; ``deviation`` is the population's standard deviation."""
 
     count: int
-    low: Float64
-    high: Float64
-    mean: Float64
-    deviation: Float64
-    negligible: npt.NDArray[np.bool_]  # whether the deviation may be the rounding of a sum, by scikit-learn's rule
+    low: Floats
+    high: Floats
+    mean: Floats
+    deviation: Floats
+    negligible: Booleans  # whether the deviation may be the rounding of a sum, by scikit-learn's rule
 
     @property
-    def constant(self) -> npt.NDArray[np.bool_]:
+    def constant(self) -> Booleans:
         """Whether each feature has only one value."""
         return np.asarray(self.low == self.high)
 
 
-def blocks(x: Array) -> Iterator[tuple[int, Float64]]:
+def blocks(x: Array) -> Iterator[tuple[int, Floats]]:
     """Yield `x` as float64 in blocks of rows, each a copy, with the number of its first row."""
     rows = max(1, AT_ONCE // max(1, x.shape[1]))
     for start in range(0, len(x), rows):
         yield start, x[start : start + rows].astype(np.float64)
 
 
-def moments(shards: Callable[[], Iterable[Array]], gather: Callable[[Float64], Float64]) -> Moments:
+def moments(shards: Callable[[], Iterable[Array]], gather: Callable[[Floats], Floats]) -> Moments:
     """Return the moments of all samples, equal to the last bit on any number of ranks. All ranks take part.
 
     The mean is computed from the differences to the smallest value, so that the mean of a constant feature is exactly
@@ -83,7 +81,7 @@ def moments(shards: Callable[[], Iterable[Array]], gather: Callable[[Float64], F
     exponent = np.frexp(np.maximum(np.abs(low), np.abs(high)))[1]
     exponent[np.abs(exponent) <= LARGEST_EXPONENT] = 0
 
-    def mean_over_shards(row_sum: Callable[[Float64], Float64]) -> Float64:
+    def mean_over_shards(row_sum: Callable[[Floats], Floats]) -> Floats:
         sums = [np.sum([row_sum(_scaled_down(block, exponent)) for _, block in blocks(x)], axis=0) for x in shards()]
         sums = [total if np.ndim(total) else np.zeros(len(low)) for total in sums]
         return np.asarray(np.add.reduce(gather(np.array(sums)), axis=0) / count)
@@ -96,7 +94,7 @@ def moments(shards: Callable[[], Iterable[Array]], gather: Callable[[Float64], F
     return Moments(count, low, high, np.ldexp(mean, exponent), np.ldexp(np.sqrt(variance), exponent), negligible)
 
 
-def fit_scaler(shards: Callable[[], Iterable[Array]], gather: Callable[[Float64], Float64]) -> Scaler:
+def fit_scaler(shards: Callable[[], Iterable[Array]], gather: Callable[[Floats], Floats]) -> Scaler:
     """Fit a scaler as scikit-learn's ``StandardScaler`` does on all the data; see `moments` for the parameters.
 
     A feature whose deviation is zero, or as small as rounding errors, gets the scale 1. The mean of a constant feature
@@ -107,11 +105,11 @@ def fit_scaler(shards: Callable[[], Iterable[Array]], gather: Callable[[Float64]
     return Scaler(m.mean, np.where(m.constant | m.negligible, 1.0, np.maximum(m.deviation, smallest)))
 
 
-def _scaled_down(x: Float64, exponent: npt.NDArray[np.intc]) -> Float64:
+def _scaled_down(x: Floats, exponent: npt.NDArray[np.intc]) -> Floats:
     return np.ldexp(x, -exponent) if exponent.any() else x
 
 
-def _extremes(x: Array) -> Float64:
+def _extremes(x: Array) -> Floats:
     """Return the number of rows, the negative of each feature's minimum, and each feature's maximum."""
     if not len(x):
         return np.concatenate([[0.0], np.full(2 * x.shape[1], -np.inf)])

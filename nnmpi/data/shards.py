@@ -4,11 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Indices
 from nnmpi.data.random_streams import Purpose, stream
-
-Indices = npt.NDArray[np.intp]
 
 
 def default_shards(world_size: int) -> int:

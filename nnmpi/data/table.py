@@ -13,12 +13,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array, Floats, Indices
 from nnmpi.data.columns import DATE_PARTS, KINDS, Column, check_categories, number_of
-from nnmpi.data.scaler import Float64, Scaler, blocks, fit_scaler
-
-Array = npt.NDArray[Any]
+from nnmpi.data.scaler import Scaler, blocks, fit_scaler
 
 
 @dataclass(frozen=True)
@@ -41,16 +39,16 @@ class Encoding:
     columns: tuple[Column, ...]
     categories: dict[int, tuple[Any, ...]]
     indicators: tuple[int, ...]
-    fill: Float64
+    fill: Floats
     scaler: Scaler
 
     @property
-    def mean(self) -> Float64:
+    def mean(self) -> Floats:
         """The value that is subtracted from each feature."""
         return self.scaler.mean
 
     @property
-    def scale(self) -> Float64:
+    def scale(self) -> Floats:
         """The value that each feature is divided by."""
         return self.scaler.scale
 
@@ -67,7 +65,7 @@ class Encoding:
         return names + [f"{self.columns[i].label}_{c}" for i, values in self.categories.items() for c in values]
 
     @cached_property
-    def _category_keys(self) -> list[tuple[int, Float64, npt.NDArray[np.intp]]]:
+    def _category_keys(self) -> list[tuple[int, Floats, Indices]]:
         """For each category column: its position, the number that stands for each category, and their order."""
         keys = {
             i: np.array([number_of(v) if self.columns[i].kind == "text" else v for v in values], np.float64)
@@ -108,7 +106,7 @@ class Encoding:
         }
 
     @staticmethod
-    def from_json(description: dict[str, Any], fill: Float64, scaler: Scaler) -> "Encoding":
+    def from_json(description: dict[str, Any], fill: Floats, scaler: Scaler) -> "Encoding":
         """Return the encoding from the result of `to_json`.
 
         Raises
@@ -145,7 +143,7 @@ def fit_encoding(
     columns: tuple[Column, ...],
     texts: dict[float, str],
     shards: Callable[[], Iterable[Array]],
-    gather_rows: Callable[[Float64], Float64],
+    gather_rows: Callable[[Floats], Floats],
     gather_bytes: Callable[[bytes], list[bytes]],
 ) -> Encoding:
     """Fit the encoding of a table to its training part. All ranks take part. It is the same on any number of ranks.
@@ -188,7 +186,7 @@ def _numbers(columns: tuple[Column, ...]) -> list[int]:
     return [i for i, column in enumerate(columns) if column.kind == "number"]
 
 
-def _numeric(x: Array, columns: tuple[Column, ...], indicators: tuple[int, ...], fill: Float64) -> Float64:
+def _numeric(x: Array, columns: tuple[Column, ...], indicators: tuple[int, ...], fill: Floats) -> Floats:
     """Return the number columns of some rows, with missing values filled in, then the indicators."""
     numbers = _numbers(columns)
     filled = x[:, numbers].astype(np.float64, copy=False)
@@ -198,11 +196,11 @@ def _numeric(x: Array, columns: tuple[Column, ...], indicators: tuple[int, ...],
 
 
 def _means(
-    shards: Callable[[], Iterable[Array]], gather: Callable[[Float64], Float64], columns: int
-) -> tuple[npt.NDArray[np.intp], Float64]:
+    shards: Callable[[], Iterable[Array]], gather: Callable[[Floats], Floats], columns: int
+) -> tuple[Indices, Floats]:
     """Return the number of missing values of each column, and the mean of the others; 0 if nothing is missing."""
 
-    def counts(x: Array) -> Float64:
+    def counts(x: Array) -> Floats:
         absent, low = np.zeros(columns), np.full(columns, np.inf)
         for _, block in blocks(x):
             absent += np.isnan(block).sum(axis=0)
@@ -227,7 +225,7 @@ def _categories(
     texts: dict[float, str],
     shards: Callable[[], Iterable[Array]],
     gather: Callable[[bytes], list[bytes]],
-    present: npt.NDArray[np.intp],
+    present: Indices,
 ) -> dict[int, tuple[Any, ...]]:
     positions = [i for i, column in enumerate(columns) if column.kind != "number"]
     own: list[list[Any]] = []

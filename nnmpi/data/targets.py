@@ -1,19 +1,17 @@
 """Training targets made from ``y``: class codes and one-hot columns, labels of 0 and 1, or numbers."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.arrays import Array, Indices
 from nnmpi.data.labels import ROWS_PER_CLASS, as_labels, check_exact, check_storable, codes_of, is_whole, label_text
 from nnmpi.data.multilabel import as_booleans, reason_for_labels
 from nnmpi.data.sources import Source
 from nnmpi.errors import InputError
 from nnmpi.nn.network import decide, decide_labels
-
-Indices = npt.NDArray[np.intp]
-Array = npt.NDArray[np.floating]
 
 # kind of targets → task
 TASKS = {"one-hot": "classification", "binary": "classification", "labels": "multilabel", "numbers": "regression"}
@@ -35,7 +33,7 @@ class Targets:
     """
 
     kind: str
-    classes: npt.NDArray[Any] | None
+    classes: Array | None
     outputs: int
     labels: tuple[str, ...] = ()
 
@@ -44,7 +42,7 @@ class Targets:
         """The task, as in ``--task``: ``classification``, ``multilabel`` or ``regression``."""
         return TASKS[self.kind]
 
-    def codes(self, y: npt.NDArray[Any], where: str = "the data", rows: Indices | None = None) -> npt.NDArray[Any]:
+    def codes(self, y: Array, where: str = "the data", rows: Indices | None = None) -> Array:
         """Return class codes, shape (n,), booleans, shape (n, outputs), or float64 numbers, shape (n, outputs).
 
         Error messages name the origin of `y`, `where`, and the row number, from `rows`.
@@ -68,13 +66,13 @@ class Targets:
             raise InputError(f"the model predicts classes, but y of {where} holds {y.dtype} of shape {y.shape}")
         return codes_of(y.reshape(-1), self.classes, where, rows)
 
-    def room_for_codes(self, n: int) -> npt.NDArray[Any]:
+    def room_for_codes(self, n: int) -> Array:
         """Return an array for the `codes` of `n` samples."""
         if self.task == "classification":
             return np.zeros(n, np.intp)
         return np.zeros((n, self.outputs), np.bool_ if self.task == "multilabel" else np.float64)
 
-    def decided(self, z: Array) -> npt.NDArray[Any]:
+    def decided(self, z: Array) -> Array:
         """Return the predicted `codes` for the logits `z`, shape (outputs, b); for regression zeros, shape (b,)."""
         if self.task == "regression":
             return np.zeros(z.shape[1], np.intp)
@@ -110,7 +108,7 @@ class Encoder:
         starts = [np.arange(self._outputs * a, self._outputs * a + b - a) for a, b in blocks]
         return Plan(blocks, np.repeat(sizes, sizes), np.concatenate(starts))
 
-    def encode(self, codes: npt.NDArray[Any], plan: Plan) -> None:
+    def encode(self, codes: Array, plan: Plan) -> None:
         """Write the targets of `codes`, which belong to the samples of all blocks of the plan."""
         if self._kind != "one-hot":
             for a, b in plan.blocks:
@@ -142,7 +140,11 @@ def targets_of(source: Source, loss: str, task: str = "auto") -> tuple[Targets, 
     """
     assert source.y is not None
     y = source.y.reshape(-1) if source.y.shape[1:] == (1,) else source.y
-    _check_finite(y, source.name)
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        row, *_ = np.argwhere(~np.isfinite(y))[0]
+        raise InputError(
+            f"--data {source.name}: y of row {row} (from 0) is {y[row]}; remove such rows, or fill them in"
+        )
     if why := reason_for_labels(y, source.name, loss, task):
         outputs = y.shape[1]
         names = source.target if len(source.target) == outputs else tuple(map(str, range(outputs)))
@@ -168,7 +170,7 @@ def targets_of(source: Source, loss: str, task: str = "auto") -> tuple[Targets, 
     return Targets("one-hot", classes, len(classes)), "cross-entropy" if loss == "auto" else loss, reason
 
 
-def _classes(y: npt.NDArray[Any], source: Source, loss: str, task: str) -> tuple[npt.NDArray[Any] | None, str]:
+def _classes(y: Array, source: Source, loss: str, task: str) -> tuple[Array | None, str]:
     """Return the class labels in `y`, or None if it holds numbers to predict, and the reason."""
     name = source.name
     flag = f"--loss {loss}" if loss.endswith("cross-entropy") else ""
@@ -202,9 +204,3 @@ def _classes(y: npt.NDArray[Any], source: Source, loss: str, task: str) -> tuple
     return None, (
         f"numbers ({len(labels)} different whole numbers in {len(y)} rows; --task classification takes them as classes)"
     )
-
-
-def _check_finite(y: npt.NDArray[Any], name: str) -> None:
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        row, *_ = np.argwhere(~np.isfinite(y))[0]
-        raise InputError(f"--data {name}: y of row {row} (from 0) is {y[row]}; remove such rows, or fill them in")

@@ -1,14 +1,12 @@
 """Checks of the weights of samples and of classes."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array, Floats
 from nnmpi.errors import InputError
 
 
-def checked_weights(name: str, weights: npt.NDArray[Any], rows: int, key: str) -> npt.NDArray[np.float64]:
+def checked_weights(name: str, weights: Array, rows: int, key: str) -> Floats:
     """Return the weights of `rows` samples as float64.
 
     Raises
@@ -31,7 +29,7 @@ def checked_weights(name: str, weights: npt.NDArray[Any], rows: int, key: str) -
     return numbers
 
 
-def check_largest_weight(weights: npt.NDArray[np.float64], what: str) -> None:
+def check_largest_weight(weights: Floats, what: str) -> None:
     """Check that sums and products of weights stay in the range of float64. The error begins with `what`.
 
     Raises

@@ -13,30 +13,23 @@ Rows = list[tuple[str, str]]
 
 def page(findings: list[Finding], facts: Facts | None, width: int) -> str:
     """Return the findings, and the facts if any, in lines of at most `width` columns."""
-    blocks = ["\n".join(_finding(finding, width) for finding in findings) or "no problem was found"]
+    rows = [row for f in findings for row in ((f.severity, f.what), ("  remedy", f.remedy))]
+    blocks = ["\n".join(_wrapped(*row, width) for row in rows) or "no problem was found"]
     if facts:
         groups = {"job": job_rows(facts), "reduction": reduction_rows(facts)}
         groups |= {f"host {host['host']}": host_rows(host, facts) for host in facts["hosts"][:HOSTS]}
         more = len(facts["hosts"]) - HOSTS
         if more > 0:
             groups["hosts"] = [("more", f"{counted(more, 'host')}; --json shows all")]
-        blocks += [_group(title, rows, width) for title, rows in groups.items()]
+        for title, facts_rows in groups.items():
+            lines = [_wrapped(f"  {label}", text, width) for label, text in facts_rows if text]
+            blocks.append("\n".join([printable(title), *lines]))
     return "\n\n".join(blocks)
 
 
 def as_json(findings: list[Finding], facts: Facts | None) -> dict[str, Any]:
     """Return the findings and facts for ``--json``."""
     return {"findings": [vars(finding) for finding in findings], **(facts or {})}
-
-
-def _finding(finding: Finding, width: int) -> str:
-    return "\n".join(
-        _wrapped(label, text, width) for label, text in ((finding.severity, finding.what), ("  remedy", finding.remedy))
-    )
-
-
-def _group(title: str, rows: Rows, width: int) -> str:
-    return "\n".join([printable(title), *(_wrapped(f"  {label}", text, width) for label, text in rows if text)])
 
 
 def _wrapped(label: str, text: str, width: int) -> str:
@@ -159,12 +152,13 @@ def host_rows(host: dict[str, Any], facts: Facts) -> Rows:
     quota = f", a quota of {limit['cpus']:g} CPUs (cgroup {limit['cgroup']})" if limit else ""
     memory = f", limited to {size(memory_limit)} by a cgroup" if memory_limit and memory_limit < host["memory"] else ""
     shm = host["shm"]
+    interfaces = [i for i in host["interfaces"] if i["up"] and i["address"] and not i["address"].startswith("127.")]
     return [
         ("processor", f"{host['processor']}, {host['cpus']} CPUs{quota}"),
         ("ranks", "; ".join(_affinity(ranks))),
         ("memory", f"{size(host['memory'])}{memory}"),
         ("/dev/shm", f"{size(shm['free'])} free of {size(shm['size'])}" if shm else "not there"),
-        ("network", ", ".join(map(_interface, filter(_shown, host["interfaces"])))),
+        ("network", ", ".join(map(_interface, interfaces))),
         ("InfiniBand", ", ".join(host["infiniband"])),
         ("clock", _clock(host, facts["hosts"][0])),
         ("system", host["system"]),
@@ -187,10 +181,6 @@ def spans(numbers: list[int]) -> str:
     starts = [n for n in numbers if n - 1 not in numbers]
     ends = [n for n in numbers if n + 1 not in numbers]
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
-
-
-def _shown(interface: dict[str, Any]) -> bool:
-    return interface["up"] and interface["address"] is not None and not interface["address"].startswith("127.")
 
 
 def _interface(interface: dict[str, Any]) -> str:

@@ -2,15 +2,13 @@
 
 import io
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.data.table import Encoding
 from nnmpi.files.model import Model
 
-Array = npt.NDArray[Any]
 Raw = Array | dict[str, Array]  # rows of an array, or the columns of a table as returned by `raw_columns`
 Predict = Callable[[Raw], tuple[Array, Array | None]]  # labels and probabilities, if there are any; or numbers and None
 

@@ -18,17 +18,13 @@ def encode(graph: Graph, encoding: Encoding, dtype: str) -> str:
     inputs: dict[str, str] = {}
     for column in encoding.columns:
         if column.name not in inputs:
-            inputs[column.name] = graph.input(column.name, input_dtype(column), 1)
+            dtype_of_input = "str" if column.kind == "text" else "int64" if column.part else "float64"
+            inputs[column.name] = graph.input(column.name, dtype_of_input, 1)
     features = _numbers(graph, encoding, inputs, dtype)
     for i, categories in encoding.categories.items():
         if categories:
             features.append(_one_hot(graph, encoding.columns[i], inputs, categories, dtype))
     return graph.add("Concat", *features, axis=1)
-
-
-def input_dtype(column: Column) -> str:
-    """Return the dtype of the input for a column."""
-    return "str" if column.kind == "text" else "int64" if column.part else "float64"
 
 
 def _numbers(graph: Graph, encoding: Encoding, inputs: dict[str, str], dtype: str) -> list[str]:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nnmpi.data.scaler import Float64, Scaler
+from nnmpi.arrays import Floats
+from nnmpi.data.scaler import Scaler
 from nnmpi.data.table import Encoding
 from nnmpi.files.model import Model
 
@@ -128,13 +129,13 @@ def _classifier(model: Model) -> Any:
     return network
 
 
-def _layers(model: Model) -> list[tuple[Float64, Float64]]:
+def _layers(model: Model) -> list[tuple[Floats, Floats]]:
     """Return the weights, shape (fan_in, fan_out), and the biases of each layer."""
     layers = model.architecture.views(model.parameters)
     return [(layer[1:].astype(np.float64), layer[0].astype(np.float64)) for layer in layers]
 
 
-def _network(estimator: Any, model: Model, layers: list[tuple[Float64, Float64]], out_activation: str) -> Any:
+def _network(estimator: Any, model: Model, layers: list[tuple[Floats, Floats]], out_activation: str) -> Any:
     """Return an `estimator`, a class of scikit-learn, with the attributes that its ``predict`` needs."""
     architecture = model.architecture
     activation = SCIKIT_LEARN_NAMES.get(architecture.activation, architecture.activation)

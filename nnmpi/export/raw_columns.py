@@ -1,13 +1,10 @@
 """Raw columns of a table, as a user has them, from the numbers that a source reads."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.data.table import Encoding
-
-Array = npt.NDArray[Any]
 
 
 def raw_columns(encoding: Encoding, rows: Array, texts: dict[float, str]) -> dict[str, Array]:

@@ -1,16 +1,15 @@
 """The check that all replicas are equal, as they must be after every step."""
 
 import zlib
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.errors import RunError
 from nnmpi.mpi.world import World
 
 
-def check_replicas(world: World, parts: dict[str, npt.NDArray[Any]]) -> None:
+def check_replicas(world: World, parts: dict[str, Array]) -> None:
     """Compare a checksum (CRC-32) of each array in `parts` between all ranks; all ranks take part.
 
     Raises

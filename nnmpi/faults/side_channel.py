@@ -13,7 +13,6 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-from nnmpi.mpi.host import machine, process
 from nnmpi.mpi.world import World
 
 PACKET = struct.Struct("<BIQdQQ16s")  # kind, rank, collectives, seconds, epoch, step, phase
@@ -48,25 +47,19 @@ class Report:
         return self.collectives % 2 == 1
 
 
-@dataclass(frozen=True)
-class Peer:
-    """What the ranks know of another rank; ``address`` is None if it could not open a socket."""
-
-    host: str
-    machine: str
-    pid: int
-    started: int
-    address: tuple[str, int] | None
-
-
 class SideChannel:
-    """The sockets of all ranks of a `world`; all ranks make it together. Ranks are numbered as at the start."""
+    """The sockets of all ranks of a `world`; all ranks make it together. Ranks are numbered as at the start.
+
+    Attributes
+    ----------
+    addresses : dict
+        The address of each rank's socket; None if the rank could not open one.
+    """
 
     def __init__(self, world: World) -> None:
         self.rank = world.initial_ranks[world.rank]
-        own_machine = machine()
-        machines = [text.decode(errors="replace") for text in world.gather_bytes(own_machine.encode())]
-        hosts = world.addresses.hosts()
+        hosts, machines = world.addresses.hosts(), world.addresses.machines()
+        own_machine = machines[world.rank]
         others = dict.fromkeys(host for host, name in zip(hosts, machines, strict=True) if name != own_machine)
         self._socket: socket.socket | None = None
         address = None
@@ -75,23 +68,20 @@ class SideChannel:
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self._socket.bind((ip, 0))
             address = self._socket.getsockname()
-        pid = os.getpid()
-        state = process(pid)
-        own = json.dumps([pid, state[1] if state else 0, address]).encode()
         self._key = world.gather_bytes(os.urandom(32))[0]
-        self.peers: dict[int, Peer] = {}
-        for rank, host, name, text in zip(world.initial_ranks, hosts, machines, world.gather_bytes(own), strict=True):
-            pid, started, address = json.loads(text)
-            self.peers[rank] = Peer(host, name, pid, started, address and (address[0], address[1]))
+        self.addresses: dict[int, tuple[str, int] | None] = {}
+        for rank, text in zip(world.initial_ranks, world.gather_bytes(json.dumps(address).encode()), strict=True):
+            address = json.loads(text)
+            self.addresses[rank] = address and (address[0], address[1])
 
     @property
     def usable(self) -> bool:
         """Whether this rank has a socket."""
-        return self.peers[self.rank].address is not None
+        return self.addresses[self.rank] is not None
 
     def send(self, kind: Kind, to: int, report: Report) -> None:
         """Send a packet to a rank; it may get lost."""
-        address = self.peers[to].address
+        address = self.addresses[to]
         if self._socket and address:
             with contextlib.suppress(OSError):
                 self._socket.sendto(pack(self._key, kind, report), address)
@@ -102,13 +92,13 @@ class SideChannel:
         self._socket.settimeout(max(seconds, 1e-3))
         try:
             packet = unpack(self._key, self._socket.recv(256))
-            return packet if packet and packet[1].rank in self.peers else None
+            return packet if packet and packet[1].rank in self.addresses else None
         except OSError:  # nothing came
             return None
 
     def wake(self) -> None:
         """Make `receive` return in another thread."""
-        address = self.peers[self.rank].address
+        address = self.addresses[self.rank]
         if self._socket and address:
             with contextlib.suppress(OSError):
                 self._socket.sendto(b"", address)
@@ -140,13 +130,7 @@ def unpack(key: bytes, packet: bytes) -> tuple[Kind, Report] | None:
 
 
 def _own_address(others: list[str]) -> str:
-    """Return the address of the network interface that leads to the other hosts.
-
-    Raises
-    ------
-    OSError
-        If there is none.
-    """
+    """Return the address of the network interface that leads to the other hosts; raise an OSError if there is none."""
     targets = []
     for name in others[:2]:  # not all: to look up an unknown name may take seconds
         with contextlib.suppress(OSError):

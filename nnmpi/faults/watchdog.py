@@ -7,7 +7,6 @@ answers that it is in a collective is waiting, too. A rank that answers that it 
 *missing*: all others wait for it.
 """
 
-import contextlib
 import os
 import signal
 import threading
@@ -17,7 +16,6 @@ from typing import NoReturn
 from nnmpi.faults.side_channel import Kind, Report, SideChannel
 from nnmpi.faults.verdict import verdict
 from nnmpi.launching.end_launcher import end_launcher
-from nnmpi.mpi.host import process
 from nnmpi.mpi.last_words import last_words
 from nnmpi.mpi.world import World
 
@@ -41,6 +39,7 @@ class Watchdog:
 
     def __init__(self, world: World, timeout: float, recoverable: bool = False, remark: str | None = None) -> None:
         self._world, self._position, self._timeout, self._recoverable = world, world.position, timeout, recoverable
+        self._addresses = world.addresses
         self._remark = f" (--stall-timeout {timeout:g}, 0 is off)" if remark is None else remark
         self._period = min(LONGEST_PERIOD, max(0.05, timeout / 10))
         self._patience = min(10.0, max(1.0, timeout / 10))  # how long the others may take to answer
@@ -75,7 +74,7 @@ class Watchdog:
         A rank that was stopped for a while does harm when it wakes up: it takes others for dead, and tells all ranks.
         """
         if self._thread:
-            for rank in 3 * [rank for rank in ranks if rank in self._channel.peers]:  # a packet may get lost
+            for rank in 3 * [rank for rank in ranks if rank in self._channel.addresses]:  # a packet may get lost
                 self._channel.send(Kind.DIE, rank, self._report())
 
     def __exit__(self, *error: object) -> None:
@@ -112,9 +111,9 @@ class Watchdog:
     def _first_ranks(self) -> list[int]:
         """Return one rank of each other machine; if it never answers, that machine may be unreachable."""
         first: dict[str, int] = {}
-        for rank, peer in self._channel.peers.items():
-            first.setdefault(peer.machine, rank)
-        return [rank for name, rank in first.items() if name != self._channel.peers[self._me].machine]
+        for rank in self._channel.addresses:
+            first.setdefault(self._addresses.machine_of(rank), rank)
+        return [rank for name, rank in first.items() if name != self._addresses.machine_of(self._me)]
 
     def _listen(self, seconds: float, until_answered: bool = False) -> None:
         """Handle packets for so many seconds; with `until_answered`, only until all ranks have answered."""
@@ -126,7 +125,7 @@ class Watchdog:
             packet = self._channel.receive(remaining)
             if packet:
                 self._handle(*packet)
-                if until_answered and len(self._answers) == len(self._channel.peers) - 1:
+                if until_answered and len(self._answers) == len(self._channel.addresses) - 1:
                     return
 
     def _handle(self, kind: Kind, report: Report) -> None:
@@ -148,7 +147,7 @@ class Watchdog:
 
     def _inquire(self) -> None:
         """Ask the other ranks for their positions, and act if these leave no doubt."""
-        me, ranks = self._me, set(self._channel.peers)
+        me, ranks = self._me, set(self._channel.addresses)
         self._answers, self._alarms, self._others_move = {}, set(), False
         end = time.monotonic() + self._patience
         rounds = 0
@@ -176,47 +175,32 @@ class Watchdog:
 
     def _act(self, missing: list[int]) -> None:
         """Report the `missing` ranks. Then end them, or the job."""
-        peers, me = self._channel.peers, self._me
+        machine_of = self._addresses.machine_of
         silent = [rank for rank in missing if rank not in self._answers]
-        near = {rank for rank in silent if peers[rank].machine == peers[me].machine}
-        states = {rank: self._state(rank) for rank in near}
+        near = {rank for rank in silent if machine_of(rank) == machine_of(self._me)}
+        states = {rank: self._addresses.state(rank) for rank in near}
         goes_on = self._recoverable and bool(set(missing) - self._killed) and near == set(silent)
-        heard_from = {peers[rank].machine for rank in self._heard_from}
-        unreached = {rank for rank in silent if rank not in near and peers[rank].machine not in heard_from}
-        text = verdict(
-            self._report(), {r: p.host for r, p in peers.items()}, missing, self._answers, states, unreached, goes_on
-        )
+        heard_from = {machine_of(rank) for rank in self._heard_from}
+        unreached = {rank for rank in silent if rank not in near and machine_of(rank) not in heard_from}
+        hosts = {rank: self._addresses.host_of(rank) for rank in self._channel.addresses}
+        text = verdict(self._report(), hosts, missing, self._answers, states, unreached, goes_on)
         last_words(f"nnmpi: {text}{self._remark}\n")
         if goes_on:
+            self._killed.update(missing)
             for rank in missing:
-                self._end(rank)
+                if rank in self._answers:
+                    self._channel.send(Kind.DIE, rank, self._report())
+                else:
+                    self._addresses.kill([rank])
             self._tell(Kind.CALM)
             self._unmoved = 0.0
         else:
             self._tell(Kind.LEAVE)
             self._leave()
 
-    def _state(self, rank: int) -> str | None:
-        """Return the state of a rank's process on this machine; None if it is dead."""
-        peer = self._channel.peers[rank]
-        state = process(peer.pid)
-        return state[0] if state and state[1] == peer.started else None
-
-    def _end(self, rank: int) -> None:
-        self._killed.add(rank)
-        if rank in self._answers:
-            self._channel.send(Kind.DIE, rank, self._report())
-        else:
-            self._kill(rank)
-
-    def _kill(self, rank: int) -> None:
-        if self._state(rank):  # else its process id may belong to another process by now
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._channel.peers[rank].pid, signal.SIGKILL)
-
     def _tell(self, kind: Kind) -> None:
         for _ in range(3):  # a packet may get lost
-            for rank in set(self._channel.peers) - {self._me} - self._killed:
+            for rank in set(self._channel.addresses) - {self._me} - self._killed:
                 self._channel.send(kind, rank, self._report())
             time.sleep(0.05)
 
@@ -225,12 +209,9 @@ class Watchdog:
 
         If the job has several hosts, end the launcher, too: it may wait for a host that cannot be reached.
         """
+        addresses = self._addresses
         if self._world.recovers:
-            peers = self._channel.peers
-            for rank, peer in peers.items():
-                if peer.machine == peers[self._me].machine and self._state(rank) in ("T", "t"):
-                    self._kill(rank)
-        addresses = self._world.addresses
+            addresses.kill([rank for rank in self._channel.addresses if addresses.state(rank) in ("T", "t")])
         if not (
             addresses.on_one_host
             or (

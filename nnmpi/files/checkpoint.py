@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
 import safetensors.numpy
 
+from nnmpi.arrays import Array
 from nnmpi.errors import InputError
 from nnmpi.files.atomic import remove_file, whole_file, write_whole
 from nnmpi.files.tensors import pieces
 
-Arrays = dict[str, npt.NDArray[Any]]
+Arrays = dict[str, Array]
 FORMAT = 3  # 1: SGD's state was v, not μv; 2: the second half of Adam's state was v, not 10 v
 LARGEST_JSON = 1 << 24  # bytes; ours are a few thousand
 

@@ -21,7 +21,9 @@ class CheckpointWriter:
     ) -> None:
         self._directory, self._keep = directory, keep
         # files newer than the checkpoint that the run resumed from may be damaged: they are neither counted nor removed
-        self._written = [] if resumed_at is None else [u for u in map(int, self._numbers()) if u <= resumed_at]
+        stems = sorted(path.stem for path in directory.glob("[0-9]*.json"))
+        updates = [int(stem) for stem in stems if stem.isascii() and stem.isdigit()]
+        self._written = [] if resumed_at is None else [update for update in updates if update <= resumed_at]
         for unfinished in directory.glob(".*.new"):
             remove_file(unfinished)
         self._wake = threading.Condition()
@@ -97,17 +99,10 @@ class CheckpointWriter:
     def finish(self, written: Unfinished) -> None:
         """Bring a checkpoint to the disk and remove the oldest ones beyond `keep`; called in the thread."""
         written.finish()
-        self._remove_old(written.update)
-
-    def _remove_old(self, update: int) -> None:
-        self._written = [*(u for u in self._written if u != update), update]
+        self._written = [*(u for u in self._written if u != written.update), written.update]
         for old in self._written[: -self._keep]:
             remove(self._directory, old)
         self._written = self._written[-self._keep :]
-
-    def _numbers(self) -> list[str]:
-        stems = [path.stem for path in self._directory.glob("[0-9]*.json")]
-        return sorted(stem for stem in stems if stem.isascii() and stem.isdigit())
 
 
 def remove(directory: Path, update: int) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import safetensors
 
+from nnmpi.arrays import Array, Floats
 from nnmpi.data.labels import LARGEST_ARRAY
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.sources.arrays import are_characters
@@ -56,12 +56,12 @@ class Model:
     """A trained network with the scalers of its features and, for a regression, of its targets."""
 
     architecture: Architecture
-    parameters: npt.NDArray[np.floating]
+    parameters: Array
     scaler: Preparation
     target_scaler: Scaler | None
     targets: Targets
     recipe: Recipe
-    class_weights: npt.NDArray[np.float64] | None = None  # in the loss, by class code
+    class_weights: Floats | None = None  # in the loss, by class code
 
 
 def write_model(path: Path, model: Model, sync: bool) -> None:
@@ -72,7 +72,7 @@ def write_model(path: Path, model: Model, sync: bool) -> None:
 
 def contents_of(model: Model) -> Iterator[bytes | memoryview]:
     """Return the bytes of a model file, in pieces. They depend only on the model, not on time, host or world size."""
-    tensors: dict[str, npt.NDArray[Any]] = {}
+    tensors: dict[str, Array] = {}
     for i, layer in enumerate(model.architecture.views(model.parameters)):
         tensors[f"layers.{i}.weight"] = layer[1:]
         tensors[f"layers.{i}.bias"] = layer[0]
@@ -126,7 +126,7 @@ def read_model(path: Path) -> Model:
         raise InputError(f"{path}: its metadata or tensors are invalid ({reason})") from None
 
 
-def _assemble(description: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> Model:
+def _assemble(description: dict[str, Any], tensors: dict[str, Array]) -> Model:
     if description["format"] != FORMAT:
         raise ValueError(f"format {description['format']}, this version of nnmpi reads {FORMAT}")
     fields = description["architecture"]
@@ -177,7 +177,7 @@ def _assemble(description: dict[str, Any], tensors: dict[str, npt.NDArray[Any]])
     )
 
 
-def _classes(labels: list[Any]) -> npt.NDArray[Any]:
+def _classes(labels: list[Any]) -> Array:
     """Return the class labels as an array; check that they have one type and are in ascending order."""
     if type(labels) is not list or {type(label) for label in labels} not in ({bool}, {int}, {str}):
         raise ValueError("classes must be all booleans, all whole numbers or all strings")
@@ -210,7 +210,7 @@ def _labels(names: list[Any] | None, kind: str, architecture: Architecture) -> t
     return tuple(names)
 
 
-def _class_weights(values: list[Any] | None, classes: int) -> npt.NDArray[np.float64] | None:
+def _class_weights(values: list[Any] | None, classes: int) -> Floats | None:
     if values is None:
         return None
     if len(values) != classes or not all(type(v) is float and 0 <= v < math.inf for v in values):
@@ -238,7 +238,7 @@ def _recipe(fields: dict[str, Any]) -> Recipe:
     return recipe
 
 
-def _expect(tensors: dict[str, npt.NDArray[Any]], name: str, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
+def _expect(tensors: dict[str, Array], name: str, shape: tuple[int, ...], dtype: str) -> Array:
     tensor = tensors[name]
     if tensor.shape != shape or tensor.dtype != dtype:
         raise ValueError(f"{name} has shape {tensor.shape} and type {tensor.dtype}, not {shape} and {dtype}")

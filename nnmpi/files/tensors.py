@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from nnmpi.arrays import Array
 
 DTYPES = {"<f4": "F32", "<f8": "F64"}
 
 
-def pieces(arrays: dict[str, npt.NDArray[Any]], metadata: dict[str, str] | None = None) -> Iterator[bytes | memoryview]:
+def pieces(arrays: dict[str, Array], metadata: dict[str, str] | None = None) -> Iterator[bytes | memoryview]:
     """Yield the bytes of the file; contiguous arrays are not copied."""
     names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # so that all arrays are aligned
     header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}

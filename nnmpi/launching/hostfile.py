@@ -86,13 +86,7 @@ def hostfile_in_memory(hosts: list[Host]) -> Iterator[Path]:
 
 
 def _parse_line(line: str, mpi: str) -> Host:
-    """Return the host in a line without a comment.
-
-    Raises
-    ------
-    ValueError
-        If the line is not valid. The text of the error is advice, or empty.
-    """
+    """Return the host in a line without a comment. The text of a ValueError for an invalid line is advice, or empty."""
     if re.search(r"\w\[[\d,-]+\]|^\S*,", line):
         raise ValueError("write one host per line, as 'scontrol show hostnames' does")
     first, *rest = re.sub(r"\s*=\s*", "=", line).split()

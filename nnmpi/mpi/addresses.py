@@ -25,6 +25,7 @@ class Addresses:
         self._world = world
         self._hosts: list[str] = []
         self._processes: dict[int, tuple[str, int, int]] = {}  # machine, process id, start time
+        self._machine = ""
 
     def meet(self) -> None:
         """Exchange hosts and processes between all ranks.
@@ -32,7 +33,8 @@ class Addresses:
         All ranks take part, also those that have met before: if a rank dies in a meeting, only some others finish it.
         """
         world, state = self._world, process(os.getpid())
-        own = json.dumps([world.host, machine(), os.getpid(), state[1] if state else 0]).encode()
+        self._machine = machine()
+        own = json.dumps([world.host, self._machine, os.getpid(), state[1] if state else 0]).encode()
         hosts, processes = self._hosts or [""] * world.initial_size, dict(self._processes)
         for rank, text in zip(world.initial_ranks, world.gather_bytes(own), strict=True):
             hosts[rank], name, pid, started = json.loads(text)
@@ -59,7 +61,11 @@ class Addresses:
         """Return the machine (see `host.machine`) of each rank that is left; all take part if they have not met."""
         if not self._hosts:
             self.meet()
-        return [self._processes[rank][0] for rank in self._world.initial_ranks]
+        return [self.machine_of(rank) for rank in self._world.initial_ranks]
+
+    def machine_of(self, rank: int) -> str:
+        """Return the machine of a rank, alive or lost, after the ranks have met."""
+        return self._processes[rank][0]
 
     def ranks_of_machines(self) -> list[list[int]]:
         """Return the current ranks, grouped by machine; all ranks take part if they have not met."""
@@ -94,22 +100,22 @@ class Addresses:
         All ranks take part and get the same result. Processes that are just ending get `patience` seconds to do so.
         """
         end = time.monotonic() + patience
-        while (running := [rank for rank in ranks if self._pid(rank)]) and time.monotonic() < end:
+        while (running := [rank for rank in ranks if self.state(rank)]) and time.monotonic() < end:
             time.sleep(0.01)
         rows = self._world.gather_rows(np.array(running, np.int64).reshape(-1, 1))
         return sorted(set(rows.ravel().tolist()))
 
     def kill(self, ranks: list[int]) -> None:
         """Kill the processes of those of `ranks` that still run on this machine."""
-        for pid in filter(None, map(self._pid, ranks)):
+        for rank in filter(self.state, ranks):  # else its process id may belong to another process by now
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(self._processes[rank][1], signal.SIGKILL)
 
-    def _pid(self, rank: int) -> int:
-        """Return the process id of a rank if it runs on this machine; else 0."""
+    def state(self, rank: int) -> str | None:
+        """Return the state of a rank's process, as `process` does; None if it is dead or on another machine."""
         name, pid, started = self._processes.get(rank, ("", 0, 0))
-        state = process(pid) if name == machine() else None
-        return pid if state and state[1] == started else 0
+        state = process(pid) if name == self._machine else None
+        return state[0] if state and state[1] == started else None
 
     def name(self, ranks: list[int]) -> str:
         """Return ``rank 1 of 4 on host``, or ``ranks 1, 3 of 4 on …``."""

@@ -46,6 +46,12 @@ def check_launcher(world: World, training: bool = True) -> None:
         )
 
 
+def differing_ranks(world: World, data: bytes) -> list[int]:
+    """Return the ranks that give other `data` than rank 0; all ranks take part."""
+    everywhere = world.gather_bytes(data)
+    return [rank for rank, other in enumerate(everywhere) if other != everywhere[0]]
+
+
 def check_same(world: World, values: dict[str, bytes]) -> None:
     """Refuse to run if one of the named `values` is not the same on all ranks; all ranks take part.
 
@@ -55,8 +61,7 @@ def check_same(world: World, values: dict[str, bytes]) -> None:
         On all ranks. The message names the value that differs, and the ranks that differ from rank 0.
     """
     for name, value in values.items():
-        digests = world.gather_bytes(hashlib.sha256(value).digest())
-        others = [str(rank) for rank, digest in enumerate(digests) if digest != digests[0]]
+        others = [str(rank) for rank in differing_ranks(world, hashlib.sha256(value).digest())]
         if others:
             raise InputError(
                 f"rank{'s' * (len(others) > 1)} {', '.join(others)} and rank 0 run with different {name}: "

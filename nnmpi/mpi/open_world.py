@@ -30,7 +30,11 @@ def open_world(comm: Any = None) -> Iterator[World]:
     if comm is None and not _has_started() and not may_have_others():
         yield World(Alone())
         return
-    mpi = _start()
+    mpi = load(finalize=True)
+    if not mpi.Is_initialized():
+        check_can_start(mpi)
+        prepare(mpi)
+        mpi.Init_thread()  # with mpi4py's default, MPI_THREAD_MULTIPLE: the caller may use MPI in threads
     if comm is None and launched()[0]:
         check_launcher(World(mpi))
     if comm is None:
@@ -53,13 +57,3 @@ def _has_started() -> bool:
     """Whether MPI runs in this process already."""
     mpi = sys.modules.get("mpi4py.MPI")
     return mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized()
-
-
-def _start() -> Any:
-    """Return ``mpi4py.MPI``, started; mpi4py finalizes MPI when Python ends."""
-    mpi = load(finalize=True)
-    if not mpi.Is_initialized():
-        check_can_start(mpi)
-        prepare(mpi)
-        mpi.Init_thread()  # with mpi4py's default, MPI_THREAD_MULTIPLE: the caller may use MPI in threads
-    return mpi

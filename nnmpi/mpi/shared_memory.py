@@ -11,8 +11,8 @@ import os
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.mpi.world import World
-from nnmpi.nn.arrays import Array
 
 Flags = npt.NDArray[np.int64]
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.errors import CommandError, InputError, RunError
 from nnmpi.mpi.addresses import Addresses
 from nnmpi.mpi.last_words import last_words
@@ -95,7 +95,7 @@ class World:
         self._allreduce(self.mpi.IN_PLACE, total)
         return int(total)
 
-    def gather_rows(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def gather_rows(self, rows: Array) -> Array:
         """Return the rows of all ranks, on every rank, in the order of the ranks and so of the shards."""
         counts = np.empty(self.size, np.int64)
         self._allgather(np.array(len(rows), np.int64), counts)
@@ -127,7 +127,7 @@ class World:
         self._broadcast([out, self.mpi.BYTE], root)
         return bytes(out)
 
-    def broadcast(self, array: npt.NDArray[Any], root: int = 0) -> None:
+    def broadcast(self, array: Array, root: int = 0) -> None:
         """Overwrite a contiguous `array` with that of rank `root`."""
         self._broadcast([array.reshape(-1).view(np.uint8), self.mpi.BYTE], root)
 

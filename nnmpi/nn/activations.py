@@ -7,18 +7,15 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from nnmpi.nn.arrays import Array, Call
-
-Integers = npt.NDArray[np.integer]
-Slope = Array | Integers | npt.NDArray[np.bool_]
+from nnmpi.arrays import Array
+from nnmpi.nn.calls import Call
 
 AT_ONCE = 1 << 14  # numbers that an elementwise function takes at once; the rest of the cache is for other arrays
 
 
 @cache
-def filled(number: int, count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def filled(number: int, count: int, dtype: np.dtype[Any]) -> Array:
     """Return an array of `count` times `number`. It is read-only: equal calls return the same array."""
     array = np.full(count, number, dtype)
     array.flags.writeable = False
@@ -37,7 +34,7 @@ def relu(z: Array) -> list[Call]:
     return [partial(np.maximum, z, zeros, out=z)]
 
 
-def relu_slope(h: Array, slope: Slope) -> list[Call]:
+def relu_slope(h: Array, slope: Array) -> list[Call]:
     """``h > 0``, as booleans or as integers; see `slope_type`.
 
     Integers use the bits of `h`, read as an integer: at least 1 for a positive number, 0 for 0, and the smallest
@@ -64,7 +61,7 @@ def sigmoid(z: Array) -> list[Call]:
     return [partial(squash, z)]
 
 
-def sigmoid_slope(h: Array, slope: Slope) -> list[Call]:
+def sigmoid_slope(h: Array, slope: Array) -> list[Call]:
     """``h (1 - h)``."""
     return [partial(np.subtract, 1, h, slope), partial(np.multiply, slope, h, slope)]
 
@@ -74,7 +71,7 @@ def tanh(z: Array) -> list[Call]:
     return [partial(np.tanh, z, z)]
 
 
-def tanh_slope(h: Array, slope: Slope) -> list[Call]:
+def tanh_slope(h: Array, slope: Array) -> list[Call]:
     """``1 - h²``."""
     return [partial(np.square, h, slope), partial(np.subtract, 1, slope, slope)]
 
@@ -84,7 +81,7 @@ def identity(z: Array) -> list[Call]:
     return []
 
 
-def identity_slope(h: Array, slope: Slope) -> list[Call]:
+def identity_slope(h: Array, slope: Array) -> list[Call]:
     """1: no multiplication is needed."""
     return []
 
@@ -108,7 +105,7 @@ def slope_type(name: str, numbers: int, dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(f"i{dtype.itemsize}" if numbers <= AT_ONCE else np.bool_)
 
 
-def multiply_by_slope(delta: Array, slope: Slope) -> Call:
+def multiply_by_slope(delta: Array, slope: Array) -> Call:
     """``delta *= slope``. An integer slope multiplies the bits of `delta`."""
     values = delta.view(slope.dtype) if np.issubdtype(slope.dtype, np.integer) else delta
     return partial(np.multiply, values, slope, values)

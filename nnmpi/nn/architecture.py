@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from nnmpi.nn.arrays import Array
+from nnmpi.arrays import Array
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Memory for the values that a layer computes for each sample, allocated once for all batch sizes."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
+
+from nnmpi.arrays import Array
 
 
 class Buffer:
@@ -15,15 +15,15 @@ class Buffer:
     """
 
     def __init__(self, units: int, max_batch: int, dtype: npt.DTypeLike, ones: bool = False) -> None:
-        self._memory: npt.NDArray[Any] = np.zeros((units + ones) * max_batch, dtype)
+        self._memory: Array = np.zeros((units + ones) * max_batch, dtype)
         self._ones = max_batch if ones else 0
         self._memory[: self._ones] = 1
         self._units = units
 
-    def view(self, b: int) -> npt.NDArray[Any]:
+    def view(self, b: int) -> Array:
         """Return the array for `b` samples: contiguous, shape (units, b)."""
         return self._memory[self._ones : self._ones + self._units * b].reshape(self._units, b)
 
-    def view_with_ones(self, b: int) -> npt.NDArray[Any]:
+    def view_with_ones(self, b: int) -> Array:
         """Return the array of `view` with its row of ones on top, shape (1 + units, b)."""
         return self._memory[self._ones - b : self._ones + self._units * b].reshape(1 + self._units, b)

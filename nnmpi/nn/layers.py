@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nnmpi.nn.activations import ACTIVATIONS, Slope, multiply_by_slope, slope_type
-from nnmpi.nn.arrays import Array, Call
+from nnmpi.arrays import Array
+from nnmpi.nn.activations import ACTIVATIONS, multiply_by_slope, slope_type
 from nnmpi.nn.buffers import Buffer
+from nnmpi.nn.calls import Call
 
 # 0.7 µs faster than np.matmul, and 0.2 µs faster than the function np.dot; all arrays are contiguous or transposed
 multiply: Any = np.ndarray.dot
@@ -35,7 +36,7 @@ class Block(NamedTuple):
     delta: Array  # (fan_out, b), the gradient of the layer's products; in a hidden layer in the memory of the output
     delta_transposed: Array
     mask: Array  # (fan_out, b), the mask of dropout
-    slope: Slope  # (fan_out, b), the derivative of the activation
+    slope: Array  # (fan_out, b), the derivative of the activation
 
 
 class Dense:

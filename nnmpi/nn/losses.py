@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.nn.activations import filled, squash
-from nnmpi.nn.arrays import Array
 from nnmpi.nn.buffers import Buffer
 
 FEW_OUTPUTS = 32  # up to here it is faster to compute the same sums for each output than to broadcast them

@@ -7,10 +7,10 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array, Booleans, Indices
 from nnmpi.nn.architecture import Architecture
-from nnmpi.nn.arrays import Array, Call
+from nnmpi.nn.calls import Call
 from nnmpi.nn.layers import Dense
 from nnmpi.nn.losses import ALL_LOSSES, ALL_OUTPUT_ACTIVATIONS, Memory, Scratch, weighted, with_weights
 
@@ -222,7 +222,7 @@ class Network:
         self._output_activation(z, self._memory.scratch(z.shape[1]).sums)
 
 
-def decide(z: Array) -> npt.NDArray[np.intp]:
+def decide(z: Array) -> Indices:
     """Return the predicted class codes, shape (b,), from the logits `z`, shape (outputs, b).
 
     Logits suffice: the output activations keep their order, and the sigmoid is above ½ where its logit is positive.
@@ -232,6 +232,6 @@ def decide(z: Array) -> npt.NDArray[np.intp]:
     return np.asarray(np.argmax(z, axis=0), np.intp)
 
 
-def decide_labels(z: Array) -> npt.NDArray[np.bool_]:
+def decide_labels(z: Array) -> Booleans:
     """Return whether each label has a probability above ½, shape (b, outputs), from the logits `z`."""
     return np.asarray((z > 0).T)

@@ -10,7 +10,8 @@ from functools import partial
 
 import numpy as np
 
-from nnmpi.nn.arrays import Array, Call
+from nnmpi.arrays import Array
+from nnmpi.nn.calls import Call
 
 # Numbers in a piece of a vector. A piece stays in the second-level cache from one operation of an update to the next:
 # a step of 784-512-512-10 takes 3 % less time than with whole vectors (docs/decisions.md).

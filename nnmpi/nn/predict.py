@@ -5,20 +5,19 @@ from typing import Any
 
 import numpy as np
 
+from nnmpi.arrays import Array
 from nnmpi.nn.architecture import Architecture
-from nnmpi.nn.arrays import Array
 from nnmpi.nn.network import Network
 
-CHUNK = 256  # samples that go forward at once
+CHUNK = 256  # samples in one forward pass; the same on every rank, so that the bits are the same
 
 
-def in_float64(architecture: Architecture, parameters: Array, max_block: int) -> Network:
+def in_float64(architecture: Architecture, parameters: Array) -> Network:
     """Return a trained network for predictions in float64, also if it was trained in float32.
 
     In float32, libraries that add in different orders give probabilities that differ by up to 1e-5.
     """
-    parameters64: Array = parameters.astype(np.float64)
-    return Network(replace(architecture, dtype="float64"), parameters64, max_block)
+    return Network(replace(architecture, dtype="float64"), parameters.astype(np.float64), CHUNK)
 
 
 def outputs_of(architecture: Architecture, parameters: Array, X: Any) -> Array:

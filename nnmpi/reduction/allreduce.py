@@ -5,9 +5,9 @@ The rounding of the sums depends on the number of ranks; `tree` has the reductio
 
 import numpy as np
 
+from nnmpi.arrays import Array
 from nnmpi.mpi.shared_memory import share
 from nnmpi.mpi.world import World
-from nnmpi.nn.arrays import Array
 from nnmpi.reduction.buckets import Overlapped, buckets
 from nnmpi.reduction.hosts import over_hosts
 from nnmpi.reduction.one_host import Slices

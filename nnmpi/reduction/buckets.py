@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from nnmpi.arrays import Array
 from nnmpi.mpi.world import World
-from nnmpi.nn.arrays import Array
 from nnmpi.reduction.protocol import Block, datatype
 
 

@@ -5,14 +5,12 @@ A piece of the step vector travels twice: first as a partial sum that grows from
 """
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nnmpi.nn.arrays import Array
+from nnmpi.arrays import Array
 
-Message = npt.NDArray[Any]  # the buffer that MPI sends
 WIRE_FORMATS = ("fp16", "bf16")
 TARGET_EXPONENT = 15  # the largest number of a message is scaled to [2**14, 2**15): float16 ends below 2**16
 LARGEST = float(np.finfo(np.float32).max)
@@ -22,23 +20,23 @@ MAX_EXPONENT = 126  # scales are within 2**±126, so that a scale and its invers
 class Exact:
     """Numbers travel unchanged. The whole sum is sent from and received into this rank's numbers."""
 
-    def make_buffers(self, own: Array) -> tuple[Message, Message]:
+    def make_buffers(self, own: Array) -> tuple[Array, Array]:
         """Return a new buffer for the partial sum, and `own` for the whole sum."""
         return np.empty_like(own), own
 
-    def put(self, own: Array, part: Message) -> None:
+    def put(self, own: Array, part: Array) -> None:
         """Copy `own` to `part`."""
         part[:] = own
 
-    def add(self, own: Array, part: Message) -> None:
+    def add(self, own: Array, part: Array) -> None:
         """Add `own` to `part`."""
         np.add(own, part, part)
 
-    def finish(self, own: Array, part: Message, whole: Message) -> None:
+    def finish(self, own: Array, part: Array, whole: Array) -> None:
         """Add `part` to `own`, which is also `whole`."""
         np.add(own, part, own)
 
-    def take(self, whole: Message, own: Array) -> None:
+    def take(self, whole: Array, own: Array) -> None:
         """Do nothing: `whole` is `own`."""
 
 
@@ -63,31 +61,31 @@ class Halved:
             (self._to_fp16, self._from_fp16) if wire_format == "fp16" else (self._to_bf16, self._from_bf16)
         )
 
-    def make_buffers(self, own: Array) -> tuple[Message, Message]:
+    def make_buffers(self, own: Array) -> tuple[Array, Array]:
         """Return two messages of 16-bit numbers. The first two numbers hold the scale, which ``bf16`` does not use."""
         return np.zeros(2 + own.size, np.uint16), np.zeros(2 + own.size, np.uint16)
 
-    def put(self, own: Array, part: Message) -> None:
+    def put(self, own: Array, part: Array) -> None:
         """Round `own` into `part`."""
         self._write(own, part)
 
-    def add(self, own: Array, part: Message) -> None:
+    def add(self, own: Array, part: Array) -> None:
         """Add `own` to `part`, and round the sum."""
         numbers = self._read(part)
         np.add(own, numbers, numbers)
         self._write(numbers, part)
 
-    def finish(self, own: Array, part: Message, whole: Message) -> None:
+    def finish(self, own: Array, part: Array, whole: Array) -> None:
         """Add `part` to `own`, round the sum into `whole`, and read it back, so that all ranks have the same."""
         np.add(own, self._read(part), own)
         self._write(own, whole)
         self.take(whole, own)
 
-    def take(self, whole: Message, own: Array) -> None:
+    def take(self, whole: Array, own: Array) -> None:
         """Read `whole` into `own`."""
         own[:] = self._read(whole)
 
-    def _to_fp16(self, numbers: Array, message: Message) -> None:
+    def _to_fp16(self, numbers: Array, message: Array) -> None:
         """Round to float16 as NumPy does, in half the time. If a number is no finite float32, all are read as NaN."""
         largest = max(float(numbers.max()), -float(numbers.min()))
         fits = largest <= LARGEST
@@ -106,7 +104,7 @@ class Halved:
         np.bitwise_or(bits, scratch, bits)
         message[2:] = bits
 
-    def _from_fp16(self, message: Message) -> Array:
+    def _from_fp16(self, message: Array) -> Array:
         numbers = self._numbers[: message.size - 2]
         bits = numbers.view(np.int32)
         bits[:] = message[2:].view(np.int16)
@@ -124,7 +122,7 @@ class Halved:
         np.add(scratch, (1 << digits - 1) - 1, scratch)
         np.add(bits, scratch, bits)
 
-    def _to_bf16(self, numbers: Array, message: Message) -> None:
+    def _to_bf16(self, numbers: Array, message: Array) -> None:
         """Round each number to the upper half of a float32."""
         rounded, scratch = self._numbers[: numbers.size], self._scratch[: numbers.size]
         bits = rounded.view(np.uint32)
@@ -133,7 +131,7 @@ class Halved:
         np.right_shift(bits, 16, bits)
         message[2:] = bits
 
-    def _from_bf16(self, message: Message) -> Array:
+    def _from_bf16(self, message: Array) -> Array:
         numbers = self._numbers[: message.size - 2]
         bits = numbers.view(np.uint32)
         bits[:] = message[2:]

@@ -17,11 +17,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from nnmpi.arrays import Array
 from nnmpi.mpi.barrier import CHECK_EVERY, can_use_flags, check_alive
 from nnmpi.mpi.shared_memory import Flags, copies, share, share_flags
 from nnmpi.mpi.start import MESSAGE
 from nnmpi.mpi.world import World
-from nnmpi.nn.arrays import Array
 from nnmpi.reduction.compress import Codec, Exact, Halved
 from nnmpi.reduction.one_host import slice_of
 from nnmpi.reduction.protocol import Block

@@ -8,10 +8,10 @@ writes the sums to all vectors. After another barrier every rank has all sums in
 
 import numpy as np
 
+from nnmpi.arrays import Array
 from nnmpi.mpi.barrier import barrier
 from nnmpi.mpi.shared_memory import LINE, copies
 from nnmpi.mpi.world import World
-from nnmpi.nn.arrays import Array
 from nnmpi.reduction.protocol import Block
 
 PIECE = 1 << 16  # numbers that are added up and written at a time, so that they stay in the cache

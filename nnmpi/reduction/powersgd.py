@@ -9,11 +9,11 @@ adds it to its gradient in the next step (error feedback).
 
 import numpy as np
 
+from nnmpi.arrays import Array
 from nnmpi.data.random_streams import Purpose, stream
 from nnmpi.environment import blas
 from nnmpi.mpi.checks import check_same
 from nnmpi.mpi.world import World
-from nnmpi.nn.arrays import Array
 from nnmpi.reduction.allreduce import Native
 from nnmpi.reduction.protocol import Block
 from nnmpi.reduction.step_vector import TAIL

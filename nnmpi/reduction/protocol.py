@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from nnmpi.arrays import Array
 from nnmpi.mpi.world import World
-from nnmpi.nn.arrays import Array
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ all ranks in turn, so each link carries ``2 (H-1)/H`` of the vector for ``H`` ra
 from collections.abc import Callable
 from typing import Any
 
+from nnmpi.arrays import Array
 from nnmpi.mpi.world import World
-from nnmpi.nn.arrays import Array
-from nnmpi.reduction.compress import Codec, Message
+from nnmpi.reduction.compress import Codec
 
 # Rings with messages under way. A ring that is given up when a rank dies stays here: MPI may still write to its memory.
 _under_way: "set[Ring]" = set()
@@ -124,15 +124,15 @@ class Ring:
         self._missing -= 1
         self._arrived(piece)
 
-    def _send(self, piece: int, message: Message, round_: int) -> None:
+    def _send(self, piece: int, message: Array, round_: int) -> None:
         self._start_request(self._comm.Send_init, piece, message, self._next, round_)
         self._callbacks.append((_nothing, piece))
 
-    def _receive(self, piece: int, message: Message, round_: int, then: Callable[[int], None]) -> None:
+    def _receive(self, piece: int, message: Array, round_: int, then: Callable[[int], None]) -> None:
         self._start_request(self._comm.Recv_init, piece, message, self._before, round_)
         self._callbacks.append((then, piece))
 
-    def _start_request(self, make: Callable[..., Any], piece: int, message: Message, other: int, round_: int) -> None:
+    def _start_request(self, make: Callable[..., Any], piece: int, message: Array, other: int, round_: int) -> None:
         """Start to send or receive a message with a persistent request; `round_` is 1 for whole sums, else 0.
 
         Requests of other kinds are freed when they fail. If Open MPI then learns once more that the message failed, it

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from nnmpi.arrays import Array
 from nnmpi.data.shards import held_shards
 from nnmpi.mpi.barrier import barrier
 from nnmpi.mpi.shared_memory import LINE, copies, share
 from nnmpi.mpi.world import World
-from nnmpi.nn.arrays import Array
 from nnmpi.reduction.protocol import Block, datatype
 
 Node = tuple[int, int]  # the shards [low, high) below a node of the tree

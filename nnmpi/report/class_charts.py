@@ -4,15 +4,14 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.patches import Rectangle
 
+from nnmpi.arrays import Array
 from nnmpi.report.classification import calibration, confusion_matrix, short
 from nnmpi.report.predictions import Predictions
-from nnmpi.report.ranking import Ranking
 from nnmpi.report.svg import BLUE, DASHES, INK, SERIES, VERMILLION, WHITE, chart
+from nnmpi.training.metrics.ranking import Ranking
 
-Array = npt.NDArray[Any]
 MOST_CURVES = 6  # classes in one chart, at most
 MOST_IN_MATRIX = 40  # classes; with more there is no matrix chart
 MOST_NUMBERS = 20  # classes of a matrix whose cells show numbers, at most
@@ -41,14 +40,10 @@ def matrix_chart(predictions: Predictions) -> str:
                 size = min(9, 200 / k / max(2, len(text)))
                 ink = WHITE if opacity > 0.6 else INK
                 axes.text(column, row, text, ha="center", va="center", fontsize=size, color=ink)
-        axes.set_xlim(-0.5, k - 0.5)
-        axes.set_ylim(k - 0.5, -0.5)
-        axes.set_aspect("equal")
+        axes.set(xlim=(-0.5, k - 0.5), ylim=(k - 0.5, -0.5), aspect="equal", xlabel="predicted", ylabel="actual")
         size = max(4.5, min(8, 130 / k))
         axes.set_xticks(range(k), labels, rotation=0 if k * max(map(len, labels)) < 40 else 90, fontsize=size)
         axes.set_yticks(range(k), labels, fontsize=size)
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("actual")
     return drawn.svg
 
 
@@ -77,12 +72,8 @@ def ranking_charts(rankings: dict[str, Ranking], title: str) -> list[str]:
             roc.axes.plot(*_thinned(np.append(0, false_rate), np.append(0, recall)), **style)
             precision_recall.axes.plot(*_thinned(recall, precision), **style)
         roc.axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
-        roc.axes.set_xlabel("false positive rate")
-        roc.axes.set_ylabel("true positive rate")
-        precision_recall.axes.set_xlabel("recall")
-        precision_recall.axes.set_ylabel("precision")
-        precision_recall.axes.set_xlim(-0.03, 1.03)
-        precision_recall.axes.set_ylim(0, 1.03)
+        roc.axes.set(xlabel="false positive rate", ylabel="true positive rate")
+        precision_recall.axes.set(xlabel="recall", ylabel="precision", xlim=(-0.03, 1.03), ylim=(0, 1.03))
         for drawn in (roc, precision_recall):
             if rankings:
                 drawn.figure.legend(loc="outside right upper", title=title)
@@ -95,10 +86,8 @@ def _calibration_chart(predictions: Predictions) -> str:
         drawn.axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
         drawn.axes.plot(confidence, accuracy, color=BLUE)
         drawn.axes.scatter(confidence, accuracy, s=8 + 60 * weights / weights.max(), color=BLUE, linewidths=0)
-        drawn.axes.set_xlim(0, 1.03)
-        drawn.axes.set_ylim(0, 1.03)
-        drawn.axes.set_xlabel("probability of the predicted class")
-        drawn.axes.set_ylabel("share of correct predictions")
+        drawn.axes.set(xlim=(0, 1.03), ylim=(0, 1.03))
+        drawn.axes.set(xlabel="probability of the predicted class", ylabel="share of correct predictions")
     return drawn.svg
 
 

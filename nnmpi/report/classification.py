@@ -2,20 +2,17 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from nnmpi.report.intervals import Statistic, bootstrap, mean_of, wilson
+from nnmpi.arrays import Array
 from nnmpi.report.predictions import Predictions
-from nnmpi.report.ranking import Ranking
-from nnmpi.report.score import Score, scores_of
+from nnmpi.report.score import Score, Statistic, mean_of, scores_of
 from nnmpi.training.metrics import counts
 from nnmpi.training.metrics.counts import Confusion
 from nnmpi.training.metrics.predictions import class_losses
+from nnmpi.training.metrics.ranking import Ranking
 
-Array = npt.NDArray[Any]
 BINS = 10
 MOST_CONFUSIONS = 20
 
@@ -27,7 +24,6 @@ def confusion_matrix(predictions: Predictions) -> Array:
 
 def scores(predictions: Predictions) -> list[Score]:
     """Return the scores with their intervals and the scores of the best constant prediction."""
-    table, n = predictions.table, len(predictions.y)
     confusion = _confusion_of_draws(predictions)
     shares = confusion_matrix(predictions).sum(1)
     shares /= shares.sum()
@@ -37,9 +33,6 @@ def scores(predictions: Predictions) -> list[Score]:
         "f1_macro": lambda draws: counts.macro(counts.f1, confusion(draws)),
         **_of_probabilities(predictions),
     }
-    intervals = bootstrap({name: f for name, f in statistics.items() if table.get(name) is not None}, n)
-    if predictions.part.weights is None:
-        intervals["accuracy"] = wilson(round(table["accuracy"] * n), n)
     present = shares[shares > 0]
     baselines = {
         "accuracy": float(shares.max()),
@@ -49,7 +42,7 @@ def scores(predictions: Predictions) -> list[Score]:
         "average_precision": float(shares[1] if len(shares) == 2 else present.mean()),
         "log_loss": float(-(present * np.log(present)).sum()),
     }
-    return scores_of(predictions, intervals, baselines)
+    return scores_of(predictions, statistics, baselines)
 
 
 def confusions(predictions: Predictions) -> list[tuple[str, str, float]]:

@@ -94,7 +94,8 @@ def compare(runs: list[RunFiles], sort: str | None = None) -> Comparison:
     if key is not None:
         worst = math.inf if lower_is_better(key) else -math.inf
         runs = sorted(runs, key=lambda run: run.scores().get(key, worst), reverse=not lower_is_better(key))
-    metrics = sorted(names, key=lambda name: (name != key, _part(name), name.endswith("_loss")))
+    parts = ("validation", "test", "train")
+    metrics = sorted(names, key=lambda name: (name != key, parts.index(name.split("_")[0]), name.endswith("_loss")))
     return Comparison(runs, run_names([run.directory for run in runs]), _differing(runs), metrics)
 
 
@@ -118,10 +119,6 @@ def _differing(runs: list[RunFiles]) -> list[str]:
     readable = [values_of(run) for run in runs if run.settings]
     names = dict.fromkeys(name for values in readable for name in values)
     return [name for name in names if len({json.dumps(v.get(name), sort_keys=True) for v in readable}) > 1]
-
-
-def _part(name: str) -> int:
-    return ("validation", "test", "train").index(name.split("_")[0])
 
 
 def _default_metric(names: list[str]) -> str | None:

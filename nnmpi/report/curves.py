@@ -104,7 +104,6 @@ def _other(run: RunFiles, name: str) -> str:
 
 
 def _axes(axes: Axes, label: str, values: list[float]) -> None:
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(label)
+    axes.set(xlabel="epoch", ylabel=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     logarithmic(axes, values)

@@ -1,29 +1,20 @@
 """The scores and charts of a multilabel model: a sample may have several labels."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.report.class_charts import MOST_CURVES, ranking_charts
-from nnmpi.report.intervals import Statistic, bootstrap, mean_of, wilson
 from nnmpi.report.predictions import Predictions
-from nnmpi.report.ranking import Ranking
-from nnmpi.report.score import Score, scores_of
+from nnmpi.report.score import Score, Statistic, mean_of, scores_of
 from nnmpi.training.metrics import labels
 from nnmpi.training.metrics.counts import Decisions, f1
 from nnmpi.training.metrics.predictions import label_losses
-
-Array = npt.NDArray[Any]
+from nnmpi.training.metrics.ranking import Ranking
 
 
 def scores(predictions: Predictions) -> list[Score]:
     """Return the scores with their intervals and the scores of the best constant prediction."""
-    table, y, n, weights = predictions.table, predictions.y, len(predictions.y), predictions.weights
-    statistics = _statistics(predictions)
-    intervals = bootstrap({name: f for name, f in statistics.items() if table.get(name) is not None}, n)
-    if predictions.part.weights is None:
-        intervals["accuracy"] = wilson(round(table["accuracy"] * n), n)
+    y, weights = predictions.y, predictions.weights
     total = weights.sum()
     shares = weights @ y / total
     sets, set_of_sample = np.unique(y, axis=0, return_inverse=True)
@@ -38,7 +29,7 @@ def scores(predictions: Predictions) -> list[Score]:
         "average_precision": float(present.mean()) if len(present) else 0.0,
         "log_loss": float(-(with_and_without * np.log(np.where(with_and_without > 0, with_and_without, 1))).sum()),
     }
-    return scores_of(predictions, intervals, baselines)
+    return scores_of(predictions, _statistics(predictions), baselines)
 
 
 def _statistics(predictions: Predictions) -> dict[str, Statistic]:

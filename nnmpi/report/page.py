@@ -142,16 +142,11 @@ def _cards(run: RunFiles, scores: list[Score], predictions: Predictions | None) 
             lines.append(f"baseline: {score_text(score.baseline)}")
         cards.append({"name": f"test {score.name}", "value": score_text(score.value), "lines": lines})
     if predictions:
-        cards.append(
-            {"name": "test samples", "value": f"{predictions.table['samples']:,}", "lines": [_trained_on(run)]}
-        )
+        samples = run.config.get("samples")
+        count = samples.get("training") if isinstance(samples, dict) else None
+        lines = [f"trained on {count:,} samples" if isinstance(count, int) else ""]
+        cards.append({"name": "test samples", "value": f"{predictions.table['samples']:,}", "lines": lines})
     return cards
-
-
-def _trained_on(run: RunFiles) -> str:
-    samples = run.config.get("samples")
-    count = samples.get("training") if isinstance(samples, dict) else None
-    return f"trained on {count:,} samples" if isinstance(count, int) else ""
 
 
 def _curves_note(run: RunFiles) -> str:

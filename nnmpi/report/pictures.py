@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from nnmpi.arrays import Array, Indices
 from nnmpi.report.classification import short
 from nnmpi.report.predictions import Predictions
 
@@ -63,9 +64,7 @@ def worst_mistakes(predictions: Predictions) -> list[Mistake]:
     return _worst(predictions, wrong, errors, lambda code: classes[code])
 
 
-def _worst(
-    predictions: Predictions, wrong: npt.NDArray[np.intp], errors: npt.NDArray[Any], text_of: Callable[[Any], str]
-) -> list[Mistake]:
+def _worst(predictions: Predictions, wrong: Indices, errors: Array, text_of: Callable[[Any], str]) -> list[Mistake]:
     """Return the samples in `wrong` with the largest `errors`, with their pictures."""
     order = np.argsort(-errors, kind="stable")[: MOST if predictions.source.image else MOST_ROWS]
     pictures = _pictures(predictions, wrong[order])
@@ -76,11 +75,11 @@ def _worst(
     ]
 
 
-def _numbers(values: npt.NDArray[Any]) -> str:
+def _numbers(values: Array) -> str:
     return ", ".join(f"{value:.4g}" for value in values.tolist())
 
 
-def _pictures(predictions: Predictions, samples: npt.NDArray[np.intp]) -> list[str]:
+def _pictures(predictions: Predictions, samples: Indices) -> list[str]:
     source = predictions.source
     if source.image is None or not len(samples) or source.features > LARGEST:
         return [""] * len(samples)

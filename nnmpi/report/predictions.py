@@ -6,19 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.data.parts import Part
 from nnmpi.data.sources import Source
 from nnmpi.errors import InputError
 from nnmpi.files.model import Model, read_model
 from nnmpi.mpi.world import World
 from nnmpi.nn.network import Network
-from nnmpi.training.evaluation import CHUNK, Scores, evaluate
+from nnmpi.nn.predict import CHUNK
+from nnmpi.training.evaluation import Scores, evaluate
 from nnmpi.training.model_data import part_of
 from nnmpi.training.scoring import all_scores, outputs_of
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -44,16 +44,12 @@ class Recording:
         """Begin the recording, or continue it with the survivors; all ranks take part."""
         if self.timeline is None:
             return
+        config, name = self._config, f"--timeline {self._path}"
         with self._world.together():
             if self._world.rank == 0:
-                self._check_file()
+                check_replaces_no_input(self._path, (config.data, config.test_data, config.validation_data), name)
+                check_file(self._path, name)
         self._read_clock()
-
-    def _check_file(self) -> None:
-        """Raise an error now if the file could not be written at the end, or must not be."""
-        config, name = self._config, f"--timeline {self._path}"
-        check_replaces_no_input(self._path, (config.data, config.test_data, config.validation_data), name)
-        check_file(self._path, name)
 
     def attach(self, session: Session, output: Output | None) -> None:
         """Record the parts of a step, and the files that rank 0 writes, from now on."""
@@ -70,7 +66,7 @@ class Recording:
             timeline.time(output.log, epoch="log")
             if output.checkpoints:
                 timeline.time(output.checkpoints, save="write a checkpoint")
-                timeline.time_thread(output.checkpoints, finish="checkpoint to the disk")
+                timeline.time(output.checkpoints, timeline.written, finish="checkpoint to the disk")
 
     def _read_clock(self) -> None:
         self._readings.append((*ahead_of_rank_0(self._world, clock), self._world.initial_ranks[0]))

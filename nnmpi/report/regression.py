@@ -3,15 +3,13 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from nnmpi.report.intervals import Statistic, bootstrap, mean_of
+from nnmpi.arrays import Array
 from nnmpi.report.predictions import Predictions
-from nnmpi.report.score import Score, scores_of
+from nnmpi.report.score import Score, Statistic, mean_of, scores_of
 from nnmpi.report.svg import BLUE, FAINT, INK, chart
 from nnmpi.training.metrics.regression import median
 
-Array = npt.NDArray[Any]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 MOST_DOTS = 800
 SEED = 0
@@ -24,14 +22,13 @@ def scores(predictions: Predictions) -> list[Score]:
     unit = predictions.model.target_scaler.scale
     centred = y - y.mean(axis=0)
     statistics = _statistics(centred, predictions.predicted - y, weights, unit)
-    defined = {name: f for name, f in statistics.items() if predictions.table.get(name) is not None}
     mean = weights @ y / weights.sum()
     medians = np.array([median(column, weights) for column in y.T])
     once = np.ones(len(y))
     baselines = {name: f(once) for name, f in _statistics(centred, y - mean, weights, unit).items()} | {"r2": 0.0}
     for name in ("mae", "median_absolute_error"):
         baselines[name] = _statistics(centred, y - medians, weights, unit)[name](once)
-    return scores_of(predictions, bootstrap(defined, len(y)), baselines)
+    return scores_of(predictions, statistics, baselines)
 
 
 def _statistics(y: Array, error: Array, weights: Array, unit: Array) -> dict[str, Statistic]:
@@ -78,19 +75,17 @@ def charts(predictions: Predictions) -> list[str]:
         low, high = float(min(y.min(), predicted.min())), float(max(y.max(), predicted.max()))
         scatter.axes.plot([low, high], [low, high], color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
         _dots(scatter.axes, predicted, y)
-        scatter.axes.set_xlabel("predicted")
-        scatter.axes.set_ylabel("actual")
+        scatter.axes.set(xlabel="predicted", ylabel="actual")
     with chart("residuals") as residual_plot:
         residual_plot.axes.axhline(0, color=INK, linewidth=0.8)
         _dots(residual_plot.axes, predicted, y - predicted)
-        residual_plot.axes.set_xlabel("predicted")
-        residual_plot.axes.set_ylabel("actual − predicted")
+        residual_plot.axes.set(xlabel="predicted", ylabel="actual − predicted")
     with chart("histogram of residuals") as histogram:
         weights = np.repeat(predictions.weights, predictions.y.shape[1])
         histogram.axes.hist(residuals, bins=40, color=BLUE, weights=weights)
         histogram.axes.axvline(0, color=FAINT, linewidth=0.8)
-        histogram.axes.set_xlabel("actual − predicted")
-        histogram.axes.set_ylabel("samples" if predictions.part.weights is None else "weight of the samples")
+        counted = "samples" if predictions.part.weights is None else "weight of the samples"
+        histogram.axes.set(xlabel="actual − predicted", ylabel=counted)
     return [scatter.svg, residual_plot.svg, histogram.svg]
 
 

@@ -1,8 +1,8 @@
 """Read the files of a run without trusting them: a run may be unfinished, damaged or somebody else's."""
 
+import contextlib
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,9 @@ def read_run(directory: Path) -> RunFiles:
         return RunFiles(directory, "damaged", f"metrics.jsonl has {bad} unreadable line(s)", config, epochs)
     if config.get("finished") is True:
         return RunFiles(directory, "finished", "", config, epochs)
-    return RunFiles(directory, "unfinished", f"unfinished after {_progress(len(epochs), config)}", config, epochs)
+    planned = config["settings"].get("epochs")
+    done = f"{len(epochs)} of {planned} epochs" if isinstance(planned, int) else f"{len(epochs)} epochs"
+    return RunFiles(directory, "unfinished", f"unfinished after {done}", config, epochs)
 
 
 def number(value: Any) -> float:
@@ -124,11 +126,6 @@ def lower_is_better(metric: str) -> bool:
     name = name if part in ("train", "validation", "test") else metric
     known = any(name in metrics for metrics in METRICS.values())
     return not larger_is_better(name) if known else name.endswith("loss")
-
-
-def _progress(done: int, config: dict[str, Any]) -> str:
-    epochs = config["settings"].get("epochs")
-    return f"{done} of {epochs} epochs" if isinstance(epochs, int) else f"{done} epochs"
 
 
 def _contents(path: Path, largest: int) -> bytes:
@@ -151,18 +148,13 @@ def _object(data: bytes) -> dict[str, Any]:
 def _epochs(data: bytes) -> tuple[list[dict[str, Any]], int]:
     """Return the epochs of a log and the number of bad lines; a last line without a line end is still being written."""
     lines = data.split(b"\n")
-    epochs = list(_readable(lines[:-1]))
-    return epochs, sum(1 for line in lines[:-1] if line.strip()) - len(epochs)
-
-
-def _readable(lines: list[bytes]) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        try:
+    epochs = []
+    for line in lines[:-1]:
+        with contextlib.suppress(ValueError, RecursionError):
             metrics = _object(line)
-        except (ValueError, RecursionError):
-            continue
-        if math.isfinite(number(metrics.get("epoch"))):
-            yield metrics
+            if math.isfinite(number(metrics.get("epoch"))):
+                epochs.append(metrics)
+    return epochs, sum(1 for line in lines[:-1] if line.strip()) - len(epochs)
 
 
 def _reason(error: Exception) -> str:

@@ -83,15 +83,13 @@ class Timeline:
 
         return numbered if number else timed
 
-    def time(self, thing: Any, **names: str) -> None:
-        """Record each call of the methods of `thing` from now on; `names` are given as ``method="name"``."""
-        for method, name in names.items():
-            setattr(thing, method, self.timed(name, getattr(thing, method)))
+    def time(self, thing: Any, rows: Any = None, **names: str) -> None:
+        """Record each call of the methods of `thing` from now on; `names` are given as ``method="name"``.
 
-    def time_thread(self, thing: Any, **names: str) -> None:
-        """Like `time`, for methods that the thread that writes checkpoints calls."""
+        Methods that the thread that writes checkpoints calls need `rows` of their own: ``written``.
+        """
         for method, name in names.items():
-            setattr(thing, method, self.timed(name, getattr(thing, method), rows=self.written))
+            setattr(thing, method, self.timed(name, getattr(thing, method), rows=rows))
 
     def time_steps(self, batches: Any, update: Callable[[], int]) -> None:
         """Begin a step at each call of ``batches.batch`` from now on; `update` returns the number of the step."""

@@ -5,15 +5,15 @@ import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.data.digest import digest_of_bits
 from nnmpi.data.sources import Source
 from nnmpi.errors import InputError
 from nnmpi.files.model import Model, contents_of
+from nnmpi.mpi.checks import differing_ranks
 from nnmpi.mpi.world import World
 
 LARGE = 1 << 26  # bytes; of a file of this size or more only samples are compared
@@ -66,8 +66,7 @@ def check_same_model(path: Path, model: Model, world: World) -> None:
 
 
 def _check_same(world: World, digest: bytes, message: str) -> None:
-    digests = world.gather_bytes(digest)
-    others = [str(rank) for rank, digest in enumerate(digests) if digest != digests[0]]
+    others = [str(rank) for rank in differing_ranks(world, digest)]
     if others:
         ranks = f"rank {others[0]} sees" if len(others) == 1 else f"ranks {', '.join(others)} see"
         raise InputError(message.format(ranks=ranks), shared=True)
@@ -86,7 +85,7 @@ def _contents(source: Source) -> bytes:
     return digest_of_bits(_blocks(source))
 
 
-def _blocks(source: Source) -> Iterator[npt.NDArray[Any]]:
+def _blocks(source: Source) -> Iterator[Array]:
     """Yield all samples, targets and weights of a source without files, in blocks."""
     rows = max(1, AT_ONCE // source.features)
     x = np.empty((rows, source.features), source.dtype)

@@ -8,8 +8,8 @@ import os
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Floats, Indices
 from nnmpi.data.targets import Targets
 from nnmpi.data.weights import check_largest_weight
 from nnmpi.errors import InputError
@@ -18,11 +18,10 @@ from nnmpi.text import listed
 
 LARGEST_FILE = 1 << 24  # bytes
 
-Floats = npt.NDArray[np.float64]
 WAYS = ("none", "balanced")
 
 
-def class_weights(way: str, targets: Targets, codes: npt.NDArray[np.intp], world: World) -> Floats | None:
+def class_weights(way: str, targets: Targets, codes: Indices, world: World) -> Floats | None:
     """Return the weight of each class for ``--class-weight``; None stands for 1 each. All ranks take part.
 
     Parameters

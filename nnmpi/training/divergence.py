@@ -11,7 +11,8 @@ from nnmpi.files.checkpoint import Progress
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import glorot_uniform
 from nnmpi.nn.network import Network
-from nnmpi.training.evaluation import CHUNK, evaluate
+from nnmpi.nn.predict import CHUNK
+from nnmpi.training.evaluation import evaluate
 from nnmpi.training.task import Task
 
 

@@ -2,23 +2,19 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array, Floats
 from nnmpi.data.parts import Part
 from nnmpi.data.scaler import Scaler, moments
 from nnmpi.data.targets import Encoder, Targets
 from nnmpi.errors import InputError
 from nnmpi.mpi.world import World
 from nnmpi.nn.network import Network
+from nnmpi.nn.predict import CHUNK
 from nnmpi.training.metrics.predictions import PartSamples
 from nnmpi.training.metrics.regression import r2_of
-
-Array = npt.NDArray[Any]
-
-CHUNK = 256  # samples in one forward pass; the same on every rank, so that the bits are the same
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ def evaluate(
     targets: Targets,
     world: World,
     target_scaler: Scaler | None = None,
-    class_weights: npt.NDArray[np.float64] | None = None,
+    class_weights: Floats | None = None,
 ) -> Scores:
     """Score all samples of a part, each counted once or with its weight. All ranks take part.
 

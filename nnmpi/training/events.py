@@ -1,4 +1,4 @@
-"""Events of the training loop: the same events, in the same order, on all ranks."""
+"""What a training tells its caller, and is asked from outside: events, the same on all ranks, and requests."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -34,3 +34,11 @@ class Finished:
 
 
 Event = EpochDone | CheckpointDue | Finished
+
+
+@dataclass
+class Requests:
+    """Requests of this rank to all ranks. They are set outside the loop and sent with every step."""
+
+    stop: bool = False
+    checkpoint: bool = False

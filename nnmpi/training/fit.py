@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from nnmpi.arrays import Array, Indices
 from nnmpi.data.batches import Batches
 from nnmpi.data.parts import Part
 from nnmpi.data.random_streams import Purpose, stream
@@ -18,17 +18,14 @@ from nnmpi.errors import RunError
 from nnmpi.files.checkpoint import Progress
 from nnmpi.mpi.checks import training_threads
 from nnmpi.mpi.world import World
-from nnmpi.nn.arrays import Array
 from nnmpi.nn.network import Bound, Network
 from nnmpi.nn.optimizers import SGD, Adam
 from nnmpi.reduction.choose import choose_for
 from nnmpi.reduction.step_vector import Sums
+from nnmpi.training.events import Requests
 from nnmpi.training.fit_state import FitSettings, FitState, Samples
 from nnmpi.training.fit_validation import Validation
 from nnmpi.training.loop import steps
-from nnmpi.training.requests import Requests
-
-Rows = npt.NDArray[np.intp]
 
 
 class FitProgress(Progress):
@@ -136,14 +133,14 @@ def _optimizer(settings: FitSettings, state: FitState) -> SGD | Adam:
 
 def _scikit_learns_order(
     settings: FitSettings, samples: Samples, random: np.random.RandomState
-) -> Callable[[int], Rows]:
+) -> Callable[[int], Indices]:
     """Return a function that draws the order of an epoch as scikit-learn does; the same on all ranks.
 
     The generators `random` of all ranks are in the same state.
     """
     order = np.arange(len(samples.training))
 
-    def draw(epoch: int) -> Rows:
+    def draw(epoch: int) -> Indices:
         nonlocal order
         if settings.shuffle:
             indices = np.arange(len(order))

@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.launching.array_files import ArrayFiles
 from nnmpi.launching.rank_pool import RankPool
 from nnmpi.mpi.open_world import open_world
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
+from nnmpi.training.events import Requests
 from nnmpi.training.fit import fit, limited_threads
 from nnmpi.training.fit_state import FitSettings, FitState, Samples
-from nnmpi.training.requests import Requests
 
 MODULE = "nnmpi.training.fit_below"
 END = 20.0  # seconds that a rank may take to end after its parent process has ended
@@ -134,7 +134,7 @@ class Rank:
         os._exit(1)
 
     def _fit(self, job: dict[str, Any], requests: Requests, world: World) -> None:
-        arrays: dict[str, npt.NDArray[Any] | None] = dict.fromkeys((*STATE_ARRAYS, *SAMPLE_ARRAYS))
+        arrays: dict[str, Array | None] = dict.fromkeys((*STATE_ARRAYS, *SAMPLE_ARRAYS))
         for name in job["arrays"]:
             arrays[name] = self._arrays.get(name, copy=name in STATE_ARRAYS)
         architecture = Architecture(**{**job["architecture"], "sizes": tuple(job["architecture"]["sizes"])})

@@ -5,13 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array, Floats, Indices
 from nnmpi.memory import check_memory
 from nnmpi.nn.architecture import Architecture
-from nnmpi.nn.arrays import Array
-
-Rows = npt.NDArray[np.intp]
 
 AT_ONCE = 256  # rows that `dense` converts at a time
 
@@ -59,10 +56,10 @@ class Samples:
     """
 
     x: Array
-    y: npt.NDArray[Any]
-    weights: npt.NDArray[np.float64] | None
-    training: Rows
-    validation: Rows | None = None
+    y: Array
+    weights: Floats | None
+    training: Indices
+    validation: Indices | None = None
     shared: bool = True
 
 

@@ -4,13 +4,11 @@ import io
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
+from nnmpi.arrays import Array, Floats, Indices
 from nnmpi.mpi.world import World
-
-Array = npt.NDArray[Any]
 
 
 def all_labels(labels: Array, world: World) -> Array:
@@ -75,9 +73,7 @@ def check_weights(weights: Any, training: Array, validation: Array | None, world
                 raise ValueError(f"all weights of the {name} samples are 0: at least one must be larger")
 
 
-def weights_of_classes(
-    class_weight: Any, labels: list[Any], codes: npt.NDArray[np.intp], world: World | None
-) -> npt.NDArray[np.float64]:
+def weights_of_classes(class_weight: Any, labels: list[Any], codes: Indices, world: World | None) -> Floats:
     """Return the weight of each class. With a `world` all ranks take part, each with its own `codes`.
 
     Raises

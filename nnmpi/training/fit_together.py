@@ -6,15 +6,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
+from nnmpi.arrays import Array
 from nnmpi.data.shards import default_shards, held_shards
+from nnmpi.mpi.checks import differing_ranks
 from nnmpi.mpi.world import World
 from nnmpi.training.fit_state import Samples
-
-Array = npt.NDArray[Any]
 
 
 @contextmanager
@@ -44,8 +43,7 @@ def check_same(name: str, arrays: list[Array | None], world: World) -> None:
     if world.size == 1:
         return
     sums = [0 if array is None else zlib.crc32(np.ascontiguousarray(array).data) for array in arrays]
-    everywhere = world.gather_rows(np.array([sums], np.uint32))
-    others = np.flatnonzero((everywhere != everywhere[0]).any(axis=1)).tolist()
+    others = differing_ranks(world, repr(sums).encode())
     if others:
         raise ValueError(
             f"rank{'s' * (len(others) > 1)} {', '.join(map(str, others))} and rank 0 have different {name}: give all "

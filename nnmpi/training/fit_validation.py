@@ -1,16 +1,13 @@
 """The validation score of a fit, for early stopping."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.data.shards import held_shards
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
-from nnmpi.nn.arrays import Array
 from nnmpi.nn.network import Network
-from nnmpi.training.evaluation import CHUNK
+from nnmpi.nn.predict import CHUNK
 from nnmpi.training.fit_state import Samples
 
 
@@ -26,7 +23,7 @@ class Validation:
         self._weights = None if samples.weights is None else self._whole(samples.weights[self._rows])
         self._loss = architecture.loss
 
-    def _whole(self, own: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def _whole(self, own: Array) -> Array:
         """Return the targets or weights of all validation rows from those of each rank. All ranks take part."""
         if self._shared:
             return own

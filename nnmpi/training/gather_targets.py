@@ -2,11 +2,10 @@
 
 import dataclasses
 import json
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.data.sources import Source
 from nnmpi.mpi.world import World
 
@@ -33,11 +32,11 @@ def gather_targets(source: Source, world: World) -> Source:
         labels = np.array(sorted(set().union(*gathered)))
         own_y = np.searchsorted(labels, own_labels)[codes.reshape(-1)]
     rows = world.gather_rows(_compact(own_y.reshape(len(own_y), -1), world))
-    y: npt.NDArray[Any] = rows if rows.shape[1] > 1 else rows[:, 0]
+    y: Array = rows if rows.shape[1] > 1 else rows[:, 0]
     return dataclasses.replace(source, y=y if labels is None else labels[y])
 
 
-def _compact(y: npt.NDArray[Any], world: World) -> npt.NDArray[Any]:
+def _compact(y: Array, world: World) -> Array:
     """Return whole numbers in the smallest type that holds the numbers of all ranks, other numbers as they are."""
     if y.dtype.kind not in "iu":
         return y

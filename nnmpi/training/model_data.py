@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nnmpi.data.held import Indices
+from nnmpi.arrays import Indices
 from nnmpi.data.parts import Part, split
 from nnmpi.data.shards import default_shards
 from nnmpi.data.sources import Columns, Source, open_source

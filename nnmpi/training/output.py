@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class Output:
         checkpoints = directory / "checkpoints"
         keep = config.resume or resumed
         self.checkpoints: CheckpointWriter | None = None
+        stop = partial(setattr, session.requests, "stop", True)
         self._every, self._unit = parse_interval(config.checkpoint_every)
         self._timer: threading.Timer | None = None
         with ExitStack() as opened:  # whatever fails, what is open so far is closed
@@ -63,7 +65,7 @@ class Output:
                 opened.callback(self.log.close)
                 if self._unit != "never":
                     resumed_at = progress.update if resumed else None
-                    self.checkpoints = CheckpointWriter(checkpoints, config.keep, resumed_at, self._stop)
+                    self.checkpoints = CheckpointWriter(checkpoints, config.keep, resumed_at, stop)
                     opened.callback(self.checkpoints.close)
             except OSError as error:
                 message = f"--output {directory}: cannot be written ({error.strerror}); choose another"
@@ -122,15 +124,12 @@ class Output:
         with self._errors():
             self._opened.close()
 
-    def _stop(self) -> None:
-        self._session.requests.stop = True
-
     def _start_timer(self) -> None:
         """Start the timer that requests the next checkpoint, if ``--checkpoint-every`` is given in minutes."""
         self._cancel_timer()
         if self._unit == "minutes":
             requests = self._session.requests
-            self._timer = threading.Timer(60 * self._every, lambda: setattr(requests, "checkpoint", True))
+            self._timer = threading.Timer(60 * self._every, setattr, (requests, "checkpoint", True))
             self._timer.daemon = True
             self._timer.start()
 

@@ -3,17 +3,16 @@
 import json
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from nnmpi.data.sources.source import Indices, Source
+from nnmpi.arrays import Array, Indices
+from nnmpi.data.sources.source import Source
 from nnmpi.errors import InputError
 from nnmpi.mpi.world import World
 
 
-def read_together(source: Source, indices: Indices, out: npt.NDArray[Any], world: World) -> None:
+def read_together(source: Source, indices: Indices, out: Array, world: World) -> None:
     """Write the rows `indices` of `source` to `out`, as ``source.read`` does. All ranks take part.
 
     A piece that only one rank needs is read by that rank. Neighbouring ranks may need rows of the same piece: then the
@@ -30,7 +29,7 @@ def read_together(source: Source, indices: Indices, out: npt.NDArray[Any], world
     needed = np.add.reduce([np.diff(np.searchsorted(run, bounds)) for _, run in runs])  # rows of each piece
     counts = world.gather_rows(needed[None])
 
-    def keep(start: int, block: npt.NDArray[Any]) -> None:
+    def keep(start: int, block: Array) -> None:
         for first, run in runs:
             a, b = np.searchsorted(run, [start, start + len(block)])
             out[first + a : first + b] = block[run[a:b] - start]
@@ -47,7 +46,7 @@ def read_together(source: Source, indices: Indices, out: npt.NDArray[Any], world
 
 
 def _broadcast(
-    source: Source, first: int, stop: int, owner: int, keep: Callable[[int, npt.NDArray[Any]], None], world: World
+    source: Source, first: int, stop: int, owner: int, keep: Callable[[int, Array], None], world: World
 ) -> None:
     """Read the rows from `first` to `stop` on rank `owner`, and `keep` the needed ones on each. All ranks take part."""
     blocks = _blocks(source, first, stop)
@@ -64,14 +63,8 @@ def _broadcast(
         first += rows
 
 
-def _blocks(source: Source, first: int, stop: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-    """Yield all rows from `first` to `stop`, as ``source.blocks`` does.
-
-    Raises
-    ------
-    InputError
-        If there are fewer.
-    """
+def _blocks(source: Source, first: int, stop: int) -> Iterator[tuple[int, Array]]:
+    """Yield all rows from `first` to `stop`, as ``source.blocks`` does; refuse a source that has fewer."""
     assert source.blocks
     for start, block in source.blocks(first, stop):
         yield start, block

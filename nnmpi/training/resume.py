@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from nnmpi.arrays import Array
 from nnmpi.config import Config
 from nnmpi.data.shards import Layout
 from nnmpi.data.table import Encoding
 from nnmpi.errors import InputError
 from nnmpi.files.checkpoint import Checkpoint, Progress, newest
 from nnmpi.mpi.world import World
-from nnmpi.nn.arrays import Array
 from nnmpi.text import counted
 from nnmpi.training.task import Task
 

@@ -1,13 +1,13 @@
 """The samples that a rank holds: read from a source, then made into standardized parts."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.arrays import Array, Indices
 from nnmpi.data.digest import digest
-from nnmpi.data.held import HeldRows, Indices
+from nnmpi.data.held import HeldRows
 from nnmpi.data.parts import Part, exponent, standardized_targets
 from nnmpi.data.scaler import AT_ONCE, Scaler
 from nnmpi.data.shards import held_shards, slices_of
@@ -16,8 +16,6 @@ from nnmpi.data.table import Preparation
 from nnmpi.data.targets import Targets
 from nnmpi.mpi.world import World
 from nnmpi.training.read_together import read_together
-
-Array = npt.NDArray[Any]
 
 
 class HeldSamples:

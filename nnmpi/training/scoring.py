@@ -3,26 +3,18 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.data.parts import Part
 from nnmpi.data.scaler import Scaler
 from nnmpi.data.targets import Targets
 from nnmpi.mpi.world import World
 from nnmpi.nn.network import Network
-from nnmpi.training.evaluation import CHUNK, Scores
-from nnmpi.training.metrics import (
-    METRICS,
-    ClassPredictions,
-    LabelPredictions,
-    NumberPredictions,
-    PartSamples,
-    Predictions,
-    counts,
-    of_classes,
-    of_labels,
-    score,
-)
+from nnmpi.nn.predict import CHUNK
+from nnmpi.training.evaluation import Scores
+from nnmpi.training.metrics import METRICS, Predictions, counts, of_classes, of_labels, score
+from nnmpi.training.metrics.labels import LabelPredictions
+from nnmpi.training.metrics.predictions import ClassPredictions, NumberPredictions, PartSamples
 
 MOST_IN_MATRIX = 100  # classes; with more there is no confusion matrix
 
@@ -108,7 +100,7 @@ def predict_part(
     return ClassPredictions(samples, part.y, codes, outputs, len(targets.classes), sums_to_one)
 
 
-def outputs_of(network: Network, part: Part, targets: Targets) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def outputs_of(network: Network, part: Part, targets: Targets) -> tuple[Array, Array]:
     """Return the outputs, shape (n, outputs), and the predicted codes (`Targets.decided`) of this rank's samples.
 
     They are computed in the dtype of the network.

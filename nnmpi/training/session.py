@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from nnmpi.arrays import Array
 from nnmpi.config import Config
 from nnmpi.data.batches import Batches
 from nnmpi.data.parts import Part
@@ -16,17 +17,17 @@ from nnmpi.files.checkpoint import Checkpoint, Progress
 from nnmpi.files.model import Model, Recipe
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import glorot_uniform
-from nnmpi.nn.arrays import Array
 from nnmpi.nn.network import Bound, Network
 from nnmpi.nn.optimizers import OPTIMIZERS
+from nnmpi.nn.predict import CHUNK
 from nnmpi.nn.schedules import Schedule
 from nnmpi.reduction.choose import choose
 from nnmpi.reduction.step_vector import Sums
 from nnmpi.setting import parse_interval
 from nnmpi.training.divergence import diverged
-from nnmpi.training.evaluation import CHUNK, Scores, evaluate
+from nnmpi.training.evaluation import Scores, evaluate
+from nnmpi.training.events import Requests
 from nnmpi.training.metrics import larger_is_better, score
-from nnmpi.training.requests import Requests
 from nnmpi.training.resume import check_data, restore, scaler_arrays
 from nnmpi.training.run_description import describe
 from nnmpi.training.scoring import all_scores, metrics_of, predict_part
@@ -232,8 +233,7 @@ class Session:
 
     def stops_early(self) -> bool:
         """Return whether the monitored metric has not improved for ``--early-stopping`` epochs."""
-        patience, progress = self.config.early_stopping, self.progress
-        return bool(patience) and progress.epoch - progress.best_epoch >= patience
+        return 0 < self.config.early_stopping <= self.progress.epoch - self.progress.best_epoch
 
     def keep_if_best(self, value: float) -> bool:
         """Keep a copy of the parameters if `value`, the monitored metric, is the best so far; return whether it is."""

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array, Floats
 from nnmpi.config import Config
 from nnmpi.data.augment import Augmentation
 from nnmpi.data.parts import Part, Parts, split
@@ -20,10 +19,10 @@ from nnmpi.memory import check_memory
 from nnmpi.mpi.world import World
 from nnmpi.nn.architecture import Architecture
 from nnmpi.nn.losses import LOSSES
+from nnmpi.nn.predict import CHUNK
 from nnmpi.setting import flag_value
 from nnmpi.training.agreement import check_same_data
 from nnmpi.training.class_weights import class_weights
-from nnmpi.training.evaluation import CHUNK
 from nnmpi.training.gather_targets import gather_targets
 from nnmpi.training.samples import HeldSamples, read_samples
 from nnmpi.training.separate_sources import naming_flag_of, open_separate_sources
@@ -55,7 +54,7 @@ class Task:
     samples: dict[str, int]
     data_digest: str
     target_reason: str
-    class_weights: npt.NDArray[np.float64] | None = None
+    class_weights: Floats | None = None
     digests: dict[str, str] = field(default_factory=dict)
 
 
@@ -94,7 +93,7 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
             rows = [np.arange(other.size)]
             separate_samples[name] = read_samples(other, rows, layout.shards, config.dtype, targets, world)
 
-    def features() -> Iterator[npt.NDArray[Any]]:
+    def features() -> Iterator[Array]:
         for shard, (x, _, _) in zip(held, samples.shards(2), strict=True):
             yield augmentation.moved_once(x, shard) if augmentation else x
 
@@ -143,9 +142,7 @@ def prepare(config: Config, world: World, shards: int | None, source: Source | N
     )
 
 
-def _check_weights(
-    parts: dict[str, Part], weights_of_classes: npt.NDArray[np.float64] | None, separate: set[str], world: World
-) -> None:
+def _check_weights(parts: dict[str, Part], weights_of_classes: Floats | None, separate: set[str], world: World) -> None:
     """Refuse a part whose samples all have weight 0; the `separate` parts have own data. All ranks take part."""
     for name, part in parts.items():
         weights = part.loss_weights(weights_of_classes)

@@ -113,13 +113,7 @@ def _module_for(path: str) -> str | None:
 
 
 def _module_for_directory(name: str) -> str:
-    """Return the module that reads the files in the directory.
-
-    Raises
-    ------
-    InputError
-        If the directory does not hold files of exactly one of the formats in `IN_DIRECTORIES`.
-    """
+    """Return the module that reads the files in the directory: all must have one of the formats in `IN_DIRECTORIES`."""
     entries = list(os.scandir(name))
     partitions = [entry.name for entry in entries if entry.is_dir() and "=" in entry.name]
     if partitions:

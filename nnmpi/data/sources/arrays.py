@@ -8,8 +8,9 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nnmpi.arrays import Array, Floats, Indices
 from nnmpi.data.npy import Header, read_rows, read_whole, reading
-from nnmpi.data.sources.source import FLOAT64, Indices, Source
+from nnmpi.data.sources.source import FLOAT64, Source
 from nnmpi.data.weights import checked_weights
 from nnmpi.errors import InputError
 
@@ -36,7 +37,7 @@ def arrays(
     layout = layout_of(name, x.shape, x.dtype)
     rows = x.reshape(layout.size, layout.features)
 
-    def read(indices: Indices, out: npt.NDArray[Any]) -> None:
+    def read(indices: Indices, out: Array) -> None:
         out[:] = rows[indices]
 
     size, features, image, dtype = layout
@@ -68,7 +69,7 @@ def stored_arrays(
                 check_y(name, y_header.shape, y_header.dtype, size, y_key)
                 y = checked_y(name, read_whole(file, y_header), size, y_key)
 
-    def read(indices: Indices, out: npt.NDArray[Any]) -> None:
+    def read(indices: Indices, out: Array) -> None:
         # not a memory map: every page read would count as the rank's memory until it is unmapped
         with reading(name), open_x() as (file, header_now):
             if header_now != header:
@@ -84,7 +85,7 @@ def has_categories(y: Any) -> bool:
     return [str(dtype) for dtype in dtypes] == ["category"]
 
 
-def as_array(values: npt.ArrayLike, what: str) -> npt.NDArray[Any]:
+def as_array(values: npt.ArrayLike, what: str) -> Array:
     """Return `values` as an array. Python objects, as in pandas columns, become texts or numbers if all of them are.
 
     Raises
@@ -178,7 +179,7 @@ def check_y(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], rows: int, 
     return shape
 
 
-def checked_y(name: str, y: npt.NDArray[Any], rows: int, key: str = "y") -> npt.NDArray[Any]:
+def checked_y(name: str, y: Array, rows: int, key: str = "y") -> Array:
     """Return the targets `y` of `rows` samples: bytes become text, shape (rows, 1) becomes (rows,).
 
     Raises
@@ -200,7 +201,7 @@ def checked_y(name: str, y: npt.NDArray[Any], rows: int, key: str = "y") -> npt.
     return y
 
 
-def weights_of(name: str, weights: npt.ArrayLike, rows: int) -> npt.NDArray[np.float64]:
+def weights_of(name: str, weights: npt.ArrayLike, rows: int) -> Floats:
     """Check the argument ``sample_weight``; return it as float64."""
     return checked_weights(name, as_array(weights, f"--data {name}: sample_weight"), rows, "sample_weight")
 

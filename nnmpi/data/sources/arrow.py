@@ -1,6 +1,6 @@
 """Sources from Arrow tables: the code that CSV files, Parquet files and frames share.
 
-It needs PyArrow. Importers check first that PyArrow is installed.
+Like the modules arrow_reader, arrow_table and csv_kinds it needs PyArrow. Importers check first that this is installed.
 """
 
 from collections import Counter
@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nnmpi.arrays import Array, Floats
 from nnmpi.data.columns import DATE_PARTS, Column
 from nnmpi.data.sources.arrays import checked_y
 from nnmpi.data.sources.arrow_reader import Reader
@@ -164,9 +164,9 @@ def _target(table: Table, request: Request) -> tuple[str, ...]:
     return target if request.targets or all(name in table.types for name in target) else ()
 
 
-def _read_y(table: Table, target: tuple[str, ...], start: int, stop: int) -> npt.NDArray[Any]:
+def _read_y(table: Table, target: tuple[str, ...], start: int, stop: int) -> Array:
     """Return the targets of some rows: shape (rows,), or (rows, columns) if there are several columns of numbers."""
-    ys: list[list[npt.NDArray[Any]]] = [[] for _ in target]
+    ys: list[list[Array]] = [[] for _ in target]
     for first, batch in table.batches(list(target), start, stop):
         skipped = max(0, start - first)
         first, batch = first + skipped, batch.slice(skipped, max(0, stop - first - skipped))
@@ -187,7 +187,7 @@ def _read_y(table: Table, target: tuple[str, ...], start: int, stop: int) -> npt
     return checked_y(table.name, arrays[0], stop - start, target[0])
 
 
-def _read_weights(table: Table, name: str) -> npt.NDArray[np.float64]:
+def _read_weights(table: Table, name: str) -> Floats:
     """Return the weights of all rows."""
     if not is_number(table.types[name]):
         raise InputError(
@@ -198,7 +198,7 @@ def _read_weights(table: Table, name: str) -> npt.NDArray[np.float64]:
     return checked_weights(table.name, weights, table.size, name)
 
 
-def _as_labels(table: Table, name: str, values: pa.Array) -> npt.NDArray[Any]:
+def _as_labels(table: Table, name: str, values: pa.Array) -> Array:
     if is_text(values.type):
         return np.array(values.to_pylist(), np.str_)
     if not is_number(values.type) or pa.types.is_time(values.type) or pa.types.is_duration(values.type):

@@ -1,22 +1,18 @@
 """Reads rows of an Arrow table as numbers: dates become their parts, each text the number that stands for it.
 
 Times of the day and durations become microseconds, so that their unit makes no difference.
-
-It needs PyArrow. Importers check first that PyArrow is installed.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nnmpi.arrays import Array, Floats, Indices
 from nnmpi.data.columns import Column, number_of
 from nnmpi.data.npy import first_line
 from nnmpi.data.sources.arrow_table import Table, decoded, from_numpy, in_float64, taken, to_numpy
-from nnmpi.data.sources.source import Indices
 from nnmpi.errors import InputError
 
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # units of times of the day and durations
@@ -39,7 +35,7 @@ class Reader:
         self.texts: dict[float, str] = {}
         self._numbers: dict[str, float] = {}
 
-    def read(self, indices: Indices, out: npt.NDArray[Any]) -> None:
+    def read(self, indices: Indices, out: Array) -> None:
         """Write the rows `indices` to `out`, shape (n, columns)."""
         if not len(indices):
             return
@@ -61,12 +57,12 @@ class Reader:
         if done < len(indices):
             raise InputError(f"--data {self._table.name}: has changed: it has fewer rows than before")
 
-    def blocks(self, first: int, stop: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    def blocks(self, first: int, stop: int) -> Iterator[tuple[int, Array]]:
         """Yield all rows from `first` to `stop`, both bounds of pieces, in blocks with the number of the first row."""
         for start, batch in self._table.batches(self._names, first, stop):
             yield start, np.column_stack(list(self._numbers_of(batch.columns)))
 
-    def _numbers_of(self, columns: list[pa.Array]) -> Iterator[npt.NDArray[Any]]:
+    def _numbers_of(self, columns: list[pa.Array]) -> Iterator[Array]:
         for column in self._columns:
             try:
                 values = self._values(columns[self._positions[column.name]], column)
@@ -76,7 +72,7 @@ class Reader:
                 ) from None
             yield values
 
-    def _values(self, values: pa.Array, column: Column) -> npt.NDArray[Any]:
+    def _values(self, values: pa.Array, column: Column) -> Array:
         if column.kind == "text":
             return self._of_texts(values, column)
         values = decoded(values)
@@ -89,7 +85,7 @@ class Reader:
         numbers = to_numpy(in_float64(values), np.nan)
         return np.where(np.isnan(numbers), np.nan, numbers)  # all NaNs get the same bits
 
-    def _of_texts(self, values: pa.Array, column: Column) -> npt.NDArray[np.float64]:
+    def _of_texts(self, values: pa.Array, column: Column) -> Floats:
         if not pa.types.is_dictionary(values.type):
             values = values.dictionary_encode()
         numbers = np.array([self._number(text, column) for text in values.dictionary.to_pylist()] or [np.nan])

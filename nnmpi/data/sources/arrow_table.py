@@ -1,17 +1,12 @@
-"""A table in blocks of Arrow memory, and the conversion of Arrow's types and values to NumPy's.
-
-It needs PyArrow. Importers check first that PyArrow is installed.
-"""
+"""A table in blocks of Arrow memory, and the conversion of Arrow's types and values to NumPy's."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from nnmpi.data.sources.source import Indices
+from nnmpi.arrays import Array, Indices
 
 
 @dataclass(frozen=True)
@@ -80,7 +75,7 @@ def in_float64(values: pa.Array) -> pa.Array:
     return values.cast(pa.float64(), safe=False)
 
 
-def to_numpy(values: pa.Array, missing: float = 0) -> npt.NDArray[Any]:
+def to_numpy(values: pa.Array, missing: float = 0) -> Array:
     """Return numbers as an array. PyArrow's own ``to_numpy`` imports pandas if it is installed, which takes 40 MB."""
     names = {"halffloat": "float16", "float": "float32", "double": "float64"}
     dtype = np.dtype(names.get(str(values.type), str(values.type)))

@@ -1,7 +1,4 @@
-"""The kinds of columns in CSV files, and the parsers of their texts.
-
-It needs PyArrow. Importers check first that PyArrow is installed.
-"""
+"""The kinds of columns in CSV files, and the parsers of their texts."""
 
 from collections.abc import Callable
 from functools import cache

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array, Indices
 from nnmpi.data.npy import BYTES_AT_ONCE, DAMAGE, first_line
 from nnmpi.data.sources.arrays import check_y, checked_y, layout_of
 from nnmpi.data.sources.extras import needed
 from nnmpi.data.sources.keys import keys_of
-from nnmpi.data.sources.source import Indices, Request, Source, in_pieces
+from nnmpi.data.sources.source import Request, Source, in_pieces
 from nnmpi.errors import InputError
 
 
@@ -28,9 +28,11 @@ def open_source(request: Request) -> Source:
         if y_key:
             dataset = file[y_key]
             check_y(name, dataset.shape, _dtype(dataset), size, y_key)
-            y = checked_y(name, _text(dataset) if _dtype(dataset).kind == "U" else dataset[...], size, y_key)
+            is_text = _dtype(dataset).kind == "U"
+            stored = dataset.asstr("utf-8")[...].astype(str) if is_text else dataset[...]
+            y = checked_y(name, stored, size, y_key)
 
-    def read(indices: Indices, out: npt.NDArray[Any]) -> None:
+    def read(indices: Indices, out: Array) -> None:
         with _opened(name, path) as file:
             x = file[x_key]
             if x.shape[0] != size or x.size != size * features:
@@ -75,10 +77,6 @@ def _dtype(dataset: Any) -> np.dtype[Any]:
 
     text = h5py.check_string_dtype(dataset.dtype)
     return np.dtype("U1") if text and text.length is None else np.dtype(dataset.dtype)
-
-
-def _text(dataset: Any) -> npt.NDArray[np.str_]:
-    return np.asarray(dataset.asstr("utf-8")[...].astype(str))
 
 
 def _rows_at_once(dataset: Any) -> int:

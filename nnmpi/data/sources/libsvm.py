@@ -1,13 +1,11 @@
 """``.svm`` and ``.libsvm`` files: a label and index:value pairs a line, read by scikit-learn; rows are made dense."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array, Indices
 from nnmpi.data.npy import DAMAGE, first_line
 from nnmpi.data.sources.arrays import checked_y
-from nnmpi.data.sources.source import Indices, Request, Source
+from nnmpi.data.sources.source import Request, Source
 from nnmpi.errors import InputError
 
 NUMBERS_AT_ONCE = 1 << 21
@@ -32,7 +30,7 @@ def open_source(request: Request) -> Source:
     x = x[:, first_index:]
     x.resize((size, features))  # zeros are left out, also those of the last features
 
-    def read(indices: Indices, out: npt.NDArray[Any]) -> None:
+    def read(indices: Indices, out: Array) -> None:
         at_once = max(1, NUMBERS_AT_ONCE // features)
         for start in range(0, len(indices), at_once):
             x[indices[start : start + at_once]].toarray(out=out[start : start + at_once])
@@ -41,16 +39,11 @@ def open_source(request: Request) -> Source:
     return Source(name, read, size, features, targets, files=(name,), first_index=first_index)
 
 
-def _first_index(request: Request, indices: npt.NDArray[Any]) -> int:
+def _first_index(request: Request, indices: Array) -> int:
     """Return the index of the first feature: 0 if a line has index 0, else 1, as in scikit-learn.
 
     Files leave zeros out, so a file without its first or last feature may count from 0 or from 1. Only training data
-    may be such a file: all other data must count as they do.
-
-    Raises
-    ------
-    InputError
-        If it is unknown whether the features count from 0 or 1, or the training data count another way or have fewer.
+    may be such a file: all other data must count as they do, and have no more features.
     """
     start, features, expected = f"--data {request.name}: ", request.features, request.first_index
     if not len(indices):

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array, Floats, Indices
 from nnmpi.data.columns import Column
 
-Indices = npt.NDArray[np.intp]
 LARGE = 1 << 25  # size · features from which on each rank should read neighbouring rows
 FLOAT64: np.dtype[Any] = np.dtype(np.float64)
 
@@ -108,10 +107,10 @@ class Source:
     """
 
     name: str
-    read: Callable[[Indices, npt.NDArray[Any]], None]
+    read: Callable[[Indices, Array], None]
     size: int
     features: int
-    y: npt.NDArray[Any] | None
+    y: Array | None
     image: tuple[int, int] | None = None
     dtype: np.dtype[Any] = FLOAT64
     files: tuple[str, ...] = ()
@@ -120,11 +119,11 @@ class Source:
     texts: dict[float, str] = field(default_factory=dict)
     target: tuple[str, ...] = ()
     has_categories: bool = False
-    weights: npt.NDArray[np.float64] | None = None
+    weights: Floats | None = None
     first_index: int | None = None
-    read_y: Callable[[int, int], npt.NDArray[Any]] | None = None
+    read_y: Callable[[int, int], Array] | None = None
     bounds: tuple[int, ...] = ()
-    blocks: Callable[[int, int], Iterator[tuple[int, npt.NDArray[Any]]]] | None = None
+    blocks: Callable[[int, int], Iterator[tuple[int, Array]]] | None = None
 
     @property
     def is_large(self) -> bool:

@@ -1,13 +1,12 @@
 """``random:ROWSxFEATURESxCLASSES``: samples generated on the fly, for measurements."""
 
 import re
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array, Indices
 from nnmpi.data.random_streams import Purpose, stream
-from nnmpi.data.sources.source import Indices, Request, Source, in_pieces
+from nnmpi.data.sources.source import Request, Source, in_pieces
 from nnmpi.errors import InputError
 from nnmpi.memory import check_memory
 
@@ -37,7 +36,7 @@ def open_source(request: Request) -> Source:
     check_memory(32 * size + 4 * (classes + 2 * ROWS_AT_ONCE) * features, f"--data {name}")
     y = np.resize(np.arange(classes, dtype=np.int32), size)
 
-    def read(indices: Indices, out: npt.NDArray[Any]) -> None:
+    def read(indices: Indices, out: Array) -> None:
         centres = stream(0, Purpose.SYNTHETIC).random((classes, features), np.float32)
         for start, _, positions in in_pieces(indices, size, ROWS_AT_ONCE):
             cloud = stream(0, Purpose.SYNTHETIC, epoch=1, step=start)

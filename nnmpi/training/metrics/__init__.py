@@ -6,27 +6,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array
 from nnmpi.training.metrics import counts, labels, ranking, regression
-from nnmpi.training.metrics.counts import Confusion, Function
+from nnmpi.training.metrics.counts import Function
 from nnmpi.training.metrics.labels import LabelPredictions
-from nnmpi.training.metrics.predictions import ClassPredictions, NumberPredictions, PartSamples, class_losses
-
-__all__ = [
-    "METRICS",
-    "ClassPredictions",
-    "LabelPredictions",
-    "Metric",
-    "NumberPredictions",
-    "PartSamples",
-    "larger_is_better",
-    "of_classes",
-    "of_labels",
-    "score",
-]
-
-Floats = npt.NDArray[np.float64]
+from nnmpi.training.metrics.predictions import ClassPredictions, NumberPredictions, class_losses
 
 
 class Metric(NamedTuple):
@@ -59,12 +44,12 @@ def of_labels(p: LabelPredictions) -> list[dict[str, Any]]:
     return _rows({**_per_class(p), "roc_auc": p.roc_auc, "average_precision": p.average_precision})
 
 
-def _per_class(p: ClassPredictions | LabelPredictions) -> dict[str, npt.NDArray[Any]]:
+def _per_class(p: ClassPredictions | LabelPredictions) -> dict[str, Array]:
     samples = p.counts.actual if p.samples.weights is not None else p.counts.actual.astype(np.int64)
     return {"samples": samples, **{name: function(p.counts) for name, function in PER_CLASS.items()}}
 
 
-def _rows(columns: dict[str, npt.NDArray[Any]]) -> list[dict[str, Any]]:
+def _rows(columns: dict[str, Array]) -> list[dict[str, Any]]:
     rows = zip(*(values.tolist() for values in columns.values()), strict=True)
     return [{name: _defined(value) for name, value in zip(columns, row, strict=True)} for row in rows]
 
@@ -98,10 +83,6 @@ def _ranked(metric: Callable[..., float], p: ClassPredictions) -> float:
     return counts.mean_defined(np.array(values))
 
 
-def _of_confusion(function: Callable[[Confusion], float], p: ClassPredictions) -> float:
-    return function(p.counts)
-
-
 def _averaged(
     function: Function, average: Callable[[Function, Any], float], p: ClassPredictions | LabelPredictions
 ) -> float:
@@ -124,15 +105,15 @@ def _averages(module: Any) -> dict[str, Metric]:
 # task → name → metric
 METRICS: dict[str, dict[str, Metric]] = {
     "classification": {
-        "accuracy": Metric(partial(_of_confusion, counts.accuracy)),
-        "balanced_accuracy": Metric(partial(_of_confusion, counts.balanced_accuracy)),
+        "accuracy": Metric(lambda p: counts.accuracy(p.counts)),
+        "balanced_accuracy": Metric(lambda p: counts.balanced_accuracy(p.counts)),
         **_averages(counts),
         "log_loss": Metric(_log_loss, larger_is_better=False),
         "roc_auc": Metric(partial(_ranked, ranking.roc_auc)),
         "average_precision": Metric(partial(_ranked, ranking.average_precision)),
         "top_2_accuracy": Metric(partial(_top, 2)),
         "top_5_accuracy": Metric(partial(_top, 5)),
-        "largest_class_share": Metric(partial(_of_confusion, counts.largest_class_share)),
+        "largest_class_share": Metric(lambda p: counts.largest_class_share(p.counts)),
     },
     "multilabel": {
         "accuracy": Metric(labels.accuracy),

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.intp]
+from nnmpi.arrays import Array, Booleans, Floats, Indices
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Confusion:
         return self._by_class(self.true[right], self.weight[right])
 
     @property
-    def occurs(self) -> npt.NDArray[np.bool_]:
+    def occurs(self) -> Booleans:
         """Whether each class is true or predicted for some sample."""
         return np.bincount(np.concatenate([self.true, self.predicted]), minlength=self.classes) > 0
 
@@ -120,7 +118,7 @@ def micro(function: Function, c: Confusion) -> float:
     return accuracy(c)
 
 
-def matrix(c: Confusion) -> npt.NDArray[Any]:
+def matrix(c: Confusion) -> Array:
     """Return the confusion matrix, shape (classes, classes): row = true class, column = predicted class."""
     table = np.zeros((c.classes, c.classes))
     table[c.true, c.predicted] = c.weight

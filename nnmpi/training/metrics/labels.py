@@ -8,14 +8,11 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array, Booleans, Floats
 from nnmpi.training.metrics import ranking
 from nnmpi.training.metrics.counts import Decisions, Function, ratio
 from nnmpi.training.metrics.predictions import PartSamples, label_losses
-
-Floats = npt.NDArray[np.float64]
-Booleans = npt.NDArray[np.bool_]
 
 
 class LabelPredictions:
@@ -36,9 +33,7 @@ class LabelPredictions:
 
     task: ClassVar[str] = "multilabel"
 
-    def __init__(
-        self, samples: PartSamples, true: Booleans, predicted: Booleans, probabilities: npt.NDArray[np.floating]
-    ) -> None:
+    def __init__(self, samples: PartSamples, true: Booleans, predicted: Booleans, probabilities: Array) -> None:
         self.samples, self.true, self.probabilities = samples, true, probabilities
         self._cache: dict[Callable[..., float], Floats] = {}
         self.counts = Decisions(*map(samples.total, (true & predicted, predicted, true)))

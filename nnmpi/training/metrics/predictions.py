@@ -1,22 +1,21 @@
 """The predictions for the samples of a part, and sums over all samples that do not depend on the world size."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Array, Booleans, Floats, Indices
 from nnmpi.data.shards import slices_of
 from nnmpi.training.metrics.counts import Confusion, add_pairs
 
 if TYPE_CHECKING:
     from nnmpi.mpi.world import World
 
-Floats = npt.NDArray[np.float64]
 EPSILON = float(np.finfo(np.float64).eps)
 
 
-def true_probability(p: npt.NDArray[np.floating], true: npt.NDArray[np.bool_]) -> Floats:
+def true_probability(p: Array, true: Booleans) -> Floats:
     """Return the probability that `p` gives to the truth, in float64; `p` is the probability of yes.
 
     The dtype of `p` can represent numbers close to 0, but not equally close to 1. So a `p` that is rounded to 1 counts
@@ -27,7 +26,7 @@ def true_probability(p: npt.NDArray[np.floating], true: npt.NDArray[np.bool_]) -
     return np.where(true, precise, 1 - precise)
 
 
-def class_losses(outputs: npt.NDArray[np.floating], true: npt.NDArray[np.intp]) -> Floats:
+def class_losses(outputs: Array, true: Indices) -> Floats:
     """Return ``-log`` of the probability of the true class of each sample, shape (n,).
 
     `outputs` come from a softmax, shape (n, classes), or from a sigmoid, shape (n, 1). A probability counts as at least
@@ -38,7 +37,7 @@ def class_losses(outputs: npt.NDArray[np.floating], true: npt.NDArray[np.intp]) 
     return _losses(outputs[np.arange(len(true)), true].astype(np.float64))
 
 
-def label_losses(probabilities: npt.NDArray[np.floating], true: npt.NDArray[np.bool_]) -> Floats:
+def label_losses(probabilities: Array, true: Booleans) -> Floats:
     """Return the sum over the labels of ``-log`` of the probability of the truth, of each sample, shape (n,)."""
     return np.asarray(_losses(true_probability(probabilities, true)).sum(axis=1))
 
@@ -72,7 +71,7 @@ class PartSamples:
         ones = np.ones((sum(sizes), 1))
         self.total_weight = self.count if weights is None else float(self.total(ones)[0])
 
-    def total(self, values: npt.NDArray[Any]) -> Floats:
+    def total(self, values: Array) -> Floats:
         """Return the weighted sum of `values`, shape (n, m), over all ranks: in float64, shard by shard."""
         sums = np.zeros((len(self.shards), values.shape[1]))
         for row, shard in zip(sums, self.shards, strict=True):
@@ -82,11 +81,11 @@ class PartSamples:
             part.sum(axis=0, out=row)
         return np.asarray(np.add.reduce(self.world.gather_rows(sums), axis=0))
 
-    def mean(self, values: npt.NDArray[Any]) -> Floats:
+    def mean(self, values: Array) -> Floats:
         """Return the weighted mean of `values`, shape (n, m), over all ranks; NaN if all weights are 0."""
         return self.total(values) / (self.total_weight or np.nan)
 
-    def gather(self, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def gather(self, column: Array) -> Array:
         """Return a column, shape (n,), of all ranks, in the order of the shards."""
         return self.world.gather_rows(column[:, None])[:, 0]
 
@@ -118,9 +117,9 @@ class ClassPredictions:
     def __init__(
         self,
         samples: PartSamples,
-        true: npt.NDArray[np.intp],
-        predicted: npt.NDArray[np.intp],
-        outputs: npt.NDArray[np.floating],
+        true: Indices,
+        predicted: Indices,
+        outputs: Array,
         classes: int,
         are_probabilities: bool = True,
     ) -> None:
@@ -133,7 +132,7 @@ class ClassPredictions:
         from_class, to_class = np.divmod(all_pairs.astype(np.intp), classes)
         self.counts = Confusion(classes, from_class, to_class, weight)
 
-    def score(self, code: int) -> npt.NDArray[np.floating]:
+    def score(self, code: int) -> Array:
         """Return the score of a class for each sample, shape (n,); a larger score means a more likely class."""
         if self.outputs.shape[1] > 1:
             return self.outputs[:, code]

@@ -1,36 +1,74 @@
 """Metrics of how well scores rank the samples of a class before all others; definitions as in scikit-learn."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Scores = npt.NDArray[np.floating]
-Weights = Floats | None
+from nnmpi.arrays import Array, Booleans, Floats, Indices
 
 
-def roc_auc(positive: npt.NDArray[np.bool_], scores: Scores, weights: Weights = None) -> float:
-    """Return the area under the ROC curve: the probability that a positive sample scores higher than a negative one.
+class Ranking:
+    """Samples in the order of a score. They are sorted once, for the metrics of many resamples.
 
-    Equal scores count half. The area is NaN without samples of both classes.
+    Parameters
+    ----------
+    positive : array of bool, shape (n,)
+    scores : array, shape (n,)
+        Higher for samples that are more likely positive. If one is not finite, the metrics are undefined.
+    weights : array, shape (n,), or None
+        The weight of each sample; None stands for 1 each.
     """
-    hits, misses = _cumulative(positive, scores, weights)
-    if not (len(hits) and hits[-1] and misses[-1]):
-        return np.nan
-    area = np.trapezoid(np.concatenate([[0.0], hits]), np.concatenate([[0.0], misses]))
-    return float(area / hits[-1] / misses[-1])
+
+    def __init__(self, positive: Booleans, scores: Array, weights: Floats | None = None) -> None:
+        used = np.arange(len(scores)) if weights is None else np.flatnonzero(weights)
+        if not np.isfinite(scores[used]).all():
+            used = used[:0]
+        self._order = used[np.argsort(-scores[used], kind="stable")]
+        self._positive = positive[self._order]
+        self._weights = np.ones(len(self._order)) if weights is None else weights[self._order]
+        ends = np.flatnonzero(np.diff(scores[self._order]))
+        self._ends = np.append(ends, len(self._order) - 1) if len(self._order) else ends  # of groups of equal scores
+
+    def roc_auc(self, draws: Array | None = None) -> float:
+        """Return the area under the ROC curve: how probably a positive sample scores higher than a negative one.
+
+        Equal scores count half. The area is NaN without samples of both classes. With `draws` each sample counts as
+        often as these say.
+        """
+        hits, misses = self._cumulative(draws)
+        if not (len(hits) and hits[-1] and misses[-1]):
+            return np.nan
+        area = np.trapezoid(np.concatenate([[0.0], hits]), np.concatenate([[0.0], misses]))
+        return float(area / hits[-1] / misses[-1])
+
+    def average_precision(self, draws: Array | None = None) -> float:
+        """Return ``Σ (R_i - R_{i-1}) P_i`` over the thresholds, highest score first; NaN without a positive sample."""
+        hits, misses = self._cumulative(draws)
+        if not (len(hits) and hits[-1]):
+            return np.nan
+        total = hits + misses  # 0 before the first sample that is drawn
+        return float(np.sum(np.diff(hits, prepend=0.0) / hits[-1] * hits / np.where(total > 0, total, 1.0)))
+
+    def curves(self) -> tuple[Array, Array, Array]:
+        """Return false positive rate, recall and precision at each threshold, from the highest down."""
+        hits, misses = self._cumulative()
+        return misses / (misses[-1] or 1), hits / (hits[-1] or 1), hits / (hits + misses)
+
+    def _cumulative(self, draws: Array | None = None) -> tuple[Floats, Floats]:
+        """Return the weight of the positive and of the negative samples with at least each score, highest first."""
+        weights = self._weights if draws is None else draws[self._order] * self._weights
+        return np.cumsum(weights * self._positive)[self._ends], np.cumsum(weights * ~self._positive)[self._ends]
 
 
-def average_precision(positive: npt.NDArray[np.bool_], scores: Scores, weights: Weights = None) -> float:
-    """Return ``Σ (R_i - R_{i-1}) P_i`` over the thresholds, highest score first; NaN without a positive sample."""
-    hits, misses = _cumulative(positive, scores, weights)
-    if not (len(hits) and hits[-1]):
-        return np.nan
-    return float(np.sum(np.diff(hits, prepend=0.0) / hits[-1] * hits / (hits + misses)))
+def roc_auc(positive: Booleans, scores: Array, weights: Floats | None = None) -> float:
+    """Return `Ranking.roc_auc` of all samples."""
+    return Ranking(positive, scores, weights).roc_auc()
 
 
-def is_among_top(k: int, true: npt.NDArray[np.intp], scores: Scores) -> npt.NDArray[np.bool_]:
+def average_precision(positive: Booleans, scores: Array, weights: Floats | None = None) -> float:
+    """Return `Ranking.average_precision` of all samples."""
+    return Ranking(positive, scores, weights).average_precision()
+
+
+def is_among_top(k: int, true: Indices, scores: Array) -> Booleans:
     """Return whether the true class has one of the `k` highest of a sample's `scores`, shape (n, classes).
 
     Among classes with equal scores the last one ranks highest, as in scikit-learn.
@@ -38,22 +76,3 @@ def is_among_top(k: int, true: npt.NDArray[np.intp], scores: Scores) -> npt.NDAr
     own = scores[np.arange(len(true)), true][:, None]
     after = np.arange(scores.shape[1]) > true[:, None]
     return np.asarray(((scores > own) | ((scores == own) & after)).sum(axis=1) < k)
-
-
-def _cumulative(positive: npt.NDArray[np.bool_], scores: Scores, weights: Weights) -> tuple[Floats, Floats]:
-    """Return the weight of the positive and of the negative samples with at least each score, highest score first."""
-    if weights is not None:
-        used = weights != 0
-        positive, scores, weights = positive[used], scores[used], weights[used]
-    if not np.isfinite(scores).all():
-        return np.zeros(0), np.zeros(0)
-    descending = np.argsort(-scores, kind="stable")
-    sorted_scores = scores[descending]
-    ends = np.append(np.flatnonzero(np.diff(sorted_scores)), len(scores) - 1) if len(scores) else np.zeros(0, np.intp)
-
-    def cumulative(chosen: npt.NDArray[Any]) -> Floats:
-        values = chosen if weights is None else chosen * weights
-        sums: Floats = np.cumsum(values[descending], dtype=np.float64)
-        return np.asarray(sums[ends])
-
-    return cumulative(positive), cumulative(~positive)

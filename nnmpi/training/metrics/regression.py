@@ -4,11 +4,9 @@ With several outputs a metric is the mean over the outputs. An undefined value i
 """
 
 import numpy as np
-import numpy.typing as npt
 
+from nnmpi.arrays import Floats
 from nnmpi.training.metrics.predictions import NumberPredictions, PartSamples
-
-Floats = npt.NDArray[np.float64]
 
 
 def mean_absolute_error(p: NumberPredictions) -> float:
