@@ -11,7 +11,6 @@ from typing import TextIO
 import numpy as np
 
 from nnmpi.arrays import Array, Indices
-from nnmpi.commands.score_table import print_scores
 from nnmpi.data.parts import Part
 from nnmpi.data.sources import Source
 from nnmpi.environment import set_threads
@@ -62,6 +61,8 @@ def evaluate_model(path: Path, data: str | None, as_json: bool, world: World) ->
         seed = model.recipe.seed
         test_part = "the test part" if model.recipe.test_data else f"the test part, drawn with seed {seed},"
         scored = "all samples" if data else test_part
+        from nnmpi.commands.score_table import print_scores  # rich takes 40 ms: rank 0 alone
+
         print_scores(table, f"{scores.samples} samples: {scored} of {source.name}")
         print(scores.line("test"), flush=True)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from nnmpi.commands.progress import Display
-from nnmpi.commands.score_table import print_scores
 from nnmpi.commands.summary import end_summary, start_summary
 from nnmpi.commands.terminal import Terminal, find_terminal
 from nnmpi.text import message
@@ -95,6 +94,8 @@ class Screen:
             self._print_json("finished", directory=str(self._directory), best_epoch=best_epoch, scores=event.all_scores)
             return
         if not self._quiet:
+            from nnmpi.commands.score_table import print_scores  # rich takes 40 ms: rank 0 alone
+
             scores = event.all_scores["test"]
             print_scores(scores, f"test part, {scores['samples']:,} samples:")
             trained = sum(metrics["seconds"] for metrics in self._epochs)

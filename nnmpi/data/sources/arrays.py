@@ -129,7 +129,7 @@ def lost_in_array(values: Any) -> str:
     """Return why an array cannot hold `values`, with the remedy; "" if it can."""
     if hasattr(values, "toarray"):
         return "is a sparse matrix: use its method toarray()"
-    if np.ma.is_masked(values):
+    if hasattr(values, "mask") and np.ma.is_masked(values):  # np.ma takes 20 ms to import
         return "has masked values: fill them in with its method filled(), or remove these rows"
     return ""
 
