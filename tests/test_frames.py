@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import nnmpi
@@ -55,6 +56,22 @@ def test_decimals_are_the_nearest_numbers(digits: int) -> None:
     source.read(np.arange(source.size), rows)
     for values in (rows[:, 0], source.y, source.weights):
         np.testing.assert_array_equal(values, np.array(numbers, float))
+
+
+# --------------------------------------------------------------------------------------------------------------- texts
+
+
+@pytest.mark.parametrize("column", ["town", "t"])
+@pytest.mark.parametrize("encoded", [False, True])
+def test_texts_that_are_not_utf8_are_named(column: str, encoded: bool, tmp_path: Path) -> None:
+    """Other programs write such files, and PyArrow does not check them; a frame has the same columns."""
+    texts = pa.array([("ulm", "münchen")[code % 2].encode("latin-1") for code in CODES], pa.binary()).view(pa.string())
+    columns = {"x": X, "town": pa.array(["ulm", "köln"] * (ROWS // 2)), "t": LABELS}
+    table = pa.table(columns | {column: texts.dictionary_encode() if encoded else texts})
+    pq.write_table(table, tmp_path / "d.parquet")
+    for data in (table, tmp_path / "d.parquet"):
+        with pytest.raises(InputError, match=rf"{column} holds b'm\\xfcnchen', which is not UTF-8"):
+            nnmpi.train(data, target="t", hidden=(4,), epochs=1)
 
 
 # ----------------------------------------------------------------------------------------------------------- categories

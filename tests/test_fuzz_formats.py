@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from nnmpi.config import Config
 from nnmpi.data.sources import Columns, open_source
 from nnmpi.data.table import Encoding
+from nnmpi.errors import InputError
 from nnmpi.training.task import prepare
 
 pa = pytest.importorskip("pyarrow")
@@ -178,6 +179,15 @@ TRICKS = {
 def test_tricks(directory: Path, name: str) -> None:
     (directory / name).write_bytes(TRICKS[name])
     ends_well(lambda: open_source(str(directory / name), targets=False))
+
+
+def test_a_row_group_with_fewer_rows_than_it_should_have_is_named(tmp_path: Path) -> None:
+    content = bytearray(FILES["plain.parquet"])
+    content[5] = 1  # the first page of rows becomes one that readers skip
+    (tmp_path / "d.parquet").write_bytes(content)
+    source = open_source(str(tmp_path / "d.parquet"))
+    with pytest.raises(InputError, match=r"d\.parquet: is damaged: row group 0 holds 0 rows and should hold 11"):
+        source.read(np.arange(source.size), np.empty((source.size, source.features)))
 
 
 def test_pipes_are_not_opened(tmp_path: Path) -> None:

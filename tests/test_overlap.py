@@ -42,6 +42,7 @@ def world(library: str, size: int = 2, recovers: bool = False) -> Any:
         recovers=recovers,
         library=lambda: library,
         addresses=members,
+        persistent=[],
     )
 
 

@@ -16,7 +16,7 @@ from nnmpi.arrays import Array, Floats
 from nnmpi.data.columns import DATE_PARTS, Column
 from nnmpi.data.sources.arrays import checked_y
 from nnmpi.data.sources.arrow_reader import Reader
-from nnmpi.data.sources.arrow_table import Table, decoded, in_float64, is_empty, is_number, is_text, to_numpy
+from nnmpi.data.sources.arrow_table import Table, decoded, in_float64, is_empty, is_number, is_text, texts_of, to_numpy
 from nnmpi.data.sources.source import FLOAT64, LARGE, Columns, Request, Source
 from nnmpi.data.weights import checked_weights
 from nnmpi.errors import InputError
@@ -200,7 +200,7 @@ def _read_weights(table: Table, name: str) -> Floats:
 
 def _as_labels(table: Table, name: str, values: pa.Array) -> Array:
     if is_text(values.type):
-        return np.array(values.to_pylist(), np.str_)
+        return np.array(texts_of(values, f"--data {table.name}: --target {name}"), np.str_)
     if not is_number(values.type) or pa.types.is_time(values.type) or pa.types.is_duration(values.type):
         raise InputError(f"--data {table.name}: --target {name} holds {values.type}: it must hold classes or numbers")
     if pa.types.is_decimal(values.type):

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from nnmpi.arrays import Array, Floats, Indices
 from nnmpi.data.columns import Column, number_of
 from nnmpi.data.npy import first_line
-from nnmpi.data.sources.arrow_table import Table, decoded, from_numpy, in_float64, taken, to_numpy
+from nnmpi.data.sources.arrow_table import Table, decoded, from_numpy, in_float64, taken, texts_of, to_numpy
 from nnmpi.errors import InputError
 
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # units of times of the day and durations
@@ -88,7 +88,8 @@ class Reader:
     def _of_texts(self, values: pa.Array, column: Column) -> Floats:
         if not pa.types.is_dictionary(values.type):
             values = values.dictionary_encode()
-        numbers = np.array([self._number(text, column) for text in values.dictionary.to_pylist()] or [np.nan])
+        texts = texts_of(values.dictionary, f"--data {self._table.name}: column {column.name}")
+        numbers = np.array([self._number(text, column) for text in texts] or [np.nan])
         codes = to_numpy(values.indices.cast(pa.int64()), -1)
         return np.where(codes < 0, np.nan, numbers[codes])
 

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from nnmpi.arrays import Array, Indices
+from nnmpi.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,17 @@ def decoded(values: pa.Array) -> pa.Array:
 def taken(values: pa.Array, rows: pa.Array) -> pa.Array:
     """Return some rows of a column. PyArrow's own ``take`` does not know string views, which Polars has."""
     return (values.cast(pa.large_string()) if pa.types.is_string_view(values.type) else values).take(rows)
+
+
+def texts_of(values: pa.Array, column: str) -> list[str | None]:
+    """Return the texts of a column; errors call it `column`. PyArrow does not check that those of files are UTF-8."""
+    try:
+        texts: list[str | None] = values.to_pylist()
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{column} holds {error.object[:40]!r}, which is not UTF-8: write the file again with all texts in UTF-8"
+        ) from None
+    return texts
 
 
 def in_float64(values: pa.Array) -> pa.Array:

@@ -55,6 +55,12 @@ def open_table(name: str) -> Any:
                         if start + len(batch) > first:
                             yield start, batch.select(columns)
                         start += len(batch)
+                    else:
+                        if start != row + rows:
+                            raise InputError(
+                                f"--data {path}: is damaged: row group {group} holds {start - row} rows and should "
+                                f"hold {rows}"
+                            )
             row += rows
 
     bounds = tuple(accumulate((rows for _, _, rows in groups), initial=0))
