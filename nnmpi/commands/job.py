@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from nnmpi.errors import CommandError
+from nnmpi.errors import CommandError, RunError
 from nnmpi.faults.launcher_death import end_with
 from nnmpi.faults.recovery import recovering
 from nnmpi.faults.startup_guard import guarded
@@ -23,7 +23,13 @@ from nnmpi.mpi.world import World
 
 
 def _agree_to_start(world: World, refusal: CommandError | None) -> None:
-    """Raise the `refusal` of a rank's command line on all ranks, so that none waits for it. All ranks take part."""
+    """Raise the `refusal` of a rank's command line on all ranks, so that none waits for it. All ranks take part.
+
+    Raises
+    ------
+    RunError
+        On all survivors, if a rank has died: nothing has begun that they could continue with fewer ranks than wanted.
+    """
 
     def attempt() -> None:
         with world.together():
@@ -31,7 +37,10 @@ def _agree_to_start(world: World, refusal: CommandError | None) -> None:
                 raise refusal
         world.agree_on_end()
 
-    recovering(world, attempt, lambda: None)
+    def give_up() -> None:
+        raise RunError(f"{world.addresses.name(world.lost)} died before the job began", shared=True)
+
+    recovering(world, attempt, give_up)
 
 
 def run(work: Callable[[World], int | None], refusal: CommandError | None = None, mpi: Any = None) -> int:
@@ -64,7 +73,7 @@ def run(work: Callable[[World], int | None], refusal: CommandError | None = None
         if error.__cause__:  # a defect on this rank, the first one that has it
             traceback.print_exception(error.__cause__)
         name, _, rank = launched()
-        if world.rank == 0 and (world.size > 1 or rank == 0 or name == "Slurm"):
+        if world.rank == 0 and (world.initial_size > 1 or rank == 0 or name == "Slurm"):
             # a single process with left-over variables of srun prints, too: no other rank would
             last_words(f"nnmpi: {error}\n")
         elif world.size == 1 or world.recovers:

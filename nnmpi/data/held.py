@@ -116,7 +116,8 @@ class HeldRows:
     def _refuse(self, row: int, feature: int, values: Array, scaler: Preparation) -> None:
         column = scaler.numbers[feature] if isinstance(scaler, Encoding) else feature
         value = values[column]
-        deviations = (float(value) - scaler.mean[feature]) / scaler.scale[feature]
+        with np.errstate(over="ignore"):
+            deviations = (float(value) - scaler.mean[feature]) / scaler.scale[feature]
         raise InputError(
             f"{self._location(row, column)} is {value}, standardized {deviations:.3g}, which does not fit "
             f"{self._dtype}. Is it a fill value? Remove such rows or fill them in"

@@ -132,6 +132,17 @@ def test_death_before_mpi_has_started_ends_the_job(rank: int, tmp_path: Path) ->
     assert f"nnmpi: rank {rank} of 3 died while MPI started" in done.err
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_death_before_the_training_ends_the_job(rank: int, tmp_path: Path) -> None:
+    """MPI has started, and nothing has begun: the user would train with fewer ranks than wanted."""
+    done = run_with_deaths(f"world:1:{rank}", tmp_path, ranks=2)
+    assert done.status == 1
+    (message,) = [line for line in done.err.splitlines() if line.startswith("nnmpi:")]
+    assert message.startswith(f"nnmpi: rank {rank} of 2 on ")
+    assert message.endswith(" died before the job began")
+    assert not (tmp_path / "run").exists()
+
+
 def test_without_fault_tolerance_the_job_ends(tmp_path: Path) -> None:
     mpi = needed("openmpi")
     job = [mpi.program("python"), DYING, "reduce:50:1", "train", *FLAGS, "--output", "run"]

