@@ -145,7 +145,7 @@ def _ignore_early_heartbeats() -> None:
 
     The heartbeat of a rank begins while it starts. Open MPI calls the function in its table that belongs to the tag of
     a message, and sets the function for heartbeats later than another rank may send one: it would call address 0.
-    On busy cores that happened in 11 of 140 starts of two ranks. Until Open MPI sets its own function, the table has
+    On busy cores that happened in 12 of 140 starts of two ranks. Until Open MPI sets its own function, the table has
     one that does nothing here: ``getpid``.
     """
     try:
