@@ -58,11 +58,11 @@ def evaluate_model(path: Path, data: str | None, as_json: bool, world: World) ->
     if world.rank == 0 and as_json:
         print(json.dumps({"data": source.name, "part": None if data else "test", **table}), flush=True)
     elif world.rank == 0:
+        from nnmpi.commands.score_table import print_scores  # rich takes 40 ms: rank 0 alone
+
         seed = model.recipe.seed
         test_part = "the test part" if model.recipe.test_data else f"the test part, drawn with seed {seed},"
         scored = "all samples" if data else test_part
-        from nnmpi.commands.score_table import print_scores  # rich takes 40 ms: rank 0 alone
-
         print_scores(table, f"{scores.samples} samples: {scored} of {source.name}")
         print(scores.line("test"), flush=True)
 

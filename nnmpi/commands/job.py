@@ -28,7 +28,7 @@ def _agree_to_start(world: World, refusal: CommandError | None) -> None:
     Raises
     ------
     RunError
-        On all survivors, if a rank has died: nothing has begun that they could continue with fewer ranks than wanted.
+        On all survivors, if a rank has died. They could train, but with fewer ranks than the user asked for.
     """
 
     def attempt() -> None:

@@ -19,11 +19,8 @@ def write_error(directory: Path, error: OSError, what: str) -> RunError:
     """Return the error that `what`, in `directory`, cannot be written any more."""
     if not directory.is_dir():
         return removed(directory)
-    remedy = REMEDIES.get(error.errno or 0)
-    return RunError(
-        f"{what} ({error.strerror}); earlier checkpoints are kept: {f'{remedy} and ' if remedy else ''}continue with "
-        "--resume"
-    )
+    remedy = f"{REMEDIES[error.errno]} and " if error.errno in REMEDIES else ""
+    return RunError(f"{what} ({error.strerror}); what was written before is kept: {remedy}continue with --resume")
 
 
 def removed(directory: Path) -> RunError:

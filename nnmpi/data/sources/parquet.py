@@ -48,23 +48,25 @@ def open_table(name: str) -> Any:
         for path, group, rows in groups:
             if row + rows > first and row < stop:
                 with _opened(path, footers[path]) as file:
-                    start = row
-                    for batch in file.iter_batches(ROWS_AT_ONCE, [group], columns, use_threads=False):
-                        if start >= stop:
+                    for start, batch in _read_group(file, path, group, columns):
+                        if row + start >= stop:
                             break
-                        if start + len(batch) > first:
-                            yield start, batch.select(columns)
-                        start += len(batch)
-                    else:
-                        if start != row + rows:
-                            raise InputError(
-                                f"--data {path}: is damaged: row group {group} holds {start - row} rows and should "
-                                f"hold {rows}"
-                            )
+                        if row + start + len(batch) > first:
+                            yield row + start, batch.select(columns)
             row += rows
 
     bounds = tuple(accumulate((rows for _, _, rows in groups), initial=0))
     return Table(name, sum(rows for _, _, rows in groups), types, batches, files=tuple(paths), bounds=bounds)
+
+
+def _read_group(file: Any, path: str, group: int, columns: list[str]) -> Iterator[tuple[int, Any]]:
+    """Yield the blocks of a row group, each with the number of its first row in the group."""
+    row, rows = 0, file.metadata.row_group(group).num_rows
+    for batch in file.iter_batches(ROWS_AT_ONCE, [group], columns, use_threads=False):
+        yield row, batch
+        row += len(batch)
+    if row != rows:
+        raise InputError(f"--data {path}: is damaged: row group {group} holds {row} rows and should hold {rows}")
 
 
 def _columns(file: Any) -> list[tuple[str, Any]]:
